@@ -1,1 +1,103 @@
-//! Placeholder.
+//! A lock-free, driver-agnostic async connection pool.
+//!
+//! Implement [`Driver`] for a backend, build a [`Pool`], [`acquire`](Pool::acquire) connections from it.
+//!
+#![cfg_attr(feature = "loom", doc = "```ignore")]
+#![cfg_attr(not(feature = "loom"), doc = "```")]
+//! use pool_core::{Driver, ErrorClass, Pool, SessionState};
+//!
+//! struct Counting(std::sync::atomic::AtomicU64);
+//!
+//! impl Driver for Counting {
+//!     type Connection = u64;
+//!     type Error = std::io::Error;
+//!
+//!     async fn connect(&self) -> Result<u64, std::io::Error> {
+//!         Ok(self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+//!     }
+//!     fn inspect(&self, _: &mut u64) -> SessionState {
+//!         SessionState::Clean
+//!     }
+//!     fn classify(&self, _: &std::io::Error) -> ErrorClass {
+//!         ErrorClass::Transient
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let pool = Pool::builder(Counting(0.into())).max_size(4).build()?;
+//! let connection = pool.acquire().await?;
+//! assert!(*connection < 4);
+//! drop(connection);
+//! pool.close().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # How it is layered
+//!
+//! A file uses its own layer or lower ones only; a test keeps it so.
+//!
+//! | layer | what | files |
+//! | --- | --- | --- |
+//! | 4 | handles | `pool`, `builder`, `lease` |
+//! | 3 | protocols: acquire, release, open, maintain, close | `engine/` |
+//! | 2 | policy: pure decisions | `config`, `lifetime`, `backoff` |
+//! | 1 | lock-free: slots, gate, capacity, hand-over; every atomic ordering, all `unsafe` | `slot/`, `gate`, `capacity`, `counters`, `queue/`, `handoff` |
+//! | 0 | seams | `sync`, `driver`, `error`, `stats` |
+#![deny(missing_docs)]
+#![allow(unreachable_pub)] // layer 1 is public to the models, with the feature `loom` alone
+
+mod capacity;
+mod counters;
+mod gate;
+mod handoff;
+mod queue;
+mod slot;
+mod sync;
+
+/// Layer 1, for the models alone.
+#[cfg(feature = "loom")]
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::capacity::{Capacity, Room};
+    pub use crate::counters::{Counter, Figure, Seat};
+    pub use crate::gate::{Gate, Joined};
+    pub use crate::handoff::{Core, Grant, Offered};
+    pub use crate::queue::{Resumed, Ticket};
+    pub use crate::slot::{Claim, Table, Vacancy};
+    pub use crate::sync::yield_now;
+}
+
+// Everything that needs a runtime, a clock or a driver is not part of a build for the models.
+#[cfg(not(feature = "loom"))]
+mod backoff;
+#[cfg(not(feature = "loom"))]
+mod builder;
+#[cfg(not(feature = "loom"))]
+mod config;
+#[cfg(not(feature = "loom"))]
+mod driver;
+#[cfg(not(feature = "loom"))]
+mod engine;
+#[cfg(not(feature = "loom"))]
+mod error;
+#[cfg(not(feature = "loom"))]
+mod lease;
+#[cfg(not(feature = "loom"))]
+mod lifetime;
+#[cfg(not(feature = "loom"))]
+mod pool;
+#[cfg(not(feature = "loom"))]
+mod stats;
+
+#[cfg(not(feature = "loom"))]
+pub use crate::{
+    builder::PoolBuilder,
+    config::Config,
+    driver::{Driver, ErrorClass, SessionState},
+    error::{AcquireError, ConfigError, OpenFailure},
+    lease::{Lease, OwnedLease},
+    pool::Pool,
+    stats::{PoolState, Stats},
+};

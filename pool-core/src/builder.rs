@@ -1,0 +1,77 @@
+//! Putting a pool together.
+
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::driver::Driver;
+use crate::error::ConfigError;
+use crate::pool::Pool;
+
+/// Collects the settings of a [`Pool`].
+///
+/// # Example
+///
+/// ```no_run
+/// # fn build(driver: impl pool_core::Driver) -> Result<(), pool_core::ConfigError> {
+/// let pool = pool_core::Pool::builder(driver)
+///     .max_size(50)
+///     .acquire_timeout(std::time::Duration::from_secs(2))
+///     .build()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "nothing happens until `build`"]
+pub struct PoolBuilder<D> {
+    driver: D,
+    config: Config,
+}
+
+macro_rules! setters {
+    ($($name:ident: $type:ty),* $(,)?) => {$(
+        #[doc = concat!("Sets [`Config::", stringify!($name), "`].")]
+        pub fn $name(mut self, $name: $type) -> Self {
+            self.config.$name = $name;
+            self
+        }
+    )*};
+}
+
+impl<D: Driver> PoolBuilder<D> {
+    pub(crate) fn new(driver: D) -> Self {
+        Self { driver, config: Config::default() }
+    }
+
+    /// Replaces all settings.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    setters! {
+        max_size: usize,
+        min_size: usize,
+        acquire_timeout: Duration,
+        connect_timeout: Duration,
+        idle_timeout: Option<Duration>,
+        max_lifetime: Option<Duration>,
+        health_check_interval: Option<Duration>,
+        health_check_timeout: Duration,
+        reset_timeout: Duration,
+        close_timeout: Duration,
+        max_openers: usize,
+        backoff_initial: Duration,
+        backoff_max: Duration,
+    }
+
+    /// Checks the settings and makes the pool. It does not wait for a connection: inside a tokio runtime the minimum is opened
+    /// in the background from now on, otherwise from the first [`acquire`](Pool::acquire) on that has to wait.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names the first setting that is out of its range.
+    pub fn build(self) -> Result<Pool<D>, ConfigError> {
+        self.config.validate()?;
+        Ok(Pool::new(self.driver, self.config))
+    }
+}

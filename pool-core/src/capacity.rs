@@ -1,0 +1,78 @@
+//! How many connections the pool may still open.
+
+use crate::sync::{AtomicU64, Ordering};
+
+const FIELD: u32 = 20;
+const MASK: u64 = (1 << FIELD) - 1;
+
+/// One reading of the word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Connections that exist, are being opened, or are being closed.
+    pub open: usize,
+    /// Of these, the ones being opened.
+    pub opening: usize,
+    /// The most there may be.
+    pub max: usize,
+}
+
+impl Room {
+    fn of(word: u64) -> Self {
+        let field = |n: u32| usize::try_from(word >> (n * FIELD) & MASK).unwrap_or(usize::MAX);
+        Self { open: field(0), opening: field(1), max: field(2) }
+    }
+}
+
+const ONE_OPEN: u64 = 1;
+const ONE_OPENING: u64 = 1 << FIELD;
+
+/// The word {open, opening, max}, changed as a whole. Cold: only openers and closers write it.
+///
+/// `open` counts a connection from before its slot leaves `Vacant` until after it is `Vacant` again, so a reservation guarantees
+/// that a vacant slot exists (I1).
+#[derive(Debug)]
+pub struct Capacity(AtomicU64);
+
+impl Capacity {
+    /// Room for `max` connections, at most 65 535.
+    pub fn new(max: usize) -> Self {
+        Self(AtomicU64::new((max as u64 & MASK) << (2 * FIELD)))
+    }
+
+    /// What the word says now.
+    pub fn read(&self) -> Room {
+        // ORDERING: Relaxed: a figure; whoever acts on it goes through `reserve`.
+        Room::of(self.0.load(Ordering::Relaxed))
+    }
+
+    /// Reserves the right to open one connection if there is room and `wanted` agrees with what it sees.
+    #[must_use]
+    pub fn reserve(&self, wanted: impl Fn(Room) -> bool) -> bool {
+        let take = |word| {
+            let room = Room::of(word);
+            (room.open < room.max && wanted(room)).then(|| word + ONE_OPEN + ONE_OPENING)
+        };
+        // ORDERING: Acquire, pairs with Release in `give`: the slot that made room is seen as vacant.
+        self.0.fetch_update(Ordering::Acquire, Ordering::Relaxed, take).is_ok()
+    }
+
+    /// The connection that was reserved for is open.
+    pub fn opened(&self) {
+        self.give(ONE_OPENING);
+    }
+
+    /// The connection that was reserved for could not be opened; its slot is vacant again.
+    pub fn open_failed(&self) {
+        self.give(ONE_OPEN + ONE_OPENING);
+    }
+
+    /// A connection has been closed; its slot is vacant again.
+    pub fn closed(&self) {
+        self.give(ONE_OPEN);
+    }
+
+    fn give(&self, what: u64) {
+        // ORDERING: Release, pairs with Acquire in `reserve` (I1). An RMW, so it does not break the chain of earlier ones.
+        self.0.fetch_sub(what, Ordering::Release);
+    }
+}

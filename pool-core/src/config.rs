@@ -1,0 +1,121 @@
+//! The settings of a pool: one immutable snapshot, checked as a whole.
+
+use std::time::Duration;
+
+use crate::error::ConfigError;
+
+/// The settings of a pool.
+///
+/// Start from [`Config::default`] and change fields; the pool checks the whole with [`Config::validate`] when it is built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Config {
+    /// The most connections the pool has open at any moment, the ones being opened, reset, pinged and closed included.
+    /// From 1 to [`Config::MAX_SIZE_LIMIT`]; default 20.
+    pub max_size: usize,
+    /// Connections that the pool keeps open even when nobody needs them. At most `max_size`; default 2.
+    pub min_size: usize,
+    /// How long [`Pool::acquire`](crate::Pool::acquire) waits. Default 30 s.
+    pub acquire_timeout: Duration,
+    /// Budget of one attempt to open a connection. It belongs to the pool, not to a caller. Default 5 s.
+    pub connect_timeout: Duration,
+    /// Connections above `min_size` that nobody used for this long are closed; `None` keeps them. Default 5 min.
+    pub idle_timeout: Option<Duration>,
+    /// Connections older than this are closed when nobody holds them; `None` lets them live. Each connection's own
+    /// life is shortened by up to a tenth at random, so that connections opened together are not closed together. Default 1 h.
+    pub max_lifetime: Option<Duration>,
+    /// An idle connection that nobody used for this long is pinged. `None` never pings. Default 30 s.
+    pub health_check_interval: Option<Duration>,
+    /// Budget of one ping. Default 5 s.
+    pub health_check_timeout: Duration,
+    /// Budget of one reset. Default 5 s.
+    pub reset_timeout: Duration,
+    /// Budget of one close. Default 5 s.
+    pub close_timeout: Duration,
+    /// How many connections are opened at the same time, to spare a server that has just come back. At least 1; default 4.
+    pub max_openers: usize,
+    /// Pause after the first failed attempt to open a connection. It doubles with each failure in a row up to `backoff_max`, and a
+    /// random part of it is waited (full jitter). Default 50 ms.
+    pub backoff_initial: Duration,
+    /// The longest pause between attempts to open a connection. At least `backoff_initial`; default 2 s.
+    pub backoff_max: Duration,
+}
+
+impl Config {
+    /// The largest `max_size`.
+    pub const MAX_SIZE_LIMIT: usize = 65_535;
+
+    /// Checks every field and the relations between them.
+    ///
+    /// # Errors
+    ///
+    /// The first field that is out of its range, with the values it may have.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// let mut config = pool_core::Config::default();
+    /// config.min_size = 21;
+    /// let error = config.validate().unwrap_err();
+    /// assert_eq!(error.to_string(), "min_size = 21 is not allowed; allowed: 0 to max_size");
+    /// ```
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let require = |ok: bool, field, value: &dyn std::fmt::Debug, allowed| {
+            if ok { Ok(()) } else { Err(ConfigError { field, value: format!("{value:?}"), allowed }) }
+        };
+        require((1..=Self::MAX_SIZE_LIMIT).contains(&self.max_size), "max_size", &self.max_size, "1 to 65535")?;
+        require(self.min_size <= self.max_size, "min_size", &self.min_size, "0 to max_size")?;
+        require(
+            (1..=self.max_size.max(255)).contains(&self.max_openers),
+            "max_openers",
+            &self.max_openers,
+            "1 to 255, or to max_size if that is more",
+        )?;
+        let budgets = [
+            ("acquire_timeout", Some(self.acquire_timeout)),
+            ("connect_timeout", Some(self.connect_timeout)),
+            ("idle_timeout", self.idle_timeout),
+            ("max_lifetime", self.max_lifetime),
+            ("health_check_interval", self.health_check_interval),
+            ("health_check_timeout", Some(self.health_check_timeout)),
+            ("reset_timeout", Some(self.reset_timeout)),
+            ("close_timeout", Some(self.close_timeout)),
+            ("backoff_initial", Some(self.backoff_initial)),
+        ];
+        for (field, value) in budgets {
+            if let Some(value) = value {
+                require(value >= MIN_BUDGET && value <= MAX_BUDGET, field, &value, "1 ms to 10 years")?;
+            }
+        }
+        require(
+            self.backoff_max >= self.backoff_initial && self.backoff_max <= MAX_BUDGET,
+            "backoff_max",
+            &self.backoff_max,
+            "backoff_initial to 10 years",
+        )
+    }
+}
+
+const MIN_BUDGET: Duration = Duration::from_millis(1);
+/// Long enough for anybody, short enough that adding it to a clock never overflows.
+const MAX_BUDGET: Duration = Duration::from_hours(10 * 365 * 24);
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_size: 20,
+            min_size: 2,
+            acquire_timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(5),
+            idle_timeout: Some(Duration::from_mins(5)),
+            max_lifetime: Some(Duration::from_hours(1)),
+            health_check_interval: Some(Duration::from_secs(30)),
+            health_check_timeout: Duration::from_secs(5),
+            reset_timeout: Duration::from_secs(5),
+            close_timeout: Duration::from_secs(5),
+            max_openers: 4,
+            backoff_initial: Duration::from_millis(50),
+            backoff_max: Duration::from_secs(2),
+        }
+    }
+}

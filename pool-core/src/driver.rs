@@ -1,0 +1,124 @@
+//! The seam that a backend implements.
+
+use std::error::Error as StdError;
+use std::future::Future;
+
+/// What a connection's session looks like, told from memory alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SessionState {
+    /// Ready for the next user.
+    Clean,
+    /// Alive, but the last user left something behind, such as an open transaction. The pool calls
+    /// [`Driver::reset`] in the background before anybody gets the connection again.
+    Dirty,
+    /// Of no further use. The pool closes it and opens another when one is needed.
+    Broken,
+}
+
+/// Whether it makes sense to try again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorClass {
+    /// May pass by itself: a refused connection, a server that is starting, too many connections.
+    Transient,
+    /// Stays until somebody changes something: a wrong password, an unknown database. When the pool has
+    /// no connection at all, such an error is told to its waiters at once instead of letting them time out.
+    Permanent,
+}
+
+/// A backend that the pool opens connections to.
+///
+/// The pool calls `connect`, `reset`, `ping` and `close` from tasks of its own, each under a budget of the
+/// [`Config`](crate::Config), never from the task that acquires: a caller that gives up harms none of them. When a
+/// budget runs out the future is dropped; the connection it borrowed is then closed. A panic in any of the
+/// calls is caught, reported through `tracing`, and counts as a failure of that call.
+///
+/// # Example
+///
+/// ```
+/// use pool_core::{Driver, ErrorClass, SessionState};
+/// use tokio::net::TcpStream;
+///
+/// struct Tcp(std::net::SocketAddr);
+///
+/// impl Driver for Tcp {
+///     type Connection = TcpStream;
+///     type Error = std::io::Error;
+///
+///     async fn connect(&self) -> Result<TcpStream, std::io::Error> {
+///         TcpStream::connect(self.0).await
+///     }
+///     fn inspect(&self, connection: &mut TcpStream) -> SessionState {
+///         // Nothing to read is what a healthy idle connection looks like.
+///         match connection.try_read(&mut [0; 1]) {
+///             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => SessionState::Clean,
+///             _ => SessionState::Broken,
+///         }
+///     }
+///     fn classify(&self, _: &std::io::Error) -> ErrorClass {
+///         ErrorClass::Transient
+///     }
+/// }
+/// ```
+pub trait Driver: Send + Sync + 'static {
+    /// One open connection. It needs to be `Send`; only a lease that is itself shared between threads needs `Sync`.
+    type Connection: Send + 'static;
+
+    /// What the driver's calls fail with.
+    type Error: StdError + Send + Sync + 'static;
+
+    /// Opens one connection.
+    ///
+    /// Runs under [`connect_timeout`](crate::Config::connect_timeout). Cancel safety: the pool drops the future when the
+    /// budget runs out or the runtime ends, so a half-open connection must close itself when dropped.
+    ///
+    /// # Errors
+    ///
+    /// Whatever kept the connection from opening; [`classify`](Driver::classify) tells the pool what it means.
+    fn connect(&self) -> impl Future<Output = Result<Self::Connection, Self::Error>> + Send;
+
+    /// Tells the state of the session, without I/O and without blocking.
+    ///
+    /// Called when a lease is dropped, inside `Drop`, and again when an idle connection is about to be handed
+    /// out. It sits on the hot path: keep it to a few loads.
+    fn inspect(&self, connection: &mut Self::Connection) -> SessionState;
+
+    /// Brings a [`Dirty`](SessionState::Dirty) session back to a clean one.
+    ///
+    /// Runs under [`reset_timeout`](crate::Config::reset_timeout). The connection is inspected again afterwards and closed
+    /// unless it is clean. The default does nothing, so that a driver that never says `Dirty` need not write it.
+    ///
+    /// # Errors
+    ///
+    /// Any error closes the connection.
+    fn reset(&self, connection: &mut Self::Connection) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        let _ = connection;
+        std::future::ready(Ok(()))
+    }
+
+    /// Asks the backend for a sign of life.
+    ///
+    /// Runs under [`health_check_timeout`](crate::Config::health_check_timeout). The default trusts
+    /// [`inspect`](Driver::inspect).
+    ///
+    /// # Errors
+    ///
+    /// Any error closes the connection.
+    fn ping(&self, connection: &mut Self::Connection) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        let _ = connection;
+        std::future::ready(Ok(()))
+    }
+
+    /// Closes a connection and returns once the backend has let go of it.
+    ///
+    /// Runs under [`close_timeout`](crate::Config::close_timeout). The slot stays taken until this returns, which is what keeps the
+    /// backend from ever seeing more than `max_size` connections. The default drops the connection.
+    fn close(&self, connection: Self::Connection) -> impl Future<Output = ()> + Send {
+        drop(connection);
+        std::future::ready(())
+    }
+
+    /// Tells whether an error of [`connect`](Driver::connect) may pass by itself.
+    fn classify(&self, error: &Self::Error) -> ErrorClass;
+}

@@ -1,0 +1,125 @@
+//! The protocols: acquire, release, open, maintain, close. Safe code without an atomic ordering in it; those are in the layer below.
+
+mod acquire;
+mod close;
+mod hint;
+mod janitor;
+mod maintain;
+mod open;
+mod panics;
+mod random;
+mod release;
+mod report;
+
+pub(crate) use acquire::acquire_slow;
+pub(crate) use close::close;
+pub(crate) use janitor::ensure_janitor;
+
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use crossbeam_queue::SegQueue;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::counters::{Counter, Figure, Seat};
+use crate::driver::Driver;
+use crate::error::OpenFailure;
+use crate::handoff::{Core, Grant};
+use crate::lifetime::RetireReason;
+use crate::slot::Claim;
+
+type Conn<D> = <D as Driver>::Connection;
+type EngineGrant<D> = Grant<Conn<D>, Arc<OpenFailure>>;
+
+/// Everything that the handles, leases and background tasks of one pool share.
+pub(crate) struct Engine<D: Driver> {
+    pub(crate) driver: D,
+    pub(crate) config: ArcSwap<Config>,
+    core: Core<D::Connection, Arc<OpenFailure>>,
+    /// Milliseconds since the pool was built, advanced by the janitor: the clock of the hot path.
+    epoch: Figure,
+    /// What the janitor has to see to, left by whoever may not do it: a `Drop` neither blocks nor spawns.
+    jobs: SegQueue<Job<D::Connection>>,
+    /// Calls the janitor.
+    bell: Notify,
+    /// Taken while a janitor runs.
+    janitor: Seat,
+    /// Told to those who wait for a close when a janitor ends before its work is done.
+    janitor_left: Notify,
+    /// Cancelled once the pool is closed and nothing is open.
+    all_closed: CancellationToken,
+    /// The last failure to open a connection, unless one succeeded since.
+    last_failure: ArcSwapOption<OpenFailure>,
+    events: Events,
+}
+
+/// What happened since the pool was built, as far as the slots do not tell.
+#[derive(Default)]
+struct Events {
+    waited: Counter,
+    wait_nanos: Counter,
+    timeouts: Counter,
+    cancelled: Counter,
+    open_failures: Counter,
+    broken: Counter,
+    expired: Counter,
+    reaped: Counter,
+}
+
+/// Work for the janitor.
+enum Job<C> {
+    Close(Claim<C>),
+    Reset(Claim<C>),
+    /// An opener has ended, with this failure if it failed.
+    OpenerDone(Option<Arc<OpenFailure>>),
+}
+
+impl<D: Driver> Engine<D> {
+    /// For a configuration that has been validated.
+    pub(crate) fn new(driver: D, config: Config) -> Self {
+        Self {
+            driver,
+            core: Core::new(config.max_size),
+            config: ArcSwap::from_pointee(config),
+            epoch: Figure::default(),
+            jobs: SegQueue::new(),
+            bell: Notify::new(),
+            janitor: Seat::default(),
+            janitor_left: Notify::new(),
+            all_closed: CancellationToken::new(),
+            last_failure: ArcSwapOption::empty(),
+            events: Events::default(),
+        }
+    }
+
+    /// The connection of a claim.
+    #[inline]
+    pub(crate) fn connection<'a>(&'a self, claim: &'a Claim<D::Connection>) -> &'a D::Connection {
+        self.core.table.get(claim)
+    }
+
+    /// The connection of a claim, for its only user.
+    #[inline]
+    pub(crate) fn connection_mut<'a>(&'a self, claim: &'a mut Claim<D::Connection>) -> &'a mut D::Connection {
+        self.core.table.get_mut(claim)
+    }
+
+    /// Leaves a connection to the janitor, to be closed.
+    pub(crate) fn retire(&self, claim: Claim<D::Connection>, reason: RetireReason) {
+        match reason {
+            RetireReason::Broken => self.events.broken.add(1),
+            RetireReason::Expired => self.events.expired.add(1),
+            RetireReason::Idle => self.events.reaped.add(1),
+            RetireReason::Closed => {}
+        }
+        self.core.table.show_resetting(&claim);
+        self.call_janitor(Job::Close(claim));
+    }
+
+    fn call_janitor(&self, job: Job<D::Connection>) {
+        self.jobs.push(job);
+        self.bell.notify_one();
+    }
+}

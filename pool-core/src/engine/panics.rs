@@ -1,0 +1,54 @@
+//! A panic in foreign code is an input like any other.
+
+use std::any::Any;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::{Poll, Waker};
+
+/// Runs a future to its end, or to its panic, whose message is the error.
+///
+/// Cancel safety: dropping this drops the future.
+pub(super) async fn guarded<T>(future: impl Future<Output = T>) -> Result<T, String> {
+    let mut future = pin!(future);
+    poll_fn(|context| match caught(|| future.as_mut().poll(context)) {
+        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+        Ok(Poll::Pending) => Poll::Pending,
+        Err(message) => Poll::Ready(Err(message)),
+    })
+    .await
+}
+
+/// Calls a function that may panic; the message is the error.
+///
+/// What it was working on is never used again by the pool without being closed first, hence `AssertUnwindSafe`.
+pub(super) fn caught<T>(call: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|payload| message(payload.as_ref()))
+}
+
+/// Wakes a task. A waker is foreign code, and this runs inside `Drop`.
+pub(super) fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker
+        && let Err(message) = caught(|| waker.wake())
+    {
+        tracing::error!(message, "a waker panicked");
+    }
+}
+
+fn message(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("the panic carried no message").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_of_every_kind_of_panic_come_through() {
+        assert_eq!(caught(|| 7), Ok(7));
+        assert_eq!(caught(|| -> () { panic!("plain") }), Err("plain".to_owned()));
+        assert_eq!(caught(|| -> () { panic!("number {}", 7) }), Err("number 7".to_owned()));
+        assert_eq!(caught(|| -> () { std::panic::panic_any(7) }), Err("the panic carried no message".to_owned()));
+    }
+}

@@ -1,0 +1,69 @@
+//! Release: the way every connection takes back to the idle set or to a waiter.
+
+use super::panics::{caught, wake};
+use super::{Engine, Job, hint};
+use crate::driver::{Driver, SessionState};
+use crate::handoff::Offered;
+use crate::lifetime::RetireReason;
+use crate::slot::Claim;
+
+/// What can be done with a connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Condition {
+    Usable,
+    Dirty,
+    Retired(RetireReason),
+}
+
+impl<D: Driver> Engine<D> {
+    /// Takes back the connection of a lease. Runs inside `Drop`: no I/O, no blocking, no spawning, no panic, no runtime needed.
+    #[inline]
+    pub(crate) fn release(&self, mut claim: Claim<D::Connection>) {
+        let condition = self.condition(&mut claim);
+        if condition == Condition::Usable {
+            self.core.table.facts(claim.index()).released_at.set(self.epoch.get());
+            hint::set(self.core.table.id(), claim.index());
+            self.offer(claim);
+        } else {
+            self.set_aside(claim, condition);
+        }
+    }
+
+    /// Looks at a connection without I/O.
+    #[inline]
+    pub(super) fn condition(&self, claim: &mut Claim<D::Connection>) -> Condition {
+        let too_old = self.core.table.facts(claim.index()).expires_at.get() <= self.epoch.get();
+        match caught(|| self.driver.inspect(self.core.table.get_mut(claim))) {
+            Ok(SessionState::Broken) => Condition::Retired(RetireReason::Broken),
+            Ok(_) if too_old => Condition::Retired(RetireReason::Expired),
+            Ok(SessionState::Clean) => Condition::Usable,
+            Ok(SessionState::Dirty) => Condition::Dirty,
+            Err(message) => {
+                tracing::error!(message, "inspecting a connection panicked; it will be closed");
+                Condition::Retired(RetireReason::Broken)
+            }
+        }
+    }
+
+    /// Leaves a connection that cannot be handed out to the janitor.
+    pub(super) fn set_aside(&self, claim: Claim<D::Connection>, condition: Condition) {
+        match condition {
+            Condition::Usable => self.offer(claim),
+            Condition::Retired(reason) => self.retire(claim, reason),
+            Condition::Dirty => {
+                self.core.table.show_resetting(&claim);
+                self.call_janitor(Job::Reset(claim));
+            }
+        }
+    }
+
+    /// Gives a usable connection to the oldest waiter, or makes it idle.
+    #[inline]
+    pub(super) fn offer(&self, claim: Claim<D::Connection>) {
+        match self.core.offer(claim) {
+            Offered::Parked => {}
+            Offered::Handed(waker) => wake(waker),
+            Offered::Closed(claim) => self.retire(claim, RetireReason::Closed),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Guards of acquired connections.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use crate::driver::Driver;
+use crate::engine::Engine;
+use crate::lifetime::RetireReason;
+use crate::slot::Claim;
+
+/// An acquired connection that borrows the pool; it goes back when dropped.
+///
+/// Dropping never blocks, never spawns, and works anywhere: outside of a runtime, on any thread, during a panic.
+#[must_use = "a lease that is dropped at once gives the connection straight back"]
+pub struct Lease<'a, D: Driver> {
+    engine: &'a Engine<D>,
+    claim: Claim<D::Connection>,
+}
+
+/// An acquired connection that keeps the pool's engine alive; it goes back when dropped, as a [`Lease`] does.
+///
+/// It can be moved into a task or a stream. When the last [`Pool`](crate::Pool) is gone, it is closed instead of reused.
+#[must_use = "a lease that is dropped at once gives the connection straight back"]
+pub struct OwnedLease<D: Driver> {
+    engine: Arc<Engine<D>>,
+    claim: Claim<D::Connection>,
+}
+
+impl<'a, D: Driver> Lease<'a, D> {
+    #[inline]
+    pub(crate) fn new(engine: &'a Engine<D>, claim: Claim<D::Connection>) -> Self {
+        Self { engine, claim }
+    }
+}
+
+impl<D: Driver> OwnedLease<D> {
+    pub(crate) fn new(engine: Arc<Engine<D>>, claim: Claim<D::Connection>) -> Self {
+        Self { engine, claim }
+    }
+}
+
+macro_rules! guard {
+    ($lease:ty) => {
+        impl<D: Driver> $lease {
+            /// Gives the connection back to be closed, whatever [`Driver::inspect`] would say about it.
+            pub fn discard(mut self) {
+                if let Some(claim) = self.claim.take() {
+                    self.engine.retire(claim, RetireReason::Broken);
+                }
+            }
+        }
+
+        impl<D: Driver> Deref for $lease {
+            type Target = D::Connection;
+
+            #[inline]
+            fn deref(&self) -> &D::Connection {
+                self.engine.connection(&self.claim)
+            }
+        }
+
+        impl<D: Driver> DerefMut for $lease {
+            #[inline]
+            fn deref_mut(&mut self) -> &mut D::Connection {
+                self.engine.connection_mut(&mut self.claim)
+            }
+        }
+
+        impl<D: Driver> Drop for $lease {
+            #[inline]
+            fn drop(&mut self) {
+                if let Some(claim) = self.claim.take() {
+                    self.engine.release(claim);
+                }
+            }
+        }
+
+        impl<D: Driver<Connection: fmt::Debug>> fmt::Debug for $lease {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_tuple("Lease").field(&**self).finish()
+            }
+        }
+    };
+}
+
+guard!(Lease<'_, D>);
+guard!(OwnedLease<D>);

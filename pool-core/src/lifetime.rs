@@ -1,0 +1,118 @@
+//! When a connection is too old, idle for too long, or due for a ping.
+
+use std::time::Duration;
+
+use crate::config::Config;
+
+/// Why a connection is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RetireReason {
+    /// It no longer works, or failed a reset or a ping, or its user discarded it.
+    Broken,
+    /// It has reached its maximum lifetime.
+    Expired,
+    /// Nobody has used it for the idle timeout.
+    Idle,
+    /// The pool is closed.
+    Closed,
+}
+
+/// What to do with an idle connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Keep,
+    Ping,
+    Retire(RetireReason),
+}
+
+/// What the verdict on an idle connection rests on; times are epochs in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IdleFacts {
+    pub(crate) released_at: u64,
+    pub(crate) checked_at: u64,
+    pub(crate) expires_at: u64,
+    /// Whether the pool has more connections than it keeps in any case.
+    pub(crate) surplus: bool,
+}
+
+/// Judges an idle connection.
+pub(crate) fn judge(facts: IdleFacts, now: u64, config: &Config) -> Verdict {
+    let reached =
+        |since: u64, limit: Option<Duration>| limit.is_some_and(|limit| now.saturating_sub(since) >= millis(limit));
+    if facts.expires_at <= now {
+        Verdict::Retire(RetireReason::Expired)
+    } else if facts.surplus && reached(facts.released_at, config.idle_timeout) {
+        Verdict::Retire(RetireReason::Idle)
+    } else if reached(facts.checked_at.max(facts.released_at), config.health_check_interval) {
+        Verdict::Ping
+    } else {
+        Verdict::Keep
+    }
+}
+
+/// The epoch at which a connection opened now is too old. `random` takes up to a tenth off, or connections opened
+/// together, such as after a restart of the server, would all be closed together for ever after.
+pub(crate) fn expires_at(now: u64, max_lifetime: Option<Duration>, random: u64) -> u64 {
+    let Some(lifetime) = max_lifetime.map(millis) else { return u64::MAX };
+    now.saturating_add(lifetime - random % (lifetime / 10 + 1))
+}
+
+/// How often the janitor looks after the idle connections and advances the epoch: a second, or often enough for shorter limits.
+pub(crate) fn maintenance_interval(config: &Config) -> Duration {
+    let limits = [config.idle_timeout, config.max_lifetime, config.health_check_interval];
+    let shortest = limits.into_iter().flatten().min().unwrap_or(Duration::MAX);
+    (shortest / 4).clamp(Duration::from_millis(5), Duration::from_secs(1))
+}
+
+/// Whole milliseconds.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FRESH: IdleFacts = IdleFacts { released_at: 1_000_000, checked_at: 0, expires_at: u64::MAX, surplus: true };
+
+    #[test]
+    fn a_fresh_connection_is_kept() {
+        assert_eq!(judge(FRESH, 1_000_000, &Config::default()), Verdict::Keep);
+        assert_eq!(judge(FRESH, 0, &Config::default()), Verdict::Keep, "a clock that went back harms nobody");
+    }
+
+    #[test]
+    fn an_idle_connection_is_pinged_and_later_retired_if_it_is_surplus() {
+        let config = Config::default();
+        assert_eq!(judge(FRESH, 1_030_000, &config), Verdict::Ping);
+        assert_eq!(judge(IdleFacts { checked_at: 1_030_000, ..FRESH }, 1_030_001, &config), Verdict::Keep);
+        assert_eq!(judge(FRESH, 1_300_000, &config), Verdict::Retire(RetireReason::Idle));
+        assert_eq!(judge(IdleFacts { surplus: false, ..FRESH }, 1_300_000, &config), Verdict::Ping);
+    }
+
+    #[test]
+    fn age_counts_even_when_nothing_is_surplus() {
+        let old = IdleFacts { expires_at: 1_000_001, surplus: false, ..FRESH };
+        assert_eq!(judge(old, 1_000_000, &Config::default()), Verdict::Keep);
+        assert_eq!(judge(old, 1_000_001, &Config::default()), Verdict::Retire(RetireReason::Expired));
+    }
+
+    #[test]
+    fn lifetimes_are_spread_over_a_tenth() {
+        let hour = Some(Duration::from_hours(1));
+        let spread = (0..10_000).map(|random| expires_at(7, hour, random * 7919));
+        assert!(spread.clone().all(|at| (3_240_007..=3_600_007).contains(&at)));
+        assert!(spread.clone().min() < Some(3_250_000) && spread.max() > Some(3_590_000));
+        assert_eq!(expires_at(7, None, 42), u64::MAX);
+    }
+
+    #[test]
+    fn maintenance_follows_the_shortest_limit() {
+        let mut config = Config::default();
+        assert_eq!(maintenance_interval(&config), Duration::from_secs(1));
+        config.idle_timeout = Some(Duration::from_millis(100));
+        assert_eq!(maintenance_interval(&config), Duration::from_millis(25));
+        config.idle_timeout = Some(Duration::from_millis(1));
+        assert_eq!(maintenance_interval(&config), Duration::from_millis(5));
+    }
+}

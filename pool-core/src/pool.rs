@@ -1,0 +1,167 @@
+//! The handle that services keep.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::builder::PoolBuilder;
+use crate::config::Config;
+use crate::driver::Driver;
+use crate::engine::{Engine, acquire_slow, close, ensure_janitor};
+use crate::error::AcquireError;
+use crate::lease::{Lease, OwnedLease};
+use crate::slot::Claim;
+use crate::stats::Stats;
+
+/// A pool of connections. Cheap to clone; all clones are the same pool.
+///
+/// Dropping the last clone closes the pool in the background: idle connections at once, the ones in an
+/// [`OwnedLease`] when they come back. [`Pool::close`] does the same and waits for it.
+pub struct Pool<D: Driver> {
+    engine: Arc<Engine<D>>,
+    /// Counts the handles, apart from the leases and tasks that also keep the engine alive.
+    handle: Arc<Handle<D>>,
+}
+
+/// Closes the pool when the last handle is gone.
+struct Handle<D: Driver>(Arc<Engine<D>>);
+
+impl<D: Driver> Drop for Handle<D> {
+    fn drop(&mut self) {
+        self.0.begin_close();
+    }
+}
+
+impl<D: Driver> Pool<D> {
+    /// Starts to put a pool together.
+    pub fn builder(driver: D) -> PoolBuilder<D> {
+        PoolBuilder::new(driver)
+    }
+
+    pub(crate) fn new(driver: D, config: Config) -> Self {
+        let engine = Arc::new(Engine::new(driver, config));
+        ensure_janitor(&engine);
+        Self { handle: Arc::new(Handle(Arc::clone(&engine))), engine }
+    }
+
+    /// Takes an idle connection, without waiting. Works outside of a runtime, too.
+    ///
+    /// # Errors
+    ///
+    /// [`AcquireError::Unavailable`] if none is idle or somebody is waiting already, [`AcquireError::Closed`] if the pool is closed.
+    pub fn try_acquire(&self) -> Result<Lease<'_, D>, AcquireError> {
+        self.try_claim().map(|claim| Lease::new(&self.engine, claim))
+    }
+
+    /// As [`try_acquire`](Pool::try_acquire), for a lease that does not borrow the pool.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_acquire`](Pool::try_acquire).
+    pub fn try_acquire_owned(&self) -> Result<OwnedLease<D>, AcquireError> {
+        self.try_claim().map(|claim| OwnedLease::new(Arc::clone(&self.engine), claim))
+    }
+
+    /// Takes a connection, waiting for up to [`Config::acquire_timeout`] if none is idle. Those who wait are served in the order
+    /// in which they came, and nobody who comes later overtakes them.
+    ///
+    /// Cancel safety: dropping the future leaves the queue and loses nothing; a connection that was just handed to it goes to the
+    /// next one, and a connection being opened on its behalf is still opened, for the pool.
+    ///
+    /// # Errors
+    ///
+    /// [`AcquireError::Timeout`], with the last failure to open a connection if that is the cause; [`AcquireError::OpenFailed`] if the
+    /// pool has no connection and opening one failed for a [permanent](crate::ErrorClass::Permanent) reason; [`AcquireError::Closed`];
+    /// [`AcquireError::NoRuntime`] if it has to wait outside of a tokio runtime.
+    ///
+    /// # Panics
+    ///
+    /// If it has to wait in a tokio runtime that was built without its timer.
+    pub async fn acquire(&self) -> Result<Lease<'_, D>, AcquireError> {
+        self.claim(None).await.map(|claim| Lease::new(&self.engine, claim))
+    }
+
+    /// As [`acquire`](Pool::acquire), waiting for up to `limit` instead.
+    ///
+    /// # Errors
+    ///
+    /// As [`acquire`](Pool::acquire).
+    pub async fn acquire_timeout(&self, limit: Duration) -> Result<Lease<'_, D>, AcquireError> {
+        self.claim(Some(limit)).await.map(|claim| Lease::new(&self.engine, claim))
+    }
+
+    /// As [`acquire`](Pool::acquire), for a lease that does not borrow the pool.
+    ///
+    /// # Errors
+    ///
+    /// As [`acquire`](Pool::acquire).
+    pub async fn acquire_owned(&self) -> Result<OwnedLease<D>, AcquireError> {
+        self.claim(None).await.map(|claim| OwnedLease::new(Arc::clone(&self.engine), claim))
+    }
+
+    /// As [`acquire_timeout`](Pool::acquire_timeout), for a lease that does not borrow the pool.
+    ///
+    /// # Errors
+    ///
+    /// As [`acquire`](Pool::acquire).
+    pub async fn acquire_owned_timeout(&self, limit: Duration) -> Result<OwnedLease<D>, AcquireError> {
+        self.claim(Some(limit)).await.map(|claim| OwnedLease::new(Arc::clone(&self.engine), claim))
+    }
+
+    /// Where the connections are and what happened since the pool was built.
+    pub fn stats(&self) -> Stats {
+        self.engine.stats()
+    }
+
+    /// The settings in force.
+    pub fn config(&self) -> Arc<Config> {
+        self.engine.config.load_full()
+    }
+
+    /// The driver.
+    pub fn driver(&self) -> &D {
+        &self.engine.driver
+    }
+
+    /// Closes the pool and waits until nothing is open: callers that wait get [`AcquireError::Closed`], idle connections are closed at
+    /// once, the others when their leases come back. It waits for the leases for ever; put it into a `tokio::time::timeout` to
+    /// stop waiting, and the pool goes on closing.
+    ///
+    /// Any number of callers may close and wait; all of them return once it is done. Cancel safety: the pool stays closed.
+    ///
+    /// Call it in a tokio runtime: outside of one it waits for a background task that nobody can start.
+    pub async fn close(&self) {
+        close(&self.engine).await;
+    }
+
+    /// Whether the pool has been closed. Connections may still be in use.
+    pub fn is_closed(&self) -> bool {
+        self.engine.is_closed()
+    }
+
+    fn try_claim(&self) -> Result<Claim<D::Connection>, AcquireError> {
+        self.engine.acquire_at_once().ok_or_else(|| match self.engine.state() {
+            state if state.closed => AcquireError::Closed,
+            state => AcquireError::Unavailable { state },
+        })
+    }
+
+    async fn claim(&self, limit: Option<Duration>) -> Result<Claim<D::Connection>, AcquireError> {
+        match self.engine.acquire_at_once() {
+            Some(claim) => Ok(claim),
+            None => acquire_slow(&self.engine, limit).await,
+        }
+    }
+}
+
+impl<D: Driver> Clone for Pool<D> {
+    fn clone(&self) -> Self {
+        Self { engine: Arc::clone(&self.engine), handle: Arc::clone(&self.handle) }
+    }
+}
+
+impl<D: Driver> fmt::Debug for Pool<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
