@@ -1,0 +1,101 @@
+//! A connection to nowhere that notices when two parties use it at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::ledger::Ledger;
+
+/// One connection. Dropping it closes it, and the ledger knows.
+#[derive(Debug)]
+pub struct FakeConnection {
+    id: u64,
+    ledger: Ledger,
+    in_hand: Arc<AtomicBool>,
+    dirty: AtomicBool,
+    broken: AtomicBool,
+    inspections_left: AtomicU64,
+}
+
+impl FakeConnection {
+    pub(super) fn open(id: u64, ledger: Ledger, inspections_left: u64) -> Self {
+        {
+            let mut books = ledger.books();
+            books.opened += 1;
+            if !books.live.insert(id) {
+                books.violation(format!("connection {id} opened twice"));
+            }
+            books.note_peak();
+        }
+        Self {
+            id,
+            ledger,
+            in_hand: Arc::default(),
+            dirty: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
+            inspections_left: AtomicU64::new(inspections_left),
+        }
+    }
+
+    /// Counts up from 0 with each connection the driver opens.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Leaves something behind in the session, so that it needs a reset.
+    pub fn make_dirty(&self) {
+        self.dirty.store(true, Ordering::SeqCst);
+    }
+
+    /// Breaks the connection, as a backend that goes away does.
+    pub fn break_it(&self) {
+        self.broken.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_dirty(&self) -> bool {
+        self.dirty.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn clean(&self) {
+        self.dirty.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether it works no more. Counts as one of the inspections after which it breaks.
+    pub(super) fn wear(&self) -> bool {
+        let spend = |left: u64| (left != u64::MAX).then(|| left.saturating_sub(1));
+        let left = self.inspections_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, spend);
+        self.broken.load(Ordering::SeqCst) || left == Ok(0)
+    }
+
+    /// Uses the connection until the guard is dropped. A second user at the same time is a violation in the ledger.
+    pub fn take_in_hand(&self) -> InHand {
+        if self.in_hand.swap(true, Ordering::SeqCst) {
+            self.ledger.books().violation(format!("connection {} was in two hands", self.id));
+        }
+        InHand(Arc::clone(&self.in_hand))
+    }
+}
+
+impl Drop for FakeConnection {
+    fn drop(&mut self) {
+        let used = self.in_hand.load(Ordering::SeqCst);
+        let mut books = self.ledger.books();
+        books.closed += 1;
+        if !books.live.remove(&self.id) {
+            books.violation(format!("connection {} closed twice", self.id));
+        }
+        if used {
+            books.violation(format!("connection {} closed in somebody's hand", self.id));
+        }
+    }
+}
+
+/// Somebody uses a connection.
+#[derive(Debug)]
+#[must_use = "the use ends when this is dropped"]
+pub struct InHand(Arc<AtomicBool>);
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,238 @@
+//! The driver.
+
+use std::collections::HashMap;
+use std::future::{Future, pending};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pool_core::{Driver, ErrorClass, SessionState};
+use tokio::sync::{Semaphore, watch};
+
+use super::connection::FakeConnection;
+use super::ledger::Ledger;
+use super::script::{Call, Dice, Odds, Script, Step};
+
+/// The error of a call that was told to fail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FakeError {
+    /// The call.
+    pub call: Call,
+    /// What `classify` says about it.
+    pub class: ErrorClass,
+}
+
+impl std::fmt::Display for FakeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the fake backend refuses to {:?} ({:?})", self.call, self.class)
+    }
+}
+
+impl std::error::Error for FakeError {}
+
+/// A driver whose calls do what they are told. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct FakeDriver(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    plan: Mutex<Plan>,
+    ledger: Ledger,
+    held: HashMap<Call, Semaphore>,
+    /// How many calls of each kind have begun.
+    begun: HashMap<Call, watch::Sender<u64>>,
+}
+
+#[derive(Debug, Default)]
+struct Plan {
+    scripts: HashMap<Call, Script>,
+    dice: Option<Dice>,
+    break_after: Option<u64>,
+    next_id: u64,
+}
+
+impl Default for FakeDriver {
+    fn default() -> Self {
+        Self::with(Plan { scripts: Call::ALL.map(|call| (call, Script::default())).into(), ..Plan::default() })
+    }
+}
+
+impl FakeDriver {
+    /// A driver that does everything right until it is told otherwise.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A driver whose calls fail at random, the same way for the same seed.
+    pub fn seeded(seed: u64, odds: Odds) -> Self {
+        Self::with(Plan { dice: Some(Dice::new(seed, odds)), ..Plan::default() })
+    }
+
+    fn with(plan: Plan) -> Self {
+        Self(Arc::new(Inner {
+            plan: Mutex::new(plan),
+            ledger: Ledger::default(),
+            held: Call::ALL.map(|call| (call, Semaphore::new(0))).into(),
+            begun: Call::ALL.map(|call| (call, watch::Sender::new(0))).into(),
+        }))
+    }
+
+    fn plan(&self) -> MutexGuard<'_, Plan> {
+        self.0.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says what the next calls of this kind do, one after the other.
+    pub fn script(&self, call: Call, steps: impl IntoIterator<Item = Step>) {
+        self.plan().scripts.entry(call).or_default().append(steps);
+    }
+
+    /// Says what all calls of this kind do from now on, instead of what was said before.
+    pub fn always(&self, call: Call, step: Step) {
+        self.plan().scripts.entry(call).or_default().replace(step);
+    }
+
+    /// Ends all faults, seeded ones too.
+    pub fn recover(&self) {
+        let mut plan = self.plan();
+        plan.dice = None;
+        plan.scripts.values_mut().for_each(|script| script.replace(Step::Ok));
+    }
+
+    /// Lets every connection opened from now on break after it has been inspected `n` times.
+    pub fn break_after(&self, n: u64) {
+        self.plan().break_after = Some(n);
+    }
+
+    /// Notes a violation if there are ever more than `limit` connections, the ones being opened included.
+    pub fn limit(&self, limit: usize) {
+        self.ledger().books().limit = Some(limit);
+    }
+
+    /// Lets `n` calls go on that are told to [`Step::Hold`], now or later.
+    pub fn let_go(&self, call: Call, n: usize) {
+        self.0.held[&call].add_permits(n);
+    }
+
+    /// How many calls of this kind have begun.
+    pub fn begun(&self, call: Call) -> u64 {
+        *self.0.begun[&call].borrow()
+    }
+
+    /// Waits until `n` calls of this kind have begun since the driver was made.
+    pub async fn reached(&self, call: Call, n: u64) {
+        // The sender lives in `self`, so this cannot fail.
+        let _ = self.0.begun[&call].subscribe().wait_for(|begun| *begun >= n).await;
+    }
+
+    /// What the fake backend saw.
+    pub fn ledger(&self) -> Ledger {
+        self.0.ledger.clone()
+    }
+
+    fn next(&self, call: Call) -> Step {
+        let step = {
+            let mut plan = self.plan();
+            match &mut plan.dice {
+                Some(dice) => dice.step(),
+                None => plan.scripts.entry(call).or_default().step(),
+            }
+        };
+        self.0.begun[&call].send_modify(|begun| *begun += 1);
+        step
+    }
+
+    async fn play(&self, call: Call) -> Result<(), FakeError> {
+        match self.next(call) {
+            Step::Ok => Ok(()),
+            Step::Fail => Err(FakeError { call, class: ErrorClass::Transient }),
+            Step::FailForGood => Err(FakeError { call, class: ErrorClass::Permanent }),
+            Step::Delay(time) => {
+                tokio::time::sleep(time).await;
+                Ok(())
+            }
+            Step::Hold => {
+                if let Ok(permit) = self.0.held[&call].acquire().await {
+                    permit.forget();
+                }
+                Ok(())
+            }
+            Step::Hang => pending().await,
+            Step::Panic => panic!("the fake backend was told to panic in {call:?}"),
+        }
+    }
+
+    fn open(&self) -> FakeConnection {
+        let (id, wear) = {
+            let mut plan = self.plan();
+            plan.next_id += 1;
+            (plan.next_id - 1, plan.break_after.unwrap_or(u64::MAX))
+        };
+        FakeConnection::open(id, self.ledger(), wear)
+    }
+}
+
+/// One attempt to connect, counted until it ends in any way.
+struct Attempt(Ledger);
+
+impl Attempt {
+    fn new(ledger: Ledger) -> Self {
+        {
+            let mut books = ledger.books();
+            books.connecting += 1;
+            books.note_peak();
+        }
+        Self(ledger)
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.0.books().connecting -= 1;
+    }
+}
+
+impl Driver for FakeDriver {
+    type Connection = FakeConnection;
+    type Error = FakeError;
+
+    async fn connect(&self) -> Result<FakeConnection, FakeError> {
+        let attempt = Attempt::new(self.ledger());
+        self.play(Call::Connect).await?;
+        drop(attempt);
+        Ok(self.open())
+    }
+
+    fn inspect(&self, connection: &mut FakeConnection) -> SessionState {
+        let _in_hand = connection.take_in_hand();
+        match self.next(Call::Inspect) {
+            Step::Panic => panic!("the fake backend was told to panic in Inspect"),
+            Step::Fail | Step::FailForGood | Step::Hang => SessionState::Broken,
+            Step::Ok | Step::Delay(_) | Step::Hold if connection.wear() => SessionState::Broken,
+            Step::Ok | Step::Delay(_) | Step::Hold if connection.is_dirty() => SessionState::Dirty,
+            Step::Ok | Step::Delay(_) | Step::Hold => SessionState::Clean,
+        }
+    }
+
+    async fn reset(&self, connection: &mut FakeConnection) -> Result<(), FakeError> {
+        let _in_hand = connection.take_in_hand();
+        self.play(Call::Reset).await?;
+        connection.clean();
+        Ok(())
+    }
+
+    fn ping(&self, connection: &mut FakeConnection) -> impl Future<Output = Result<(), FakeError>> + Send {
+        let in_hand = connection.take_in_hand();
+        async move {
+            let _in_hand = in_hand;
+            self.play(Call::Ping).await
+        }
+    }
+
+    async fn close(&self, connection: FakeConnection) {
+        // A close that fails closes all the same.
+        let _ = self.play(Call::Close).await;
+        drop(connection);
+    }
+
+    fn classify(&self, error: &FakeError) -> ErrorClass {
+        error.class
+    }
+}

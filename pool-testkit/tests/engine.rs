@@ -1,0 +1,18 @@
+//! The engine on virtual time, against a backend that fails as it is told.
+#![cfg(not(feature = "loom"))]
+
+#[path = "engine/common.rs"]
+mod common;
+
+#[path = "engine/cancel.rs"]
+mod cancel;
+#[path = "engine/close.rs"]
+mod close;
+#[path = "engine/faults.rs"]
+mod faults;
+#[path = "engine/janitor.rs"]
+mod janitor;
+#[path = "engine/order.rs"]
+mod order;
+#[path = "engine/runtimes.rs"]
+mod runtimes;
