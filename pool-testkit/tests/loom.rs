@@ -1,0 +1,18 @@
+//! Models of the lock-free layer: loom runs each of them in every interleaving, and in every order of memory effects the
+//! orderings in the code allow. `cargo test --features loom` runs them.
+//!
+//! They drive the code that the pool runs (`pool_core::internals`), on loom's atomics. A lost wake-up shows as a deadlock, a second
+//! user of a connection as a data race on its cell.
+#![cfg(feature = "loom")]
+
+#[path = "loom/common.rs"]
+mod common;
+
+#[path = "loom/capacity.rs"]
+mod capacity;
+#[path = "loom/close.rs"]
+mod close;
+#[path = "loom/handoff.rs"]
+mod handoff;
+#[path = "loom/slots.rs"]
+mod slots;
