@@ -69,9 +69,9 @@ impl Gate {
 
     /// Counts one waiter, whose cell is already in the queue.
     pub fn join(&self) -> Joined {
-        // ORDERING: Release, pairs with Acquire in `take_one`: whoever takes this count finds the waiter's cell in the queue.
-        // Acquire, pairs with `close`.
-        let before = Self::sight(self.0.fetch_add(1, Ordering::AcqRel));
+        // ORDERING: Relaxed: whoever takes this count finds the waiter's cell, because the queue's own lock orders the two: were its visit
+        // there before the waiter's, it would have taken a count that had not been added yet.
+        let before = Self::sight(self.0.fetch_add(1, Ordering::Relaxed));
         // ORDERING: SeqCst fence, pairs with `look_after_publishing`.
         fence(Ordering::SeqCst);
         match before {
@@ -95,17 +95,15 @@ impl Gate {
     }
 
     fn take_one(&self) -> bool {
-        // ORDERING: Acquire on success, pairs with Release in `join`; Release keeps the chain for those who follow.
-        // Relaxed otherwise: nothing is done then.
         let take = |word: u64| (word & !CLOSED != 0).then(|| word - 1);
-        // ORDERING: as said above.
-        self.0.fetch_update(Ordering::AcqRel, Ordering::Relaxed, take).is_ok()
+        // ORDERING: Relaxed: the queue's lock orders the cells, see `join`; the slot that is handed over travels through it, too.
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
     }
 
     /// Closes the pool for good. `true` for the caller that did it.
     pub fn close(&self) -> bool {
-        // ORDERING: Acquire, pairs with Release in `join`: the waiters counted before are in the queue. Release, pairs with Acquire in `join`.
-        let before = self.0.fetch_or(CLOSED, Ordering::AcqRel);
+        // ORDERING: Relaxed: a waiter counted before is found by its count, one counted later sees the bit in the same word.
+        let before = self.0.fetch_or(CLOSED, Ordering::Relaxed);
         // ORDERING: SeqCst fence, pairs with `look_after_publishing`: the search for idle slots that follows sees every slot whose
         // release did not see the bit.
         fence(Ordering::SeqCst);

@@ -66,7 +66,6 @@ pub mod internals {
     pub use crate::handoff::{Core, Grant, Offered};
     pub use crate::queue::{Resumed, Ticket};
     pub use crate::slot::{Claim, Table, Vacancy};
-    pub use crate::sync::yield_now;
 }
 
 // Everything that needs a runtime, a clock or a driver is not part of a build for the models.

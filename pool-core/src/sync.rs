@@ -13,11 +13,3 @@ pub(crate) use std::sync::{
     Mutex, MutexGuard,
     atomic::{AtomicBool, AtomicU64, Ordering, fence},
 };
-
-/// Lets other threads run before a retry. Under loom this is what keeps a retry loop finite.
-pub fn yield_now() {
-    #[cfg(feature = "loom")]
-    loom::thread::yield_now();
-    #[cfg(not(feature = "loom"))]
-    std::hint::spin_loop();
-}

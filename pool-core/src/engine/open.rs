@@ -12,7 +12,6 @@ use crate::driver::Driver;
 use crate::error::OpenFailure;
 use crate::lifetime::expires_at;
 use crate::slot::Vacancy;
-use crate::sync::yield_now;
 
 impl<D: Driver> Engine<D> {
     /// Calls the janitor if waiters outnumber openers and there is room for another one. Every waiter asks, or the pool
@@ -43,7 +42,7 @@ impl<D: Driver> Engine<D> {
             // A reservation guarantees a vacant slot; a search can still miss it while others come and go.
             match self.core.table.claim_vacant() {
                 Some(vacancy) => return vacancy,
-                None => yield_now(),
+                None => std::hint::spin_loop(),
             }
         }
     }

@@ -3,7 +3,7 @@
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
-use pool_core::internals::{Seat, yield_now};
+use pool_core::internals::{Figure, Seat};
 
 use crate::common::{assert_at_rest, explore, open, pool, release, retire};
 
@@ -18,12 +18,7 @@ fn openers_and_closers_stay_within_the_maximum_and_always_find_a_slot() {
             if !core.capacity.reserve(|room| room.opening == 0) {
                 return;
             }
-            let vacancy = loop {
-                match core.table.claim_vacant() {
-                    Some(vacancy) => break vacancy,
-                    None => yield_now(),
-                }
-            };
+            let vacancy = core.table.claim_vacant().expect("the only slot is vacant, and seen to be");
             let claim = core.table.fill(vacancy, 7);
             core.capacity.opened();
             release(core, claim);
@@ -91,5 +86,22 @@ fn a_janitor_that_ends_and_a_new_waiter_cannot_miss_each_other() {
         let (ticket, taken) = waiter.join().unwrap();
         assert!(woken == 1 || !taken, "the waiter relies on a janitor that is gone");
         assert!(core.leave(ticket).is_none());
+    });
+}
+
+/// A janitor ends and another one begins: the second sees what the first wrote down.
+#[test]
+fn the_next_janitor_sees_what_the_last_one_wrote() {
+    explore(3, || {
+        let state = Arc::new((Seat::default(), Figure::default()));
+        assert!(state.0.occupy());
+        let next = thread::spawn({
+            let state = state.clone();
+            move || (state.0.occupy(), state.1.get())
+        });
+        state.1.set(7);
+        state.0.leave();
+        let (occupied, epoch) = next.join().unwrap();
+        assert!(!occupied || epoch == 7, "the epoch went back");
     });
 }

@@ -48,3 +48,22 @@ fn a_slot_changes_its_connection_between_two_owners() {
         assert_at_rest(&core, 1);
     });
 }
+
+#[test]
+fn a_vacated_slot_is_filled_by_an_opener_that_knows_nothing_of_its_past() {
+    explore(3, || {
+        let core = pool(2, 0);
+        let mut claim = open(&core, 0);
+        let opener = thread::spawn({
+            let core = core.clone();
+            move || {
+                let claim = open(&core, 1);
+                release(&core, claim);
+            }
+        });
+        touch(&core, &mut claim);
+        retire(&core, claim);
+        opener.join().unwrap();
+        assert_at_rest(&core, 1);
+    });
+}
