@@ -8,3 +8,5 @@
 
 #[cfg(not(feature = "loom"))]
 pub mod fake;
+#[cfg(not(feature = "loom"))]
+pub mod postgres;

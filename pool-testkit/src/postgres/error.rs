@@ -1,0 +1,67 @@
+//! Why there is no server.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Why a server could not be found, started or used.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum EphemeralError {
+    /// There is no PostgreSQL and none could be provisioned.
+    NotFound {
+        /// Every place that was looked at, and why it did not do.
+        looked_at: Vec<String>,
+        /// The command that installs PostgreSQL on this system.
+        install: &'static str,
+    },
+    /// A setting in the environment cannot be used.
+    Environment {
+        /// The variable.
+        variable: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A step failed.
+    Step {
+        /// What was being done.
+        step: String,
+        /// Why it failed.
+        cause: Arc<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl EphemeralError {
+    pub(super) fn step(step: impl Into<String>, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Step { step: step.into(), cause: Arc::from(cause.into()) }
+    }
+}
+
+impl fmt::Display for EphemeralError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound { looked_at, install } => {
+                writeln!(f, "no PostgreSQL 15 or newer was found, and these tests need a real one.")?;
+                for place in looked_at {
+                    writeln!(f, "  - {place}")?;
+                }
+                write!(f, "install it with `{install}`, or name a folder with initdb and postgres in POOL_PG_BIN")
+            }
+            Self::Environment { variable, problem } => write!(f, "{variable}: {problem}"),
+            Self::Step { step, cause } => write!(f, "{step}: {cause}"),
+        }
+    }
+}
+
+impl std::error::Error for EphemeralError {}
+
+/// Names the step that an operation belongs to.
+pub(super) trait During<T> {
+    /// Turns an error into one that says what was being done.
+    fn during(self, step: impl FnOnce() -> String) -> Result<T, EphemeralError>;
+}
+
+impl<T, E: Into<Box<dyn std::error::Error + Send + Sync>>> During<T> for Result<T, E> {
+    fn during(self, step: impl FnOnce() -> String) -> Result<T, EphemeralError> {
+        self.map_err(|error| EphemeralError::step(step(), error))
+    }
+}

