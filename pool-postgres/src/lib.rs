@@ -1,1 +1,38 @@
-//! Placeholder.
+//! PostgreSQL on [`pool_core`], over [`tokio_postgres`].
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! use pool_postgres::{PostgresConfig, PostgresPool};
+//!
+//! let config: PostgresConfig = "postgres://app@localhost/app?sslmode=prefer&pool_max_conns=10".parse()?;
+//! let pool = PostgresPool::connect(config).await?;
+//! let row = pool.acquire().await?.query_one("SELECT 6 * $1::int", &[&7]).await?;
+//! assert_eq!(row.get::<_, i32>(0), 42);
+//! pool.disconnect().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A lease derefs to [`tokio_postgres::Client`]. When it is dropped inside a transaction, or while a query still runs, the session is put
+//! back in order in the background before anybody else gets it: the pool watches the messages of the protocol and knows.
+//!
+//! PostgreSQL 15 and newer are supported.
+#![deny(missing_docs)]
+#![forbid(unsafe_code)]
+#![cfg(not(feature = "loom"))]
+
+mod config;
+mod connection;
+mod driver;
+mod error;
+mod pool;
+mod socket;
+mod tap;
+mod tls;
+
+pub use config::{Password, PostgresConfig, PostgresConfigError, SslMode};
+pub use connection::PostgresConnection;
+pub use driver::PostgresDriver;
+pub use error::{ConnectError, ConnectStep, PostgresError};
+pub use pool::{Health, PostgresLease, PostgresOwnedLease, PostgresPool};
+pub use {pool_core, tokio_postgres};

@@ -1,5 +1,6 @@
 //! The engine on virtual time, against a backend that fails as it is told.
 #![cfg(not(feature = "loom"))]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
 
 #[path = "engine/common.rs"]
 mod common;

@@ -1,5 +1,6 @@
 //! The real server for tests does what the tests rely on.
 #![cfg(not(feature = "loom"))]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

@@ -4,6 +4,7 @@
 //! They drive the code that the pool runs (`pool_core::internals`), on loom's atomics. A lost wake-up shows as a deadlock, a second
 //! user of a connection as a data race on its cell.
 #![cfg(feature = "loom")]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a model fails by panicking
 
 #[path = "loom/common.rs"]
 mod common;

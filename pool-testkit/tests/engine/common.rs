@@ -51,9 +51,8 @@ pub(crate) async fn until(pool: &Pool<FakeDriver>, wanted: impl Fn(PoolState) ->
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    if tokio::time::timeout(Duration::from_hours(1), look).await.is_err() {
-        panic!("the pool never looked as wanted: {:?}", pool.stats());
-    }
+    let in_time = tokio::time::timeout(Duration::from_hours(1), look).await.is_ok();
+    assert!(in_time, "the pool never looked as wanted: {:?}", pool.stats());
 }
 
 /// Proves that nothing was lost: every connection the pool may have can be had at once, then all of it closes and the books agree.

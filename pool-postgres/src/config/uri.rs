@@ -1,0 +1,51 @@
+//! `postgres://user:password@host:port/database?keyword=value`.
+
+use percent_encoding::percent_decode_str;
+
+use super::{PostgresConfig, PostgresConfigError};
+
+/// Parses what follows the scheme.
+pub(super) fn parse(rest: &str, config: &mut PostgresConfig) -> Result<(), PostgresConfigError> {
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
+    let (user_info, address) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let (user, password) = user_info.split_once(':').unwrap_or((user_info, ""));
+    set(config, "user", user)?;
+    set(config, "password", password)?;
+    set_address(config, address)?;
+    set(config, "dbname", database)?;
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (keyword, value) = pair.split_once('=').ok_or(MISSING_EQUALS)?;
+        config.set(&decode(keyword)?, &decode(value)?)?;
+    }
+    Ok(())
+}
+
+const MISSING_EQUALS: PostgresConfigError =
+    PostgresConfigError::Malformed { part: "the query", problem: "every keyword needs = and a value" };
+
+fn set(config: &mut PostgresConfig, keyword: &str, value: &str) -> Result<(), PostgresConfigError> {
+    if value.is_empty() { Ok(()) } else { config.set(keyword, &decode(value)?) }
+}
+
+fn set_address(config: &mut PostgresConfig, address: &str) -> Result<(), PostgresConfigError> {
+    let (host, port) = match address.strip_prefix('[') {
+        Some(bracketed) => {
+            let wrong = PostgresConfigError::Malformed { part: "the host", problem: "the closing ] is missing" };
+            let (host, port) = bracketed.split_once(']').ok_or(wrong)?;
+            (host, port.strip_prefix(':').unwrap_or(port))
+        }
+        None => address.split_once(':').unwrap_or((address, "")),
+    };
+    // Neither is echoed: with a password that holds an unencoded `/` or `@`, it would be a part of it.
+    let hint = "a @ : / or ? in a user name or password is written %40 %3A %2F %3F";
+    set(config, "host", host)
+        .map_err(|_| PostgresConfigError::Malformed { part: "the host", problem: "one host is allowed" })?;
+    set(config, "port", port)
+        .map_err(|_| PostgresConfigError::Malformed { part: "the port, allowed 1 to 65535", problem: hint })
+}
+
+fn decode(text: &str) -> Result<String, PostgresConfigError> {
+    let wrong = |_| PostgresConfigError::Malformed { part: "a %-encoded value", problem: "it is not UTF-8" };
+    percent_decode_str(text).decode_utf8().map(std::borrow::Cow::into_owned).map_err(wrong)
+}

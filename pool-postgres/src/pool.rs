@@ -1,0 +1,113 @@
+//! The pool that services keep.
+
+use std::ops::Deref;
+use std::time::Duration;
+
+use pool_core::{Lease, OwnedLease, Pool, PoolState};
+use tokio::time::{Instant, timeout};
+
+use crate::config::PostgresConfig;
+use crate::driver::PostgresDriver;
+use crate::error::PostgresError;
+
+/// A session acquired from a [`PostgresPool`]; derefs to [`tokio_postgres::Client`] by way of
+/// [`PostgresConnection`](crate::PostgresConnection).
+pub type PostgresLease<'a> = Lease<'a, PostgresDriver>;
+
+/// As [`PostgresLease`], without borrowing the pool.
+pub type PostgresOwnedLease = OwnedLease<PostgresDriver>;
+
+/// A pool of PostgreSQL sessions. Cheap to clone; all clones are the same pool.
+///
+/// Derefs to [`pool_core::Pool`], where `acquire` and its kin are.
+#[derive(Clone, Debug)]
+pub struct PostgresPool {
+    pool: Pool<PostgresDriver>,
+}
+
+/// What a health check found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Health {
+    /// How long it took to acquire a connection and to get an answer from the server.
+    pub latency: Duration,
+    /// The pool afterwards.
+    pub state: PoolState,
+}
+
+impl PostgresPool {
+    /// Makes a pool and waits for its first connection, so that a wrong password or an unreachable server shows now.
+    ///
+    /// Waits for up to the connect timeout. Cancel safety: dropping the future closes the pool.
+    ///
+    /// # Errors
+    ///
+    /// [`PostgresError::Config`] and [`PostgresError::Tls`] before anything is sent; [`PostgresError::Acquire`] with the cause if no
+    /// connection could be opened. The pool is closed then.
+    pub async fn connect(config: PostgresConfig) -> Result<Self, PostgresError> {
+        let limit = config.connect_timeout.min(config.acquire_timeout);
+        let pool = Self::connect_lazy(config)?;
+        drop(pool.acquire_timeout(limit).await?);
+        Ok(pool)
+    }
+
+    /// Makes a pool without waiting for a connection: for services that start before their database does.
+    ///
+    /// # Errors
+    ///
+    /// [`PostgresError::Config`] and [`PostgresError::Tls`].
+    pub fn connect_lazy(config: PostgresConfig) -> Result<Self, PostgresError> {
+        let settings = config.pool_config()?;
+        let driver = PostgresDriver::new(config)?;
+        let pool = Pool::builder(driver).config(settings).build().map_err(crate::PostgresConfigError::from)?;
+        Ok(Self { pool })
+    }
+
+    /// Closes the pool and waits until every session has ended on the server, the leased ones when they come back. See
+    /// [`Pool::close`].
+    pub async fn disconnect(&self) {
+        self.pool.close().await;
+    }
+
+    /// Acquires a connection and asks the server for a sign of life, within the health check timeout (5 s) or the acquire timeout
+    /// if that is shorter.
+    ///
+    /// Cancel safety: the connection goes back and is put in order.
+    ///
+    /// # Errors
+    ///
+    /// [`PostgresError::Acquire`] with its cause, or [`PostgresError::Ping`].
+    pub async fn health(&self) -> Result<Health, PostgresError> {
+        let config = self.pool.config();
+        let limit = config.health_check_timeout.min(config.acquire_timeout);
+        let started = Instant::now();
+        let lease = self.pool.acquire_timeout(limit).await?;
+        match timeout(limit.saturating_sub(started.elapsed()), lease.batch_execute("")).await {
+            Ok(Ok(())) => {
+                let latency = started.elapsed();
+                drop(lease);
+                Ok(Health { latency, state: self.pool.stats().state })
+            }
+            Ok(Err(error)) => Err(PostgresError::Ping(error.to_string())),
+            Err(_) => {
+                // It may answer later, and may never.
+                lease.discard();
+                Err(PostgresError::Ping(format!("no answer within {limit:?}")))
+            }
+        }
+    }
+
+    /// Whether the pool is open and has a session, as far as it knows without asking the server. See [`health`](Self::health) for asking.
+    pub fn is_connected(&self) -> bool {
+        let state = self.pool.stats().state;
+        !state.closed && state.idle + state.leased > 0
+    }
+}
+
+impl Deref for PostgresPool {
+    type Target = Pool<PostgresDriver>;
+
+    fn deref(&self) -> &Pool<PostgresDriver> {
+        &self.pool
+    }
+}

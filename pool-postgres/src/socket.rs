@@ -1,0 +1,94 @@
+//! From a host name to a stream on which a session can start.
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, lookup_host};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+
+use crate::config::{PostgresConfig, SslMode};
+use crate::error::{ConnectError, ConnectStep};
+
+/// A stream of any kind.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// Opens a stream, with TLS as the configuration asks for.
+///
+/// Cancel safety: dropping the future closes what has been opened so far.
+pub(crate) async fn open(config: &PostgresConfig, tls: Option<&TlsConnector>) -> Result<Box<dyn Stream>, ConnectError> {
+    if config.host.starts_with('/') {
+        return open_unix(config).await;
+    }
+    let tcp = open_tcp(config).await?;
+    match tls {
+        Some(tls) => upgrade(config, tls, tcp).await,
+        None => Ok(Box::new(tcp)),
+    }
+}
+
+/// What errors call the server.
+pub(crate) fn target(config: &PostgresConfig) -> String {
+    let PostgresConfig { host, port, .. } = config;
+    if host.starts_with('/') { socket_path(config) } else { format!("{host}:{port}") }
+}
+
+fn socket_path(config: &PostgresConfig) -> String {
+    format!("{}/.s.PGSQL.{}", config.host, config.port)
+}
+
+#[cfg(unix)]
+async fn open_unix(config: &PostgresConfig) -> Result<Box<dyn Stream>, ConnectError> {
+    let path = socket_path(config);
+    let stream = tokio::net::UnixStream::connect(&path).await;
+    stream
+        .map(|stream| Box::new(stream) as Box<dyn Stream>)
+        .map_err(|error| ConnectError::new(ConnectStep::Open, &path, error))
+}
+
+#[cfg(not(unix))]
+async fn open_unix(config: &PostgresConfig) -> Result<Box<dyn Stream>, ConnectError> {
+    let cause = std::io::Error::from(std::io::ErrorKind::Unsupported);
+    Err(ConnectError::new(ConnectStep::Open, &socket_path(config), cause))
+}
+
+/// Tries all addresses of the host; the error is that of the last one.
+async fn open_tcp(config: &PostgresConfig) -> Result<TcpStream, ConnectError> {
+    let addresses = lookup_host((config.host.as_str(), config.port)).await;
+    let addresses = addresses.map_err(|error| ConnectError::new(ConnectStep::Resolve, &target(config), error))?;
+    let mut last = ConnectError::new(ConnectStep::Resolve, &target(config), "the host has no address");
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(stream) => {
+                // Requests are written whole, so waiting for more to send only adds latency. Without it the stream works as well.
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Err(error) => last = ConnectError::new(ConnectStep::Open, &address.to_string(), error),
+        }
+    }
+    Err(last)
+}
+
+/// `SSLRequest`: a length of 8 and a code in the place of the protocol version.
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+
+async fn upgrade(
+    config: &PostgresConfig,
+    tls: &TlsConnector,
+    mut tcp: TcpStream,
+) -> Result<Box<dyn Stream>, ConnectError> {
+    let failed = |step| move |error: std::io::Error| ConnectError::new(step, &target(config), error);
+    tcp.write_all(&SSL_REQUEST).await.map_err(failed(ConnectStep::Open))?;
+    // One byte and no more: whatever else has been sent before the handshake would be taken for part of the encrypted
+    // session (CVE-2021-23222), so it is left to the handshake, which fails on it.
+    let answer = tcp.read_u8().await.map_err(failed(ConnectStep::Open))?;
+    match answer {
+        b'S' => {}
+        _ if config.sslmode == SslMode::Prefer => return Ok(Box::new(tcp)),
+        _ => return Err(ConnectError::new(ConnectStep::TlsRequest, &target(config), "the server does not offer it")),
+    }
+    let name = ServerName::try_from(config.host.clone());
+    let name = name.map_err(|error| ConnectError::new(ConnectStep::TlsRequest, &target(config), error))?;
+    let stream = tls.connect(name, tcp).await.map_err(failed(ConnectStep::TlsHandshake))?;
+    Ok(Box::new(stream))
+}

@@ -1,0 +1,15 @@
+//! The driver and the pool against a real PostgreSQL.
+#![cfg(not(feature = "loom"))]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
+
+#[path = "real/common.rs"]
+mod common;
+
+#[path = "real/connecting.rs"]
+mod connecting;
+#[path = "real/outage.rs"]
+mod outage;
+#[path = "real/sessions.rs"]
+mod sessions;
+#[path = "real/tls.rs"]
+mod tls;

@@ -1,0 +1,134 @@
+//! Getting in, or being told why not.
+
+use std::time::{Duration, Instant};
+
+use pool_core::{AcquireError, OpenFailure};
+use pool_postgres::{ConnectError, ConnectStep, Password, PostgresError, PostgresPool};
+use pool_testkit::postgres::EphemeralPostgres;
+
+use crate::common::{config, eventually, pool, sessions_on_server};
+
+/// The error of the driver inside an error of the pool.
+fn connect_error(error: &PostgresError) -> &ConnectError {
+    let PostgresError::Acquire(
+        AcquireError::OpenFailed { source, .. } | AcquireError::Timeout { source: Some(source), .. },
+    ) = error
+    else {
+        panic!("not a failure to connect: {error:?}");
+    };
+    let OpenFailure::Driver { source, .. } = &**source else { panic!("not the driver's: {source:?}") };
+    source.downcast_ref().expect("the driver's error")
+}
+
+#[tokio::test]
+async fn connect_query_disconnect() {
+    let (_database, pool) = pool(3).await;
+    assert!(pool.is_connected());
+    let row = pool.acquire().await.unwrap().query_one("SELECT 6 * $1::int", &[&7]).await.unwrap();
+    assert_eq!(row.get::<_, i32>(0), 42);
+    let health = pool.health().await.unwrap();
+    assert!(health.latency > Duration::ZERO && health.state.idle == 1, "{health:?}");
+    pool.disconnect().await;
+    pool.disconnect().await;
+    assert!(!pool.is_connected());
+    assert!(matches!(pool.health().await, Err(PostgresError::Acquire(AcquireError::Closed))));
+    let stats = pool.stats();
+    assert_eq!((stats.opened, stats.closed, stats.state.size), (1, 1, 0));
+}
+
+#[tokio::test]
+async fn after_disconnect_the_server_has_no_session_left() {
+    let (database, pool) = pool(5).await;
+    let mut watching = config(database.url(), 1);
+    watching.database = Some("postgres".to_owned());
+    let watcher = PostgresPool::connect(watching).await.unwrap();
+    let mut leases = Vec::new();
+    for _ in 0..5 {
+        leases.push(pool.acquire().await.unwrap());
+    }
+    let watch = watcher.acquire().await.unwrap();
+    assert_eq!(sessions_on_server(&watch, database.name()).await, 5);
+    drop(leases);
+    pool.disconnect().await;
+    eventually("all sessions are gone", async || sessions_on_server(&watch, database.name()).await == 0).await;
+}
+
+#[tokio::test]
+async fn a_unix_socket_works() {
+    let server = EphemeralPostgres::start().unwrap();
+    let mut by_socket = config(&server.url(), 1);
+    by_socket.host = server.socket_dir().display().to_string();
+    let permitted = std::process::Command::new("chmod").args(["755", &by_socket.host]).status().unwrap();
+    assert!(permitted.success());
+    let pool = PostgresPool::connect(by_socket).await.unwrap();
+    assert!(pool.health().await.is_ok());
+    pool.disconnect().await;
+}
+
+#[tokio::test]
+async fn a_database_that_does_not_exist_is_told_at_once() {
+    let (database, pool) = pool(1).await;
+    let mut wrong = config(database.url(), 1);
+    wrong.database = Some("nowhere".to_owned());
+    let started = Instant::now();
+    let error = PostgresPool::connect(wrong).await.unwrap_err();
+    assert!(matches!(error, PostgresError::Acquire(AcquireError::OpenFailed { .. })), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(4), "not by a timeout");
+    let cause = connect_error(&error);
+    assert_eq!((cause.step, cause.sqlstate().unwrap().code()), (ConnectStep::Startup, "3D000"));
+    assert!(error.to_string().contains(r#"database "nowhere" does not exist"#), "{error}");
+    pool.disconnect().await;
+}
+
+#[tokio::test]
+async fn passwords_are_checked_and_never_shown() {
+    let server = EphemeralPostgres::builder()
+        .hba("host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
+        .start()
+        .unwrap();
+    let admin = PostgresPool::connect(config(&server.url(), 1)).await.unwrap();
+    admin.acquire().await.unwrap().batch_execute("CREATE ROLE ann LOGIN PASSWORD 'hunter2'").await.unwrap();
+    let as_ann = |password: Option<&str>| {
+        let mut config = config(&server.url(), 1);
+        config.user = Some("ann".to_owned());
+        config.password = password.map(Password::from);
+        config
+    };
+    assert!(PostgresPool::connect(as_ann(Some("hunter2"))).await.is_ok());
+    for wrong in [Some("hunter3"), None] {
+        let error = PostgresPool::connect(as_ann(wrong)).await.unwrap_err();
+        assert!(matches!(error, PostgresError::Acquire(AcquireError::OpenFailed { .. })), "at once: {error}");
+        assert_eq!(connect_error(&error).step, ConnectStep::Startup);
+        let text = format!("{error} {error:?}");
+        assert!(!text.contains("hunter"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_named() {
+    let server = EphemeralPostgres::start().unwrap();
+    let mut config = config(&server.url(), 1);
+    drop(server);
+    config.connect_timeout = Duration::from_millis(300);
+    let error = PostgresPool::connect(config.clone()).await.unwrap_err();
+    assert!(matches!(error, PostgresError::Acquire(AcquireError::Timeout { .. })), "it may come back: {error}");
+    assert_eq!(connect_error(&error).step, ConnectStep::Open);
+    assert!(error.to_string().contains(&format!("127.0.0.1:{}", config.port)), "{error}");
+    config.host = "/nonexistent".to_owned();
+    let error = PostgresPool::connect(config.clone()).await.unwrap_err();
+    assert!(error.to_string().contains("/nonexistent/.s.PGSQL."), "{error}");
+    config.host = "host.invalid".to_owned();
+    let error = PostgresPool::connect(config).await.unwrap_err();
+    assert!(error.to_string().contains("host.invalid"), "{error}");
+}
+
+#[tokio::test]
+async fn settings_that_cannot_work_are_refused_before_anything_is_sent() {
+    let mut config = config("postgres://u@127.0.0.1/db", 0);
+    assert!(matches!(PostgresPool::connect(config.clone()).await, Err(PostgresError::Config(_))));
+    config.max_conns = 1;
+    config.sslmode = pool_postgres::SslMode::VerifyFull;
+    config.sslrootcert = Some("/nonexistent.pem".into());
+    let error = PostgresPool::connect_lazy(config).unwrap_err();
+    assert!(error.to_string().contains("sslrootcert = /nonexistent.pem"), "{error}");
+}
