@@ -1,0 +1,38 @@
+//! What the handlers share.
+
+use std::time::{Duration, Instant};
+
+use pool_postgres::{PostgresConfig, PostgresOwnedLease, PostgresPool};
+
+use super::failure::Failure;
+use super::metrics::Metrics;
+
+/// How long a request waits for a connection: an Alertmanager tries again by itself, so an early answer is a good one.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The pool and what is measured about it.
+#[derive(Debug)]
+pub(super) struct App {
+    pub(super) pool: PostgresPool,
+    pub(super) metrics: Metrics,
+}
+
+impl App {
+    /// Connects to the database and prepares it.
+    pub(super) async fn start(url: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let mut config: PostgresConfig = url.parse()?;
+        config.acquire_timeout = ACQUIRE_TIMEOUT;
+        config.application_name.get_or_insert_with(|| "alert_history".to_owned());
+        let pool = PostgresPool::connect(config).await?;
+        super::store::migrate(&*pool.acquire().await?).await?;
+        Ok(Self { pool, metrics: Metrics::new()? })
+    }
+
+    /// A connection for a request.
+    pub(super) async fn acquire(&self) -> Result<PostgresOwnedLease, Failure> {
+        let started = Instant::now();
+        let outcome = self.pool.acquire_owned().await;
+        self.metrics.acquired(started.elapsed());
+        Ok(outcome?)
+    }
+}

@@ -1,0 +1,92 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use lexopt::prelude::*;
+
+pub(super) const HELP: &str = "\
+Stores the alerts that a Prometheus Alertmanager posts, and lists them.
+
+Usage: alert_history [--listen ADDRESS] [--log-format text|json] [--load SECONDS [--clients N]]
+
+  --listen ADDRESS   where to serve (default 127.0.0.1:8080; with --load any free port)
+  --log-format F     text (default) or json; RUST_LOG filters
+  --load SECONDS     drive the service over HTTP for so long, report, and exit
+  --clients N        concurrent clients of --load, 1 to 1000 (default 64)
+
+Environment: DATABASE_URL names the PostgreSQL to use, as a URI or key/value string. Without it the service starts one of its own,
+which goes away with it.
+
+  POST /webhook        takes the Alertmanager's payload, version 4
+  GET  /history        newest first, one JSON object per line; filters: alertname, status, label=name=value (repeatable),
+                       from, to (RFC 3339, when the alert started), limit (default 1000)
+  GET  /health/live    200 while the process serves
+  GET  /health/ready   200 while the database answers
+  GET  /metrics        Prometheus text format
+";
+
+/// How to log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Options {
+    pub(super) listen: SocketAddr,
+    pub(super) log_format: LogFormat,
+    pub(super) load: Option<Load>,
+}
+
+/// How to drive the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Load {
+    pub(super) time: Duration,
+    pub(super) clients: usize,
+}
+
+/// Reads the command line; `None` asks for the help.
+pub(super) fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Option<Options>, String> {
+    let mut parser = lexopt::Parser::from_args(args);
+    let (mut listen, mut log_format, mut seconds, mut clients) = (None, LogFormat::default(), None, 64);
+    while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
+        match argument {
+            Long("help") | Short('h') => return Ok(None),
+            Long("listen") => {
+                listen = Some(value(&mut parser, "--listen", "an address such as 127.0.0.1:8080", |_| true)?);
+            }
+            Long("log-format") => log_format = format(&mut parser)?,
+            Long("load") => {
+                seconds = Some(value(&mut parser, "--load", "1 to 86400 seconds", |n| (1..=86_400).contains(n))?);
+            }
+            Long("clients") => clients = value(&mut parser, "--clients", "1 to 1000", |n| (1..=1000).contains(n))?,
+            other => return Err(format!("{}; --help lists the options", other.unexpected())),
+        }
+    }
+    let load = seconds.map(|seconds| Load { time: Duration::from_secs(seconds), clients });
+    let port = if load.is_some() { 0 } else { 8080 };
+    let listen = listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], port)));
+    Ok(Some(Options { listen, log_format, load }))
+}
+
+fn value<T: std::str::FromStr>(
+    parser: &mut lexopt::Parser,
+    option: &str,
+    allowed: &str,
+    fits: impl Fn(&T) -> bool,
+) -> Result<T, String> {
+    let text = parser.value().map_err(|error| format!("{error}; allowed: {allowed}"))?.to_string_lossy().into_owned();
+    text.parse().ok().filter(fits).ok_or_else(|| format!("{option} {text:?} is not allowed; allowed: {allowed}"))
+}
+
+fn format(parser: &mut lexopt::Parser) -> Result<LogFormat, String> {
+    match value(parser, "--log-format", "text, json", |_: &String| true)?.as_str() {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        other => Err(format!("--log-format {other:?} is not allowed; allowed: text, json")),
+    }
+}

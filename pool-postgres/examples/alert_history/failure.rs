@@ -1,0 +1,87 @@
+//! What a request is told when it fails: a status, a name to match on, and a sentence.
+
+use axum::Json;
+use axum::http::{HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use pool_postgres::pool_core::AcquireError;
+use pool_postgres::tokio_postgres;
+use serde_json::json;
+
+/// A request that failed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// The payload cannot be understood.
+    Payload { field: String, message: String },
+    /// A parameter of the query cannot be understood.
+    Parameter { field: String, message: String },
+    /// The payload is larger than any Alertmanager sends.
+    TooLarge,
+    /// The database cannot be used at the moment.
+    Unavailable { reason: &'static str, message: String },
+    /// The database refused a statement; the log says more.
+    Internal,
+}
+
+impl Failure {
+    pub(super) fn payload(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Payload { field: field.into(), message: message.into() }
+    }
+
+    pub(super) fn parameter(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Parameter { field: field.into(), message: message.into() }
+    }
+}
+
+impl From<AcquireError> for Failure {
+    fn from(error: AcquireError) -> Self {
+        let reason = match &error {
+            AcquireError::Timeout { .. } => "timeout",
+            AcquireError::OpenFailed { .. } => "open_failed",
+            AcquireError::Closed => "closed",
+            _ => "unavailable",
+        };
+        tracing::warn!(%error, reason, "no connection for a request");
+        Self::Unavailable { reason, message: error.to_string() }
+    }
+}
+
+impl From<tokio_postgres::Error> for Failure {
+    fn from(error: tokio_postgres::Error) -> Self {
+        // Classes of SQLSTATE: 08 connection, 53 out of resources, 57 operator intervention such as a shutdown.
+        let passes = |code: &str| ["08", "53", "57"].iter().any(|class| code.starts_with(class));
+        let network = std::error::Error::source(&error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>);
+        if error.is_closed() || network || error.code().is_some_and(|code| passes(code.code())) {
+            tracing::warn!(%error, "a connection was lost during a request");
+            let message = "the connection to the database was lost during the request".to_owned();
+            return Self::Unavailable { reason: "connection_lost", message };
+        }
+        tracing::error!(error = %error, detail = ?error, "the database refused a statement");
+        Self::Internal
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let (status, body) = match self {
+            Self::Payload { field, message } => {
+                (StatusCode::BAD_REQUEST, json!({ "error": "invalid_payload", "field": field, "message": message }))
+            }
+            Self::Parameter { field, message } => {
+                (StatusCode::BAD_REQUEST, json!({ "error": "invalid_parameter", "field": field, "message": message }))
+            }
+            Self::TooLarge => {
+                let message = format!("at most {} bytes", super::http::MAX_BODY);
+                (StatusCode::PAYLOAD_TOO_LARGE, json!({ "error": "payload_too_large", "message": message }))
+            }
+            Self::Unavailable { reason, message } => {
+                let body = json!({ "error": "database_unavailable", "reason": reason, "message": message });
+                let retry: [(HeaderName, &str); 1] = [(header::RETRY_AFTER, "1")];
+                return (StatusCode::SERVICE_UNAVAILABLE, retry, Json(body)).into_response();
+            }
+            Self::Internal => {
+                (StatusCode::INTERNAL_SERVER_ERROR, json!({ "error": "internal", "message": "see the log" }))
+            }
+        };
+        (status, Json(body)).into_response()
+    }
+}

@@ -1,0 +1,50 @@
+//! The HTTP side.
+
+mod health;
+mod history;
+mod webhook;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::header;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+
+use super::app::App;
+
+/// The largest body that is read. Alertmanager's posts are some kilobytes.
+pub(super) const MAX_BODY: usize = 1 << 20;
+
+/// All routes.
+pub(super) fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/webhook", post(webhook::take))
+        .route("/history", get(history::list))
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .route("/metrics", get(metrics))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(from_fn_with_state(Arc::clone(&app), observe))
+        .with_state(app)
+}
+
+async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render(&app.pool.stats()))
+}
+
+/// Measures and logs every request. A streamed answer counts until its first byte is ready.
+async fn observe(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    // The pattern, not the path: paths that nobody serves would make a metric each.
+    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
+    let method = request.method().clone();
+    let response = next.run(request).await;
+    let (status, took) = (response.status().as_u16(), started.elapsed());
+    app.metrics.answered(&route, status, took);
+    tracing::info!(%method, route, status, took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX), "request");
+    response
+}

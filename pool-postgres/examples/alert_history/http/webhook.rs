@@ -1,0 +1,31 @@
+//! `POST /webhook`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::super::app::App;
+use super::super::failure::Failure;
+use super::super::{payload, store};
+
+/// Stores the alerts of one post.
+pub(super) async fn take(
+    State(app): State<Arc<App>>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Value>, Failure> {
+    let body = body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Failure::TooLarge,
+        _ => Failure::payload(".", "the body did not arrive whole"),
+    })?;
+    // Before a connection is taken: whatever is wrong with the payload is no trouble of the pool.
+    let payload = payload::parse(&body)?;
+    let lease = app.acquire().await?;
+    let stored = store::insert(&lease, &payload).await?;
+    app.metrics.stored(stored);
+    Ok(Json(json!({ "stored": stored })))
+}
