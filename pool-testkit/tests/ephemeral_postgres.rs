@@ -68,7 +68,6 @@ fn two_servers_run_side_by_side() {
 fn committed_data_outlives_a_kill() {
     let mut server = EphemeralPostgres::start().unwrap();
     ask(server.port(), "postgres", "CREATE TABLE kept AS SELECT 4711 AS number").unwrap();
-    ask(server.port(), "postgres", "CHECKPOINT").unwrap();
     server.kill9().unwrap();
     assert!(ask(server.port(), "postgres", "SELECT 1").is_err(), "nobody answers");
     server.restart().unwrap();

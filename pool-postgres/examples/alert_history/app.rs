@@ -12,14 +12,14 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The pool and what is measured about it.
 #[derive(Debug)]
-pub(super) struct App {
-    pub(super) pool: PostgresPool,
+pub(crate) struct App {
+    pub(crate) pool: PostgresPool,
     pub(super) metrics: Metrics,
 }
 
 impl App {
     /// Connects to the database and prepares it.
-    pub(super) async fn start(url: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+    pub(crate) async fn start(url: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let mut config: PostgresConfig = url.parse()?;
         config.acquire_timeout = ACQUIRE_TIMEOUT;
         config.application_name.get_or_insert_with(|| "alert_history".to_owned());

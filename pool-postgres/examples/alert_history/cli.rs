@@ -13,7 +13,7 @@ Usage: alert_history [--listen ADDRESS] [--log-format text|json] [--load SECONDS
   --listen ADDRESS   where to serve (default 127.0.0.1:8080; with --load any free port)
   --log-format F     text (default) or json; RUST_LOG filters
   --load SECONDS     drive the service over HTTP for so long, report, and exit
-  --clients N        concurrent clients of --load, 1 to 1000 (default 64)
+  --clients N        concurrent clients of --load, 1 to 1000 (default 32)
 
 Environment: DATABASE_URL names the PostgreSQL to use, as a URI or key/value string. Without it the service starts one of its own,
 which goes away with it.
@@ -52,7 +52,7 @@ pub(super) struct Load {
 /// Reads the command line; `None` asks for the help.
 pub(super) fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Option<Options>, String> {
     let mut parser = lexopt::Parser::from_args(args);
-    let (mut listen, mut log_format, mut seconds, mut clients) = (None, LogFormat::default(), None, 64);
+    let (mut listen, mut log_format, mut seconds, mut clients) = (None, LogFormat::default(), None, 32);
     while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
         match argument {
             Long("help") | Short('h') => return Ok(None),

@@ -5,13 +5,13 @@
 #![cfg_attr(feature = "loom", allow(unused))]
 
 #[cfg(not(feature = "loom"))]
-mod app;
+pub(crate) mod app;
 #[cfg(not(feature = "loom"))]
 mod cli;
 #[cfg(not(feature = "loom"))]
 mod failure;
 #[cfg(not(feature = "loom"))]
-mod http;
+pub(crate) mod http;
 #[cfg(not(feature = "loom"))]
 mod load;
 #[cfg(not(feature = "loom"))]

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pool_testkit::postgres::EphemeralPostgres;
+use pool_testkit::postgres::{EphemeralError, EphemeralPostgres};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -49,11 +49,16 @@ fn serve(options: &Options) -> Result<ExitCode, Error> {
     // The server of our own outlives the runtime and everything on it, and goes away when this returns.
     let own = match std::env::var("DATABASE_URL") {
         Ok(_) => None,
-        Err(_) => Some(EphemeralPostgres::start()?),
+        Err(_) => Some(start_own()?),
     };
     let url = own.as_ref().map_or_else(|| std::env::var("DATABASE_URL"), |server| Ok(server.url()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve_with(options, &url, own.is_some()))
+}
+
+/// A PostgreSQL for a table that grows from nothing within seconds: without fresh statistics it would be planned for as a small one.
+fn start_own() -> Result<EphemeralPostgres, EphemeralError> {
+    EphemeralPostgres::builder().setting("autovacuum", "on").setting("autovacuum_naptime", "1s").start()
 }
 
 async fn serve_with(options: &Options, url: &str, own: bool) -> Result<ExitCode, Error> {

@@ -93,9 +93,8 @@ impl EphemeralBuilder {
             ("listen_addresses", "127.0.0.1".to_owned()),
             ("port", port.to_string()),
             ("unix_socket_directories", folder.display().to_string()),
-            // Nobody needs these files after a power failure.
+            // Nobody needs these files after a power failure; what is committed outlives a killed server all the same.
             ("fsync", "off".to_owned()),
-            ("synchronous_commit", "off".to_owned()),
             ("full_page_writes", "off".to_owned()),
             ("shared_buffers", "32MB".to_owned()),
             ("max_connections", "100".to_owned()),

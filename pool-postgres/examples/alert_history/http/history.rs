@@ -29,7 +29,8 @@ pub(super) async fn list(
     let Query(parameters) = query.map_err(|error| Failure::parameter("query", error.body_text()))?;
     let filter = filter(parameters)?;
     let lease = app.acquire().await?;
-    let mut rows = Box::pin(store::history(&lease, &filter).await?);
+    // Fused: the stream of the driver must not be asked again after its end, which a history without a row reaches here.
+    let mut rows = Box::pin(store::history(&lease, &filter).await?.fuse());
     // The first row before the status is sent: a database that fails at once is told as such.
     let first = rows.try_next().await?;
     // The body owns the lease. Read to its end or dropped halfway, it gives the connection back.

@@ -20,7 +20,7 @@ use super::app::App;
 pub(super) const MAX_BODY: usize = 1 << 20;
 
 /// All routes.
-pub(super) fn router(app: Arc<App>) -> Router {
+pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/webhook", post(webhook::take))
         .route("/history", get(history::list))

@@ -1,0 +1,163 @@
+//! `GET /history`, `GET /metrics`.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use http_body_util::BodyExt;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
+
+use crate::common::{Service, alert, eventually, get, post};
+use crate::webhook::HOSTILE;
+
+fn names(history: &[Value]) -> Vec<&str> {
+    history.iter().map(|alert| alert["alertname"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn filters_narrow_the_list() {
+    let (_database, service) = Service::fresh().await;
+    let mut quiet = alert("Quiet", "2026-11-01T11:00:00Z");
+    quiet["status"] = json!("resolved");
+    quiet["labels"]["severity"] = json!("info");
+    quiet["labels"]["team"] = json!("a=b");
+    let alerts = [alert("Loud", "2026-11-01T10:00:00Z"), quiet, alert("Loud", "2026-11-01T12:00:00Z")];
+    assert_eq!(service.post(post(&alerts).to_string()).await.0, 200);
+    for (query, expected) in [
+        ("", &["Loud", "Quiet", "Loud"][..]),
+        ("alertname=Loud", &["Loud", "Loud"]),
+        ("alertname=loud", &[]),
+        ("status=resolved", &["Quiet"]),
+        ("label=severity%3Dcritical", &["Loud", "Loud"]),
+        ("label=severity%3Dinfo&label=team%3Da%3Db", &["Quiet"]),
+        ("label=severity%3Dcritical&label=team%3Da%3Db", &[]),
+        ("from=2026-11-01T11:00:00Z", &["Loud", "Quiet"]),
+        ("to=2026-11-01T12:00:00Z", &["Quiet", "Loud"]),
+        ("from=2026-11-01T11:00:00Z&to=2026-11-01T12:00:00Z", &["Quiet"]),
+        ("from=2026-11-01T13:00:00%2B02:00&status=firing", &["Loud"]),
+        ("limit=1", &["Loud"]),
+    ] {
+        assert_eq!(names(&service.history(query).await), expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_query_is_named() {
+    let (_database, service) = Service::fresh().await;
+    for (query, field) in [
+        ("status=burning", "status"),
+        ("label=severity", "label"),
+        ("from=yesterday", "from"),
+        ("to=2026-11-01", "to"),
+        ("limit=0", "limit"),
+        ("limit=many", "limit"),
+        ("limit=1000001", "limit"),
+        ("colour=red", "colour"),
+        ("alertname=%00", "alertname"),
+    ] {
+        let (status, body) = service.get(&format!("/history?{query}")).await;
+        assert_eq!(
+            (status, &body["error"], &body["field"]),
+            (400, &json!("invalid_parameter"), &json!(field)),
+            "{query}: {body}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn hostile_filters_find_nothing_and_break_nothing() {
+    let (_database, service) = Service::fresh().await;
+    assert_eq!(service.post(post(&[alert("A", "2026-11-01T10:00:00Z")]).to_string()).await.0, 200);
+    for text in HOSTILE {
+        let encoded = utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        assert_eq!(service.history(&format!("alertname={encoded}")).await, Vec::<Value>::new());
+        assert_eq!(service.history(&format!("label={encoded}%3D{encoded}")).await, Vec::<Value>::new());
+        for parameter in ["status", "from", "to", "limit", &encoded] {
+            assert_eq!(service.get(&format!("/history?{parameter}={encoded}")).await.0, 400, "{parameter}");
+        }
+    }
+    assert_eq!(service.history("").await.len(), 1, "the table is as it was");
+}
+
+/// Fills the table with more than any socket buffers.
+async fn fill(service: &Service, rows: i64) {
+    let fill =
+        "INSERT INTO alerts (alertname, status, labels, annotations, starts_at, fingerprint, receiver, group_key)
+        SELECT 'Many', 'firing', jsonb_build_object('n', n, 'filler', repeat('x', 500)), '{}', now(), '', '', ''
+        FROM generate_series(1, $1::bigint) n";
+    service.app.pool.acquire().await.unwrap().execute(fill, &[&rows]).await.unwrap();
+}
+
+fn newlines(bytes: &[u8]) -> usize {
+    bytes.split(|byte| *byte == b'\n').count() - 1
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_history_is_streamed_and_not_collected() {
+    let (_database, service) = Service::fresh().await;
+    fill(&service, 100_000).await;
+    let mut body = service.send(get("/history?limit=1000000")).await.into_body();
+    let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert!(first.len() < 1 << 20, "the first of some 70 MB: {}", first.len());
+    // The reader stops here, so the sockets fill up and the database waits: its connection is still in use.
+    assert_eq!(service.app.pool.stats().state.leased, 1);
+    let mut lines = newlines(&first);
+    while let Some(frame) = body.frame().await {
+        lines += newlines(&frame.unwrap().into_data().unwrap());
+    }
+    assert_eq!(lines, 100_000);
+    eventually("the connection is back", async || service.app.pool.stats().state.leased == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_goes_away_gives_the_connection_back() {
+    let (_database, service) = Service::fresh().await;
+    fill(&service, 20_000).await;
+    for _ in 0..22 {
+        let mut body = service.send(get("/history?limit=1000000")).await.into_body();
+        body.frame().await.unwrap().unwrap();
+    }
+    let state = || service.app.pool.stats().state;
+    eventually("all connections are back", async || state().leased == 0 && state().in_maintenance == 0).await;
+    let max = state().max_size;
+    let leases = join_all((0..max).map(|_| service.app.pool.acquire_timeout(Duration::from_secs(10)))).await;
+    assert!(leases.iter().all(Result::is_ok), "all of them can be had");
+    for lease in leases {
+        lease.unwrap().query_one("SELECT 1", &[]).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn metrics_are_in_prometheus_format() {
+    let (_database, service) = Service::fresh().await;
+    service.post(post(&[alert("A", "2026-11-01T10:00:00Z")]).to_string()).await;
+    service.get("/nowhere").await;
+    let text = service.text("/metrics").await;
+    let mut declared = std::collections::HashSet::new();
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            assert!(declared.insert(rest.split(' ').next().unwrap()), "declared twice: {rest}");
+            continue;
+        }
+        if line.starts_with("# HELP ") {
+            continue;
+        }
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        let name = series.split('{').next().unwrap();
+        let family = ["_bucket", "_sum", "_count"]
+            .iter()
+            .find_map(|suffix| name.strip_suffix(suffix))
+            .filter(|name| declared.contains(name));
+        assert!(declared.contains(family.unwrap_or(name)), "not declared: {line}");
+        assert!(value.parse::<f64>().is_ok(), "not a number: {line}");
+    }
+    for expected in [
+        "alert_history_alerts_stored_total 1\n",
+        "pool_connections_max 20\n",
+        "pool_acquire_duration_seconds_count 1\n",
+        "http_request_duration_seconds_count{route=\"/webhook\",status=\"200\"} 1\n",
+        "http_request_duration_seconds_count{route=\"none\",status=\"404\"} 1\n",
+    ] {
+        assert!(text.contains(expected), "{expected} is not in\n{text}");
+    }
+}

@@ -1,0 +1,43 @@
+//! The database goes away under the service, and comes back.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use pool_testkit::postgres::EphemeralPostgres;
+use serde_json::json;
+
+use crate::common::{Service, alert, eventually, post};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_fail_with_503_while_the_database_is_down_and_no_slot_is_lost() {
+    let mut server = EphemeralPostgres::start().unwrap();
+    let service = Service::start(&server.url()).await;
+    let body = || post(&[alert("A", "2026-11-01T10:00:00Z")]).to_string();
+    assert_eq!(service.post(body()).await.0, 200);
+    assert_eq!(service.get("/health/ready").await.0, 200);
+
+    server.kill9().unwrap();
+    let reasons = ["timeout", "open_failed", "connection_lost"].map(|reason| json!(reason));
+    for _ in 0..3 {
+        let (status, answer) = service.post(body()).await;
+        assert_eq!((status, &answer["error"]), (503, &json!("database_unavailable")), "{answer}");
+        assert!(reasons.contains(&answer["reason"]), "{answer}");
+    }
+    let response = service.send(crate::common::get("/history")).await;
+    assert_eq!((response.status().as_u16(), response.headers()["retry-after"].as_bytes()), (503, &b"1"[..]));
+    let (status, answer) = service.get("/health/ready").await;
+    assert_eq!((status, &answer["status"]), (503, &json!("unavailable")), "{answer}");
+    assert!(answer["cause"].as_str().unwrap().contains("127.0.0.1"), "it says which server: {answer}");
+    assert_eq!(service.get("/health/live").await.0, 200);
+
+    server.restart().unwrap();
+    eventually("ready again", async || service.get("/health/ready").await.0 == 200).await;
+    assert_eq!(service.post(body()).await.0, 200);
+    let pool = &service.app.pool;
+    let max = pool.stats().state.max_size;
+    let leases = join_all((0..max).map(|_| pool.acquire_timeout(Duration::from_secs(10)))).await;
+    assert!(leases.iter().all(Result::is_ok), "every slot can be had");
+    assert_eq!(pool.stats().state.size, max);
+    drop(leases);
+    assert_eq!(service.history("").await.len(), 2, "what was accepted is there, what was refused is not");
+}
