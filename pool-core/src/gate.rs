@@ -58,7 +58,7 @@ impl Gate {
     #[inline]
     pub fn look_after_publishing(&self) -> Sight {
         // ORDERING: SeqCst fence, pairs with the fence in `join` and in `close`: the store before it (a slot becomes idle) and the load
-        // after it cannot both miss the other side's count or bit and search (I6, no lost wake-up).
+        // after it cannot both miss the other side's count or bit and search (I4, no lost wake-up).
         fence(Ordering::SeqCst);
         self.glance()
     }

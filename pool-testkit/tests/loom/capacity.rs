@@ -1,4 +1,4 @@
-//! Capacity: never more than the maximum, and room that becomes free is noticed by somebody (I1, I6).
+//! Capacity: never more than the maximum, and room that becomes free is noticed by somebody (I1, I4).
 
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};

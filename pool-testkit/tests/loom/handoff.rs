@@ -1,4 +1,4 @@
-//! Hand-over: no wake-up is lost and no connection is, however a release, a waiter and a caller that gives up meet (I3, I6).
+//! Hand-over: no wake-up is lost and no connection is, however a release, a waiter and a caller that gives up meet (I3, I4).
 
 use loom::sync::Arc;
 use loom::thread;
