@@ -163,3 +163,12 @@ fn nothing_is_left_after_a_sigkill() {
     eventually("the server's files are gone", || !folder.exists());
     assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "and so is the server");
 }
+
+#[test]
+fn a_killed_server_starts_again_every_time() {
+    let mut server = EphemeralPostgres::start().unwrap();
+    for round in 0..8 {
+        server.kill9().unwrap();
+        server.restart().unwrap_or_else(|error| panic!("round {round}: {error}"));
+    }
+}

@@ -42,7 +42,9 @@ const APT: Way = Way {
     script: r#"
 set -eu
 root=$1; mkdir -p "$root/apt/lists/partial" "$root/apt/cache/archives/partial" "$root/debs" "$root/server"
-apt() { tool=$1; shift; "$tool" -o Dir::State::lists="$root/apt/lists" -o Dir::Cache="$root/apt/cache" -o APT::Sandbox::User= "$@"; }
+# Hooks of the system, such as those of container images that empty its caches, are not ours to run.
+for hook in APT::Update::Pre-Invoke APT::Update::Post-Invoke APT::Update::Post-Invoke-Success DPkg::Post-Invoke; do printf '#clear %s;\n' "$hook"; done > "$root/apt/conf"
+apt() { tool=$1; shift; "$tool" -c "$root/apt/conf" -o Dir::State::lists="$root/apt/lists" -o Dir::Cache="$root/apt/cache" -o APT::Sandbox::User= "$@"; }
 apt apt-get update >&2
 version=$(apt apt-cache search --names-only '^postgresql-[0-9]+$' | sed -E 's/^postgresql-([0-9]+) .*/\1/' | sort -n | tail -1)
 packages=$(apt apt-get install -s --reinstall --no-install-recommends "postgresql-$version" | awk '/^Inst /{print $2}' \

@@ -1,6 +1,7 @@
 //! One server.
 
 use std::fs::{self, DirBuilder, Permissions};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::TcpListener;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -101,6 +102,10 @@ impl EphemeralBuilder {
             ("max_wal_senders", "0".to_owned()),
             ("wal_level", "minimal".to_owned()),
             ("autovacuum", "off".to_owned()),
+            // In the data directory, which goes away: a killed server leaves its shared memory behind.
+            ("dynamic_shared_memory_type", "mmap".to_owned()),
+            // An unpacked server has no compiler with it.
+            ("jit", "off".to_owned()),
         ];
         let mut line = vec![binaries.folder.join("postgres").display().to_string()];
         line.extend(["-D".to_owned(), folder.join("data").display().to_string()]);
@@ -239,23 +244,31 @@ impl EphemeralPostgres {
     }
 
     fn launch(&mut self) -> Result<(), EphemeralError> {
-        // What an earlier run wrote there must not be taken for the new one's.
-        let _ = fs::remove_file(self.data_dir().join("postmaster.pid"));
-        self.warden.order("start")?;
         let deadline = Instant::now() + START_LIMIT;
-        while !self.is_ready() {
-            if Instant::now() > deadline || self.warden.order("alive")? != "yes" {
+        let mut pid = self.warden.order("start")?;
+        while !self.is_ready(&pid) {
+            let dead = self.warden.order("alive")? != "yes";
+            if Instant::now() > deadline || dead && !self.is_haunted() {
                 return Err(EphemeralError::step(format!("starting {}", self.binaries.version), self.end_of_log()));
+            }
+            if dead {
+                pid = self.warden.order("start")?;
             }
             std::thread::park_timeout(Duration::from_millis(2));
         }
         client::query(self.port, "postgres", "SELECT 1").map(drop).during(|| "asking the new server".to_owned())
     }
 
-    /// The eighth line of `postmaster.pid` says `ready` once the server takes connections.
-    fn is_ready(&self) -> bool {
+    /// The eighth line of `postmaster.pid` says `ready` once the server takes connections; the first is its process.
+    fn is_ready(&self, pid: &str) -> bool {
         let text = fs::read_to_string(self.data_dir().join("postmaster.pid")).unwrap_or_default();
-        text.lines().nth(7).is_some_and(|status| status.trim() == "ready")
+        let mut lines = text.lines();
+        lines.next() == Some(pid) && lines.nth(6).is_some_and(|status| status.trim() == "ready")
+    }
+
+    /// Whether processes of a killed server still hold on to its memory, which passes.
+    fn is_haunted(&self) -> bool {
+        self.end_of_log().contains("pre-existing shared memory block")
     }
 
     fn end_of_log(&self) -> String {
@@ -278,7 +291,12 @@ fn make_folder(cache: &Cache) -> Result<PathBuf, EphemeralError> {
     Ok(folder)
 }
 
+/// Below the ports that systems give to outgoing connections, one of which could take the port of a server that is stopped.
 fn free_port() -> Result<u16, EphemeralError> {
-    let address = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
-    address.map(|address| address.port()).during(|| "looking for a free port".to_owned())
+    const PORTS: std::ops::Range<u16> = 20_000..32_000;
+    let random = RandomState::new().build_hasher().finish();
+    let offset = u16::try_from(random % u64::from(PORTS.end - PORTS.start)).unwrap_or(0);
+    let mut ports = PORTS.cycle().skip(usize::from(offset)).take(PORTS.len());
+    let free = ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    free.ok_or_else(|| EphemeralError::step("looking for a free port", format!("none of {PORTS:?} is free")))
 }

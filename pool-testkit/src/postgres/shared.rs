@@ -1,5 +1,6 @@
 //! One server for all tests of a process, one database for each.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -106,7 +107,8 @@ impl Drop for TestDatabase {
 fn unique_name() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!("pool_test_{}_{number}", std::process::id())
+    let random = RandomState::new().build_hasher().finish();
+    format!("pool_test_{}_{number}_{random:x}", std::process::id())
 }
 
 /// The same URI with another database.
@@ -119,15 +121,49 @@ fn with_database(url: &str, name: &str) -> String {
 
 fn psql(url: &str, statement: &str) -> Result<(), EphemeralError> {
     let mut command = std::process::Command::new("psql");
-    // The URI may hold a password: it goes by the environment, not by the command line that every user can read.
-    command.env("PGDATABASE", url).args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", statement]);
+    // A password goes by the environment, not by the command line that every user can read.
+    let (url, password) = split_password(url);
+    if let Some(password) = password {
+        command.env("PGPASSWORD", password);
+    }
+    command.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", statement, "-d"]).arg(url);
     let wrong = |problem| EphemeralError::Environment { variable: "POOL_TEST_URL", problem };
     output(&mut command).map(drop).map_err(|problem| wrong(format!("psql could not run `{statement}`: {problem}")))
+}
+
+/// A URI without its password, and the password.
+fn split_password(url: &str) -> (String, Option<String>) {
+    let parts = url.split_once("://").and_then(|(scheme, rest)| {
+        let (user_info, rest) = rest.split_once('@')?;
+        let (user, password) = user_info.split_once(':')?;
+        Some((format!("{scheme}://{user}@{rest}"), decode(password)))
+    });
+    parts.map_or((url.to_owned(), None), |(url, password)| (url, Some(password)))
+}
+
+/// Undoes the %-encoding of a URI.
+fn decode(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let encoded = (*first == b'%').then(|| after.get(..2)).flatten();
+        let byte = encoded.and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+        bytes.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_is_taken_out_of_a_uri() {
+        let split = split_password("postgres://u:p%40%2fw%@h:1/db");
+        assert_eq!(split, ("postgres://u@h:1/db".to_owned(), Some("p@/w%".to_owned())));
+        assert_eq!(split_password("postgres://u@h/db").1, None);
+    }
 
     #[test]
     fn the_database_of_a_uri_is_replaced() {

@@ -13,7 +13,7 @@ use super::error::{During, EphemeralError};
 
 /// `$1` is the folder to remove at the end, the rest is the server's command line.
 const SCRIPT: &str = r#"
-trap '' HUP INT TERM
+trap '' HUP INT TERM PIPE
 folder=$1; shift
 pid=
 # The server and its children; they are in sessions of their own, so there is no group to signal.
@@ -28,15 +28,16 @@ family() {
         ps -A -o pid= -o ppid= | while read -r child parent; do [ "$parent" = "$pid" ] && echo "$child"; done
     fi
 }
-signal() { for one in $(family); do kill -s "$1" "$one" 2>/dev/null; done; }
+signal() { kill -s "$1" $(family) 2>/dev/null; }
 finish() { [ -n "$pid" ] && wait "$pid" 2>/dev/null; pid=; }
 while IFS= read -r line; do
     case $line in
-        start) "$@" </dev/null >>"$folder/log" 2>&1 & pid=$!; echo "$pid" ;;
+        start) "$@" </dev/null >"$folder/log" 2>&1 & pid=$!; echo "$pid" ;;
         alive) if [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null; then echo yes; else echo no; fi ;;
         pause) signal STOP; echo paused ;;
         resume) signal CONT; echo resumed ;;
-        kill) signal KILL; finish; echo killed ;;
+        # Frozen first: nobody is born while the list is made.
+        kill) kill -s STOP "$pid" 2>/dev/null; signal KILL; finish; echo killed ;;
         stop) signal CONT; kill -s INT "$pid" 2>/dev/null; finish; echo stopped ;;
     esac
 done
