@@ -1,5 +1,6 @@
 //! The settings of a pool: one immutable snapshot, checked as a whole.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::error::ConfigError;
@@ -60,17 +61,7 @@ impl Config {
     /// assert_eq!(error.to_string(), "min_size = 21 is not allowed; allowed: 0 to max_size");
     /// ```
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let require = |ok: bool, field, value: &dyn std::fmt::Debug, allowed| {
-            if ok { Ok(()) } else { Err(ConfigError { field, value: format!("{value:?}"), allowed }) }
-        };
-        require((1..=Self::MAX_SIZE_LIMIT).contains(&self.max_size), "max_size", &self.max_size, "1 to 65535")?;
-        require(self.min_size <= self.max_size, "min_size", &self.min_size, "0 to max_size")?;
-        require(
-            (1..=self.max_size.max(255)).contains(&self.max_openers),
-            "max_openers",
-            &self.max_openers,
-            "1 to 255, or to max_size if that is more",
-        )?;
+        self.validate_sizes()?;
         let budgets = [
             ("acquire_timeout", Some(self.acquire_timeout)),
             ("connect_timeout", Some(self.connect_timeout)),
@@ -82,18 +73,24 @@ impl Config {
             ("close_timeout", Some(self.close_timeout)),
             ("backoff_initial", Some(self.backoff_initial)),
         ];
-        for (field, value) in budgets {
-            if let Some(value) = value {
-                require(value >= MIN_BUDGET && value <= MAX_BUDGET, field, &value, "1 ms to 10 years")?;
-            }
+        for (field, value) in budgets.into_iter().filter_map(|(field, value)| Some((field, value?))) {
+            require((MIN_BUDGET..=MAX_BUDGET).contains(&value), field, &value, "1 ms to 10 years")?;
         }
-        require(
-            self.backoff_max >= self.backoff_initial && self.backoff_max <= MAX_BUDGET,
-            "backoff_max",
-            &self.backoff_max,
-            "backoff_initial to 10 years",
-        )
+        let backoff = self.backoff_initial..=MAX_BUDGET;
+        require(backoff.contains(&self.backoff_max), "backoff_max", &self.backoff_max, "backoff_initial to 10 years")
     }
+
+    fn validate_sizes(&self) -> Result<(), ConfigError> {
+        let most_openers = self.max_size.max(255);
+        require((1..=Self::MAX_SIZE_LIMIT).contains(&self.max_size), "max_size", &self.max_size, "1 to 65535")?;
+        require(self.min_size <= self.max_size, "min_size", &self.min_size, "0 to max_size")?;
+        let openers = (1..=most_openers).contains(&self.max_openers);
+        require(openers, "max_openers", &self.max_openers, "1 to 255, or to max_size if that is more")
+    }
+}
+
+fn require(holds: bool, field: &'static str, value: &dyn fmt::Debug, allowed: &'static str) -> Result<(), ConfigError> {
+    if holds { Ok(()) } else { Err(ConfigError { field, value: format!("{value:?}"), allowed }) }
 }
 
 const MIN_BUDGET: Duration = Duration::from_millis(1);

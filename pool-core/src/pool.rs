@@ -44,7 +44,8 @@ impl<D: Driver> Pool<D> {
         Self { handle: Arc::new(Handle(Arc::clone(&engine))), engine }
     }
 
-    /// Takes an idle connection, without waiting. Works outside of a runtime, too.
+    /// Takes an idle connection, without waiting. Works outside of a runtime, too. A connection that the pool is looking after at
+    /// that very moment is not idle.
     ///
     /// # Errors
     ///

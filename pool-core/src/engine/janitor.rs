@@ -11,6 +11,7 @@ use super::random::random;
 use super::release::Condition;
 use super::{Engine, Job};
 use crate::backoff::Backoff;
+use crate::config::Config;
 use crate::driver::{Driver, ErrorClass};
 use crate::error::OpenFailure;
 use crate::handoff::Grant;
@@ -44,6 +45,13 @@ impl<D: Driver> Drop for Duty<D> {
         // Those who wait on another runtime start the next janitor.
         engine.core.take_wakers().into_iter().for_each(|waker| wake(Some(waker)));
     }
+}
+
+/// What came of a look at an idle connection.
+#[derive(PartialEq, Eq)]
+enum Attended {
+    Kept,
+    Retired,
 }
 
 struct Janitor<D: Driver> {
@@ -143,24 +151,34 @@ impl<D: Driver> Janitor<D> {
         let counts = engine.core.table.counts();
         let mut surplus =
             (counts.opening + counts.idle + counts.leased + counts.resetting).saturating_sub(config.min_size);
-        for index in (0..engine.core.table.len()).rev() {
+        for index in (0..engine.core.table.size()).rev() {
             // Claimed first, judged after: the slot may have been used since it was last looked at.
-            let Some(mut claim) = engine.core.table.claim_at(index) else { continue };
-            let condition = engine.condition(&mut claim);
-            let verdict = match condition {
-                _ if closed => Verdict::Retire(RetireReason::Closed),
-                Condition::Usable => judge(self.idle_facts(index, surplus > 0), engine.epoch.get(), &config),
-                _ => Verdict::Keep,
-            };
-            match verdict {
-                Verdict::Keep => engine.set_aside(claim, condition),
-                Verdict::Ping => drop(tokio::spawn(Tended::new(&engine, claim).ping())),
-                Verdict::Retire(reason) => {
-                    surplus = surplus.saturating_sub(1);
-                    engine.retire(claim, reason);
-                }
+            if let Some(claim) = engine.core.table.claim_at(index)
+                && self.attend(claim, closed, surplus > 0, &config) == Attended::Retired
+            {
+                surplus = surplus.saturating_sub(1);
             }
         }
+    }
+
+    /// Does what an idle connection needs.
+    fn attend(&self, mut claim: Claim<D::Connection>, closed: bool, surplus: bool, config: &Config) -> Attended {
+        let engine = &self.duty.0;
+        let condition = engine.condition(&mut claim);
+        let verdict = match condition {
+            _ if closed => Verdict::Retire(RetireReason::Closed),
+            Condition::Usable => judge(self.idle_facts(claim.index(), surplus), engine.epoch.get(), config),
+            _ => Verdict::Keep,
+        };
+        match verdict {
+            Verdict::Keep => engine.set_aside(claim, condition),
+            Verdict::Ping => drop(tokio::spawn(Tended::new(engine, claim).ping())),
+            Verdict::Retire(reason) => {
+                engine.retire(claim, reason);
+                return Attended::Retired;
+            }
+        }
+        Attended::Kept
     }
 
     fn idle_facts(&self, index: usize, surplus: bool) -> IdleFacts {

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use tokio::time::timeout;
 
-use super::panics::guarded;
+use super::panics::{caught, guarded};
 use super::random::random;
 use super::{Engine, Job};
 use crate::config::Config;
-use crate::driver::Driver;
+use crate::driver::{Driver, ErrorClass};
 use crate::error::OpenFailure;
 use crate::lifetime::expires_at;
 use crate::slot::Vacancy;
@@ -64,7 +64,7 @@ impl<D: Driver> Opener<D> {
         match outcome {
             Ok(Ok(Ok(connection))) => self.succeed(connection),
             Ok(Ok(Err(error))) => {
-                let class = engine.driver.classify(&error);
+                let class = caught(|| engine.driver.classify(&error)).unwrap_or(ErrorClass::Transient);
                 self.fail(OpenFailure::Driver { class, source: Box::new(error) });
             }
             Ok(Err(_)) => self.fail(OpenFailure::TimedOut { after: budget }),

@@ -29,7 +29,7 @@ impl<D: Driver> Engine<D> {
         let events = &self.events;
         Stats {
             state,
-            acquired: (0..self.core.table.len()).map(|index| self.core.table.facts(index).uses.get()).sum(),
+            acquired: (0..self.core.table.size()).map(|index| self.core.table.facts(index).uses.get()).sum(),
             waited: events.waited.get(),
             wait_time: Duration::from_nanos(events.wait_nanos.get()),
             timeouts: events.timeouts.get(),

@@ -79,7 +79,7 @@ impl<C> Table<C> {
     }
 
     /// How many slots there are.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.slots.len()
     }
 

@@ -49,28 +49,53 @@ pub(super) struct Load {
     pub(super) clients: usize,
 }
 
+/// The options as they are read.
+struct Draft {
+    listen: Option<SocketAddr>,
+    log_format: LogFormat,
+    seconds: Option<u64>,
+    clients: usize,
+}
+
 /// Reads the command line; `None` asks for the help.
 pub(super) fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Option<Options>, String> {
     let mut parser = lexopt::Parser::from_args(args);
-    let (mut listen, mut log_format, mut seconds, mut clients) = (None, LogFormat::default(), None, 32);
+    let mut draft = Draft { listen: None, log_format: LogFormat::default(), seconds: None, clients: 32 };
     while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
-        match argument {
+        let name = match argument {
             Long("help") | Short('h') => return Ok(None),
-            Long("listen") => {
-                listen = Some(value(&mut parser, "--listen", "an address such as 127.0.0.1:8080", |_| true)?);
-            }
-            Long("log-format") => log_format = format(&mut parser)?,
-            Long("load") => {
-                seconds = Some(value(&mut parser, "--load", "1 to 86400 seconds", |n| (1..=86_400).contains(n))?);
-            }
-            Long("clients") => clients = value(&mut parser, "--clients", "1 to 1000", |n| (1..=1000).contains(n))?,
-            other => return Err(format!("{}; --help lists the options", other.unexpected())),
-        }
+            Long(name) => name.to_owned(),
+            other => return Err(unknown(&other)),
+        };
+        draft.set(&name, &mut parser)?;
     }
+    let Draft { listen, log_format, seconds, clients } = draft;
     let load = seconds.map(|seconds| Load { time: Duration::from_secs(seconds), clients });
     let port = if load.is_some() { 0 } else { 8080 };
     let listen = listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], port)));
     Ok(Some(Options { listen, log_format, load }))
+}
+
+impl Draft {
+    fn set(&mut self, name: &str, parser: &mut lexopt::Parser) -> Result<(), String> {
+        match name {
+            "listen" => self.listen = Some(value(parser, "--listen", "an address such as 127.0.0.1:8080", |_| true)?),
+            "log-format" => self.log_format = format(parser)?,
+            "load" => self.seconds = Some(value(parser, "--load", "1 to 86400 seconds", |n| (1..=86_400).contains(n))?),
+            "clients" => self.clients = value(parser, "--clients", "1 to 1000", |n| (1..=1000).contains(n))?,
+            other => return Err(unknown(&Long(other))),
+        }
+        Ok(())
+    }
+}
+
+fn unknown(argument: &lexopt::Arg<'_>) -> String {
+    let name = match argument {
+        Short(letter) => format!("-{letter}"),
+        Long(name) => format!("--{name}"),
+        Value(value) => value.to_string_lossy().into_owned(),
+    };
+    format!("unknown argument {name}; --help lists the options")
 }
 
 fn value<T: std::str::FromStr>(

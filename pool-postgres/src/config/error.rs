@@ -20,7 +20,7 @@ pub enum PostgresConfigError {
         /// The keyword.
         keyword: String,
         /// All keywords.
-        allowed: &'static str,
+        allowed: String,
     },
     /// A connection string that cannot be taken apart.
     #[error("malformed connection string, {part}: {problem}")]

@@ -17,45 +17,56 @@ pub(super) const VARIABLES: [(&str, &str); 9] = [
     ("PGCONNECT_TIMEOUT", "connect_timeout"),
 ];
 
-const KEYWORDS: &str = "host, port, dbname, user, password, sslmode, sslrootcert, application_name, connect_timeout, pool_max_conns, \
-                        pool_min_conns, pool_max_conn_lifetime, pool_max_conn_idle_time, pool_health_check_period, pool_acquire_timeout";
 const DURATION: &str = "a duration such as 90, 90s, 1m30s or 500ms, 1 ms to 10 years";
 const AGE: &str = "a duration such as 90, 90s, 1m30s or 500ms, or 0 for never";
 
-impl PostgresConfig {
-    /// Sets what `keyword` stands for. As with libpq, an empty value stands for the default.
-    pub(super) fn set(&mut self, keyword: &str, value: &str) -> Result<(), PostgresConfigError> {
-        if keyword.starts_with("pool_") {
-            return self.set_pool(keyword, value);
-        }
-        let text = || Some(value.to_owned()).filter(|text| !text.is_empty());
-        match keyword {
-            "host" => self.host = host(value)?,
-            "port" => self.port = port(value)?,
-            "dbname" => self.database = text(),
-            "user" => self.user = text(),
-            "password" => self.password = text().map(Into::into),
-            "sslmode" => self.sslmode = sslmode(value)?,
-            "sslrootcert" => self.sslrootcert = text().map(Into::into),
-            "application_name" => self.application_name = text(),
-            "connect_timeout" => self.connect_timeout = budget("connect_timeout", value)?,
-            _ => return Err(unknown(keyword)),
-        }
-        Ok(())
-    }
+type Outcome = Result<(), PostgresConfigError>;
+type Setter = fn(&mut PostgresConfig, &str) -> Outcome;
 
-    fn set_pool(&mut self, keyword: &str, value: &str) -> Result<(), PostgresConfigError> {
-        match keyword {
-            "pool_max_conns" => self.max_conns = count("pool_max_conns", value, "1 to 65535")?,
-            "pool_min_conns" => self.min_conns = count("pool_min_conns", value, "0 to pool_max_conns")?,
-            "pool_max_conn_lifetime" => self.max_conn_lifetime = age("pool_max_conn_lifetime", value)?,
-            "pool_max_conn_idle_time" => self.max_conn_idle_time = age("pool_max_conn_idle_time", value)?,
-            "pool_health_check_period" => self.health_check_period = age("pool_health_check_period", value)?,
-            "pool_acquire_timeout" => self.acquire_timeout = budget("pool_acquire_timeout", value)?,
-            _ => return Err(unknown(keyword)),
+/// What each keyword sets. As with libpq, an empty value stands for the default.
+const SETTERS: [(&str, Setter); 15] = [
+    ("host", |config, value| host(value).map(|host| config.host = host)),
+    ("port", |config, value| port(value).map(|port| config.port = port)),
+    ("dbname", |config, value| text(value, |text| config.database = text)),
+    ("user", |config, value| text(value, |text| config.user = text)),
+    ("password", |config, value| text(value, |text| config.password = text.map(Into::into))),
+    ("sslmode", |config, value| sslmode(value).map(|mode| config.sslmode = mode)),
+    ("sslrootcert", |config, value| text(value, |text| config.sslrootcert = text.map(Into::into))),
+    ("application_name", |config, value| text(value, |text| config.application_name = text)),
+    ("connect_timeout", |config, value| budget("connect_timeout", value).map(|time| config.connect_timeout = time)),
+    ("pool_max_conns", |config, value| count("pool_max_conns", value, "1 to 65535").map(|n| config.max_conns = n)),
+    ("pool_min_conns", |config, value| {
+        count("pool_min_conns", value, "0 to pool_max_conns").map(|n| config.min_conns = n)
+    }),
+    ("pool_max_conn_lifetime", |config, value| {
+        age("pool_max_conn_lifetime", value).map(|age| config.max_conn_lifetime = age)
+    }),
+    ("pool_max_conn_idle_time", |config, value| {
+        age("pool_max_conn_idle_time", value).map(|age| config.max_conn_idle_time = age)
+    }),
+    ("pool_health_check_period", |config, value| {
+        age("pool_health_check_period", value).map(|age| config.health_check_period = age)
+    }),
+    ("pool_acquire_timeout", |config, value| {
+        budget("pool_acquire_timeout", value).map(|time| config.acquire_timeout = time)
+    }),
+];
+
+impl PostgresConfig {
+    /// Sets what `keyword` stands for.
+    pub(super) fn set(&mut self, keyword: &str, value: &str) -> Outcome {
+        match SETTERS.iter().find(|(known, _)| *known == keyword) {
+            Some((_, set)) => set(self, value),
+            None => Err(unknown(keyword)),
         }
-        Ok(())
     }
+}
+
+/// A value that may be left empty.
+#[allow(clippy::unnecessary_wraps)] // fits among the others
+fn text(value: &str, set: impl FnOnce(Option<String>)) -> Outcome {
+    set(Some(value.to_owned()).filter(|text| !text.is_empty()));
+    Ok(())
 }
 
 fn wrong(field: &'static str, value: &str, allowed: &'static str) -> PostgresConfigError {
@@ -63,7 +74,8 @@ fn wrong(field: &'static str, value: &str, allowed: &'static str) -> PostgresCon
 }
 
 fn unknown(keyword: &str) -> PostgresConfigError {
-    PostgresConfigError::Unknown { keyword: keyword.to_owned(), allowed: KEYWORDS }
+    let keywords: Vec<_> = SETTERS.iter().map(|(keyword, _)| *keyword).collect();
+    PostgresConfigError::Unknown { keyword: keyword.to_owned(), allowed: keywords.join(", ") }
 }
 
 fn host(value: &str) -> Result<String, PostgresConfigError> {

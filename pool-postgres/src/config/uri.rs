@@ -14,6 +14,10 @@ pub(super) fn parse(rest: &str, config: &mut PostgresConfig) -> Result<(), Postg
     set(config, "password", password)?;
     set_address(config, address)?;
     set(config, "dbname", database)?;
+    set_query(config, query)
+}
+
+fn set_query(config: &mut PostgresConfig, query: &str) -> Result<(), PostgresConfigError> {
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (keyword, value) = pair.split_once('=').ok_or(MISSING_EQUALS)?;
         config.set(&decode(keyword)?, &decode(value)?)?;

@@ -251,11 +251,13 @@ impl EphemeralPostgres {
             if Instant::now() > deadline || dead && !self.is_haunted() {
                 return Err(EphemeralError::step(format!("starting {}", self.binaries.version), self.end_of_log()));
             }
-            if dead {
-                pid = self.warden.order("start")?;
-            }
+            pid = if dead { self.warden.order("start")? } else { pid };
             std::thread::park_timeout(Duration::from_millis(2));
         }
+        self.answers()
+    }
+
+    fn answers(&self) -> Result<(), EphemeralError> {
         client::query(self.port, "postgres", "SELECT 1").map(drop).during(|| "asking the new server".to_owned())
     }
 

@@ -123,7 +123,7 @@ pub(crate) fn close(core: &Pool) {
             waker.wake();
         }
     }
-    (0..core.table.len()).filter_map(|index| core.table.claim_at(index)).for_each(|claim| retire(core, claim));
+    (0..core.table.size()).filter_map(|index| core.table.claim_at(index)).for_each(|claim| retire(core, claim));
 }
 
 /// At the end: nobody is counted as waiting, and exactly `idle` connections are there for the taking.

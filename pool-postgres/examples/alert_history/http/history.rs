@@ -61,21 +61,31 @@ fn filter(parameters: Vec<(String, String)>) -> Result<Filter, Failure> {
         if value.contains('\0') {
             return Err(Failure::parameter(name, "a NUL character is in no alert"));
         }
-        match name.as_str() {
-            "alertname" => filter.alertname = Some(value),
-            "status" => filter.status = Some(status(&value)?),
-            "label" => {
-                let (label, value) =
-                    value.split_once('=').ok_or_else(|| Failure::parameter("label", "allowed: label=name=value"))?;
-                filter.labels.insert(label.to_owned(), Value::from(value));
-            }
-            "from" => filter.from = Some(instant("from", &value)?),
-            "to" => filter.to = Some(instant("to", &value)?),
-            "limit" => filter.limit = limit(&value)?,
-            _ => return Err(Failure::parameter(name, "unknown; allowed: alertname, status, label, from, to, limit")),
-        }
+        let set = SETTERS.iter().find(|(known, _)| *known == name).map(|(_, set)| set);
+        let unknown = || Failure::parameter(&name, "unknown; allowed: alertname, status, label, from, to, limit");
+        set.ok_or_else(unknown)?(&mut filter, value)?;
     }
     Ok(filter)
+}
+
+type Setter = fn(&mut Filter, String) -> Result<(), Failure>;
+
+const SETTERS: [(&str, Setter); 6] = [
+    ("alertname", |filter, value| {
+        filter.alertname = Some(value);
+        Ok(())
+    }),
+    ("status", |filter, value| status(&value).map(|status| filter.status = Some(status))),
+    ("label", |filter, value| label(&value).map(|(name, value)| drop(filter.labels.insert(name, value)))),
+    ("from", |filter, value| instant("from", &value).map(|from| filter.from = Some(from))),
+    ("to", |filter, value| instant("to", &value).map(|to| filter.to = Some(to))),
+    ("limit", |filter, value| limit(&value).map(|limit| filter.limit = limit)),
+];
+
+fn label(value: &str) -> Result<(String, Value), Failure> {
+    let (name, value) =
+        value.split_once('=').ok_or_else(|| Failure::parameter("label", "allowed: label=name=value"))?;
+    Ok((name.to_owned(), Value::from(value)))
 }
 
 fn status(value: &str) -> Result<&'static str, Failure> {

@@ -1,0 +1,213 @@
+//! What can be checked by reading the repository.
+#![cfg(not(feature = "loom"))]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The layer of each part of `pool-core/src`, by the first name of its path.
+const LAYERS: [(&str, u8); 18] = [
+    ("sync", 0),
+    ("driver", 0),
+    ("error", 0),
+    ("stats", 0),
+    ("slot", 1),
+    ("gate", 1),
+    ("capacity", 1),
+    ("counters", 1),
+    ("queue", 1),
+    ("handoff", 1),
+    ("config", 2),
+    ("lifetime", 2),
+    ("backoff", 2),
+    ("engine", 3),
+    ("pool", 4),
+    ("builder", 4),
+    ("lease", 4),
+    ("lib", 5),
+];
+
+/// A file: its path below the root of the repository, and its text.
+struct File {
+    path: String,
+    text: String,
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// All files below `folder` that end so, build output left out.
+fn files(folder: &str, ending: &str) -> Vec<File> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap().map(Result::unwrap) {
+            let name = entry.file_name().into_string().unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                if !matches!(name.as_str(), "target" | ".git" | "corpus") {
+                    folders.push(entry.path());
+                }
+            } else if name.ends_with(ending) {
+                let path = entry.path().strip_prefix(root()).unwrap().display().to_string();
+                found.push(File { path, text: fs::read_to_string(entry.path()).unwrap() });
+            }
+        }
+    }
+    assert!(!found.is_empty(), "there are files below {folder:?}");
+    found
+}
+
+/// The lines of code with their numbers: comments are left out.
+fn code(file: &File) -> impl Iterator<Item = (usize, &str)> {
+    let lines =
+        file.text.lines().enumerate().map(|(number, line)| (number, line.split("//").next().unwrap_or_default()));
+    lines.filter(|(_, line)| !line.trim().is_empty())
+}
+
+fn complaint(file: &File, line: usize, what: &str) -> String {
+    format!("{}:{}: {what}", file.path, line + 1)
+}
+
+/// The part of `pool-core/src` that a file belongs to.
+fn part(path: &str) -> &str {
+    let below = path.strip_prefix("pool-core/src/").unwrap_or(path);
+    below.split(['/', '.']).next().unwrap_or(below)
+}
+
+fn layer(part: &str) -> Option<u8> {
+    LAYERS.iter().find(|(name, _)| *name == part).map(|(_, layer)| *layer)
+}
+
+/// A file uses its own layer or lower ones.
+fn layers(file: &File) -> Vec<String> {
+    let Some(own) = layer(part(&file.path)) else {
+        return vec![complaint(file, 0, "is in no layer; give it one here")];
+    };
+    let used = |line: &str| {
+        line.split("crate::")
+            .skip(1)
+            .map(|rest| part(rest.split("::").next().unwrap_or(rest)).to_owned())
+            .collect::<Vec<_>>()
+    };
+    let too_high =
+        |name: &str| layer(name.trim_end_matches(|c: char| !c.is_alphanumeric())).is_some_and(|layer| layer > own);
+    let look = |(number, line)| {
+        used(line).into_iter().filter(|name| too_high(name)).map(move |name| (number, name)).collect::<Vec<_>>()
+    };
+    code(file)
+        .flat_map(look)
+        .map(|(number, name)| complaint(file, number, &format!("uses the higher layer of `{name}`")))
+        .collect()
+}
+
+/// Atomic orderings in layer 1 alone, each with a comment that gives the reason.
+fn orderings(file: &File) -> Vec<String> {
+    let allowed = layer(part(&file.path)).is_some_and(|layer| layer <= 1);
+    let lines: Vec<&str> = file.text.lines().collect();
+    let explained =
+        |number: usize| lines[number.saturating_sub(5)..=number].iter().any(|line| line.contains("ORDERING:"));
+    let uses = code(file).filter(|(_, line)| line.contains("Ordering::") && !line.trim_start().starts_with("use "));
+    uses.filter(|(number, _)| !allowed || !explained(*number))
+        .map(|(number, _)| complaint(file, number, "an ordering outside of layer 1, or without its reason"))
+        .collect()
+}
+
+/// `unsafe` in the slots alone, each block with its reason.
+fn unsafe_code(file: &File) -> Vec<String> {
+    let allowed = file.path.starts_with("pool-core/src/slot/");
+    let lines: Vec<&str> = file.text.lines().collect();
+    let explained = |number: usize| lines[number.saturating_sub(6)..number].iter().any(|line| line.contains("SAFETY:"));
+    let uses = code(file)
+        .filter(|(_, line)| line.contains(concat!("unsafe", " {")) || line.contains(concat!("unsafe", " impl")));
+    let unexplained = uses.filter(|(number, _)| !allowed || !explained(*number));
+    unexplained
+        .map(|(number, _)| complaint(file, number, "`unsafe` outside of the slots, or without its reason"))
+        .collect()
+}
+
+/// Files that fit into a head, and nothing left for later.
+fn habits(file: &File) -> Vec<String> {
+    let length = file.text.lines().count();
+    let mut complaints = Vec::new();
+    if length > 500 {
+        complaints.push(complaint(file, length, "more than 500 lines"));
+    }
+    for word in [concat!("to", "do!"), concat!("unimpl", "emented!"), concat!("db", "g!("), concat!("#[ig", "nore")] {
+        let found = code(file).filter(|(_, line)| line.contains(word));
+        complaints.extend(found.map(|(number, _)| complaint(file, number, word)));
+    }
+    complaints
+}
+
+/// Relative links lead somewhere.
+fn links(file: &File) -> Vec<String> {
+    let folder = root().join(&file.path).parent().unwrap().to_owned();
+    let targets = file.text.lines().enumerate().flat_map(|(number, line)| {
+        line.split("](")
+            .skip(1)
+            .filter_map(move |rest| Some((number, rest.split([')', '#']).next()?)))
+            .collect::<Vec<_>>()
+    });
+    let relative = targets.filter(|(_, target)| !target.is_empty() && !target.contains("://"));
+    let broken = relative.filter(|(_, target)| !folder.join(target).exists());
+    broken.map(|(number, target)| complaint(file, number, &format!("no such file: {target}"))).collect()
+}
+
+fn check(files: &[File], checks: &[fn(&File) -> Vec<String>]) {
+    let complaints: Vec<String> = files.iter().flat_map(|file| checks.iter().flat_map(|check| check(file))).collect();
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+#[test]
+fn pool_core_keeps_its_layers() {
+    check(&files("pool-core/src", ".rs"), &[layers, orderings]);
+}
+
+#[test]
+fn all_code_is_tidy() {
+    check(&files("", ".rs"), &[unsafe_code, habits]);
+}
+
+#[test]
+fn documents_link_to_what_exists() {
+    check(&files("", ".md"), &[links]);
+}
+
+/// What a check says about a text under a path, without the place.
+fn said(check: fn(&File) -> Vec<String>, path: &str, text: &str) -> usize {
+    check(&File { path: path.to_owned(), text: text.to_owned() }).len()
+}
+
+#[test]
+fn a_higher_layer_is_found() {
+    assert_eq!(said(layers, "pool-core/src/gate.rs", "use crate::engine::Engine;"), 1);
+    assert_eq!(said(layers, "pool-core/src/gate.rs", "use crate::sync::fence; // not crate::engine"), 0);
+    assert_eq!(said(layers, "pool-core/src/new.rs", ""), 1);
+}
+
+#[test]
+fn an_ordering_in_the_wrong_place_or_without_a_reason_is_found() {
+    assert_eq!(said(orderings, "pool-core/src/gate.rs", "x.load(Ordering::Relaxed)"), 1);
+    assert_eq!(said(orderings, "pool-core/src/gate.rs", "// ORDERING: a reason.\nx.load(Ordering::Relaxed)"), 0);
+    assert_eq!(said(orderings, "pool-core/src/pool.rs", "// ORDERING: a reason.\nx.load(Ordering::Relaxed)"), 1);
+}
+
+#[test]
+fn unsafe_in_the_wrong_place_or_without_a_reason_is_found() {
+    let block = concat!("unsafe", " { x }");
+    assert_eq!(said(unsafe_code, "pool-core/src/slot/cell.rs", block), 1);
+    assert_eq!(said(unsafe_code, "pool-core/src/slot/cell.rs", &format!("// SAFETY: a reason.\n{block}")), 0);
+    assert_eq!(said(unsafe_code, "pool-core/src/gate.rs", &format!("// SAFETY: a reason.\n{block}")), 1);
+}
+
+#[test]
+fn what_is_left_for_later_is_found() {
+    assert_eq!(said(habits, "a.rs", concat!("to", "do!()\n", "db", "g!(1)")), 2);
+    assert_eq!(said(habits, "a.rs", &"\n".repeat(501)), 1);
+}
+
+#[test]
+fn a_broken_link_is_found() {
+    assert_eq!(said(links, "README.md", "[a](nowhere.md) [b](https://example.org/x) [c](Cargo.toml#x)"), 1);
+}
