@@ -86,13 +86,11 @@ pub(crate) fn wait(core: &Pool) -> Grant<u64, ()> {
             leave(core, mine);
             return Poll::Ready(Grant::Closed);
         }
-        match core.poll(&mine, context.waker()) {
-            Some(grant) => Poll::Ready(grant),
-            None => {
-                ticket = Some(mine);
-                Poll::Pending
-            }
+        let grant = core.poll(&mine, context.waker());
+        if grant.is_none() {
+            ticket = Some(mine);
         }
+        grant.map_or(Poll::Pending, Poll::Ready)
     }))
 }
 

@@ -79,7 +79,9 @@ fn the_first_waiter_serves_the_one_behind_it() {
         let waiters = [spawn_user(&core), spawn_user(&core)];
         release(&core, first);
         release(&core, second);
-        waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
+        for waiter in waiters {
+            waiter.join().unwrap();
+        }
         assert_at_rest(&core, 2);
     });
 }

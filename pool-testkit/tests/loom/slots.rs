@@ -18,7 +18,9 @@ fn two_claims_of_one_slot_never_both_succeed() {
                 })
             })
             .collect();
-        users.into_iter().for_each(|user| user.join().unwrap());
+        for user in users {
+            user.join().unwrap();
+        }
         let mut claim = core.table.claim_at(0).expect("idle again");
         assert!(*core.table.get(&claim) <= 2);
         touch(&core, &mut claim);
