@@ -1,6 +1,7 @@
 //! PostgreSQL on [`pool_core`], over [`tokio_postgres`].
 //!
-//! ```no_run
+#![cfg_attr(feature = "loom", doc = "```ignore")]
+#![cfg_attr(not(feature = "loom"), doc = "```no_run")]
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! use pool_postgres::{PostgresConfig, PostgresPool};
 //!
@@ -36,3 +37,8 @@ pub use driver::PostgresDriver;
 pub use error::{ConnectError, ConnectStep, PostgresError};
 pub use pool::{Health, PostgresLease, PostgresOwnedLease, PostgresPool};
 pub use {pool_core, tokio_postgres};
+
+/// Compiles the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
