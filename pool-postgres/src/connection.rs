@@ -2,7 +2,8 @@
 
 use std::future::poll_fn;
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::task::{Context, Poll, Waker};
 
 use tokio::task::JoinHandle;
 use tokio_postgres::tls::NoTlsStream;
@@ -16,6 +17,7 @@ use crate::tap::{Session, Tap};
 pub struct PostgresConnection {
     client: Client,
     session: Arc<Session>,
+    wire: Arc<Shared>,
     task: JoinHandle<()>,
 }
 
@@ -24,11 +26,30 @@ pub(crate) type Wire = Connection<Tap<Box<dyn Stream>>, NoTlsStream>;
 impl PostgresConnection {
     /// Starts the task that moves the messages of the session.
     pub(crate) fn new(client: Client, wire: Wire, session: Arc<Session>) -> Self {
-        Self { client, session, task: tokio::spawn(run(wire)) }
+        let wire = Arc::new(Shared(Mutex::new(Driven { wire: Some(wire), waker: None })));
+        let task = tokio::spawn(run(EndOnDrop(Arc::clone(&wire))));
+        Self { client, session, wire, task }
     }
 
+    /// What the session is doing. Exact only after [`settle`](Self::settle).
     pub(crate) fn session(&self) -> &Session {
         &self.session
+    }
+
+    /// Puts everything on the wire that the client has been asked to send, as far as that works without waiting. A future of the
+    /// client that was polled once and dropped has left its request in a queue where nobody else sees it. `false` if the
+    /// session's own task is at it and did not get done in a moment.
+    pub(crate) fn settle(&self) -> bool {
+        /// A few microseconds, which is what one turn of the task takes.
+        const ATTEMPTS: u32 = 500;
+        for _ in 0..ATTEMPTS {
+            if let Some(mut driven) = self.wire.try_lock() {
+                let _ = driven.advance();
+                return true;
+            }
+            std::hint::spin_loop();
+        }
+        false
     }
 
     /// Ends the session and returns once the server has closed it.
@@ -51,17 +72,84 @@ impl Drop for AbortOnDrop {
     }
 }
 
-async fn run(mut wire: Wire) {
-    while let Some(message) = poll_fn(|cx| wire.poll_message(cx)).await {
-        match message {
-            Ok(AsyncMessage::Notice(notice)) => {
-                tracing::debug!(severity = notice.severity(), code = notice.code().code(), "{}", notice.message());
-            }
-            Ok(_) => {}
-            // The client reports it to whoever uses the connection; `inspect` sees that it is closed.
-            Err(error) => return tracing::debug!(%error, "a session ended"),
+/// The wire, moved by its task, and by whoever needs to know that nothing is left to move. Never held across an await.
+#[derive(Debug)]
+struct Shared(Mutex<Driven>);
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Driven> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn try_lock(&self) -> Option<MutexGuard<'_, Driven>> {
+        match self.0.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
         }
     }
+}
+
+struct Driven {
+    /// `None` once the session has ended.
+    wire: Option<Wire>,
+    /// That of the task: whoever moves the wire registers the task for what comes next, not itself.
+    waker: Option<Waker>,
+}
+
+impl std::fmt::Debug for Driven {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Driven").field("open", &self.wire.is_some()).finish_non_exhaustive()
+    }
+}
+
+impl Driven {
+    /// Moves all messages that can be moved now. Ready once the session has ended.
+    fn advance(&mut self) -> Poll<()> {
+        let mut context = Context::from_waker(self.waker.as_ref().unwrap_or(Waker::noop()));
+        while let Some(wire) = &mut self.wire {
+            match wire.poll_message(&mut context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(Ok(message))) => note(&message),
+                Poll::Ready(end) => {
+                    if let Some(Err(error)) = end {
+                        // The client reports it to whoever uses the connection; `inspect` sees that it is closed.
+                        tracing::debug!(%error, "a session ended");
+                    }
+                    self.wire = None;
+                }
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+fn note(message: &AsyncMessage) {
+    if let AsyncMessage::Notice(notice) = message {
+        tracing::debug!(severity = notice.severity(), code = notice.code().code(), "{}", notice.message());
+    }
+}
+
+/// Ends the session together with its task, which ends with its runtime.
+struct EndOnDrop(Arc<Shared>);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        let wire = self.0.lock().wire.take();
+        drop(wire);
+    }
+}
+
+async fn run(wire: EndOnDrop) {
+    poll_fn(|context| {
+        let mut driven = wire.0.lock();
+        match &mut driven.waker {
+            Some(waker) => waker.clone_from(context.waker()),
+            place => *place = Some(context.waker().clone()),
+        }
+        driven.advance()
+    })
+    .await;
 }
 
 impl Deref for PostgresConnection {

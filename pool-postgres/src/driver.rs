@@ -1,10 +1,14 @@
 //! The driver: PostgreSQL behind the pool's seam.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pool_core::{Driver, ErrorClass, SessionState};
 use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
 use tokio_postgres::NoTls;
+use tokio_postgres::error::SqlState;
 use tokio_rustls::TlsConnector;
 
 use crate::config::PostgresConfig;
@@ -14,7 +18,13 @@ use crate::socket;
 use crate::tap::{Session, Tap};
 use crate::tls;
 
+/// How long a reset waits for answers that are due before it asks the server to cancel, once for each request under way.
+const PATIENCE: Duration = Duration::from_millis(20);
+
 /// Opens sessions with one PostgreSQL server.
+///
+/// Before a session gets to its next user, open transactions are rolled back and queries that nobody waits for are cancelled. What outlives a
+/// transaction stays: `SET`, `SET ROLE`, `LISTEN`, temporary tables, advisory locks of the session.
 pub struct PostgresDriver {
     config: PostgresConfig,
     login: tokio_postgres::Config,
@@ -49,10 +59,27 @@ impl PostgresDriver {
         &self.config
     }
 
-    /// Asks the server to stop what the session is doing: nobody waits for the answer any more. Returns once the server has taken note.
+    /// Returns once the server has answered everything that has been asked of the session so far.
+    async fn wait_or_cancel(&self, connection: &PostgresConnection) -> Result<(), ConnectError> {
+        // Queues behind everything else.
+        let mut last = pin!(connection.batch_execute(""));
+        loop {
+            match timeout(PATIENCE, &mut last).await {
+                // A cancellation that came late has hit the empty query, and nobody minds.
+                Ok(Err(error)) if error.code() != Some(&SqlState::QUERY_CANCELED) => {
+                    return Err(self.session_error(error));
+                }
+                Ok(_) => return Ok(()),
+                Err(_) => self.cancel(connection).await?,
+            }
+        }
+    }
+
+    /// Asks the server to stop what the session is doing: nobody waits for the answer any more. Returns once the server has passed that
+    /// on to the session, so that it cannot hit what the next user does.
     async fn cancel(&self, connection: &PostgresConnection) -> Result<(), ConnectError> {
         let stream = socket::open(&self.config, self.tls.as_ref()).await?;
-        // A tap's shutdown waits for the server, which closes the stream after it has passed the request on.
+        // A tap's shutdown waits for the server, which closes the stream when it has done so.
         let mut tap = Tap::new(stream, Arc::default());
         let sent = connection.cancel_token().cancel_query_raw(&mut tap, NoTls).await;
         sent.map_err(|error| self.session_error(error))?;
@@ -86,23 +113,24 @@ impl Driver for PostgresDriver {
     }
 
     fn inspect(&self, connection: &mut PostgresConnection) -> SessionState {
+        // A panic in the middle of a request, such as one in a `ToSql`, leaves half a message in the client's buffer.
+        if std::thread::panicking() {
+            return SessionState::Broken;
+        }
+        let settled = connection.settle();
         if connection.is_closed() {
             SessionState::Broken
-        } else if connection.session().is_at_rest() {
+        } else if settled && connection.session().is_at_rest() {
             SessionState::Clean
         } else {
             SessionState::Dirty
         }
     }
 
-    /// Cancels what still runs, waits for the answers that are due, and rolls an open transaction back.
+    /// Waits for the answers that are due, cancels what does not answer soon, and rolls an open transaction back.
     async fn reset(&self, connection: &mut PostgresConnection) -> Result<(), ConnectError> {
         // Owned across the awaits: nothing. The pool closes the connection of a reset that is dropped.
-        if !connection.session().is_in_transaction() {
-            self.cancel(connection).await?;
-            // Queues behind what has been cancelled. Should the cancellation come late and hit this one, the connection is closed.
-            connection.batch_execute("").await.map_err(|error| self.session_error(error))?;
-        }
+        self.wait_or_cancel(connection).await?;
         if connection.session().is_in_transaction() {
             connection.batch_execute("ROLLBACK").await.map_err(|error| self.session_error(error))?;
         }

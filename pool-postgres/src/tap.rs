@@ -78,6 +78,8 @@ enum Request {
     Simple,
     /// Ended by `Sync`.
     Extended,
+    /// Ended by `Sync`, and nothing but the closing of statements: whoever comes next need not wait for the answer.
+    Housekeeping,
 }
 
 /// Follows both directions of one connection.
@@ -90,6 +92,8 @@ struct Follower {
     sent: Headers,
     received: Headers,
     unanswered: VecDeque<Request>,
+    /// Whether more than housekeeping has been sent since the last `Sync`.
+    works: bool,
 }
 
 impl Follower {
@@ -101,20 +105,25 @@ impl Follower {
             sent: Headers::default(),
             received: Headers::default(),
             unanswered: VecDeque::from([Request::Simple]),
+            works: false,
         }
     }
 
     fn on_sent(&mut self, bytes: &[u8]) {
         let bytes = self.skip_startup(bytes);
-        let Self { sent, unanswered, session, .. } = self;
-        sent.scan(bytes, |kind, _| {
-            let request = match kind {
-                b'Q' | b'F' => Request::Simple,
-                b'S' => Request::Extended,
-                _ => return,
-            };
-            unanswered.push_back(request);
-            session.set(Session::BUSY);
+        let Self { sent, unanswered, works, session, .. } = self;
+        sent.scan(bytes, |kind, _| match kind {
+            b'Q' | b'F' => {
+                unanswered.push_back(Request::Simple);
+                session.set(Session::BUSY);
+            }
+            b'S' => unanswered.push_back(if std::mem::take(works) { Request::Extended } else { Request::Housekeeping }),
+            // `Close` and `Flush`; a password belongs to the startup.
+            b'C' | b'H' | b'p' => {}
+            _ => {
+                *works = true;
+                session.set(Session::BUSY);
+            }
         });
     }
 
@@ -139,7 +148,7 @@ impl Follower {
         received.scan(bytes, |kind, first| match kind {
             b'Z' => {
                 unanswered.pop_front();
-                if unanswered.is_empty() {
+                if unanswered.iter().all(|request| *request == Request::Housekeeping) {
                     session.set(first);
                 }
             }
@@ -181,7 +190,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Tap<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = ready!(Pin::new(&mut this.stream).poll_write(cx, bytes))?;
+        let Poll::Ready(written) = Pin::new(&mut this.stream).poll_write(cx, bytes)? else {
+            // Something waits to be sent, and what it is will be known when it is.
+            this.follower.session.set(Session::BUSY);
+            return Poll::Pending;
+        };
         this.follower.on_sent(&bytes[..written]);
         Poll::Ready(Ok(written))
     }
@@ -273,6 +286,23 @@ mod tests {
             (false, [message(b'C', b"COPY 1\0"), message(b'Z', b"I")].concat()),
         ];
         assert_eq!(follow(&steps, usize::MAX), [0, b'I', 0, 0, 0, b'I']);
+    }
+
+    #[test]
+    fn closing_a_statement_keeps_nobody_waiting() {
+        let closing = || [message(b'C', b"Ss0\0"), message(b'S', b"")].concat();
+        let steps = [
+            (true, startup()),
+            (true, message(b'p', b"secret\0")),
+            (false, message(b'Z', b"I")),
+            (true, closing()),
+            (true, message(b'Q', b"BEGIN\0")),
+            (false, [message(b'3', b""), message(b'Z', b"I")].concat()),
+            (false, message(b'Z', b"T")),
+            (true, closing()),
+            (false, message(b'Z', b"T")),
+        ];
+        assert_eq!(follow(&steps, usize::MAX), [0, 0, b'I', b'I', 0, 0, b'T', b'T', b'T']);
     }
 
     #[test]

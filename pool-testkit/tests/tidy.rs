@@ -84,30 +84,34 @@ fn layers(file: &File) -> Vec<String> {
     let Some(own) = layer(part(&file.path)) else {
         return vec![complaint(file, 0, "is in no layer; give it one here")];
     };
-    let used = |line: &str| {
-        line.split("crate::")
-            .skip(1)
-            .map(|rest| part(rest.split("::").next().unwrap_or(rest)).to_owned())
-            .collect::<Vec<_>>()
-    };
-    let too_high =
-        |name: &str| layer(name.trim_end_matches(|c: char| !c.is_alphanumeric())).is_some_and(|layer| layer > own);
-    let look = |(number, line)| {
-        used(line).into_iter().filter(|name| too_high(name)).map(move |name| (number, name)).collect::<Vec<_>>()
+    let judge = |name: &str| match layer(name) {
+        Some(layer) if layer > own => Some(format!("uses the higher layer of `{name}`")),
+        None if name.is_empty() && part(&file.path) != "lib" => {
+            Some("uses several modules at once; one `use` for each".to_owned())
+        }
+        _ => None,
     };
     code(file)
-        .flat_map(look)
-        .map(|(number, name)| complaint(file, number, &format!("uses the higher layer of `{name}`")))
+        .flat_map(|(number, line)| used(line).filter_map(judge).map(move |what| complaint(file, number, &what)))
         .collect()
 }
 
-/// Atomic orderings in layer 1 alone, each with a comment that gives the reason.
+/// The first names of the paths from the root of the crate, or from a parent, in a line; empty for a list in braces.
+fn used(line: &str) -> impl Iterator<Item = &str> {
+    let name = |rest: &'_ str| rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+    let from_root = line.split("crate::").skip(1).map(move |rest| &rest[..name(rest)]);
+    let from_parent = line.split("super::").skip(1).map(move |rest| &rest[..name(rest)]);
+    from_root.chain(from_parent.filter(|name| !name.is_empty()))
+}
+
+/// Atomic orderings in layer 1 and `sync` alone, each with a comment that gives the reason.
 fn orderings(file: &File) -> Vec<String> {
-    let allowed = layer(part(&file.path)).is_some_and(|layer| layer <= 1);
+    let own = part(&file.path);
+    let allowed = own == "sync" || layer(own) == Some(1);
     let lines: Vec<&str> = file.text.lines().collect();
     let explained =
         |number: usize| lines[number.saturating_sub(5)..=number].iter().any(|line| line.contains("ORDERING:"));
-    let uses = code(file).filter(|(_, line)| line.contains("Ordering::") && !line.trim_start().starts_with("use "));
+    let uses = code(file).filter(|(_, line)| line.contains("Ordering::"));
     uses.filter(|(number, _)| !allowed || !explained(*number))
         .map(|(number, _)| complaint(file, number, "an ordering outside of layer 1, or without its reason"))
         .collect()
@@ -117,10 +121,14 @@ fn orderings(file: &File) -> Vec<String> {
 fn unsafe_code(file: &File) -> Vec<String> {
     let allowed = file.path.starts_with("pool-core/src/slot/");
     let lines: Vec<&str> = file.text.lines().collect();
-    let explained = |number: usize| lines[number.saturating_sub(6)..number].iter().any(|line| line.contains("SAFETY:"));
-    let uses = code(file)
-        .filter(|(_, line)| line.contains(concat!("unsafe", " {")) || line.contains(concat!("unsafe", " impl")));
-    let unexplained = uses.filter(|(number, _)| !allowed || !explained(*number));
+    let explained = |number: usize| lines[number.saturating_sub(3)..number].iter().any(|line| line.contains("SAFETY:"));
+    let says = |line: &str, words: &[&str]| words.iter().any(|word| line.contains(word));
+    let needs_a_reason = [concat!("unsafe", " {"), concat!("unsafe", " impl")];
+    let only_needs_its_place = [concat!("unsafe", " fn"), concat!("unsafe", " trait"), concat!("unsafe", " extern")];
+    let unexplained = code(file).filter(|(number, line)| {
+        let reason = says(line, &needs_a_reason);
+        (reason && !(allowed && explained(*number))) || (!allowed && says(line, &only_needs_its_place))
+    });
     unexplained
         .map(|(number, _)| complaint(file, number, "`unsafe` outside of the slots, or without its reason"))
         .collect()
@@ -183,6 +191,10 @@ fn said(check: fn(&File) -> Vec<String>, path: &str, text: &str) -> usize {
 fn a_higher_layer_is_found() {
     assert_eq!(said(layers, "pool-core/src/gate.rs", "use crate::engine::Engine;"), 1);
     assert_eq!(said(layers, "pool-core/src/gate.rs", "use crate::sync::fence; // not crate::engine"), 0);
+    assert_eq!(said(layers, "pool-core/src/queue/fifo.rs", "use super::super::pool::Pool;"), 1);
+    assert_eq!(said(layers, "pool-core/src/queue/fifo.rs", "use super::slab::{Key, Slab};"), 0);
+    assert_eq!(said(layers, "pool-core/src/gate.rs", "use crate::{engine::Engine, sync::fence};"), 1);
+    assert_eq!(said(layers, "pool-core/src/driver.rs", "/// See [`Config`](crate::Config)."), 0);
     assert_eq!(said(layers, "pool-core/src/new.rs", ""), 1);
 }
 
@@ -191,6 +203,8 @@ fn an_ordering_in_the_wrong_place_or_without_a_reason_is_found() {
     assert_eq!(said(orderings, "pool-core/src/gate.rs", "x.load(Ordering::Relaxed)"), 1);
     assert_eq!(said(orderings, "pool-core/src/gate.rs", "// ORDERING: a reason.\nx.load(Ordering::Relaxed)"), 0);
     assert_eq!(said(orderings, "pool-core/src/pool.rs", "// ORDERING: a reason.\nx.load(Ordering::Relaxed)"), 1);
+    assert_eq!(said(orderings, "pool-core/src/stats.rs", "// ORDERING: a reason.\nx.load(Ordering::Relaxed)"), 1);
+    assert_eq!(said(orderings, "pool-core/src/gate.rs", "use crate::sync::Ordering::Relaxed;"), 1, "hides the uses");
 }
 
 #[test]
@@ -199,6 +213,7 @@ fn unsafe_in_the_wrong_place_or_without_a_reason_is_found() {
     assert_eq!(said(unsafe_code, "pool-core/src/slot/cell.rs", block), 1);
     assert_eq!(said(unsafe_code, "pool-core/src/slot/cell.rs", &format!("// SAFETY: a reason.\n{block}")), 0);
     assert_eq!(said(unsafe_code, "pool-core/src/gate.rs", &format!("// SAFETY: a reason.\n{block}")), 1);
+    assert_eq!(said(unsafe_code, "pool-core/src/gate.rs", concat!("unsafe", " fn f() {}")), 1);
 }
 
 #[test]

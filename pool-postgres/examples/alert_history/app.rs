@@ -1,6 +1,9 @@
 //! What the handlers share.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
 
 use pool_postgres::{PostgresConfig, PostgresOwnedLease, PostgresPool};
 
@@ -15,6 +18,8 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) struct App {
     pub(crate) pool: PostgresPool,
     pub(super) metrics: Metrics,
+    /// Seats for those who read histories, which can take long: half of the connections stay free for everybody else.
+    pub(super) readers: Arc<Semaphore>,
 }
 
 impl App {
@@ -25,7 +30,8 @@ impl App {
         config.application_name.get_or_insert_with(|| "alert_history".to_owned());
         let pool = PostgresPool::connect(config).await?;
         super::store::migrate(&*pool.acquire().await?).await?;
-        Ok(Self { pool, metrics: Metrics::new()? })
+        let readers = Arc::new(Semaphore::new((pool.config().max_size / 2).max(1)));
+        Ok(Self { pool, metrics: Metrics::new()?, readers })
     }
 
     /// A connection for a request.

@@ -27,6 +27,11 @@ impl Failure {
         Self::Payload { field: field.into(), message: message.into() }
     }
 
+    /// The service has as much to do as it can.
+    pub(super) fn busy(message: impl Into<String>) -> Self {
+        Self::Unavailable { reason: "busy", message: message.into() }
+    }
+
     pub(super) fn parameter(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Parameter { field: field.into(), message: message.into() }
     }

@@ -47,11 +47,9 @@ fn run(options: &Options) -> ExitCode {
 
 fn serve(options: &Options) -> Result<ExitCode, Error> {
     // The server of our own outlives the runtime and everything on it, and goes away when this returns.
-    let own = match std::env::var("DATABASE_URL") {
-        Ok(_) => None,
-        Err(_) => Some(start_own()?),
-    };
-    let url = own.as_ref().map_or_else(|| std::env::var("DATABASE_URL"), |server| Ok(server.url()))?;
+    let given = std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty());
+    let own = if given.is_none() { Some(start_own()?) } else { None };
+    let url = given.or_else(|| own.as_ref().map(EphemeralPostgres::url)).unwrap_or_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve_with(options, &url, own.is_some()))
 }
@@ -63,7 +61,8 @@ fn start_own() -> Result<EphemeralPostgres, EphemeralError> {
 
 async fn serve_with(options: &Options, url: &str, own: bool) -> Result<ExitCode, Error> {
     let stop = Stop::on_signals()?;
-    let app = Arc::new(App::start(url).await?);
+    let Some(app) = stop.clone().or(App::start(url)).await else { return Ok(ExitCode::FAILURE) };
+    let app = Arc::new(app?);
     let listener =
         TcpListener::bind(options.listen).await.map_err(|error| format!("--listen {}: {error}", options.listen))?;
     let address = listener.local_addr()?;
@@ -118,6 +117,9 @@ impl Stop {
                 signals.recv().await;
                 tracing::info!("draining");
                 stop.now();
+                // Whoever asks twice does not want to wait. A PostgreSQL of our own notices and goes away.
+                signals.recv().await;
+                std::process::exit(130);
             });
         }
         Ok(stop)

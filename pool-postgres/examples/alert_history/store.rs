@@ -77,7 +77,7 @@ pub(super) async fn insert(client: &Client, payload: &Payload) -> Result<u64, Er
         (&column(payload, |alert| alert.status.name()), Type::TEXT_ARRAY),
         (&column(payload, |alert| Json(&alert.labels.0)), Type::JSONB_ARRAY),
         (&column(payload, |alert| Json(&alert.annotations.0)), Type::JSONB_ARRAY),
-        (&column(payload, |alert| alert.starts_at), Type::TIMESTAMPTZ_ARRAY),
+        (&column(payload, |alert| alert.starts_at.0), Type::TIMESTAMPTZ_ARRAY),
         (&column(payload, Alert::ended), Type::TIMESTAMPTZ_ARRAY),
         (&column(payload, |alert| alert.generator_url.as_ref().map(|url| url.0.as_str())), Type::TEXT_ARRAY),
         (&column(payload, |alert| alert.fingerprint.0.as_str()), Type::TEXT_ARRAY),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{PostgresConfig, PostgresConfigError, duration, sslmode};
 
 /// The variables of the environment and the keywords they stand for.
-pub(super) const VARIABLES: [(&str, &str); 9] = [
+pub(super) const VARIABLES: [(&str, &str); 15] = [
     ("PGHOST", "host"),
     ("PGPORT", "port"),
     ("PGDATABASE", "dbname"),
@@ -15,6 +15,12 @@ pub(super) const VARIABLES: [(&str, &str); 9] = [
     ("PGSSLROOTCERT", "sslrootcert"),
     ("PGAPPNAME", "application_name"),
     ("PGCONNECT_TIMEOUT", "connect_timeout"),
+    ("POOL_MAX_CONNS", "pool_max_conns"),
+    ("POOL_MIN_CONNS", "pool_min_conns"),
+    ("POOL_MAX_CONN_LIFETIME", "pool_max_conn_lifetime"),
+    ("POOL_MAX_CONN_IDLE_TIME", "pool_max_conn_idle_time"),
+    ("POOL_HEALTH_CHECK_PERIOD", "pool_health_check_period"),
+    ("POOL_ACQUIRE_TIMEOUT", "pool_acquire_timeout"),
 ];
 
 const DURATION: &str = "a duration such as 90, 90s, 1m30s or 500ms, 1 ms to 10 years";
@@ -27,14 +33,14 @@ type Setter = fn(&mut PostgresConfig, &str) -> Outcome;
 const SETTERS: [(&str, Setter); 15] = [
     ("host", |config, value| host(value).map(|host| config.host = host)),
     ("port", |config, value| port(value).map(|port| config.port = port)),
-    ("dbname", |config, value| text(value, |text| config.database = text)),
+    ("dbname", |config, value| database(value).map(|database| config.database = database)),
     ("user", |config, value| text(value, |text| config.user = text)),
     ("password", |config, value| text(value, |text| config.password = text.map(Into::into))),
     ("sslmode", |config, value| sslmode(value).map(|mode| config.sslmode = mode)),
     ("sslrootcert", |config, value| text(value, |text| config.sslrootcert = text.map(Into::into))),
     ("application_name", |config, value| text(value, |text| config.application_name = text)),
     ("connect_timeout", |config, value| budget("connect_timeout", value).map(|time| config.connect_timeout = time)),
-    ("pool_max_conns", |config, value| count("pool_max_conns", value, "1 to 65535").map(|n| config.max_conns = n)),
+    ("pool_max_conns", |config, value| max_conns(config, value)),
     ("pool_min_conns", |config, value| {
         count("pool_min_conns", value, "0 to pool_max_conns").map(|n| config.min_conns = n)
     }),
@@ -78,6 +84,17 @@ fn unknown(keyword: &str) -> PostgresConfigError {
     PostgresConfigError::Unknown { keyword: keyword.to_owned(), allowed: keywords.join(", ") }
 }
 
+fn database(value: &str) -> Result<Option<String>, PostgresConfigError> {
+    // libpq takes a whole connection string here. Taken for a name, it would be shown, with the password in it.
+    if value.contains("://") {
+        return Err(PostgresConfigError::Malformed {
+            part: "dbname",
+            problem: "a name is allowed, not a connection string",
+        });
+    }
+    Ok(Some(value.to_owned()).filter(|name| !name.is_empty()))
+}
+
 fn host(value: &str) -> Result<String, PostgresConfigError> {
     match value {
         "" => Ok(PostgresConfig::default().host),
@@ -99,6 +116,15 @@ fn sslmode(value: &str) -> Result<super::SslMode, PostgresConfigError> {
         return Ok(super::SslMode::default());
     }
     value.parse().map_err(|()| wrong("sslmode", value, sslmode::ALLOWED))
+}
+
+/// A small maximum takes the default minimum down with it; a minimum that is set is checked against it.
+fn max_conns(config: &mut PostgresConfig, value: &str) -> Outcome {
+    config.max_conns = count("pool_max_conns", value, "1 to 65535")?;
+    if config.min_conns == PostgresConfig::default().min_conns {
+        config.min_conns = config.min_conns.min(config.max_conns);
+    }
+    Ok(())
 }
 
 fn count(field: &'static str, value: &str, allowed: &'static str) -> Result<usize, PostgresConfigError> {

@@ -91,8 +91,9 @@ impl Default for PostgresConfig {
 }
 
 impl PostgresConfig {
-    /// Reads libpq's variables: `PGHOST`, `PGPORT`, `PGDATABASE`, `PGUSER`, `PGPASSWORD`, `PGSSLMODE`, `PGSSLROOTCERT`, `PGAPPNAME` and
-    /// `PGCONNECT_TIMEOUT`. What is not set, or empty, keeps its default.
+    /// Reads libpq's variables `PGHOST`, `PGPORT`, `PGDATABASE`, `PGUSER`, `PGPASSWORD`, `PGSSLMODE`, `PGSSLROOTCERT`, `PGAPPNAME` and
+    /// `PGCONNECT_TIMEOUT`, and for the pool `POOL_MAX_CONNS`, `POOL_MIN_CONNS`, `POOL_MAX_CONN_LIFETIME`, `POOL_MAX_CONN_IDLE_TIME`,
+    /// `POOL_HEALTH_CHECK_PERIOD` and `POOL_ACQUIRE_TIMEOUT`. What is not set, or empty, keeps its default.
     ///
     /// # Errors
     ///
@@ -109,7 +110,7 @@ impl PostgresConfig {
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, PostgresConfigError> {
         let mut config = Self::default();
         for (variable, keyword) in field::VARIABLES {
-            if let Some(value) = lookup(variable) {
+            if let Some(value) = lookup(variable).filter(|value| !value.is_empty()) {
                 config.set(keyword, &value)?;
             }
         }
@@ -157,10 +158,21 @@ impl FromStr for PostgresConfig {
         let uri = ["postgres://", "postgresql://"].into_iter().find_map(|scheme| text.strip_prefix(scheme));
         match uri {
             Some(rest) => uri::parse(rest, &mut config)?,
+            None if is_other_uri(text) => return Err(OTHER_URI),
             None => key_value::parse(text, &mut config)?,
         }
         Ok(config)
     }
+}
+
+const OTHER_URI: PostgresConfigError =
+    PostgresConfigError::Malformed { part: "the scheme", problem: "allowed: postgres:// and postgresql://" };
+
+/// Whether it starts like a URI: letters, and then `://`.
+fn is_other_uri(text: &str) -> bool {
+    text.trim_start()
+        .split_once("://")
+        .is_some_and(|(scheme, _)| !scheme.is_empty() && scheme.chars().all(char::is_alphanumeric))
 }
 
 #[cfg(test)]

@@ -35,6 +35,19 @@ fn what_is_left_out_keeps_its_default() {
 }
 
 #[test]
+fn escapes_that_are_none_are_refused() {
+    for text in ["postgres://h/%zz", "postgres://h/%2", "postgres://h/%00", "postgres://h/%"] {
+        assert!(error(text).contains("hexadecimal"), "{text}");
+    }
+}
+
+#[test]
+fn a_small_maximum_takes_the_default_minimum_down() {
+    assert_eq!(parse("pool_max_conns=1").min_conns, 1);
+    assert!(parse("pool_max_conns=1 pool_min_conns=2").pool_config().is_err());
+}
+
+#[test]
 fn a_unix_socket_is_a_host_that_starts_with_a_slash() {
     assert_eq!(parse("postgres://%2Fvar%2Frun/db").host, "/var/run");
     assert_eq!(parse("postgres:///db?host=/var/run").host, "/var/run");
@@ -71,6 +84,9 @@ fn errors_name_the_part_of_a_string_that_is_malformed() {
     assert!(error("user='a").contains("closing quote"));
     assert!(error(r"user=a\").contains("lone"));
     assert!(error("postgres://%ff@h").contains("UTF-8"));
+    assert!(error("postgres://[::1]5/db").contains("the host"));
+    assert!(error("postgres://[]/db").contains("the host"));
+    assert!(error("mysql://u@h/db").contains("the scheme"));
 }
 
 #[test]
@@ -128,6 +144,8 @@ fn a_password_is_never_shown() {
         "password='hunter2",
         "postgres://u:hunter2@a,b/db",
         "postgres://u:hunter2@[::1/db",
+        "mysql://u:hunter2@h/db",
+        "dbname=postgres://u:hunter2@h/db",
     ] {
         let error = PostgresConfig::from_str(text).expect_err(text);
         assert!(!format!("{error} {error:?}").contains(secret), "{text}: {error}");
@@ -147,7 +165,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_written_is_read_back(user in ".+", password in ".+", database in ".+", port in 1..=u16::MAX) {
+    fn what_is_written_is_read_back(user in "[^\0]+", password in "[^\0]+", database in "[^\0:]+", port in 1..=u16::MAX) {
         let text = format!("user={} password={} dbname={} port={port}", quote(&user), quote(&password), quote(&database));
         let config = parse(&text);
         prop_assert_eq!(config.user, Some(user.clone()));

@@ -35,9 +35,13 @@ fn set(config: &mut PostgresConfig, keyword: &str, value: &str) -> Result<(), Po
 fn set_address(config: &mut PostgresConfig, address: &str) -> Result<(), PostgresConfigError> {
     let (host, port) = match address.strip_prefix('[') {
         Some(bracketed) => {
-            let wrong = PostgresConfigError::Malformed { part: "the host", problem: "the closing ] is missing" };
-            let (host, port) = bracketed.split_once(']').ok_or(wrong)?;
-            (host, port.strip_prefix(':').unwrap_or(port))
+            let wrong = PostgresConfigError::Malformed {
+                part: "the host",
+                problem: "an address in [ ], and after it nothing or : and a port",
+            };
+            let (host, port) = bracketed.split_once(']').filter(|(host, _)| !host.is_empty()).ok_or(wrong.clone())?;
+            let port = if port.is_empty() { port } else { port.strip_prefix(':').ok_or(wrong)? };
+            (host, port)
         }
         None => address.split_once(':').unwrap_or((address, "")),
     };
@@ -50,6 +54,14 @@ fn set_address(config: &mut PostgresConfig, address: &str) -> Result<(), Postgre
 }
 
 fn decode(text: &str) -> Result<String, PostgresConfigError> {
+    let encoded =
+        |part: &str| part.get(..2).is_some_and(|code| code != "00" && code.chars().all(|c| c.is_ascii_hexdigit()));
+    if !text.split('%').skip(1).all(encoded) {
+        return Err(PostgresConfigError::Malformed {
+            part: "a %-encoded value",
+            problem: "a % needs two hexadecimal digits, not 00",
+        });
+    }
     let wrong = |_| PostgresConfigError::Malformed { part: "a %-encoded value", problem: "it is not UTF-8" };
     percent_decode_str(text).decode_utf8().map(std::borrow::Cow::into_owned).map_err(wrong)
 }

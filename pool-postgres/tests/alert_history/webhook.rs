@@ -24,6 +24,17 @@ async fn alerts_are_stored_with_all_they_carry() {
 }
 
 #[tokio::test]
+async fn maps_that_go_never_made_are_empty() {
+    let (_database, service) = Service::fresh().await;
+    let mut payload = post(&[alert("A", "2026-11-01T10:00:00Z")]);
+    for map in ["groupLabels", "commonLabels", "commonAnnotations"] {
+        payload[map] = Value::Null;
+    }
+    payload["alerts"][0]["annotations"] = Value::Null;
+    assert_eq!(service.post(payload.to_string()).await, (200, json!({ "stored": 1 })));
+}
+
+#[tokio::test]
 async fn a_post_without_alerts_stores_none() {
     let (_database, service) = Service::fresh().await;
     assert_eq!(service.post(post(&[]).to_string()).await, (200, json!({ "stored": 0 })));
@@ -52,6 +63,10 @@ async fn what_is_wrong_with_a_payload_is_named() {
         (with("/alerts/1/labels/severity", json!("a\0b")), "alerts[1].labels.severity"),
         (with("/alerts/0/fingerprint", json!("\0")), "alerts[0].fingerprint"),
         (with("/receiver", json!("\0")), "receiver"),
+        (with("/alerts/0/startsAt", json!("9999-12-31T23:59:59-23:59")), "alerts[0].startsAt"),
+        (with("/alerts/0/endsAt", json!("9999-12-31T23:59:59-23:59")), "alerts[0].endsAt"),
+        (with("/alerts/0/startsAt", json!("0000-01-01T00:00:00Z")), "alerts[0].startsAt"),
+        (with("/alerts/1/labels/alertname", json!("x".repeat(3000))), "alerts[1].labels.alertname"),
         (with("/alerts", json!({})), "alerts"),
         (without("", "alerts"), "alerts"),
         (without("/alerts/1", "startsAt"), "alerts[1].startsAt"),
@@ -67,6 +82,8 @@ async fn what_is_wrong_with_a_payload_is_named() {
         assert_eq!(service.post(garbage).await.0, 400);
     }
     assert_eq!(service.post(format!("{} extra", good())).await.0, 400);
+    let twice = good().to_string().replacen('{', r#"{"alerts":[],"#, 1);
+    assert_eq!(service.post(twice).await.1["field"], "alerts");
     assert_eq!(service.history("").await, Vec::<Value>::new(), "nothing of it was stored");
     assert_eq!(service.post(good().to_string()).await.0, 200, "and the service goes on");
 }

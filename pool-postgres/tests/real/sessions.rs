@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, TryStreamExt, pin_mut};
 
+use pool_postgres::tokio_postgres::types::{IsNull, ToSql, Type, private::BytesMut, to_sql_checked};
+
 use crate::common::{config, eventually, pool, sessions_on_server};
 use pool_postgres::PostgresPool;
 
@@ -142,4 +144,104 @@ async fn the_server_never_sees_more_than_the_maximum() {
     let stats = pool.stats();
     assert_eq!(stats.opened, stats.closed);
     assert!(stats.opened > 50, "connections came and went: {stats:?}");
+}
+
+/// Polls a request once, so that it is in the client's queue and nowhere else, and drops it and the lease.
+async fn abandon(pool: &PostgresPool, statement: &str) {
+    let lease = pool.acquire().await.unwrap();
+    let request = lease.batch_execute(statement);
+    pin_mut!(request);
+    assert!(futures_util::poll!(request).is_pending());
+}
+
+/// Inserts a row, and returns the timeout in force.
+async fn insert(pool: &PostgresPool) -> String {
+    let lease = pool.acquire().await.unwrap();
+    lease.batch_execute("INSERT INTO t VALUES (1)").await.unwrap();
+    lease.query_one("SHOW statement_timeout", &[]).await.unwrap().get(0)
+}
+
+async fn abandon_then_insert(pool: &PostgresPool) {
+    abandon(pool, "BEGIN; SET LOCAL statement_timeout = '77s'").await;
+    assert_eq!(insert(pool).await, "0", "inside the transaction of somebody else");
+}
+
+async fn rows(pool: &PostgresPool) -> usize {
+    let count = pool.acquire().await.unwrap().query_one("SELECT count(*) FROM t", &[]).await.unwrap();
+    usize::try_from(count.get::<_, i64>(0)).unwrap()
+}
+
+async fn nothing_leaks(rounds: usize) {
+    let (_database, pool) = pool(1).await;
+    pool.acquire().await.unwrap().batch_execute("CREATE TABLE t (n int)").await.unwrap();
+    for _ in 0..rounds {
+        abandon_then_insert(&pool).await;
+    }
+    assert_eq!(rows(&pool).await, rounds, "what was acknowledged is there");
+    assert_eq!(pool.stats().opened, 1, "in one session");
+    pool.disconnect().await;
+}
+
+#[tokio::test]
+async fn a_request_that_was_never_sent_does_not_leak() {
+    nothing_leaks(200).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_was_never_sent_does_not_leak_between_threads() {
+    nothing_leaks(200).await;
+}
+
+#[tokio::test]
+async fn the_end_of_a_statement_makes_no_session_dirty() {
+    let (_database, pool) = pool(1).await;
+    drop(pool.acquire().await.unwrap());
+    let waited = pool.stats().waited;
+    for _ in 0..100 {
+        let lease = pool.acquire().await.unwrap();
+        lease.query_one("SELECT 1", &[]).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(pool.stats().waited, waited, "every release made the connection idle at once");
+    pool.disconnect().await;
+}
+
+#[tokio::test]
+async fn all_queries_that_nobody_waits_for_are_cancelled() {
+    let (_database, pool) = pool(1).await;
+    let lease = pool.acquire().await.unwrap();
+    {
+        let (one, two) = (lease.batch_execute("SELECT pg_sleep(1000)"), lease.batch_execute("SELECT pg_sleep(1001)"));
+        pin_mut!(one, two);
+        assert!(futures_util::poll!(&mut one).is_pending() && futures_util::poll!(&mut two).is_pending());
+    }
+    drop(lease);
+    assert_eq!(pool.acquire().await.unwrap().query_one("SELECT 1", &[]).await.unwrap().get::<_, i32>(0), 1);
+    assert_eq!(pool.stats().opened, 1);
+    pool.disconnect().await;
+}
+
+#[derive(Debug)]
+struct Panicking;
+
+impl ToSql for Panicking {
+    fn to_sql(&self, _: &Type, _: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        panic!("on purpose");
+    }
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+    to_sql_checked!();
+}
+
+#[tokio::test]
+async fn a_panic_in_a_request_hurts_nobody_else() {
+    let (_database, pool) = pool(1).await;
+    let panicking = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.acquire().await.unwrap().query_one("SELECT $1::int", &[&Panicking]).await.map(drop) }
+    });
+    assert!(panicking.await.unwrap_err().is_panic());
+    assert_eq!(pool.acquire().await.unwrap().query_one("SELECT 1", &[]).await.unwrap().get::<_, i32>(0), 1);
+    pool.disconnect().await;
 }

@@ -1,21 +1,23 @@
 //! `GET /history`.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use pool_postgres::tokio_postgres::{Error, Row};
 use serde_json::Value;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use tokio::sync::mpsc;
 
 use super::super::app::App;
 use super::super::failure::Failure;
-use super::super::payload::Status;
+use super::super::payload::{Instant, Status};
 use super::super::store::{self, Filter};
 
 const DEFAULT_LIMIT: i64 = 1000;
@@ -28,24 +30,69 @@ pub(super) async fn list(
 ) -> Result<Response, Failure> {
     let Query(parameters) = query.map_err(|error| Failure::parameter("query", error.body_text()))?;
     let filter = filter(parameters)?;
+    let seat =
+        Arc::clone(&app.readers).try_acquire_owned().map_err(|_| Failure::busy("too many histories are being read"))?;
     let lease = app.acquire().await?;
-    // Fused: the stream of the driver must not be asked again after its end, which a history without a row reaches here.
     let mut rows = Box::pin(store::history(&lease, &filter).await?.fuse());
     // The first row before the status is sent: a database that fails at once is told as such.
     let first = rows.try_next().await?;
-    // The body owns the lease. Read to its end or dropped halfway, it gives the connection back.
-    let lines = stream::iter(first.map(Ok)).chain(rows).map(move |row| {
-        let _held = &lease;
-        line(&row?)
+    let rows = stream::iter(first.map(Ok)).chain(rows);
+    let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
+    // The reader's pace must not decide how long a connection is held, so a task moves the rows and not the body itself. It owns the lease:
+    // when it ends, read to the end, left by its reader, or tired of waiting for it, the connection goes back.
+    tokio::spawn(async move {
+        let _seat = seat;
+        let outcome = pump(rows, &sender).await;
+        drop(lease);
+        if let Err(Stopped::Database(error)) = outcome {
+            tracing::warn!(%error, "a history ended early");
+        } else if outcome.is_ok() {
+            let _ = sender.send(None).await;
+        }
     });
-    // An error after the first row cuts the answer off, so that nobody takes a part for the whole.
-    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(body(receiver))).into_response())
 }
 
-fn line(row: &Row) -> Result<Bytes, Error> {
-    let mut text: String = row.try_get(0)?;
-    text.push('\n');
-    Ok(text.into())
+/// How many chunks wait for the reader, at most.
+const CHUNKS_AHEAD: usize = 4;
+/// How many rows make a chunk, if so many are there at once.
+const ROWS_PER_CHUNK: usize = 64;
+/// How long a reader may keep a connection waiting.
+const READER_LIMIT: Duration = Duration::from_secs(10);
+
+/// Some lines, or `None` after the last one.
+type Chunk = Option<Bytes>;
+
+enum Stopped {
+    Database(Error),
+    /// The reader has gone, or might as well have.
+    Reader,
+}
+
+/// Moves all rows into the channel, as the reader takes them.
+async fn pump(rows: impl Stream<Item = Result<Row, Error>>, sender: &mpsc::Sender<Chunk>) -> Result<(), Stopped> {
+    let mut chunks = pin!(rows.ready_chunks(ROWS_PER_CHUNK));
+    while let Some(rows) = chunks.next().await {
+        let mut lines = String::new();
+        for row in rows {
+            lines.push_str(row.and_then(|row| row.try_get::<_, String>(0)).map_err(Stopped::Database)?.as_str());
+            lines.push('\n');
+        }
+        sender.send_timeout(Some(lines.into()), READER_LIMIT).await.map_err(|_| Stopped::Reader)?;
+    }
+    Ok(())
+}
+
+/// The chunks as a body. One that ends without its end is an error, which cuts the answer off, so that nobody takes a part for the whole.
+fn body(receiver: mpsc::Receiver<Chunk>) -> impl Stream<Item = Result<Bytes, &'static str>> {
+    stream::unfold(Some(receiver), |receiver| async {
+        let mut receiver = receiver?;
+        match receiver.recv().await {
+            Some(Some(chunk)) => Some((Ok(chunk), Some(receiver))),
+            Some(None) => None,
+            None => Some((Err("the history ended early"), None)),
+        }
+    })
 }
 
 fn filter(parameters: Vec<(String, String)>) -> Result<Filter, Failure> {
@@ -94,13 +141,10 @@ fn status(value: &str) -> Result<&'static str, Failure> {
 }
 
 fn instant(name: &str, value: &str) -> Result<OffsetDateTime, Failure> {
-    let allowed = |_| {
-        Failure::parameter(
-            name,
-            "allowed: a time as RFC 3339 writes it, such as 2026-01-31T12:00:00Z (a + is written %2B)",
-        )
-    };
-    OffsetDateTime::parse(value, &Rfc3339).map_err(allowed)
+    value
+        .parse()
+        .map(|Instant(instant)| instant)
+        .map_err(|allowed: &str| Failure::parameter(name, format!("{allowed} (a + is written %2B)")))
 }
 
 fn limit(value: &str) -> Result<i64, Failure> {
