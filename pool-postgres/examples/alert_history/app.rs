@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use pool_postgres::{PostgresConfig, PostgresOwnedLease, PostgresPool};
 
@@ -19,7 +20,7 @@ pub(crate) struct App {
     pub(crate) pool: PostgresPool,
     pub(super) metrics: Metrics,
     /// Seats for those who read histories, which can take long: half of the connections stay free for everybody else.
-    pub(super) readers: Arc<Semaphore>,
+    readers: Arc<Semaphore>,
 }
 
 impl App {
@@ -32,6 +33,14 @@ impl App {
         super::store::migrate(&*pool.acquire().await?).await?;
         let readers = Arc::new(Semaphore::new((pool.config().max_size / 2).max(1)));
         Ok(Self { pool, metrics: Metrics::new()?, readers })
+    }
+
+    /// A seat for somebody who reads a history, for as long as a request waits for a connection.
+    pub(super) async fn seat_of_reader(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        match timeout(ACQUIRE_TIMEOUT, Arc::clone(&self.readers).acquire_owned()).await {
+            Ok(Ok(seat)) => Ok(seat),
+            _ => Err(Failure::busy("too many histories are being read")),
+        }
     }
 
     /// A connection for a request.

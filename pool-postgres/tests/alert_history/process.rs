@@ -4,15 +4,24 @@ use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
-/// The example, which `cargo test` builds next to the tests.
+/// The example. `cargo test` builds it next to the tests; a run of these tests alone does it here.
 fn program() -> Command {
-    let mut path = std::env::current_exe().unwrap();
-    path.pop();
-    path.set_file_name("examples");
-    path.push("alert_history");
-    assert!(path.exists(), "{} is missing: build it with `cargo build --example alert_history`", path.display());
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let path = BUILT.get_or_init(|| {
+        let tests = std::env::current_exe().unwrap();
+        let profile = tests.ancestors().nth(2).unwrap();
+        let path = profile.join("examples/alert_history");
+        if !path.exists() {
+            let mut build = Command::new(env!("CARGO"));
+            build.args(["build", "--example", "alert_history", "--target-dir"]).arg(profile.parent().unwrap());
+            build.args(profile.ends_with("release").then_some("--release"));
+            assert!(build.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap().success());
+        }
+        path
+    });
     let mut command = Command::new(path);
     command.env_remove("DATABASE_URL").env_remove("RUST_LOG");
     command

@@ -30,8 +30,7 @@ pub(super) async fn list(
 ) -> Result<Response, Failure> {
     let Query(parameters) = query.map_err(|error| Failure::parameter("query", error.body_text()))?;
     let filter = filter(parameters)?;
-    let seat =
-        Arc::clone(&app.readers).try_acquire_owned().map_err(|_| Failure::busy("too many histories are being read"))?;
+    let seat = app.seat_of_reader().await?;
     let lease = app.acquire().await?;
     let mut rows = Box::pin(store::history(&lease, &filter).await?.fuse());
     // The first row before the status is sent: a database that fails at once is told as such.
