@@ -6,7 +6,7 @@ use pool_core::{AcquireError, OpenFailure};
 use pool_postgres::{ConnectError, ConnectStep, Password, PostgresError, PostgresPool};
 use pool_testkit::postgres::EphemeralPostgres;
 
-use crate::common::{config, eventually, pool, sessions_on_server};
+use crate::common::{config, pool, sessions_on_server};
 
 /// The error of the driver inside an error of the pool.
 fn connect_error(error: &PostgresError) -> &ConnectError {
@@ -50,7 +50,7 @@ async fn after_disconnect_the_server_has_no_session_left() {
     assert_eq!(sessions_on_server(&watch, database.name()).await, 5);
     drop(leases);
     pool.disconnect().await;
-    eventually("all sessions are gone", async || sessions_on_server(&watch, database.name()).await == 0).await;
+    assert_eq!(sessions_on_server(&watch, database.name()).await, 0, "at once: disconnect has waited for the server");
 }
 
 #[tokio::test]
