@@ -90,3 +90,59 @@ impl<T> Slab<T> {
         node.value.take()
     }
 }
+
+#[cfg(all(test, not(feature = "loom")))]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Operation {
+        Push(u8),
+        TakeFirst,
+        /// Takes one from anywhere.
+        Take(usize),
+    }
+
+    fn operations() -> impl Strategy<Value = Vec<Operation>> {
+        let one = prop_oneof![
+            any::<u8>().prop_map(Operation::Push),
+            Just(Operation::TakeFirst),
+            any::<usize>().prop_map(Operation::Take)
+        ];
+        prop::collection::vec(one, 0..100)
+    }
+
+    /// Does the same to a plain list of values with their keys.
+    fn apply(slab: &mut Slab<u8>, model: &mut Vec<(Key, u8)>, operation: &Operation) -> Option<(Key, u8)> {
+        let place = match *operation {
+            Operation::Push(value) => {
+                model.push((slab.push(value), value));
+                return None;
+            }
+            Operation::TakeFirst => 0,
+            Operation::Take(place) => place % model.len().max(1),
+        };
+        (place < model.len()).then(|| model.remove(place))
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_a_list_with_short_cuts(operations in operations()) {
+            let (mut slab, mut model, mut most) = (Slab::new(), Vec::new(), 0);
+            for operation in operations {
+                if let Some((key, value)) = apply(&mut slab, &mut model, &operation) {
+                    slab.unlink(key);
+                    prop_assert_eq!(slab.free(key), Some(value));
+                    prop_assert_eq!(slab.free(key), None, "once");
+                    prop_assert!(slab.get_mut(key).is_none(), "a key of an earlier user fits no more");
+                }
+                most = most.max(model.len());
+                prop_assert_eq!(slab.first(), model.first().map(|(key, _)| *key));
+                prop_assert_eq!(slab.iter_mut().count(), model.len());
+            }
+            prop_assert!(slab.nodes.len() <= most, "memory is bounded by the most that were in use at once");
+        }
+    }
+}
