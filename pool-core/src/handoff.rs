@@ -66,17 +66,20 @@ impl<C, F> Core<C, F> {
         if self.gate.is_clear() { self.table.claim_idle(hint) } else { None }
     }
 
-    /// Joins the queue. A waiter that is `First` calls [`Core::claim_for_queue`] until it returns nothing; one that is `Closed` leaves
-    /// by [`Core::leave`].
-    pub fn join(&self, waker: Waker) -> (Ticket, Joined) {
+    /// Joins the queue. The waiter that finds nobody waiting before it passes every idle slot to `serve`, which judges and [offers](Core::offer)
+    /// it, to the queue and not to this waiter. One that finds the pool closed leaves by [`Core::leave`].
+    pub fn join(&self, waker: Waker, serve: impl FnMut(Claim<C>)) -> (Ticket, Joined) {
         // The cell first: whoever finds the count finds the cell.
         let ticket = self.queue.push(waker);
         let joined = self.gate.join();
+        if joined == Joined::First {
+            std::iter::from_fn(|| self.claim_for_queue()).for_each(serve);
+        }
         (ticket, joined)
     }
 
     /// An idle slot to offer to the queue, as long as somebody waits.
-    pub fn claim_for_queue(&self) -> Option<Claim<C>> {
+    fn claim_for_queue(&self) -> Option<Claim<C>> {
         if self.gate.glance().waiting > 0 { self.table.claim_idle(None) } else { None }
     }
 

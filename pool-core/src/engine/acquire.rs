@@ -39,12 +39,10 @@ impl<D: Driver> Engine<D> {
         claim
     }
 
-    /// Offers every idle connection to the queue, for the waiter that found nobody waiting before it.
-    fn serve_queue(&self) {
-        while let Some(mut claim) = self.core.claim_for_queue() {
-            let condition = self.condition(&mut claim);
-            self.set_aside(claim, condition);
-        }
+    /// Offers an idle connection to the queue, if it is still good.
+    fn serve(&self, mut claim: Claim<D::Connection>) {
+        let condition = self.condition(&mut claim);
+        self.set_aside(claim, condition);
     }
 }
 
@@ -101,17 +99,13 @@ impl<D: Driver> Waiting<'_, D> {
 
     fn join(&mut self, context: &mut Context<'_>) -> Poll<EngineGrant<D>> {
         let engine = self.engine;
-        let (ticket, joined) = engine.core.join(context.waker().clone());
+        let (ticket, joined) = engine.core.join(context.waker().clone(), |claim| engine.serve(claim));
         self.ticket = Some(ticket);
-        match joined {
-            Joined::Closed => {
-                if let Some(Grant::Slot(claim)) = self.leave() {
-                    engine.offer(claim);
-                }
-                return Poll::Ready(Grant::Closed);
+        if joined == Joined::Closed {
+            if let Some(Grant::Slot(claim)) = self.leave() {
+                engine.offer(claim);
             }
-            Joined::First => engine.serve_queue(),
-            Joined::Behind => {}
+            return Poll::Ready(Grant::Closed);
         }
         ensure_janitor(engine);
         engine.ask_for_openers();

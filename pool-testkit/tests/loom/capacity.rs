@@ -45,7 +45,7 @@ fn a_failed_attempt_and_a_new_waiter_cannot_miss_each_other() {
         let waiter = thread::spawn({
             let (core, asked) = (core.clone(), asked.clone());
             move || {
-                let (ticket, _) = core.join(std::task::Waker::noop().clone());
+                let (ticket, _) = core.join(std::task::Waker::noop().clone(), |_| unreachable!("nothing is idle"));
                 let room = core.capacity.read();
                 if room.open < room.max {
                     asked.fetch_add(1, Ordering::Relaxed);
@@ -77,7 +77,7 @@ fn a_janitor_that_ends_and_a_new_waiter_cannot_miss_each_other() {
         let waiter = thread::spawn({
             let (core, seat) = (core.clone(), seat.clone());
             move || {
-                let (ticket, _) = core.join(std::task::Waker::noop().clone());
+                let (ticket, _) = core.join(std::task::Waker::noop().clone(), |_| unreachable!("nothing is idle"));
                 (ticket, seat.is_taken())
             }
         });

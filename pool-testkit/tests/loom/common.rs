@@ -58,12 +58,7 @@ pub(crate) fn touch(core: &Pool, claim: &mut Claim<u64>) {
 
 /// The first poll of a waiter.
 pub(crate) fn join(core: &Pool, context: &Context<'_>) -> (Ticket, bool) {
-    let (ticket, joined) = core.join(context.waker().clone());
-    if joined == Joined::First {
-        while let Some(claim) = core.claim_for_queue() {
-            release(core, claim);
-        }
-    }
+    let (ticket, joined) = core.join(context.waker().clone(), |claim| release(core, claim));
     (ticket, joined == Joined::Closed)
 }
 
