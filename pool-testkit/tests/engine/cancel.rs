@@ -82,11 +82,16 @@ async fn a_timeout_tells_why() {
 #[tokio::test(start_paused = true)]
 async fn a_timeout_of_a_busy_pool_blames_nobody_else() {
     let driver = FakeDriver::new();
+    driver.script(Call::Connect, [Step::Fail]); // overcome, and so forgotten
     let pool = quiet_pool(&driver, 1);
     let held = pool.acquire().await.unwrap();
     let error = pool.acquire_timeout(SECOND).await.unwrap_err();
     assert!(matches!(&error, AcquireError::Timeout { source: None, state, .. } if state.leased == 1), "{error}");
-    assert_eq!(pool.stats().wait_time, SECOND, "the first acquire waited, too, but for no time at all");
+    assert!(
+        (SECOND..SECOND + SECOND / 10).contains(&pool.stats().wait_time),
+        "both waits: {:?}",
+        pool.stats().wait_time
+    );
     drop(held);
     prove_nothing_lost(&pool, &driver).await;
 }

@@ -72,6 +72,7 @@ async fn old_connections_are_retired_when_idle_and_on_release() {
     tokio::time::sleep(Duration::from_mins(8)).await;
     assert_eq!((pool.stats().state.idle, pool.stats().state.leased, pool.stats().expired), (0, 1, 1));
     drop(held);
+    assert_eq!(pool.stats().state.idle, 0, "too old to become idle again");
     until(&pool, |state| state.size == 0).await;
     assert_eq!(pool.stats().expired, 2);
     prove_nothing_lost(&pool, &driver).await;
