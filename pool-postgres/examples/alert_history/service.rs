@@ -1,6 +1,7 @@
 //! From start to drain.
 
 use std::future::{Future, IntoFuture};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,9 +64,7 @@ async fn serve_with(options: &Options, url: &str, own: bool) -> Result<ExitCode,
     let stop = Stop::on_signals()?;
     let Some(app) = stop.clone().or(App::start(url)).await else { return Ok(ExitCode::FAILURE) };
     let app = Arc::new(app?);
-    let listener =
-        TcpListener::bind(options.listen).await.map_err(|error| format!("--listen {}: {error}", options.listen))?;
-    let address = listener.local_addr()?;
+    let (listener, address) = listen(options.listen).await?;
     let database = if own { "a PostgreSQL of its own" } else { "DATABASE_URL" };
     println!("alert_history listens on http://{address}, on {database}; Ctrl-C ends it");
     let server = tokio::spawn(serve_until(listener, Arc::clone(&app), stop.clone()));
@@ -80,6 +79,12 @@ async fn serve_with(options: &Options, url: &str, own: bool) -> Result<ExitCode,
     server.await??;
     drain(&app).await;
     code
+}
+
+async fn listen(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
+    let listener = TcpListener::bind(wanted).await.map_err(|error| format!("--listen {wanted}: {error}"))?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
 }
 
 /// Serves until it is told to stop, and then until the requests in flight have been answered.

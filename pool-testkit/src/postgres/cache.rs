@@ -3,6 +3,7 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::account::Account;
 use super::error::{During, EphemeralError};
@@ -17,7 +18,9 @@ pub(super) struct Cache {
 impl Cache {
     /// Opens the cache, for a user whose environment is `lookup`.
     pub(super) fn open(lookup: impl Fn(&str) -> Option<PathBuf>) -> Result<Self, EphemeralError> {
-        let probe = std::env::temp_dir().join(format!("pool-testkit-{}", std::process::id()));
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let probe = std::env::temp_dir().join(format!("pool-testkit-{}-{number}", std::process::id()));
         fs::create_dir_all(&probe).during(|| format!("making {}", probe.display()))?;
         let account = Account::for_owner_of(&probe);
         let _ = fs::remove_dir(&probe);

@@ -6,7 +6,7 @@ use pool_core::{AcquireError, Pool};
 use pool_testkit::fake::{Call, FakeDriver, Step};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::common::{prove_nothing_lost, quiet, quiet_pool};
+use crate::common::{pool_with, prove_nothing_lost, quiet, quiet_pool};
 
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
@@ -74,6 +74,29 @@ fn those_who_wait_on_another_runtime_start_the_next_janitor() {
         tokio::task::yield_now().await;
         tokio::task::spawn_blocking(move || drop(first)).await.unwrap();
         waiter.await.unwrap().unwrap();
+        prove_nothing_lost(&pool, &driver).await;
+    });
+}
+
+#[test]
+fn the_epoch_does_not_start_again_with_the_next_runtime() {
+    let driver = FakeDriver::new();
+    let mut config = quiet(2);
+    config.idle_timeout = Some(Duration::from_mins(5));
+    let pool = pool_with(&driver, config);
+    let first = runtime();
+    first.block_on(async {
+        drop(pool.acquire().await.unwrap());
+        tokio::time::sleep(Duration::from_mins(4)).await;
+        let held = pool.acquire().await.unwrap();
+        tokio::time::sleep(Duration::from_hours(1)).await;
+        drop(held);
+    });
+    drop(first);
+    runtime().block_on(async {
+        drop([pool.acquire().await.unwrap(), pool.acquire().await.unwrap()]);
+        tokio::time::sleep(Duration::from_mins(6)).await;
+        assert_eq!((pool.stats().state.size, pool.stats().reaped), (0, 2));
         prove_nothing_lost(&pool, &driver).await;
     });
 }

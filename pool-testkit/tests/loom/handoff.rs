@@ -3,7 +3,7 @@
 use loom::sync::Arc;
 use loom::thread;
 
-use crate::common::{Pool, acquire, assert_at_rest, explore, give_up, open, pool, release, touch};
+use crate::common::{Pool, acquire, assert_at_rest, explore, give_up, leave, open, pool, release, touch};
 
 fn use_once(core: &Pool) {
     let mut claim = acquire(core).expect("nobody closes the pool");
@@ -82,6 +82,20 @@ fn the_first_waiter_serves_the_one_behind_it() {
         for waiter in waiters {
             waiter.join().unwrap();
         }
+        assert_at_rest(&core, 2);
+    });
+}
+
+#[test]
+fn nobody_overtakes_a_waiter_that_is_being_served() {
+    explore(3, || {
+        let core = pool(2, 2);
+        let waker = std::task::Waker::noop().clone();
+        let (ticket, _) = core.join(waker, |claim| {
+            assert!(core.claim_at_once(None).is_none(), "the other idle connection is for those who wait");
+            release(&core, claim);
+        });
+        leave(&core, ticket);
         assert_at_rest(&core, 2);
     });
 }
