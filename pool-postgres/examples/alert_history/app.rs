@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use pool_postgres::tokio_postgres;
 use pool_postgres::{PostgresConfig, PostgresOwnedLease, PostgresPool};
 
 use super::failure::Failure;
@@ -13,6 +14,8 @@ use super::metrics::Metrics;
 
 /// How long a request waits for a connection: an Alertmanager tries again by itself, so an early answer is a good one.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a request waits for the database to answer a statement, and for each next row.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The pool and what is measured about it.
 #[derive(Debug)]
@@ -50,4 +53,13 @@ impl App {
         self.metrics.acquired(started.elapsed());
         Ok(outcome?)
     }
+}
+
+/// The answer of the database, if it comes in time. A statement that is given up is cancelled when its lease goes back.
+pub(super) async fn answer<T>(statement: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, Failure> {
+    if let Ok(outcome) = timeout(ANSWER_TIMEOUT, statement).await {
+        return Ok(outcome?);
+    }
+    tracing::warn!(limit = ?ANSWER_TIMEOUT, "the database did not answer");
+    Err(Failure::no_answer(ANSWER_TIMEOUT))
 }

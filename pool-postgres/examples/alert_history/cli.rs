@@ -49,18 +49,20 @@ pub(super) struct Load {
     pub(super) clients: usize,
 }
 
+const DEFAULT_CLIENTS: usize = 32;
+
 /// The options as they are read.
 struct Draft {
     listen: Option<SocketAddr>,
     log_format: LogFormat,
     seconds: Option<u64>,
-    clients: usize,
+    clients: Option<usize>,
 }
 
 /// Reads the command line; `None` asks for the help.
 pub(super) fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Option<Options>, String> {
     let mut parser = lexopt::Parser::from_args(args);
-    let mut draft = Draft { listen: None, log_format: LogFormat::default(), seconds: None, clients: 32 };
+    let mut draft = Draft { listen: None, log_format: LogFormat::default(), seconds: None, clients: None };
     while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
         let name = match argument {
             Long("help") | Short('h') => return Ok(None),
@@ -70,7 +72,11 @@ pub(super) fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Resul
         draft.set(&name, &mut parser)?;
     }
     let Draft { listen, log_format, seconds, clients } = draft;
-    let load = seconds.map(|seconds| Load { time: Duration::from_secs(seconds), clients });
+    if clients.is_some() && seconds.is_none() {
+        return Err("--clients says how --load drives the service; give both".to_owned());
+    }
+    let load =
+        seconds.map(|seconds| Load { time: Duration::from_secs(seconds), clients: clients.unwrap_or(DEFAULT_CLIENTS) });
     let port = if load.is_some() { 0 } else { 8080 };
     let listen = listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], port)));
     Ok(Some(Options { listen, log_format, load }))
@@ -82,7 +88,7 @@ impl Draft {
             "listen" => self.listen = Some(value(parser, "--listen", "an address such as 127.0.0.1:8080", |_| true)?),
             "log-format" => self.log_format = format(parser)?,
             "load" => self.seconds = Some(value(parser, "--load", "1 to 86400 seconds", |n| (1..=86_400).contains(n))?),
-            "clients" => self.clients = value(parser, "--clients", "1 to 1000", |n| (1..=1000).contains(n))?,
+            "clients" => self.clients = Some(value(parser, "--clients", "1 to 1000", |n| (1..=1000).contains(n))?),
             other => return Err(unknown(&Long(other))),
         }
         Ok(())

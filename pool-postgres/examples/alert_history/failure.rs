@@ -1,5 +1,7 @@
 //! What a request is told when it fails: a status, a name to match on, and a sentence.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -14,6 +16,10 @@ pub(super) enum Failure {
     Payload { field: String, message: String },
     /// A parameter of the query cannot be understood.
     Parameter { field: String, message: String },
+    /// Nothing is served at this path.
+    NoSuchPath,
+    /// This path is for another method.
+    Method,
     /// The payload is larger than any Alertmanager sends.
     TooLarge,
     /// The database cannot be used at the moment.
@@ -30,6 +36,12 @@ impl Failure {
     /// The service has as much to do as it can.
     pub(super) fn busy(message: impl Into<String>) -> Self {
         Self::Unavailable { reason: "busy", message: message.into() }
+    }
+
+    /// The database is there and says nothing.
+    pub(super) fn no_answer(limit: Duration) -> Self {
+        let message = format!("no answer from the database within {limit:?}; what was posted may have been stored");
+        Self::Unavailable { reason: "no_answer", message }
     }
 
     pub(super) fn parameter(field: impl Into<String>, message: impl Into<String>) -> Self {
@@ -74,6 +86,14 @@ impl IntoResponse for Failure {
             Self::Parameter { field, message } => {
                 (StatusCode::BAD_REQUEST, json!({ "error": "invalid_parameter", "field": field, "message": message }))
             }
+            Self::NoSuchPath => (
+                StatusCode::NOT_FOUND,
+                json!({ "error": "not_found", "message": "allowed: /webhook, /history, /health/live, /health/ready, /metrics" }),
+            ),
+            Self::Method => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                json!({ "error": "method_not_allowed", "message": "the header Allow names what is" }),
+            ),
             Self::TooLarge => {
                 let message = format!("at most {} bytes", super::http::MAX_BODY);
                 (StatusCode::PAYLOAD_TOO_LARGE, json!({ "error": "payload_too_large", "message": message }))

@@ -54,6 +54,7 @@ async fn what_is_wrong_with_a_query_is_named() {
         ("limit=1000001", "limit"),
         ("colour=red", "colour"),
         ("alertname=%00", "alertname"),
+        ("limit=1&label=a%3Db&limit=1", "limit"),
         ("from=9999-12-31T23:59:59-23:59", "from"),
     ] {
         let (status, body) = service.get(&format!("/history?{query}")).await;
@@ -127,6 +128,29 @@ async fn a_reader_that_goes_away_gives_the_connection_back() {
     for lease in leases {
         lease.unwrap().query_one("SELECT 1", &[]).await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_whose_session_ends_is_cut_off() {
+    let (_database, service) = Service::fresh().await;
+    fill(&service, 20_000).await;
+    let mut body = service.send(get("/history?limit=1000000")).await.into_body();
+    body.frame().await.unwrap().unwrap();
+    let lease = service.app.pool.acquire().await.unwrap();
+    let end = "SELECT pg_terminate_backend(pid, 20000) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid() AND state = 'active'";
+    assert!(lease.query_one(end, &[]).await.unwrap().get::<_, bool>(0));
+    let whole = body.collect().await;
+    assert!(whole.is_err(), "a part is not taken for the whole");
+}
+
+#[tokio::test]
+async fn what_is_not_served_is_told_in_json() {
+    let (_database, service) = Service::fresh().await;
+    let (status, body) = service.get("/nowhere").await;
+    assert_eq!((status, &body["error"]), (404, &json!("not_found")));
+    let response = service.send(get("/webhook")).await;
+    assert_eq!((response.status().as_u16(), response.headers()["allow"].as_bytes()), (405, &b"POST"[..]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

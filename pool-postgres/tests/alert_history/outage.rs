@@ -9,6 +9,21 @@ use serde_json::json;
 use crate::common::{Service, alert, eventually, post};
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_says_nothing_holds_no_request() {
+    let mut server = EphemeralPostgres::start().unwrap();
+    let service = Service::start(&server.url()).await;
+    let body = post(&[alert("A", "2026-11-01T10:00:00Z")]).to_string();
+    server.pause().unwrap();
+    let (posted, listed) = tokio::join!(service.post(body.clone()), service.get("/history"));
+    // The one connection there is says nothing, and nobody can open another.
+    let reasons = [&posted.1["reason"], &listed.1["reason"]];
+    assert!(posted.0 == 503 && listed.0 == 503 && reasons.contains(&&json!("no_answer")), "{posted:?} {listed:?}");
+    server.resume().unwrap();
+    eventually("ready again", async || service.get("/health/ready").await.0 == 200).await;
+    assert_eq!(service.post(body).await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn requests_fail_with_503_while_the_database_is_down_and_no_slot_is_lost() {
     let mut server = EphemeralPostgres::start().unwrap();
     let service = Service::start(&server.url()).await;

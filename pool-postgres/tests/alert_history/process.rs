@@ -34,6 +34,7 @@ fn a_wrong_option_is_explained() {
         (&["--listen", "nowhere"], "allowed: an address"),
         (&["--log-format", "xml"], "allowed: text, json"),
         (&["--load", "0"], "allowed: 1 to 86400 seconds"),
+        (&["--clients", "4"], "give both"),
         (&["--clients"], "allowed: 1 to 1000"),
     ] {
         let output = program().args(arguments).output().unwrap();

@@ -1,6 +1,6 @@
 //! Getting in, or being told why not.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pool_core::{AcquireError, OpenFailure};
 use pool_postgres::{ConnectError, ConnectStep, Password, PostgresError, PostgresPool};
@@ -70,10 +70,8 @@ async fn a_database_that_does_not_exist_is_told_at_once() {
     let (database, pool) = pool(1).await;
     let mut wrong = config(database.url(), 1);
     wrong.database = Some("nowhere".to_owned());
-    let started = Instant::now();
     let error = PostgresPool::connect(wrong).await.unwrap_err();
-    assert!(matches!(error, PostgresError::Acquire(AcquireError::OpenFailed { .. })), "{error}");
-    assert!(started.elapsed() < Duration::from_secs(4), "not by a timeout");
+    assert!(matches!(error, PostgresError::Acquire(AcquireError::OpenFailed { .. })), "not by a timeout: {error}");
     let cause = connect_error(&error);
     assert_eq!((cause.step, cause.sqlstate().unwrap().code()), (ConnectStep::Startup, "3D000"));
     assert!(error.to_string().contains(r#"database "nowhere" does not exist"#), "{error}");

@@ -1,5 +1,6 @@
 //! `GET /history`.
 
+use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use tokio::sync::mpsc;
 
-use super::super::app::App;
+use super::super::app::{App, answer};
 use super::super::failure::Failure;
 use super::super::payload::{Instant, Status};
 use super::super::store::{self, Filter};
@@ -32,9 +33,9 @@ pub(super) async fn list(
     let filter = filter(parameters)?;
     let seat = app.seat_of_reader().await?;
     let lease = app.acquire().await?;
-    let mut rows = Box::pin(store::history(&lease, &filter).await?.fuse());
+    let mut rows = Box::pin(answer(store::history(&lease, &filter)).await?.fuse());
     // The first row before the status is sent: a database that fails at once is told as such.
-    let first = rows.try_next().await?;
+    let first = answer(rows.try_next()).await?;
     let rows = stream::iter(first.map(Ok)).chain(rows);
     let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
     // The reader's pace must not decide how long a connection is held, so a task moves the rows and not the body itself. It owns the lease:
@@ -43,10 +44,9 @@ pub(super) async fn list(
         let _seat = seat;
         let outcome = pump(rows, &sender).await;
         drop(lease);
-        if let Err(Stopped::Database(error)) = outcome {
-            tracing::warn!(%error, "a history ended early");
-        } else if outcome.is_ok() {
-            let _ = sender.send(None).await;
+        match outcome {
+            Ok(()) => drop(sender.send(None).await),
+            Err(why) => tracing::info!(why, "a history ended early"),
         }
     });
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(body(receiver))).into_response())
@@ -62,24 +62,27 @@ const READER_LIMIT: Duration = Duration::from_secs(10);
 /// Some lines, or `None` after the last one.
 type Chunk = Option<Bytes>;
 
-enum Stopped {
-    Database(Error),
-    /// The reader has gone, or might as well have.
-    Reader,
+/// Moves all rows into the channel, as the reader takes them; an error says why not.
+async fn pump(rows: impl Stream<Item = Result<Row, Error>>, sender: &mpsc::Sender<Chunk>) -> Result<(), &'static str> {
+    let mut chunks = pin!(rows.ready_chunks(ROWS_PER_CHUNK));
+    loop {
+        // A reader who leaves while the database is busy with the next row is noticed now, not when that has come.
+        let next = tokio::select! {
+            next = answer(async { chunks.next().await.map(lines).transpose() }) => next,
+            () = sender.closed() => return Err("the reader has left"),
+        };
+        let Some(lines) = next.map_err(|_| "the database failed")? else { return Ok(()) };
+        sender.send_timeout(Some(lines), READER_LIMIT).await.map_err(|_| "the reader did not read")?;
+    }
 }
 
-/// Moves all rows into the channel, as the reader takes them.
-async fn pump(rows: impl Stream<Item = Result<Row, Error>>, sender: &mpsc::Sender<Chunk>) -> Result<(), Stopped> {
-    let mut chunks = pin!(rows.ready_chunks(ROWS_PER_CHUNK));
-    while let Some(rows) = chunks.next().await {
-        let mut lines = String::new();
-        for row in rows {
-            lines.push_str(row.and_then(|row| row.try_get::<_, String>(0)).map_err(Stopped::Database)?.as_str());
-            lines.push('\n');
-        }
-        sender.send_timeout(Some(lines.into()), READER_LIMIT).await.map_err(|_| Stopped::Reader)?;
+fn lines(rows: Vec<Result<Row, Error>>) -> Result<Bytes, Error> {
+    let mut lines = String::new();
+    for row in rows {
+        lines.push_str(&row?.try_get::<_, String>(0)?);
+        lines.push('\n');
     }
-    Ok(())
+    Ok(lines.into())
 }
 
 /// The chunks as a body. One that ends without its end is an error, which cuts the answer off, so that nobody takes a part for the whole.
@@ -103,7 +106,11 @@ fn filter(parameters: Vec<(String, String)>) -> Result<Filter, Failure> {
         to: None,
         limit: DEFAULT_LIMIT,
     };
+    let mut seen = HashSet::new();
     for (name, value) in parameters {
+        if name != "label" && !seen.insert(name.clone()) {
+            return Err(Failure::parameter(name, "given twice; only label may be repeated"));
+        }
         if value.contains('\0') {
             return Err(Failure::parameter(name, "a NUL character is in no alert"));
         }

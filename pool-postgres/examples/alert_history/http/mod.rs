@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use super::app::App;
+use super::failure::Failure;
 
 /// The largest body that is read. Alertmanager's posts are some kilobytes.
 pub(super) const MAX_BODY: usize = 1 << 20;
@@ -27,6 +28,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/metrics", get(metrics))
+        .fallback(|| async { Failure::NoSuchPath })
+        .method_not_allowed_fallback(|| async { Failure::Method })
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(from_fn_with_state(Arc::clone(&app), observe))
         .with_state(app)

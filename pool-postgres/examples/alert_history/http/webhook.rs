@@ -9,7 +9,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::super::app::App;
+use super::super::app::{App, answer};
 use super::super::failure::Failure;
 use super::super::{payload, store};
 
@@ -25,7 +25,7 @@ pub(super) async fn take(
     // Before a connection is taken: whatever is wrong with the payload is no trouble of the pool.
     let payload = payload::parse(&body)?;
     let lease = app.acquire().await?;
-    let stored = store::insert(&lease, &payload).await?;
+    let stored = answer(store::insert(&lease, &payload)).await?;
     app.metrics.stored(stored);
     Ok(Json(json!({ "stored": stored })))
 }
