@@ -71,18 +71,21 @@ pub(super) fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Resul
         };
         draft.set(&name, &mut parser)?;
     }
-    let Draft { listen, log_format, seconds, clients } = draft;
-    if clients.is_some() && seconds.is_none() {
-        return Err("--clients says how --load drives the service; give both".to_owned());
-    }
-    let load =
-        seconds.map(|seconds| Load { time: Duration::from_secs(seconds), clients: clients.unwrap_or(DEFAULT_CLIENTS) });
-    let port = if load.is_some() { 0 } else { 8080 };
-    let listen = listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], port)));
-    Ok(Some(Options { listen, log_format, load }))
+    draft.finish().map(Some)
 }
 
 impl Draft {
+    fn finish(self) -> Result<Options, String> {
+        if self.clients.is_some() && self.seconds.is_none() {
+            return Err("--clients says how --load drives the service; give both".to_owned());
+        }
+        let clients = self.clients.unwrap_or(DEFAULT_CLIENTS);
+        let load = self.seconds.map(|seconds| Load { time: Duration::from_secs(seconds), clients });
+        let port = if load.is_some() { 0 } else { 8080 };
+        let listen = self.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], port)));
+        Ok(Options { listen, log_format: self.log_format, load })
+    }
+
     fn set(&mut self, name: &str, parser: &mut lexopt::Parser) -> Result<(), String> {
         match name {
             "listen" => self.listen = Some(value(parser, "--listen", "an address such as 127.0.0.1:8080", |_| true)?),
