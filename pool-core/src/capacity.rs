@@ -1,8 +1,8 @@
 //! How many connections the pool may still open.
 
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, order};
 
-const FIELD: u32 = 20;
+const FIELD: u32 = 16;
 const MASK: u64 = (1 << FIELD) - 1;
 
 /// One reading of the word.
@@ -14,19 +14,28 @@ pub struct Room {
     pub opening: usize,
     /// The most there may be.
     pub max: usize,
+    /// Of the open ones, those on their way out.
+    pub leaving: usize,
 }
 
 impl Room {
     fn of(word: u64) -> Self {
         let field = |n: u32| usize::try_from(word >> (n * FIELD) & MASK).unwrap_or(usize::MAX);
-        Self { open: field(0), opening: field(1), max: field(2) }
+        Self { open: field(0), opening: field(1), max: field(2), leaving: field(3) }
+    }
+
+    /// How many connections there are too many.
+    pub fn excess(self) -> usize {
+        self.open.saturating_sub(self.max + self.leaving)
     }
 }
 
 const ONE_OPEN: u64 = 1;
 const ONE_OPENING: u64 = 1 << FIELD;
+const MAX: u64 = MASK << (2 * FIELD);
+const ONE_LEAVING: u64 = 1 << (3 * FIELD);
 
-/// The word {open, opening, max}, changed as a whole. Cold: only openers and closers write it.
+/// The word {open, opening, max, leaving}, changed as a whole. Cold: only openers, closers and whoever changes the maximum write it.
 ///
 /// `open` counts a connection from before its slot leaves `Vacant` until after it is `Vacant` again, so a reservation guarantees
 /// that a vacant slot exists (I1).
@@ -45,6 +54,14 @@ impl Capacity {
         Room::of(self.0.load(Ordering::Relaxed))
     }
 
+    /// Another maximum, at most 65 535; the slots for it have to exist. Connections above it are not closed by this.
+    pub fn set_max(&self, max: usize) -> Room {
+        let set = |word| Some(word & !MAX | (max as u64 & MASK) << (2 * FIELD));
+        // ORDERING: Release, pairs with Acquire in `reserve`: the slots that the new maximum needs are there.
+        let set = self.0.fetch_update(order("capacity.set_max", Ordering::Release), Ordering::Relaxed, set);
+        Room { max, ..Room::of(set.unwrap_or_else(|word| word)) }
+    }
+
     /// Reserves the right to open one connection if there is room and `wanted` agrees with what it sees.
     #[must_use]
     pub fn reserve(&self, wanted: impl Fn(Room) -> bool) -> bool {
@@ -52,8 +69,8 @@ impl Capacity {
             let room = Room::of(word);
             (room.open < room.max && wanted(room)).then(|| word + ONE_OPEN + ONE_OPENING)
         };
-        // ORDERING: Acquire, pairs with Release in `give`: the slot that made room is seen as vacant.
-        self.0.fetch_update(Ordering::Acquire, Ordering::Relaxed, take).is_ok()
+        // ORDERING: Acquire, pairs with Release in `give`: the slot that made room is seen as vacant; and with Release in `set_max`.
+        self.0.fetch_update(order("capacity.reserve", Ordering::Acquire), Ordering::Relaxed, take).is_ok()
     }
 
     /// The connection that was reserved for is open.
@@ -66,13 +83,27 @@ impl Capacity {
         self.give(ONE_OPEN + ONE_OPENING);
     }
 
-    /// A connection has been closed; its slot is vacant again.
+    /// A connection is on its way out.
+    pub fn leaving(&self) {
+        // ORDERING: Relaxed: a count.
+        self.0.fetch_add(ONE_LEAVING, Ordering::Relaxed);
+    }
+
+    /// As `leaving`, if there are more connections than the maximum. What it looks like then.
+    pub fn shed(&self) -> Option<Room> {
+        let shed = |word| (Room::of(word).excess() > 0).then(|| word + ONE_LEAVING);
+        // ORDERING: Relaxed: a count.
+        let before = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, shed).ok()?;
+        Some(Room::of(before + ONE_LEAVING))
+    }
+
+    /// A connection that was on its way out has been closed; its slot is vacant again.
     pub fn closed(&self) {
-        self.give(ONE_OPEN);
+        self.give(ONE_OPEN + ONE_LEAVING);
     }
 
     fn give(&self, what: u64) {
         // ORDERING: Release, pairs with Acquire in `reserve` (I1). An RMW, so it does not break the chain of earlier ones.
-        self.0.fetch_sub(what, Ordering::Release);
+        self.0.fetch_sub(what, order("capacity.give", Ordering::Release));
     }
 }

@@ -1,6 +1,6 @@
 //! Numbers and flags that are read from anywhere, each with the one ordering it needs.
 
-use crate::sync::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, Ordering, full_fence, order};
 
 /// A number with one writer at a time, read by anybody.
 #[derive(Debug)]
@@ -67,13 +67,20 @@ impl Seat {
     #[must_use]
     pub fn occupy(&self) -> bool {
         // ORDERING: Acquire, pairs with Release in `leave`: who follows sees what the last one left behind.
-        self.0.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        self.0.compare_exchange(false, true, order("seat.occupy", Ordering::Acquire), Ordering::Relaxed).is_ok()
     }
 
     /// Leaves the seat. For the one who occupied it.
     pub fn leave(&self) {
         // ORDERING: Release, pairs with Acquire in `occupy`.
-        self.0.store(false, Ordering::Release);
+        self.0.store(false, order("seat.leave", Ordering::Release));
+    }
+
+    /// As `leave`, for one who then looks for those who relied on it.
+    pub fn leave_first(&self) {
+        self.leave();
+        // ORDERING: SeqCst fence, pairs with `Gate::fence_after_joining`: a waiter that still saw the seat taken is found in its cell.
+        full_fence("seat.leave_first");
     }
 
     /// Whether somebody sat there a moment ago.
@@ -81,5 +88,39 @@ impl Seat {
     pub fn is_taken(&self) -> bool {
         // ORDERING: Relaxed: a guess that `occupy` confirms.
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The earliest of the moments that somebody has to be called at.
+#[derive(Debug)]
+pub struct Alarm(AtomicU64);
+
+impl Default for Alarm {
+    fn default() -> Self {
+        Self(AtomicU64::new(u64::MAX))
+    }
+}
+
+impl Alarm {
+    /// When it rings.
+    pub fn rings_at(&self) -> u64 {
+        // ORDERING: Relaxed: whoever advanced it rings the bell afterwards.
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Makes it ring at `moment` or before. `true` if it would have rung later: the one who listens has to be told. For a waiter that is in the
+    /// queue, after `Gate::fence_after_joining`.
+    pub fn advance(&self, moment: u64) -> bool {
+        // ORDERING: Relaxed: the waiter's own deadline is in its cell, and found there by whoever silences the alarm later. The load alone in most cases,
+        // so that waiters do not write a line that all of them read.
+        moment < self.0.load(Ordering::Relaxed) && moment < self.0.fetch_min(moment, Ordering::Relaxed)
+    }
+
+    /// Makes it ring never, for one who looks at every deadline then and advances it to the earliest.
+    pub fn silence(&self) {
+        // ORDERING: Relaxed: what counts is the fence.
+        self.0.store(u64::MAX, Ordering::Relaxed);
+        // ORDERING: SeqCst fence, pairs with `Gate::fence_after_joining`: a waiter that saw the alarm before it was silenced is found in its cell.
+        full_fence("alarm.silence");
     }
 }

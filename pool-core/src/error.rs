@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::driver::ErrorClass;
 use crate::stats::PoolState;
 
-/// Why a connection could not be acquired.
+/// Why a connection could not be acquired. Small, because the compiler copies room for it on the way of every success.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AcquireError {
@@ -18,7 +18,7 @@ pub enum AcquireError {
         /// How long the caller waited.
         waited: Duration,
         /// The pool at the moment of giving up.
-        state: PoolState,
+        state: Box<PoolState>,
         /// The last failed attempt to open a connection, unless one has succeeded since.
         source: Option<Arc<OpenFailure>>,
     },
@@ -26,7 +26,7 @@ pub enum AcquireError {
     #[error("the pool cannot open connections ({state}): {source}")]
     OpenFailed {
         /// The pool at the moment of failing.
-        state: PoolState,
+        state: Box<PoolState>,
         /// The failed attempt.
         source: Arc<OpenFailure>,
     },
@@ -34,7 +34,7 @@ pub enum AcquireError {
     #[error("no idle connection ({state})")]
     Unavailable {
         /// The pool at that moment.
-        state: PoolState,
+        state: Box<PoolState>,
     },
     /// The pool is closed, or was closed while the caller waited.
     #[error("the pool is closed")]
@@ -43,7 +43,7 @@ pub enum AcquireError {
     #[error("acquire has to wait ({state}) but was called outside of a tokio runtime")]
     NoRuntime {
         /// The pool at that moment.
-        state: PoolState,
+        state: Box<PoolState>,
     },
 }
 

@@ -1,10 +1,12 @@
-//! The gate: how many waiters nobody has promised a connection yet, and whether the pool is closed.
+//! The gate: how many waiters nobody has promised a connection yet, and what else a release has to know.
 //!
-//! One word that the fast path reads and nobody writes unless somebody waits or the pool closes.
+//! One word that the fast path reads and nobody writes unless somebody waits, the pool closes, or its maximum is lowered.
 
-use crate::sync::{AtomicU64, Ordering, fence};
+use crate::sync::{AtomicU64, Ordering, full_fence, order};
 
 const CLOSED: u64 = 1 << 63;
+const OVERSIZE: u64 = 1 << 62;
+const WAITING: u64 = OVERSIZE - 1;
 
 /// What a waiter found when it counted itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,11 +22,29 @@ pub enum Joined {
 
 /// What a reading of the gate says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sight {
+pub struct Sight(u64);
+
+impl Sight {
+    /// Whether a connection can simply be left idle.
+    #[inline]
+    pub fn is_clear(self) -> bool {
+        self.0 == 0
+    }
+
     /// Waiters without a promise.
-    pub waiting: usize,
+    pub fn waiting(self) -> usize {
+        usize::try_from(self.0 & WAITING).unwrap_or(usize::MAX)
+    }
+
     /// Whether the pool is closed.
-    pub closed: bool,
+    pub fn is_closed(self) -> bool {
+        self.0 & CLOSED != 0
+    }
+
+    /// Whether there may be more connections than the maximum.
+    pub fn is_oversize(self) -> bool {
+        self.0 & OVERSIZE != 0
+    }
 }
 
 /// The word.
@@ -40,45 +60,47 @@ impl Default for Gate {
 impl Gate {
     /// Whether nobody waits and the pool is open: the fast path may try its luck.
     #[inline]
-    pub fn is_clear(&self) -> bool {
+    pub fn lets_pass(&self) -> bool {
         // ORDERING: Relaxed: an old answer lets a caller overtake a waiter that joins at the same moment, or lease from a pool that
         // closes at the same moment. Both count as having come first; the release that follows looks at the gate after a fence.
-        self.0.load(Ordering::Relaxed) == 0
+        self.0.load(Ordering::Relaxed) & !OVERSIZE == 0
     }
 
     /// Looks at the gate, with no promise about what other threads are doing.
     #[inline]
     pub fn glance(&self) -> Sight {
         // ORDERING: Relaxed: whoever acts on it uses `reserve`, which looks for itself.
-        Self::sight(self.0.load(Ordering::Relaxed))
+        Sight(self.0.load(Ordering::Relaxed))
     }
 
     /// Looks at the gate after something that waiters may be waiting for became visible: either this sees the waiter, or the
     /// waiter's own search sees the thing.
     #[inline]
     pub fn look_after_publishing(&self) -> Sight {
-        // ORDERING: SeqCst fence, pairs with the fence in `join` and in `close`: the store before it (a slot becomes idle) and the load
+        // ORDERING: SeqCst fence, pairs with the fences in `fence_after_joining`, `close` and `set_oversize`: the store before it (a slot becomes idle) and the load
         // after it cannot both miss the other side's count or bit and search (I4, no lost wake-up).
-        fence(Ordering::SeqCst);
+        full_fence("gate.look_after_publishing");
         self.glance()
     }
 
-    fn sight(word: u64) -> Sight {
-        Sight { waiting: usize::try_from(word & !CLOSED).unwrap_or(usize::MAX), closed: word & CLOSED != 0 }
+    /// Counts one waiter, which enters the queue next. Whoever takes this count before the waiter has entered leaves the grant in its cell.
+    pub fn join(&self) -> Joined {
+        // ORDERING: Relaxed: nothing but the count is read through it.
+        let before = Sight(self.0.fetch_add(1, Ordering::Relaxed));
+        match before.waiting() {
+            _ if before.is_closed() => Joined::Closed,
+            0 => Joined::First,
+            _ => Joined::Behind,
+        }
     }
 
-    /// Counts one waiter, whose cell is already in the queue.
-    pub fn join(&self) -> Joined {
-        // ORDERING: Relaxed: whoever takes this count finds the waiter's cell, because the queue's own lock orders the two: were its visit
-        // there before the waiter's, it would have taken a count that had not been added yet.
-        let before = Self::sight(self.0.fetch_add(1, Ordering::Relaxed));
-        // ORDERING: SeqCst fence, pairs with `look_after_publishing`.
-        fence(Ordering::SeqCst);
-        match before {
-            Sight { closed: true, .. } => Joined::Closed,
-            Sight { waiting: 0, .. } => Joined::First,
-            Sight { .. } => Joined::Behind,
-        }
+    /// To be called after a waiter has joined and entered the queue, before it relies on anybody or looks for anything.
+    #[allow(clippy::unused_self)] // a step of this gate's protocol
+    pub fn fence_after_joining(&self) {
+        // ORDERING: SeqCst fence, pairs with `look_after_publishing`: either the one who made something visible sees the count, or what this
+        // waiter looks at from now on (slots, capacity) shows it. Pairs with `Alarm::silence` and `Seat::leave_first`, too: either they find the
+        // waiter in its cell, or the waiter finds the alarm silent and the seat free.
+        full_fence("gate.fence_after_joining");
     }
 
     /// Takes one from the count: the caller now owes exactly one waiter a grant, and serves the oldest.
@@ -95,8 +117,8 @@ impl Gate {
     }
 
     fn take_one(&self) -> bool {
-        let take = |word: u64| (word & !CLOSED != 0).then(|| word - 1);
-        // ORDERING: Relaxed: the queue's lock orders the cells, see `join`; the slot that is handed over travels through it, too.
+        let take = |word: u64| (word & WAITING != 0).then(|| word - 1);
+        // ORDERING: Relaxed: the word of the cell orders what is handed over.
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
     }
 
@@ -106,7 +128,22 @@ impl Gate {
         let before = self.0.fetch_or(CLOSED, Ordering::Relaxed);
         // ORDERING: SeqCst fence, pairs with `look_after_publishing`: the search for idle slots that follows sees every slot whose
         // release did not see the bit.
-        fence(Ordering::SeqCst);
+        full_fence("gate.close");
         before & CLOSED == 0
+    }
+
+    /// Tells those who release that there may be more connections than the maximum.
+    pub fn set_oversize(&self) {
+        // ORDERING: Release, pairs with Acquire in `clear_oversize`: whoever clears the bit knows the maximum that it was set for.
+        self.0.fetch_or(OVERSIZE, order("gate.set_oversize.max", Ordering::Release));
+        // ORDERING: SeqCst fence, pairs with `look_after_publishing`: the search for idle slots that follows sees every slot whose
+        // release did not see the bit.
+        full_fence("gate.set_oversize");
+    }
+
+    /// There are not more connections than the maximum any more. Whoever says so looks at the capacity once more afterwards.
+    pub fn clear_oversize(&self) {
+        // ORDERING: Acquire, pairs with Release in `set_oversize`: the look at the capacity that follows sees the maximum that the bit was set for.
+        self.0.fetch_and(!OVERSIZE, order("gate.clear_oversize", Ordering::Acquire));
     }
 }

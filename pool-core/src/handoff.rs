@@ -1,61 +1,115 @@
 //! How connections find callers and callers find connections: the protocol that joins slots, gate, capacity and queue.
 //!
-//! It knows no driver, runtime or clock, which is what lets the models drive exactly this code. Its two rules:
+//! It knows no driver, runtime or clock, which is what lets the models drive exactly this code. Its three rules:
 //!
+//! * **Count first.** A waiter counts itself in the gate before it enters the queue, and takes its count back before it leaves.
 //! * **Reserve first.** Whoever holds a free slot takes one waiter out of the gate's count, and only then hands the slot to the oldest waiter
-//!   in the queue.
+//!   in the queue. So there are never more hand-overs under way than tickets to meet them at.
 //! * **Publish, fence, look.** Whoever makes a slot idle looks at the gate again afterwards; whoever counts itself as waiting looks at
 //!   the slots again afterwards. One of the two sees the other.
 
+#![allow(unsafe_code)] // a claim on its way through the queue is a number
+
 use std::task::Waker;
 
+use crossbeam_utils::CachePadded;
+
 use crate::capacity::Capacity;
-use crate::gate::{Gate, Joined};
-use crate::queue::{Cancelled, Fifo, Resumed, Ticket};
+use crate::gate::{Gate, Joined, Sight};
+use crate::queue::{Cancelled, Entered, Fifo, Heard, NOTE_LIMIT, Note, Overdue, Resumed, Ticket};
 use crate::slot::{Claim, Table};
 
-/// What a waiter gets. `F` says why there is no connection.
+/// What a waiter gets.
 #[derive(Debug)]
-pub enum Grant<C, F> {
+pub enum Grant<C> {
     /// A connection.
     Slot(Claim<C>),
     /// The pool cannot open connections.
-    Failed(F),
+    Failed,
+    /// The pool has been closed.
+    Closed,
+    /// The waiter's time is over.
+    Expired,
+}
+
+/// Why somebody who waits gets nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// The pool cannot open connections.
+    Failed,
     /// The pool has been closed.
     Closed,
 }
 
+/// What became of a denial.
+#[derive(Debug)]
+#[must_use = "a waker has to be woken"]
+pub enum Denied {
+    /// Nobody waits.
+    Nobody,
+    /// A waiter, or one that has just left, and whom to wake.
+    Told(Option<Waker>),
+}
+
 /// What became of a slot that was offered.
 #[derive(Debug)]
-#[must_use = "a waker has to be woken, a slot of a closed pool has to be retired"]
+#[must_use = "a waker has to be woken, a slot that comes back has to be retired"]
 pub enum Offered<C> {
-    /// A waiter has it and wants to be woken.
+    /// A waiter has it, and wants to be woken if it left a waker.
     Handed(Option<Waker>),
     /// Nobody waits: the slot is idle, or somebody else has claimed it meanwhile.
     Parked,
     /// The pool is closed: the slot comes back.
     Closed(Claim<C>),
+    /// There are more connections than the maximum, and this one is counted as leaving: the slot comes back.
+    Excess(Claim<C>),
 }
+
+/// How a waiter has joined.
+#[derive(Debug)]
+pub enum Entry<C> {
+    /// In the queue.
+    Queued(Ticket),
+    /// Served before it got there.
+    Served(Grant<C>),
+}
+
+/// What a waiter that leaves leaves behind.
+#[derive(Debug)]
+#[must_use = "a grant that came first has to go elsewhere"]
+pub enum Left<C> {
+    /// Nothing.
+    Nothing,
+    /// The grant that came first.
+    Grant(Grant<C>),
+    /// A slot that was meant for it has been offered to the next one.
+    PassedOn(Offered<C>),
+}
+
+const SLOTS: Note = 1 << 16;
+const FAILED: Note = SLOTS;
+const CLOSED: Note = SLOTS + 1;
+const _: () = assert!(CLOSED < NOTE_LIMIT);
 
 /// The lock-free heart of a pool.
 #[derive(Debug)]
-pub struct Core<C, F> {
+pub struct Core<C> {
     /// The connections.
     pub table: Table<C>,
     /// Who waits.
-    pub gate: Gate,
+    pub gate: CachePadded<Gate>,
     /// What may be opened.
-    pub capacity: Capacity,
-    queue: Fifo<Grant<C, F>>,
+    pub capacity: CachePadded<Capacity>,
+    queue: Fifo,
 }
 
-impl<C, F> Core<C, F> {
+impl<C> Core<C> {
     /// A pool of at most `max_size` connections, none of them open.
     pub fn new(max_size: usize) -> Self {
         Self {
             table: Table::new(max_size),
-            gate: Gate::default(),
-            capacity: Capacity::new(max_size),
+            gate: CachePadded::default(),
+            capacity: CachePadded::new(Capacity::new(max_size)),
             queue: Fifo::default(),
         }
     }
@@ -63,76 +117,204 @@ impl<C, F> Core<C, F> {
     /// An idle slot, unless somebody waits for one already or the pool is closed.
     #[inline]
     pub fn claim_at_once(&self, hint: Option<usize>) -> Option<Claim<C>> {
-        if self.gate.is_clear() { self.table.claim_idle(hint) } else { None }
+        if self.gate.lets_pass() { self.table.claim_idle(hint) } else { None }
     }
 
     /// Joins the queue. The waiter that finds nobody waiting before it passes every idle slot to `serve`, which judges and [offers](Core::offer)
     /// it, to the queue and not to this waiter. One that finds the pool closed leaves by [`Core::leave`].
-    pub fn join(&self, waker: Waker, serve: impl FnMut(Claim<C>)) -> (Ticket, Joined) {
-        // The cell first: whoever finds the count finds the cell.
-        let ticket = self.queue.push(waker);
+    pub fn join(&self, waker: Waker, deadline: u64, serve: impl FnMut(Claim<C>)) -> (Entry<C>, Joined) {
         let joined = self.gate.join();
+        let entry = match self.queue.enter(waker, deadline) {
+            Entered::Waiting(ticket) => Entry::Queued(ticket),
+            Entered::Granted(note) => Entry::Served(self.grant(note)),
+        };
+        self.gate.fence_after_joining();
         if joined == Joined::First {
-            std::iter::from_fn(|| self.claim_for_queue()).for_each(serve);
+            self.serve(serve);
         }
-        (ticket, joined)
+        (entry, joined)
     }
 
-    /// An idle slot to offer to the queue, as long as somebody waits.
+    /// Passes idle slots to `serve`, as long as there are any and somebody waits.
+    fn serve(&self, serve: impl FnMut(Claim<C>)) {
+        std::iter::from_fn(|| self.claim_for_queue()).for_each(serve);
+    }
+
     fn claim_for_queue(&self) -> Option<Claim<C>> {
-        if self.gate.glance().waiting > 0 { self.table.claim_idle(None) } else { None }
+        if self.gate.glance().waiting() > 0 { self.table.claim_idle(None) } else { None }
     }
 
     /// Gives a slot to the oldest waiter, or to nobody in particular.
+    #[inline]
     pub fn offer(&self, claim: Claim<C>) -> Offered<C> {
-        let mut claim = claim;
-        loop {
-            let sight = self.gate.glance();
-            if sight.closed {
-                return Offered::Closed(claim);
-            }
-            if sight.waiting > 0 && self.gate.reserve() {
-                match self.queue.resume(Grant::Slot(claim)) {
-                    Resumed::Delivered(waker) => return Offered::Handed(waker),
-                    Resumed::Refused(Grant::Slot(refused)) => claim = refused,
-                    Resumed::Refused(_) => return Offered::Parked,
-                }
-                continue;
-            }
-            let index = claim.index();
-            self.table.publish_idle(claim);
-            let sight = self.gate.look_after_publishing();
-            if !sight.closed && sight.waiting == 0 {
-                return Offered::Parked;
-            }
-            match self.table.claim_at(index) {
-                Some(again) => claim = again,
-                // Whoever has it now runs this protocol when it gives it back.
-                None => return Offered::Parked,
-            }
+        let sight = self.gate.glance();
+        if sight.is_clear() { self.park(claim) } else { self.offer_at(sight, claim) }
+    }
+
+    /// Makes a slot idle, and looks whether somebody came meanwhile.
+    #[inline]
+    fn park(&self, claim: Claim<C>) -> Offered<C> {
+        let index = self.table.index(&claim);
+        self.table.publish_idle(claim);
+        let sight = self.gate.look_after_publishing();
+        if sight.is_clear() { Offered::Parked } else { self.take_back(sight, index) }
+    }
+
+    #[cold]
+    fn take_back(&self, sight: Sight, index: usize) -> Offered<C> {
+        match self.table.claim_at(index) {
+            Some(claim) => self.offer_at(sight, claim),
+            // Whoever has it now runs this protocol when it gives it back.
+            None => Offered::Parked,
         }
     }
 
-    /// Tells the oldest waiter that there is no connection for it. `None` if nobody waits.
-    pub fn deny(&self, grant: Grant<C, F>) -> Option<Resumed<Grant<C, F>>> {
-        self.gate.reserve().then(|| self.queue.resume(grant))
+    fn offer_at(&self, sight: Sight, claim: Claim<C>) -> Offered<C> {
+        if sight.is_closed() {
+            return Offered::Closed(claim);
+        }
+        if sight.is_oversize() && self.shed() {
+            return Offered::Excess(claim);
+        }
+        if sight.waiting() > 0 && self.gate.reserve() {
+            return self.hand_over(claim);
+        }
+        self.park(claim)
     }
 
-    /// The grant, if it has come.
-    pub fn poll(&self, ticket: &Ticket, waker: &Waker) -> Option<Grant<C, F>> {
-        self.queue.poll(ticket, waker)
+    /// Hands a slot to the oldest waiter. For a caller that has reserved one.
+    fn hand_over(&self, claim: Claim<C>) -> Offered<C> {
+        let note = self.table.send(claim);
+        match self.queue.resume(note) {
+            Resumed::Delivered(waker) => Offered::Handed(waker),
+            // SAFETY: sent above, by this thread, and refused.
+            Resumed::Refused => self.offer(unsafe { self.table.receive(note) }),
+        }
     }
 
-    /// Leaves the queue. A grant that came first is returned and belongs to the caller.
-    pub fn leave(&self, ticket: Ticket) -> Option<Grant<C, F>> {
+    fn grant(&self, note: Note) -> Grant<C> {
+        match note {
+            FAILED => Grant::Failed,
+            CLOSED => Grant::Closed,
+            // SAFETY: every other note was sent by `hand_over`, which delivers it once; the queue orders the delivery before this.
+            slot => Grant::Slot(unsafe { self.table.receive(slot) }),
+        }
+    }
+
+    /// Tells the oldest waiter that there is no connection for it.
+    pub fn deny(&self, denial: Denial) -> Denied {
+        if !self.gate.reserve() {
+            return Denied::Nobody;
+        }
+        let note = if denial == Denial::Failed { FAILED } else { CLOSED };
+        match self.queue.resume(note) {
+            Resumed::Delivered(waker) => Denied::Told(waker),
+            Resumed::Refused => Denied::Told(None),
+        }
+    }
+
+    /// The grant, if it has come, which uses the ticket up. Otherwise `waker` is woken when it comes.
+    pub fn look(&self, ticket: &mut Option<Ticket>, waker: &Waker) -> Option<Grant<C>> {
+        match self.queue.look(ticket, waker) {
+            Heard::Nothing => None,
+            Heard::Granted(note) => Some(self.grant(note)),
+            Heard::Expired => Some(Grant::Expired),
+        }
+    }
+
+    /// Leaves the queue.
+    pub fn leave(&self, ticket: Ticket) -> Left<C> {
         match self.queue.cancel(ticket, || self.gate.withdraw()) {
-            Cancelled::Granted(grant) => Some(grant),
-            Cancelled::Withdrawn | Cancelled::Refusing => None,
+            Cancelled::Left => Left::Nothing,
+            Cancelled::Granted(note) => Left::Grant(self.grant(note)),
+            Cancelled::Overtaken(note) => Left::PassedOn(self.pass_on(note)),
         }
     }
 
-    /// The wakers of everybody who waits.
-    pub fn take_wakers(&self) -> Vec<Waker> {
-        self.queue.take_wakers()
+    /// Hands on what was meant for a waiter whose count somebody else was given. The reservation still stands.
+    fn pass_on(&self, note: Note) -> Offered<C> {
+        match self.grant(note) {
+            Grant::Slot(claim) => self.hand_over(claim),
+            _ => match self.queue.resume(note) {
+                Resumed::Delivered(waker) => Offered::Handed(waker),
+                Resumed::Refused => Offered::Parked,
+            },
+        }
+    }
+
+    /// Ends the time of every waiter whose deadline is not after `now`, and wakes it. Returns the earliest deadline that is left.
+    pub fn expire(&self, now: u64, wake: impl FnMut(Waker), serve: impl FnMut(Claim<C>)) -> Option<u64> {
+        let mut ending = Ending { core: self, wake, restored: None };
+        let earliest = self.queue.expire(now, &mut ending);
+        match ending.restored {
+            None | Some(Joined::Behind) => {}
+            Some(Joined::First) => {
+                self.gate.fence_after_joining();
+                self.serve(serve);
+            }
+            // Whoever closed the pool may have counted one waiter too few.
+            Some(Joined::Closed) => self.send_away(ending.wake),
+        }
+        earliest
+    }
+
+    /// Tells everybody who waits that the pool is closed.
+    pub fn send_away(&self, mut wake: impl FnMut(Waker)) {
+        while let Denied::Told(waker) = self.deny(Denial::Closed) {
+            waker.into_iter().for_each(&mut wake);
+        }
+    }
+
+    /// Another maximum, at most 65 535. If there are more connections now, the surplus leaves as it is [offered](Core::offer); what is idle has to
+    /// be claimed and offered once.
+    pub fn resize(&self, max_size: usize) {
+        self.table.grow_to(max_size);
+        if self.capacity.set_max(max_size).excess() > 0 {
+            self.gate.set_oversize();
+        } else {
+            self.settle();
+        }
+    }
+
+    /// Whether this connection is one too many; then it is counted as leaving.
+    fn shed(&self) -> bool {
+        let room = self.capacity.shed();
+        if room.is_none_or(|room| room.excess() == 0) {
+            self.settle();
+        }
+        room.is_some()
+    }
+
+    /// There is no surplus any more, unless the maximum is lowered at this moment.
+    fn settle(&self) {
+        self.gate.clear_oversize();
+        if self.capacity.read().excess() > 0 {
+            self.gate.set_oversize();
+        }
+    }
+}
+
+/// The gate's side of waiters whose time is over.
+struct Ending<'a, C, W> {
+    core: &'a Core<C>,
+    wake: W,
+    /// What the gate said when a count was given back, the most urgent of it.
+    restored: Option<Joined>,
+}
+
+impl<C, W: FnMut(Waker)> Overdue for Ending<'_, C, W> {
+    fn withdraw(&mut self) -> bool {
+        self.core.gate.withdraw()
+    }
+
+    fn restore(&mut self) {
+        let joined = self.core.gate.join();
+        if joined != Joined::Behind {
+            self.restored = Some(joined);
+        }
+    }
+
+    fn wake(&mut self, waker: Waker) {
+        (self.wake)(waker);
     }
 }

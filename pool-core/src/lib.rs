@@ -43,16 +43,18 @@
 //! | 4 | handles | `pool`, `builder`, `lease` |
 //! | 3 | protocols: acquire, release, open, maintain, close | `engine/` |
 //! | 2 | policy: pure decisions | `config`, `lifetime`, `backoff` |
-//! | 1 | lock-free: slots, gate, capacity, hand-over; every atomic ordering, all `unsafe` | `slot/`, `gate`, `capacity`, `counters`, `queue/`, `handoff` |
+//! | 1 | lock-free: slots, gate, capacity, hand-over; every atomic ordering, all `unsafe` | `slot/`, `gate`, `capacity`, `counters`, `queue/`, `chunks`, `place`, `handoff` |
 //! | 0 | seams | `sync`, `driver`, `error`, `stats` |
 #![deny(missing_docs)]
 #![cfg_attr(feature = "loom", allow(clippy::exhaustive_enums))] // as below: the models match on all outcomes
 #![allow(unreachable_pub)] // layer 1 is public to the models, with the feature `loom` alone
 
 mod capacity;
+mod chunks;
 mod counters;
 mod gate;
 mod handoff;
+mod place;
 mod queue;
 mod slot;
 mod sync;
@@ -62,10 +64,10 @@ mod sync;
 #[doc(hidden)]
 pub mod internals {
     pub use crate::capacity::{Capacity, Room};
-    pub use crate::counters::{Counter, Figure, Seat};
+    pub use crate::counters::{Alarm, Counter, Figure, Seat};
     pub use crate::gate::{Gate, Joined};
-    pub use crate::handoff::{Core, Grant, Offered};
-    pub use crate::queue::{Resumed, Ticket};
+    pub use crate::handoff::{Core, Denial, Denied, Entry, Grant, Left, Offered};
+    pub use crate::queue::{Cancelled, Entered, Fifo, Heard, Resumed, Ticket};
     pub use crate::slot::{Claim, Table, Vacancy};
 }
 

@@ -15,6 +15,8 @@ pub(crate) enum RetireReason {
     Idle,
     /// The pool is closed.
     Closed,
+    /// There are more connections than the maximum, which has been lowered.
+    Excess,
 }
 
 /// What to do with an idle connection.

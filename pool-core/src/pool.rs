@@ -1,14 +1,15 @@
 //! The handle that services keep.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::builder::PoolBuilder;
 use crate::config::Config;
 use crate::driver::Driver;
-use crate::engine::{Engine, acquire_slow, close, ensure_janitor};
-use crate::error::AcquireError;
+use crate::engine::{AtOnceOr, Engine, acquire_slow, close, ensure_janitor};
+use crate::error::{AcquireError, ConfigError};
 use crate::lease::{Lease, OwnedLease};
 use crate::slot::Claim;
 use crate::stats::Stats;
@@ -78,8 +79,9 @@ impl<D: Driver> Pool<D> {
     /// # Panics
     ///
     /// If it has to wait in a tokio runtime that was built without its timer.
-    pub async fn acquire(&self) -> Result<Lease<'_, D>, AcquireError> {
-        self.claim(None).await.map(|claim| Lease::new(&self.engine, claim))
+    #[inline]
+    pub fn acquire(&self) -> impl Future<Output = Result<Lease<'_, D>, AcquireError>> + Send {
+        self.claim(None, |claim| Lease::new(&self.engine, claim))
     }
 
     /// As [`acquire`](Pool::acquire), waiting for up to `limit` instead.
@@ -87,8 +89,9 @@ impl<D: Driver> Pool<D> {
     /// # Errors
     ///
     /// As [`acquire`](Pool::acquire).
-    pub async fn acquire_timeout(&self, limit: Duration) -> Result<Lease<'_, D>, AcquireError> {
-        self.claim(Some(limit)).await.map(|claim| Lease::new(&self.engine, claim))
+    #[inline]
+    pub fn acquire_timeout(&self, limit: Duration) -> impl Future<Output = Result<Lease<'_, D>, AcquireError>> + Send {
+        self.claim(Some(limit), |claim| Lease::new(&self.engine, claim))
     }
 
     /// As [`acquire`](Pool::acquire), for a lease that does not borrow the pool.
@@ -96,8 +99,9 @@ impl<D: Driver> Pool<D> {
     /// # Errors
     ///
     /// As [`acquire`](Pool::acquire).
-    pub async fn acquire_owned(&self) -> Result<OwnedLease<D>, AcquireError> {
-        self.claim(None).await.map(|claim| OwnedLease::new(Arc::clone(&self.engine), claim))
+    #[inline]
+    pub fn acquire_owned(&self) -> impl Future<Output = Result<OwnedLease<D>, AcquireError>> + Send {
+        self.claim(None, |claim| OwnedLease::new(Arc::clone(&self.engine), claim))
     }
 
     /// As [`acquire_timeout`](Pool::acquire_timeout), for a lease that does not borrow the pool.
@@ -105,8 +109,12 @@ impl<D: Driver> Pool<D> {
     /// # Errors
     ///
     /// As [`acquire`](Pool::acquire).
-    pub async fn acquire_owned_timeout(&self, limit: Duration) -> Result<OwnedLease<D>, AcquireError> {
-        self.claim(Some(limit)).await.map(|claim| OwnedLease::new(Arc::clone(&self.engine), claim))
+    #[inline]
+    pub fn acquire_owned_timeout(
+        &self,
+        limit: Duration,
+    ) -> impl Future<Output = Result<OwnedLease<D>, AcquireError>> + Send {
+        self.claim(Some(limit), |claim| OwnedLease::new(Arc::clone(&self.engine), claim))
     }
 
     /// Where the connections are and what happened since the pool was built.
@@ -117,6 +125,29 @@ impl<D: Driver> Pool<D> {
     /// The settings in force.
     pub fn config(&self) -> Arc<Config> {
         self.engine.config.load_full()
+    }
+
+    /// Puts other settings in force while the pool is in use: all of them, or none.
+    ///
+    /// Limits of time apply to what begins from now on; a maximum lifetime, to connections opened from now on. A higher `max_size` applies at once. After a lower one,
+    /// surplus connections are closed as soon as they are idle or given back, and no more are opened meanwhile; nobody loses a lease. Callers that
+    /// wait keep their place and their deadline.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names the first setting that is out of its range; then nothing has changed.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn double<D: pool_core::Driver>(pool: &pool_core::Pool<D>) -> Result<(), pool_core::ConfigError> {
+    /// let mut config = (*pool.config()).clone();
+    /// config.max_size *= 2;
+    /// pool.reconfigure(config)
+    /// # }
+    /// ```
+    pub fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
+        self.engine.reconfigure(config)
     }
 
     /// The driver.
@@ -143,15 +174,18 @@ impl<D: Driver> Pool<D> {
     fn try_claim(&self) -> Result<Claim<D::Connection>, AcquireError> {
         self.engine.acquire_at_once().ok_or_else(|| match self.engine.state() {
             state if state.closed => AcquireError::Closed,
-            state => AcquireError::Unavailable { state },
+            state => AcquireError::Unavailable { state: Box::new(state) },
         })
     }
 
-    async fn claim(&self, limit: Option<Duration>) -> Result<Claim<D::Connection>, AcquireError> {
-        match self.engine.acquire_at_once() {
-            Some(claim) => Ok(claim),
-            None => acquire_slow(&self.engine, limit).await,
-        }
+    /// The future of every kind of acquire. Owned across its await: see `acquire_slow`.
+    #[inline(always)] // see `AtOnceOr`
+    fn claim<'a, T>(
+        &'a self,
+        limit: Option<Duration>,
+        lease: impl Fn(Claim<D::Connection>) -> T + Send + 'a,
+    ) -> impl Future<Output = Result<T, AcquireError>> + Send {
+        AtOnceOr::new(move || self.engine.acquire_at_once(), move || acquire_slow(&self.engine, limit), lease)
     }
 }
 

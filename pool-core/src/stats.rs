@@ -46,7 +46,8 @@ pub struct Stats {
     pub acquired: u64,
     /// Acquires that had to wait.
     pub waited: u64,
-    /// Time spent in acquires that had to wait, the ones that failed included.
+    /// Time spent in acquires that had to wait, the ones that failed included. Of the successful ones each connection's first 256 are measured,
+    /// then one in 16 stands for all.
     pub wait_time: Duration,
     /// Acquires that ended in [`AcquireError::Timeout`](crate::AcquireError::Timeout).
     pub timeouts: u64,

@@ -1,15 +1,45 @@
 //! The one place that knows whether the code runs for real or under the model checker.
 //!
-//! Everything below layer 2 takes its atomics, cells and locks from here. With the feature `loom` they are loom's, so the models
-//! explore every interleaving and every reordering the memory model allows; without it they are the standard library's.
+//! Everything below layer 2 takes its atomics and orderings from here. With the feature `loom` they are loom's, so the models explore every
+//! interleaving and every reordering the memory model allows; without it they are the standard library's.
+//!
+//! Each ordering that is stronger than `Relaxed` carries the name of its place. A build for the models reads the environment variable
+//! `POOL_MUTANT`: the ordering of that name is weakened to `Relaxed`, the fence of that name left out. A run in which no model
+//! notices has found an ordering that nothing justifies; `.ci/mutants` tries them all, in one build.
 
 #[cfg(feature = "loom")]
-pub(crate) use loom::sync::{
-    Mutex, MutexGuard,
-    atomic::{AtomicBool, AtomicU64, Ordering, fence},
-};
+pub(crate) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering, fence};
 #[cfg(not(feature = "loom"))]
-pub(crate) use std::sync::{
-    Mutex, MutexGuard,
-    atomic::{AtomicBool, AtomicU64, Ordering, fence},
-};
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering, fence};
+
+/// The ordering of the place `name`.
+#[cfg(not(feature = "loom"))]
+#[inline(always)]
+pub(crate) const fn order(_name: &'static str, ordering: Ordering) -> Ordering {
+    ordering
+}
+
+/// The ordering of the place `name`, unless it is the one that this run weakens.
+#[cfg(feature = "loom")]
+pub(crate) fn order(name: &'static str, ordering: Ordering) -> Ordering {
+    // ORDERING: Relaxed: the mutant.
+    if is_weakened(name) { Ordering::Relaxed } else { ordering }
+}
+
+/// A fence that takes part in a handshake of the kind "make visible, fence, look".
+#[inline(always)]
+pub(crate) fn full_fence(name: &'static str) {
+    #[cfg(feature = "loom")]
+    if is_weakened(name) {
+        return;
+    }
+    let _ = name;
+    // ORDERING: SeqCst, the only one: the reason is where it is called.
+    fence(Ordering::SeqCst);
+}
+
+#[cfg(feature = "loom")]
+fn is_weakened(name: &str) -> bool {
+    static MUTANT: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    MUTANT.get_or_init(|| std::env::var("POOL_MUTANT").ok()).as_deref() == Some(name)
+}

@@ -15,5 +15,7 @@ mod capacity;
 mod close;
 #[path = "loom/handoff.rs"]
 mod handoff;
+#[path = "loom/queue.rs"]
+mod queue;
 #[path = "loom/slots.rs"]
 mod slots;

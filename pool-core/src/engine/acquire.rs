@@ -6,126 +6,191 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use super::release::Condition;
 use super::{Engine, EngineGrant, ensure_janitor, hint};
 use crate::driver::Driver;
 use crate::error::AcquireError;
 use crate::gate::Joined;
-use crate::handoff::Grant;
+use crate::handoff::{Entry, Grant, Left};
 use crate::queue::Ticket;
-use crate::slot::Claim;
+use crate::slot::{Claim, Facts};
 
 impl<D: Driver> Engine<D> {
     /// The fast path: an idle connection, if there is one and nobody waits.
     #[inline]
     pub(crate) fn acquire_at_once(&self) -> Option<Claim<D::Connection>> {
-        loop {
-            let mut claim = self.core.claim_at_once(hint::get(self.core.table.id()))?;
-            match self.condition(&mut claim) {
-                Condition::Usable => return Some(self.leased(claim)),
-                // It broke or expired while it was idle: on to the next one.
-                other => self.set_aside(claim, other),
+        let mut claim = self.core.claim_at_once(hint::get(self.core.table.id()))?;
+        let slot = self.core.table.open(&mut claim);
+        match self.condition_of(slot.facts, slot.connection) {
+            Condition::Usable => {
+                slot.facts.uses.set(slot.facts.uses.get() + 1);
+                Some(claim)
             }
+            other => self.acquire_another(claim, other),
         }
     }
 
-    /// Counts one more use of a connection that goes to a caller.
-    #[inline]
-    fn leased(&self, claim: Claim<D::Connection>) -> Claim<D::Connection> {
-        let uses = &self.core.table.facts(claim.index()).uses;
-        uses.set(uses.get() + 1);
-        claim
+    /// The connection broke or expired while it was idle: on to the next one.
+    #[cold]
+    fn acquire_another(&self, claim: Claim<D::Connection>, condition: Condition) -> Option<Claim<D::Connection>> {
+        self.set_aside(claim, condition);
+        self.acquire_at_once()
     }
 
     /// Offers an idle connection to the queue, if it is still good.
-    fn serve(&self, mut claim: Claim<D::Connection>) {
+    pub(super) fn serve(&self, mut claim: Claim<D::Connection>) {
         let condition = self.condition(&mut claim);
         self.set_aside(claim, condition);
     }
 }
+
+const CENTURY: Duration = Duration::from_hours(100 * 365 * 24);
 
 /// Queues for a connection, for as long as `limit` or the pool's acquire timeout.
 pub(crate) async fn acquire_slow<D: Driver>(
     engine: &Arc<Engine<D>>,
     limit: Option<Duration>,
 ) -> Result<Claim<D::Connection>, AcquireError> {
-    if Handle::try_current().is_err() {
-        return Err(AcquireError::NoRuntime { state: engine.state() });
-    }
+    let Ok(runtime) = Handle::try_current().map(|handle| handle.id()) else {
+        return Err(AcquireError::NoRuntime { state: Box::new(engine.state()) });
+    };
+    let started = Instant::now();
     let limit = limit.unwrap_or_else(|| engine.config.load().acquire_timeout);
-    let mut waiting = Waiting { engine, ticket: None, started: Instant::now(), counted: false };
-    // Owned across the await: `waiting`. Dropping it leaves the queue and passes on a grant that came first.
-    let in_time = timeout(limit, poll_fn(|context| waiting.poll(context))).await;
-    // The timer and the grant may be due in the same instant; the grant wins.
-    let grant = in_time.ok().or_else(|| waiting.leave());
+    // A limit that no clock can count to is as good as a century.
+    let deadline = started.checked_add(limit).unwrap_or_else(|| started + CENTURY);
+    let mut waiting = Waiting { engine, ticket: None, started, deadline, runtime, own_timer: false };
+    // Owned across the awaits: `waiting`. Dropping it leaves the queue and passes on a grant that came first.
+    let mut grant = poll_fn(|context| waiting.poll(context)).await;
     if grant.is_none() {
-        engine.events.timeouts.add(1);
+        grant = Box::pin(timeout_at(deadline, poll_fn(|context| waiting.poll(context)))).await.unwrap_or_default();
+        // The timer and the grant may be due in the same instant; the grant wins.
+        grant = grant.or_else(|| waiting.leave());
     }
-    match grant {
-        Some(Grant::Slot(claim)) => Ok(engine.leased(claim)),
-        Some(Grant::Closed) => Err(AcquireError::Closed),
-        Some(Grant::Failed(source)) => Err(AcquireError::OpenFailed { state: engine.state(), source }),
-        None => Err(AcquireError::Timeout {
-            waited: waiting.started.elapsed(),
-            state: engine.state(),
-            source: engine.last_failure.load_full(),
-        }),
-    }
+    waiting.conclude(grant)
 }
 
 /// A caller's place in the queue.
+///
+/// Its time is kept by the janitor if that runs on the same runtime, which costs nothing here: the deadline is in the queue. A timer of
+/// its own is for a caller on another runtime, because nobody promises that the janitor's is being driven.
 struct Waiting<'a, D: Driver> {
     engine: &'a Arc<Engine<D>>,
     ticket: Option<Ticket>,
     started: Instant,
-    /// Whether the wait has been counted, which happens once, when it ends.
-    counted: bool,
+    deadline: Instant,
+    runtime: tokio::runtime::Id,
+    own_timer: bool,
 }
 
 impl<D: Driver> Waiting<'_, D> {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<EngineGrant<D>> {
-        let Some(ticket) = &self.ticket else { return self.join(context) };
-        let Some(grant) = self.engine.core.poll(ticket, context.waker()) else {
-            // Woken for nothing: the janitor may have ended with its runtime.
-            ensure_janitor(self.engine);
-            return Poll::Pending;
-        };
-        self.ticket = None;
-        self.count();
-        Poll::Ready(grant)
+    /// The grant; or `None` if the caller has to keep the time from now on.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<EngineGrant<D>>> {
+        if self.ticket.is_none() {
+            return self.join(context);
+        }
+        match self.engine.core.look(&mut self.ticket, context.waker()) {
+            None => self.rest(),
+            // The one who kept the time has gone before it was over.
+            Some(Grant::Expired) if Instant::now() < self.deadline => self.join(context),
+            grant => Poll::Ready(grant),
+        }
     }
 
-    fn join(&mut self, context: &mut Context<'_>) -> Poll<EngineGrant<D>> {
+    fn join(&mut self, context: &mut Context<'_>) -> Poll<Option<EngineGrant<D>>> {
         let engine = self.engine;
-        let (ticket, joined) = engine.core.join(context.waker().clone(), |claim| engine.serve(claim));
-        self.ticket = Some(ticket);
-        if joined == Joined::Closed {
-            if let Some(Grant::Slot(claim)) = self.leave() {
-                engine.offer(claim);
-            }
-            return Poll::Ready(Grant::Closed);
-        }
+        // Before anything is counted: a waker is foreign code, and may panic.
+        let waker = context.waker().clone();
         ensure_janitor(engine);
+        let deadline = if self.needs_own_timer() { u64::MAX } else { engine.clock.at(self.deadline) };
+        let (entry, joined) = engine.core.join(waker, deadline, |claim| engine.serve(claim));
+        match entry {
+            Entry::Served(grant) => return Poll::Ready(Some(grant)),
+            Entry::Queued(ticket) => self.ticket = Some(ticket),
+        }
+        if joined == Joined::Closed {
+            return Poll::Ready(Some(self.leave().unwrap_or(Grant::Closed)));
+        }
+        if engine.alarm.advance(deadline) {
+            engine.bell.notify_one();
+        }
         engine.ask_for_openers();
-        self.poll(context)
+        self.rest()
+    }
+
+    /// Nothing has come. Looks after those who are relied on to change that.
+    fn rest(&mut self) -> Poll<Option<EngineGrant<D>>> {
+        ensure_janitor(self.engine);
+        if !self.own_timer && self.needs_own_timer() {
+            self.own_timer = true;
+            return Poll::Ready(None);
+        }
+        Poll::Pending
+    }
+
+    fn needs_own_timer(&self) -> bool {
+        self.own_timer || !self.engine.janitor_is_on(self.runtime)
     }
 
     /// Leaves the queue, with the grant that came first, if one did.
     fn leave(&mut self) -> Option<EngineGrant<D>> {
-        let ticket = self.ticket.take()?;
-        self.count();
-        self.engine.core.leave(ticket)
-    }
-
-    fn count(&mut self) {
-        if !std::mem::replace(&mut self.counted, true) {
-            let nanos = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            self.engine.events.waited.add(1);
-            self.engine.events.wait_nanos.add(nanos);
+        match self.engine.core.leave(self.ticket.take()?) {
+            Left::Nothing => None,
+            Left::Grant(grant) => Some(grant),
+            Left::PassedOn(offered) => {
+                self.engine.follow_up(offered);
+                None
+            }
         }
     }
+
+    /// Turns the grant into an answer, and counts the wait.
+    fn conclude(self, grant: Option<EngineGrant<D>>) -> Result<Claim<D::Connection>, AcquireError> {
+        let engine = self.engine;
+        let grant = grant.unwrap_or(Grant::Expired);
+        if let Grant::Slot(claim) = grant {
+            self.count_success(engine.core.table.facts(&claim));
+            return Ok(claim);
+        }
+        let waited = self.started.elapsed();
+        engine.events.count_wait(nanos(waited));
+        Err(match grant {
+            Grant::Closed => AcquireError::Closed,
+            Grant::Failed if let Some(source) = engine.denial.load_full() => {
+                AcquireError::OpenFailed { state: Box::new(engine.state()), source }
+            }
+            _ => {
+                engine.events.timeouts.add(1);
+                AcquireError::Timeout {
+                    waited,
+                    state: Box::new(engine.state()),
+                    source: engine.last_failure.load_full(),
+                }
+            }
+        })
+    }
+
+    /// Written by the one who holds the slot, as everything that is counted about it.
+    fn count_success(&self, facts: &Facts) {
+        let waits = facts.waits.get();
+        facts.uses.set(facts.uses.get() + 1);
+        facts.waits.set(waits + 1);
+        // Reading a clock costs as much as a hand-over: once there are many waits, one stands for several.
+        let stands_for = if waits < ALL_MEASURED { 1 } else { SAMPLE };
+        if waits.is_multiple_of(stands_for) {
+            facts.wait_nanos.set(facts.wait_nanos.get() + nanos(self.started.elapsed()) * stands_for);
+        }
+    }
+}
+
+/// How many waits for a slot are all measured.
+const ALL_MEASURED: u64 = 256;
+/// After these, one in so many.
+const SAMPLE: u64 = 16;
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / SAMPLE)
 }
 
 impl<D: Driver> Drop for Waiting<'_, D> {
@@ -134,6 +199,7 @@ impl<D: Driver> Drop for Waiting<'_, D> {
             return;
         }
         self.engine.events.cancelled.add(1);
+        self.engine.events.count_wait(nanos(self.started.elapsed()));
         if let Some(Grant::Slot(claim)) = self.leave() {
             self.engine.offer(claim);
         }

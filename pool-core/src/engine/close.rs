@@ -6,8 +6,6 @@ use std::sync::Arc;
 use super::panics::wake;
 use super::{Engine, ensure_janitor};
 use crate::driver::Driver;
-use crate::handoff::Grant;
-use crate::queue::Resumed;
 
 impl<D: Driver> Engine<D> {
     /// Closes the gate and sends everybody away who waits at it. The janitor does the rest.
@@ -16,16 +14,12 @@ impl<D: Driver> Engine<D> {
             return;
         }
         // Whoever counts itself from now on sees the bit and leaves by itself.
-        while let Some(resumed) = self.core.deny(Grant::Closed) {
-            if let Resumed::Delivered(waker) = resumed {
-                wake(waker);
-            }
-        }
+        self.core.send_away(wake);
         self.bell.notify_one();
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.core.gate.glance().closed
+        self.core.gate.glance().is_closed()
     }
 }
 

@@ -6,32 +6,42 @@ use std::cell::Cell;
 const ENTRIES: usize = 4;
 
 /// Pool ids start at 1, so an empty entry fits none.
-type Hints = [(u64, usize); ENTRIES];
+type Entry = Cell<(u64, usize)>;
 
 thread_local! {
     // `const` and without a destructor: a plain thread-local access that works even while the thread is being torn down.
-    static HINTS: Cell<Hints> = const { Cell::new([(0, 0); ENTRIES]) };
+    static HINTS: [Entry; ENTRIES] = const { [const { Cell::new((0, 0)) }; ENTRIES] };
 }
 
 /// The slot that this thread released last to the pool, if it remembers.
 #[inline]
 pub(super) fn get(pool: u64) -> Option<usize> {
     HINTS.with(|hints| {
-        let hints = hints.get();
-        hints.iter().find(|(id, _)| *id == pool).map(|(_, slot)| *slot)
+        let (id, slot) = hints[0].get();
+        if id == pool { Some(slot) } else { get_later(hints, pool) }
     })
+}
+
+#[cold]
+fn get_later(hints: &[Entry; ENTRIES], pool: u64) -> Option<usize> {
+    hints.iter().map(Cell::get).find(|(id, _)| *id == pool).map(|(_, slot)| slot)
 }
 
 /// Remembers the slot that this thread releases.
 #[inline]
 pub(super) fn set(pool: u64, slot: usize) {
-    HINTS.with(|cell| {
-        let mut hints = cell.get();
-        let place = hints.iter().position(|(id, _)| *id == pool).unwrap_or(ENTRIES - 1);
-        hints[..=place].rotate_right(1);
-        hints[0] = (pool, slot);
-        cell.set(hints);
+    HINTS.with(|hints| {
+        if hints[0].get().0 != pool {
+            make_first(hints, pool);
+        }
+        hints[0].set((pool, slot));
     });
+}
+
+#[cold]
+fn make_first(hints: &[Entry; ENTRIES], pool: u64) {
+    let place = hints.iter().position(|entry| entry.get().0 == pool).unwrap_or(ENTRIES - 1);
+    (0..place).rev().for_each(|place| hints[place + 1].set(hints[place].get()));
 }
 
 #[cfg(test)]

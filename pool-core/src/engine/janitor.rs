@@ -1,5 +1,6 @@
 //! The janitor: one background task per pool that hands out all other background work and never does any itself.
 
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
@@ -14,9 +15,8 @@ use crate::backoff::Backoff;
 use crate::config::Config;
 use crate::driver::{Driver, ErrorClass};
 use crate::error::OpenFailure;
-use crate::handoff::Grant;
+use crate::handoff::{Denial, Denied};
 use crate::lifetime::{IdleFacts, RetireReason, Verdict, judge, maintenance_interval, millis};
-use crate::queue::Resumed;
 use crate::slot::Claim;
 
 /// Starts a janitor on the current runtime unless one runs, there is no runtime, or there is nothing left to do.
@@ -28,9 +28,40 @@ pub(crate) fn ensure_janitor<D: Driver>(engine: &Arc<Engine<D>>) {
     }
     let Ok(runtime) = Handle::try_current() else { return };
     if engine.janitor.occupy() {
+        engine.janitor_runtime.set(runtime_key(runtime.id()));
         // Made before the spawn: a runtime that is shutting down drops the task unpolled, and the seat must become free then.
         let duty = Duty(Arc::clone(engine));
         runtime.spawn(Janitor::new(duty).run());
+    }
+}
+
+impl<D: Driver> Engine<D> {
+    /// Whether a janitor runs on this runtime.
+    pub(super) fn janitor_is_on(&self, runtime: tokio::runtime::Id) -> bool {
+        self.janitor.is_taken() && self.janitor_runtime.get() == runtime_key(runtime)
+    }
+}
+
+/// A number for a runtime. That two have the same one does no harm: a caller then relies on the janitor for its time.
+fn runtime_key(runtime: tokio::runtime::Id) -> u64 {
+    BuildHasherDefault::<Key>::default().hash_one(runtime)
+}
+
+/// An id of a runtime is a number that only a hasher gets to see.
+#[derive(Default)]
+struct Key(u64);
+
+impl Hasher for Key {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.iter().fold(self.0, |key, byte| key.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 ^= number;
     }
 }
 
@@ -40,12 +71,15 @@ struct Duty<D: Driver>(Arc<Engine<D>>);
 impl<D: Driver> Drop for Duty<D> {
     fn drop(&mut self) {
         let Self(engine) = self;
-        engine.janitor.leave();
+        engine.janitor.leave_first();
         engine.janitor_left.notify_waiters();
-        // Those who wait on another runtime start the next janitor.
-        engine.core.take_wakers().into_iter().for_each(|waker| wake(Some(waker)));
+        // Nobody keeps their time any more. Those who can still run join again, and one of them starts the next janitor.
+        let _ = engine.core.expire(u64::MAX, wake, |claim| engine.serve(claim));
     }
 }
+
+/// A millisecond, in nanoseconds: the step of timers.
+const SOON: u64 = 1_000_000;
 
 /// What came of a look at an idle connection.
 #[derive(PartialEq, Eq)]
@@ -61,6 +95,8 @@ struct Janitor<D: Driver> {
     open_not_before: Instant,
     /// When to look after the idle connections next.
     next_round: Instant,
+    /// The settings by which that was decided.
+    settings: u64,
     started: Instant,
     /// The epoch when this janitor started: an epoch never goes back, even if the clock of another runtime does.
     first_epoch: u64,
@@ -69,12 +105,21 @@ struct Janitor<D: Driver> {
 impl<D: Driver> Janitor<D> {
     fn new(duty: Duty<D>) -> Self {
         let (now, first_epoch) = (Instant::now(), duty.0.epoch.get());
-        Self { duty, backoff: Backoff::default(), open_not_before: now, next_round: now, started: now, first_epoch }
+        Self {
+            duty,
+            backoff: Backoff::default(),
+            open_not_before: now,
+            next_round: now,
+            settings: 0,
+            started: now,
+            first_epoch,
+        }
     }
 
     async fn run(mut self) {
         loop {
             self.drain_jobs();
+            self.keep_time();
             self.make_round();
             self.start_openers();
             if self.is_done() {
@@ -83,6 +128,20 @@ impl<D: Driver> Janitor<D> {
             }
             // Owned across the await: the seat, by `self.duty`. What the janitor has dispatched lives in tasks of its own.
             let _ = timeout_at(self.next_wake_up(), self.duty.0.bell.notified()).await;
+        }
+    }
+
+    /// Ends the waits whose time is over.
+    fn keep_time(&self) {
+        let engine = &self.duty.0;
+        let now = engine.clock.at(Instant::now());
+        if engine.alarm.rings_at() > now {
+            return;
+        }
+        engine.alarm.silence();
+        if let Some(earliest) = engine.core.expire(now, wake, |claim| engine.serve(claim)) {
+            // One that is due and was not ended: somebody is on the way to it at this moment.
+            engine.alarm.advance(earliest.max(now + SOON));
         }
     }
 
@@ -127,12 +186,12 @@ impl<D: Driver> Janitor<D> {
 
     /// Tells everybody who waits now why there is no connection, instead of letting each find out by its timeout.
     fn deny_waiters(&self, failure: &Arc<OpenFailure>) {
-        let core = &self.duty.0.core;
-        for _ in 0..core.gate.glance().waiting {
-            match core.deny(Grant::Failed(Arc::clone(failure))) {
-                Some(Resumed::Delivered(waker)) => wake(waker),
-                Some(Resumed::Refused(_)) => {}
-                None => return,
+        let engine = &self.duty.0;
+        engine.denial.store(Some(Arc::clone(failure)));
+        for _ in 0..engine.core.gate.glance().waiting() {
+            match engine.core.deny(Denial::Failed) {
+                Denied::Told(waker) => waker.into_iter().for_each(wake),
+                Denied::Nobody => return,
             }
         }
     }
@@ -142,10 +201,12 @@ impl<D: Driver> Janitor<D> {
         let engine = Arc::clone(&self.duty.0);
         let now = Instant::now();
         engine.epoch.set(self.first_epoch + millis(now - self.started));
-        let closed = engine.core.gate.look_after_publishing().closed;
-        if now < self.next_round && !closed {
+        let closed = engine.core.gate.look_after_publishing().is_closed();
+        let settings = engine.reconfigured.get();
+        if now < self.next_round && settings == self.settings && !closed {
             return;
         }
+        self.settings = settings;
         let config = engine.config.load();
         self.next_round = now + maintenance_interval(&config);
         let counts = engine.core.table.counts();
@@ -167,7 +228,7 @@ impl<D: Driver> Janitor<D> {
         let condition = engine.condition(&mut claim);
         let verdict = match condition {
             _ if closed => Verdict::Retire(RetireReason::Closed),
-            Condition::Usable => judge(self.idle_facts(claim.index(), surplus), engine.epoch.get(), config),
+            Condition::Usable => judge(self.idle_facts(&claim, surplus), engine.epoch.get(), config),
             _ => Verdict::Keep,
         };
         match verdict {
@@ -181,8 +242,8 @@ impl<D: Driver> Janitor<D> {
         Attended::Kept
     }
 
-    fn idle_facts(&self, index: usize, surplus: bool) -> IdleFacts {
-        let facts = self.duty.0.core.table.facts(index);
+    fn idle_facts(&self, claim: &Claim<D::Connection>, surplus: bool) -> IdleFacts {
+        let facts = self.duty.0.core.table.facts(claim);
         let (released_at, checked_at, expires_at) =
             (facts.released_at.get(), facts.checked_at.get(), facts.expires_at.get());
         IdleFacts { released_at, checked_at, expires_at, surplus }
@@ -201,11 +262,13 @@ impl<D: Driver> Janitor<D> {
     /// Whether the pool is closed and nothing is open. Only the janitor opens, so nothing will be.
     fn is_done(&self) -> bool {
         let core = &self.duty.0.core;
-        core.gate.glance().closed && core.capacity.read().open == 0
+        core.gate.glance().is_closed() && core.capacity.read().open == 0
     }
 
     fn next_wake_up(&self) -> Instant {
         let now = Instant::now();
-        if self.open_not_before > now { self.next_round.min(self.open_not_before) } else { self.next_round }
+        let opener = Some(self.open_not_before).filter(|moment| *moment > now);
+        let alarm = self.duty.0.clock.moment(self.duty.0.alarm.rings_at());
+        [opener, alarm].into_iter().flatten().fold(self.next_round, Instant::min)
     }
 }

@@ -59,7 +59,7 @@ impl<D: Driver> Tended<D> {
         if engine.condition(&mut self.claim) == Condition::Usable
             && let Some(claim) = self.claim.take()
         {
-            engine.core.table.facts(claim.index()).checked_at.set(engine.epoch.get());
+            engine.core.table.facts(&claim).checked_at.set(engine.epoch.get());
             engine.core.table.show_leased(&claim);
             engine.offer(claim);
         }

@@ -1,6 +1,8 @@
 //! The protocols: acquire, release, open, maintain, close. Safe code without an atomic ordering in it; those are in the layer below.
 
 mod acquire;
+mod at_once;
+mod clock;
 mod close;
 mod hint;
 mod janitor;
@@ -8,10 +10,14 @@ mod maintain;
 mod open;
 mod panics;
 mod random;
+mod reconfigure;
 mod release;
 mod report;
 
+use clock::Clock;
+
 pub(crate) use acquire::acquire_slow;
+pub(crate) use at_once::AtOnceOr;
 pub(crate) use close::close;
 pub(crate) use janitor::ensure_janitor;
 
@@ -23,7 +29,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::counters::{Counter, Figure, Seat};
+use crate::counters::{Alarm, Counter, Figure, Seat};
 use crate::driver::Driver;
 use crate::error::OpenFailure;
 use crate::handoff::{Core, Grant};
@@ -31,27 +37,36 @@ use crate::lifetime::RetireReason;
 use crate::slot::Claim;
 
 type Conn<D> = <D as Driver>::Connection;
-type EngineGrant<D> = Grant<Conn<D>, Arc<OpenFailure>>;
+type EngineGrant<D> = Grant<Conn<D>>;
 
 /// Everything that the handles, leases and background tasks of one pool share.
 pub(crate) struct Engine<D: Driver> {
     pub(crate) driver: D,
     pub(crate) config: ArcSwap<Config>,
-    core: Core<D::Connection, Arc<OpenFailure>>,
+    core: Core<D::Connection>,
     /// Milliseconds since the pool was built, advanced by the janitor: the clock of the hot path.
     epoch: Figure,
+    /// How often the settings have been changed.
+    reconfigured: Counter,
     /// What the janitor has to see to, left by whoever may not do it: a `Drop` neither blocks nor spawns.
     jobs: SegQueue<Job<D::Connection>>,
     /// Calls the janitor.
     bell: Notify,
     /// Taken while a janitor runs.
     janitor: Seat,
+    /// The runtime it runs on, by `runtime_key`.
+    janitor_runtime: Figure,
+    /// The next moment when somebody's time is over.
+    alarm: Alarm,
+    clock: Clock,
     /// Told to those who wait for a close when a janitor ends before its work is done.
     janitor_left: Notify,
     /// Cancelled once the pool is closed and nothing is open.
     all_closed: CancellationToken,
     /// The last failure to open a connection, unless one succeeded since.
     last_failure: ArcSwapOption<OpenFailure>,
+    /// The failure that was told to those who waited, when they were told.
+    denial: ArcSwapOption<OpenFailure>,
     events: Events,
 }
 
@@ -66,6 +81,14 @@ struct Events {
     broken: Counter,
     expired: Counter,
     reaped: Counter,
+}
+
+impl Events {
+    /// Counts a wait that ended without a connection; the others are counted in their slots.
+    fn count_wait(&self, nanos: u64) {
+        self.waited.add(1);
+        self.wait_nanos.add(nanos);
+    }
 }
 
 /// Work for the janitor.
@@ -84,12 +107,17 @@ impl<D: Driver> Engine<D> {
             core: Core::new(config.max_size),
             config: ArcSwap::from_pointee(config),
             epoch: Figure::default(),
+            reconfigured: Counter::default(),
             jobs: SegQueue::new(),
             bell: Notify::new(),
             janitor: Seat::default(),
+            janitor_runtime: Figure::default(),
+            alarm: Alarm::default(),
+            clock: Clock::starting_now(),
             janitor_left: Notify::new(),
             all_closed: CancellationToken::new(),
             last_failure: ArcSwapOption::empty(),
+            denial: ArcSwapOption::empty(),
             events: Events::default(),
         }
     }
@@ -112,7 +140,11 @@ impl<D: Driver> Engine<D> {
             RetireReason::Broken => self.events.broken.add(1),
             RetireReason::Expired => self.events.expired.add(1),
             RetireReason::Idle => self.events.reaped.add(1),
-            RetireReason::Closed => {}
+            RetireReason::Closed | RetireReason::Excess => {}
+        }
+        // Excess was counted when it was found.
+        if reason != RetireReason::Excess {
+            self.core.capacity.leaving();
         }
         self.core.table.show_resetting(&claim);
         self.call_janitor(Job::Close(claim));

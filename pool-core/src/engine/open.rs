@@ -18,7 +18,7 @@ impl<D: Driver> Engine<D> {
     /// would grow by one connection at a time.
     pub(super) fn ask_for_openers(&self) {
         let room = self.core.capacity.read();
-        if room.open < room.max && room.opening < self.core.gate.glance().waiting {
+        if room.open < room.max && room.opening < self.core.gate.glance().waiting() {
             self.bell.notify_one();
         }
     }
@@ -30,11 +30,11 @@ impl<D: Driver> Engine<D> {
         let wanted = self
             .core
             .capacity
-            .reserve(|room| room.opening < at_once && (room.opening < sight.waiting || room.open < config.min_size));
-        if sight.closed && wanted {
+            .reserve(|room| room.opening < at_once && (room.opening < sight.waiting() || room.open < config.min_size));
+        if sight.is_closed() && wanted {
             self.core.capacity.open_failed();
         }
-        (wanted && !sight.closed).then(|| Opener { engine: Arc::clone(self), vacancy: Some(self.vacancy()) })
+        (wanted && !sight.is_closed()).then(|| Opener { engine: Arc::clone(self), vacancy: Some(self.vacancy()) })
     }
 
     fn vacancy(&self) -> Vacancy {
@@ -76,7 +76,7 @@ impl<D: Driver> Opener<D> {
         let Some(vacancy) = self.vacancy.take() else { return };
         let engine = &self.engine;
         let claim = engine.core.table.fill(vacancy, connection);
-        let (now, facts) = (engine.epoch.get(), engine.core.table.facts(claim.index()));
+        let (now, facts) = (engine.epoch.get(), engine.core.table.facts(&claim));
         facts.expires_at.set(expires_at(now, engine.config.load().max_lifetime, random()));
         facts.released_at.set(now);
         facts.checked_at.set(now);

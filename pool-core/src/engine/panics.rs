@@ -22,20 +22,23 @@ pub(super) async fn guarded<T>(future: impl Future<Output = T>) -> Result<T, Str
 /// Calls a function that may panic; the message is the error.
 ///
 /// What it was working on is never used again by the pool without being closed first, hence `AssertUnwindSafe`.
+#[inline(always)] // on the fast path, where most drivers cannot panic and the compiler sees it
 pub(super) fn caught<T>(call: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(call)).map_err(|payload| message(payload.as_ref()))
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(value) => Ok(value),
+        Err(payload) => Err(message(payload)),
+    }
 }
 
 /// Wakes a task. A waker is foreign code, and this runs inside `Drop`.
-pub(super) fn wake(waker: Option<Waker>) {
-    if let Some(waker) = waker
-        && let Err(message) = caught(|| waker.wake())
-    {
+pub(super) fn wake(waker: Waker) {
+    if let Err(message) = caught(|| waker.wake()) {
         tracing::error!(message, "a waker panicked");
     }
 }
 
-fn message(payload: &(dyn Any + Send)) -> String {
+#[cold]
+fn message(payload: Box<dyn Any + Send>) -> String {
     let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("the panic carried no message").to_owned()
 }

@@ -5,7 +5,7 @@ use super::{Engine, Job, hint};
 use crate::driver::{Driver, SessionState};
 use crate::handoff::Offered;
 use crate::lifetime::RetireReason;
-use crate::slot::Claim;
+use crate::slot::{Claim, Facts};
 
 /// What can be done with a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -19,10 +19,11 @@ impl<D: Driver> Engine<D> {
     /// Takes back the connection of a lease. Runs inside `Drop`: no I/O, no blocking, no spawning, no panic, no runtime needed.
     #[inline]
     pub(crate) fn release(&self, mut claim: Claim<D::Connection>) {
-        let condition = self.condition(&mut claim);
+        let slot = self.core.table.open(&mut claim);
+        let condition = self.condition_of(slot.facts, slot.connection);
         if condition == Condition::Usable {
-            self.core.table.facts(claim.index()).released_at.set(self.epoch.get());
-            hint::set(self.core.table.id(), claim.index());
+            slot.facts.released_at.set(self.epoch.get());
+            hint::set(self.core.table.id(), slot.index);
             self.offer(claim);
         } else {
             self.set_aside(claim, condition);
@@ -30,10 +31,15 @@ impl<D: Driver> Engine<D> {
     }
 
     /// Looks at a connection without I/O.
-    #[inline]
     pub(super) fn condition(&self, claim: &mut Claim<D::Connection>) -> Condition {
-        let too_old = self.core.table.facts(claim.index()).expires_at.get() <= self.epoch.get();
-        match caught(|| self.driver.inspect(self.core.table.get_mut(claim))) {
+        let slot = self.core.table.open(claim);
+        self.condition_of(slot.facts, slot.connection)
+    }
+
+    #[inline]
+    pub(super) fn condition_of(&self, facts: &Facts, connection: &mut D::Connection) -> Condition {
+        let too_old = facts.expires_at.get() <= self.epoch.get();
+        match caught(|| self.driver.inspect(connection)) {
             Ok(SessionState::Broken) => Condition::Retired(RetireReason::Broken),
             Ok(_) if too_old => Condition::Retired(RetireReason::Expired),
             Ok(SessionState::Clean) => Condition::Usable,
@@ -62,8 +68,17 @@ impl<D: Driver> Engine<D> {
     pub(super) fn offer(&self, claim: Claim<D::Connection>) {
         match self.core.offer(claim) {
             Offered::Parked => {}
-            Offered::Handed(waker) => wake(waker),
+            other => self.follow_up(other),
+        }
+    }
+
+    /// Does what is left to do for a connection that was offered.
+    pub(super) fn follow_up(&self, offered: Offered<D::Connection>) {
+        match offered {
+            Offered::Parked => {}
+            Offered::Handed(waker) => waker.into_iter().for_each(wake),
             Offered::Closed(claim) => self.retire(claim, RetireReason::Closed),
+            Offered::Excess(claim) => self.retire(claim, RetireReason::Excess),
         }
     }
 }

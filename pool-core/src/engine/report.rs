@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::Engine;
+use crate::counters::Figure;
 use crate::driver::Driver;
+use crate::slot::Facts;
 use crate::stats::{PoolState, Stats};
 
 impl<D: Driver> Engine<D> {
@@ -22,16 +24,17 @@ impl<D: Driver> Engine<D> {
             leased: counts.leased,
             opening: counts.opening,
             in_maintenance: counts.resetting + counts.closing,
-            waiting: sight.waiting,
+            waiting: sight.waiting(),
             max_size: self.core.capacity.read().max,
-            closed: sight.closed,
+            closed: sight.is_closed(),
         };
-        let events = &self.events;
+        let (events, facts) = (&self.events, || self.core.table.all_facts());
+        let in_slots = |figure: fn(&Facts) -> &Figure| facts().map(|facts| figure(facts).get()).sum::<u64>();
         Stats {
             state,
-            acquired: (0..self.core.table.size()).map(|index| self.core.table.facts(index).uses.get()).sum(),
-            waited: events.waited.get(),
-            wait_time: Duration::from_nanos(events.wait_nanos.get()),
+            acquired: in_slots(|facts| &facts.uses),
+            waited: events.waited.get() + in_slots(|facts| &facts.waits),
+            wait_time: Duration::from_nanos(events.wait_nanos.get() + in_slots(|facts| &facts.wait_nanos)),
             timeouts: events.timeouts.get(),
             cancelled: events.cancelled.get(),
             opened: counts.opened,

@@ -5,16 +5,21 @@ use std::sync::atomic::{AtomicU64 as PlainU64, Ordering as PlainOrdering};
 
 use crossbeam_utils::CachePadded;
 
-use super::cell::Cell;
 use super::claim::{Claim, Vacancy};
 use super::word::{State, Word};
+use crate::chunks::Chunks;
 use crate::counters::Figure;
+use crate::place::Place;
 
 /// What may be known about a slot without owning it. Only the owner writes.
 #[derive(Debug, Default)]
 pub struct Facts {
     /// How often the slot was leased.
     pub uses: Figure,
+    /// How many of these leases were waited for.
+    pub waits: Figure,
+    /// For how long, in nanoseconds.
+    pub wait_nanos: Figure,
     /// Epoch at which the connection was last released, or opened.
     pub released_at: Figure,
     /// Epoch at which the connection was last known to work.
@@ -24,16 +29,35 @@ pub struct Facts {
 }
 
 /// One place for a connection, on cache lines of its own.
-struct Slot<C> {
+pub(super) struct Slot<C> {
     word: Word,
     facts: Facts,
-    connection: Cell<C>,
+    index: u32,
+    connection: Place<C>,
+}
+
+impl<C> Slot<C> {
+    #[inline]
+    fn index(&self) -> usize {
+        self.index as usize
+    }
 }
 
 // SAFETY: the connection is reachable only through a `Claim`, of which each slot has at most one (whoever moves the word makes it). A
 // claim moved to another thread moves the connection: `C: Send`. A claim shared between threads shares the connection, but a claim
-// is `Sync` only for `C: Sync`. The other fields are atomics.
+// is `Sync` only for `C: Sync`. The other fields are atomics, or never change.
 unsafe impl<C: Send> Sync for Slot<C> {}
+
+/// A claimed slot, opened.
+#[derive(Debug)]
+pub struct Opened<'a, C> {
+    /// What is known about it.
+    pub facts: &'a Facts,
+    /// Its place in the table.
+    pub index: usize,
+    /// The connection, for its only user.
+    pub connection: &'a mut C,
+}
 
 /// How many slots are in which state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,19 +81,28 @@ pub struct Counts {
 /// The slots of one pool.
 pub struct Table<C> {
     id: u64,
-    slots: Box<[CachePadded<Slot<C>>]>,
+    slots: Chunks<CachePadded<Slot<C>>>,
 }
 
 impl<C> Table<C> {
-    /// A table with `size` vacant slots and an id that no other table of this process has or will have.
+    /// A table with `size` vacant slots or more, and an id that no other table of this process has or will have.
     pub fn new(size: usize) -> Self {
         static NEXT_ID: PlainU64 = PlainU64::new(Claim::<()>::NO_TABLE + 1);
-        let slot = || Slot { word: Word::vacant(), facts: Facts::default(), connection: Cell::empty() };
-        Self {
-            // ORDERING: Relaxed: uniqueness is all that counts.
-            id: NEXT_ID.fetch_add(1, PlainOrdering::Relaxed),
-            slots: std::iter::repeat_with(slot).take(size).map(CachePadded::new).collect(),
-        }
+        // ORDERING: Relaxed: uniqueness is all that counts.
+        let table = Self { id: NEXT_ID.fetch_add(1, PlainOrdering::Relaxed), slots: Chunks::new() };
+        table.grow_to(size);
+        table
+    }
+
+    /// Makes sure that there are `size` slots or more. Those there are stay where they are, with whoever owns them.
+    pub fn grow_to(&self, size: usize) {
+        let slot = |index: usize| Slot {
+            word: Word::vacant(),
+            facts: Facts::default(),
+            index: u32::try_from(index).unwrap_or(u32::MAX),
+            connection: Place::empty(),
+        };
+        self.slots.grow_to(size, |index| CachePadded::new(slot(index)));
     }
 
     /// Never reused, unlike an address.
@@ -80,7 +113,7 @@ impl<C> Table<C> {
 
     /// How many slots there are.
     pub fn size(&self) -> usize {
-        self.slots.len()
+        self.slots.iter().count()
     }
 
     /// Claims the idle slot `hint` if it can be had, otherwise the lowest one.
@@ -89,20 +122,32 @@ impl<C> Table<C> {
         hint.and_then(|index| self.claim_at(index)).or_else(|| self.claim_lowest())
     }
 
+    #[inline(never)]
     fn claim_lowest(&self) -> Option<Claim<C>> {
-        (0..self.slots.len()).find_map(|index| self.claim_at(index))
+        self.slots.iter().find_map(|slot| self.claim(slot))
     }
 
     /// Claims the slot at `index` if it is idle. `None` for an index that is out of bounds, too.
     #[inline]
     pub fn claim_at(&self, index: usize) -> Option<Claim<C>> {
-        self.slots.get(index)?.word.claim_idle().then(|| Claim::new(self.id, index))
+        self.claim(self.slots.get(index)?)
+    }
+
+    #[inline]
+    fn claim(&self, slot: &Slot<C>) -> Option<Claim<C>> {
+        slot.word.claim_idle().then(|| Claim::new(self.id, slot))
     }
 
     /// Claims the lowest vacant slot.
     pub fn claim_vacant(&self) -> Option<Vacancy> {
-        let index = self.slots.iter().position(|slot| slot.word.claim_vacant())?;
-        Some(Vacancy { table: self.id, index })
+        let slot = self.slots.iter().find(|slot| slot.word.claim_vacant())?;
+        Some(Vacancy { table: self.id, index: slot.index() })
+    }
+
+    /// The place of a claimed slot in the table.
+    #[inline]
+    pub fn index(&self, claim: &Claim<C>) -> usize {
+        self.slot(claim).index()
     }
 
     /// The connection.
@@ -110,71 +155,101 @@ impl<C> Table<C> {
     pub fn get<'a>(&'a self, claim: &'a Claim<C>) -> &'a C {
         // SAFETY: the claim owns the slot and says it is filled; it stays borrowed, so `get_mut` and the methods that consume a claim
         // cannot run meanwhile.
-        unsafe { self.slot(claim.table, claim.index).connection.get() }
+        unsafe { self.slot(claim).connection.get() }
     }
 
     /// The connection, for its only user.
     #[inline]
     pub fn get_mut<'a>(&'a self, claim: &'a mut Claim<C>) -> &'a mut C {
         // SAFETY: as in `get`, and the claim is borrowed mutably, so there is no other reference.
-        unsafe { self.slot(claim.table, claim.index).connection.get_mut() }
+        unsafe { self.slot(claim).connection.get_mut() }
     }
 
-    /// What is known about the slot at `index`, which must exist.
+    /// Everything about a claimed slot at once.
     #[inline]
-    pub fn facts(&self, index: usize) -> &Facts {
-        &self.slots[index].facts
+    pub fn open<'a>(&'a self, claim: &'a mut Claim<C>) -> Opened<'a, C> {
+        let slot = self.slot(claim);
+        // SAFETY: as in `get_mut`.
+        Opened { facts: &slot.facts, index: slot.index(), connection: unsafe { slot.connection.get_mut() } }
+    }
+
+    /// What is known about a claimed slot.
+    #[inline]
+    pub fn facts<'a>(&'a self, claim: &'a Claim<C>) -> &'a Facts {
+        &self.slot(claim).facts
+    }
+
+    /// What is known about every slot, lowest first.
+    pub fn all_facts(&self) -> impl Iterator<Item = &Facts> {
+        self.slots.iter().map(|slot| &slot.facts)
     }
 
     /// Lets anybody claim the slot.
     #[inline]
     pub fn publish_idle(&self, claim: Claim<C>) {
-        self.slot(claim.table, claim.index).word.publish(State::Idle);
+        self.slot(&claim).word.publish(State::Idle);
     }
 
     /// Shows the slot as being in the hands of a caller.
     pub fn show_leased(&self, claim: &Claim<C>) {
-        self.slot(claim.table, claim.index).word.keep(State::Leased);
+        self.slot(claim).word.keep(State::Leased);
     }
 
     /// Shows the slot as being in the hands of the janitor.
     pub fn show_resetting(&self, claim: &Claim<C>) {
-        self.slot(claim.table, claim.index).word.keep(State::Resetting);
+        self.slot(claim).word.keep(State::Resetting);
     }
 
     /// Takes the connection out in order to close it.
     pub fn take(&self, claim: Claim<C>) -> (C, Vacancy) {
-        let slot = self.slot(claim.table, claim.index);
+        let slot = self.slot(&claim);
         // The word first: a table dropped after this point does not look for a connection here.
         slot.word.keep(State::Closing);
         // SAFETY: the claim owned the slot and said it was filled; it ends here, and the vacancy says that it is empty.
         let connection = unsafe { slot.connection.take() };
-        (connection, Vacancy { table: claim.table, index: claim.index })
+        (connection, Vacancy { table: self.id, index: slot.index() })
     }
 
     /// Puts a connection that was just opened into its slot.
     pub fn fill(&self, vacancy: Vacancy, connection: C) -> Claim<C> {
-        let slot = self.slot(vacancy.table, vacancy.index);
+        let slot = self.vacant_slot(&vacancy);
         // SAFETY: the vacancy owns the slot and says it is empty; it ends here, and the claim says that it is filled.
         unsafe { slot.connection.put(connection) };
         slot.word.keep(State::Leased);
-        Claim::new(vacancy.table, vacancy.index)
+        Claim::new(self.id, slot)
     }
 
     /// Gives up a slot for which no connection could be opened.
     pub fn publish_vacant(&self, vacancy: Vacancy) {
-        self.slot(vacancy.table, vacancy.index).word.publish(State::Vacant);
+        self.vacant_slot(&vacancy).word.publish(State::Vacant);
     }
 
     /// Gives up a slot whose connection has been closed.
     pub fn publish_closed(&self, vacancy: Vacancy) {
-        self.slot(vacancy.table, vacancy.index).word.publish_closed();
+        self.vacant_slot(&vacancy).word.publish_closed();
+    }
+
+    /// The claim as a number, for the way to another thread.
+    pub(crate) fn send(&self, claim: Claim<C>) -> u32 {
+        self.slot(&claim).index
+    }
+
+    /// The claim again.
+    ///
+    /// # Safety
+    ///
+    /// The number comes from [`send`](Self::send), it is received once, and what was written before it was sent is visible.
+    pub(crate) unsafe fn receive(&self, sent: u32) -> Claim<C> {
+        match self.slots.get(sent as usize) {
+            Some(slot) => Claim::new(self.id, slot),
+            None => unreachable!("slot {sent} was sent and does not exist"),
+        }
     }
 
     /// Counts the slots by state, one after the other.
     pub fn counts(&self) -> Counts {
         let mut counts = Counts::default();
-        for slot in &self.slots {
+        for slot in self.slots.iter() {
             let (state, generation) = slot.word.read();
             counts.closed += generation;
             counts.opened += generation + u64::from(state.is_filled() || state == State::Closing);
@@ -191,15 +266,24 @@ impl<C> Table<C> {
     }
 
     #[inline]
-    fn slot(&self, table: u64, index: usize) -> &Slot<C> {
-        assert!(table == self.id, "a claim was used on a table that did not give it out");
-        &self.slots[index]
+    fn slot<'a>(&'a self, claim: &'a Claim<C>) -> &'a Slot<C> {
+        assert!(claim.table == self.id, "a claim was used on a table that did not give it out");
+        // SAFETY: this table made the claim from a reference to one of its slots, and keeps them in place for as long as it lives.
+        unsafe { claim.slot.as_ref() }
+    }
+
+    fn vacant_slot(&self, vacancy: &Vacancy) -> &Slot<C> {
+        assert!(vacancy.table == self.id, "a vacancy was used on a table that did not give it out");
+        match self.slots.get(vacancy.index) {
+            Some(slot) => slot,
+            None => unreachable!("slot {} was vacant and does not exist", vacancy.index),
+        }
     }
 }
 
 impl<C> Drop for Table<C> {
     fn drop(&mut self) {
-        for slot in &self.slots {
+        for slot in self.slots.iter() {
             if slot.word.read().0.is_filled() {
                 // SAFETY: `&mut self`: no claim is in use any more, and the word says that the slot is filled.
                 let connection = unsafe { slot.connection.take() };

@@ -1,6 +1,6 @@
 //! The state word of a slot, the only truth about it.
 
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, order};
 
 /// Where a slot is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +80,12 @@ impl Word {
                 .0
                 // ORDERING: Acquire, pairs with Release in `publish`: what the last owner did to the connection and
                 // to the facts of the slot is visible to the next one (I2). Failure owns nothing: Relaxed.
-                .compare_exchange(word, word ^ from as u64 ^ to as u64, Ordering::Acquire, Ordering::Relaxed)
+                .compare_exchange(
+                    word,
+                    word ^ from as u64 ^ to as u64,
+                    order("slot.claim", Ordering::Acquire),
+                    Ordering::Relaxed,
+                )
                 .is_ok()
     }
 
@@ -98,7 +103,7 @@ impl Word {
         // ORDERING: Relaxed: the owner reads what it or its predecessor (by the Acquire in `claim`) wrote.
         let word = self.0.load(Ordering::Relaxed);
         // ORDERING: Release, pairs with Acquire in `claim` (I2).
-        self.0.store(word & !State::MASK | to as u64, Ordering::Release);
+        self.0.store(word & !State::MASK | to as u64, order("slot.publish", Ordering::Release));
     }
 
     /// Owner only: gives the slot up as `Vacant` after its connection was closed, which starts a new generation.
@@ -106,6 +111,6 @@ impl Word {
         // ORDERING: Relaxed: owner only, as in `publish`.
         let word = self.0.load(Ordering::Relaxed);
         // ORDERING: Release, pairs with Acquire in `claim` (I2).
-        self.0.store((word & !State::MASK) + State::GENERATION, Ordering::Release);
+        self.0.store((word & !State::MASK) + State::GENERATION, order("slot.publish_closed", Ordering::Release));
     }
 }

@@ -5,7 +5,9 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 use pool_core::internals::{Figure, Seat};
 
-use crate::common::{assert_at_rest, explore, open, pool, release, retire};
+use std::task::{Context, Waker};
+
+use crate::common::{NEVER, assert_at_rest, explore, join, leave, open, pool, release, retire};
 
 #[test]
 fn openers_and_closers_stay_within_the_maximum_and_always_find_a_slot() {
@@ -45,7 +47,7 @@ fn a_failed_attempt_and_a_new_waiter_cannot_miss_each_other() {
         let waiter = thread::spawn({
             let (core, asked) = (core.clone(), asked.clone());
             move || {
-                let (ticket, _) = core.join(std::task::Waker::noop().clone(), |_| unreachable!("nothing is idle"));
+                let ticket = join(&core, &Context::from_waker(Waker::noop()), NEVER).expect("nothing is idle");
                 let room = core.capacity.read();
                 if room.open < room.max {
                     asked.fetch_add(1, Ordering::Relaxed);
@@ -55,12 +57,12 @@ fn a_failed_attempt_and_a_new_waiter_cannot_miss_each_other() {
         });
         core.table.publish_vacant(vacancy);
         core.capacity.open_failed();
-        if core.gate.look_after_publishing().waiting > 0 {
+        if core.gate.look_after_publishing().waiting() > 0 {
             asked.fetch_add(1, Ordering::Relaxed);
         }
         let ticket = waiter.join().unwrap();
         assert!(asked.load(Ordering::Relaxed) > 0, "nobody asked for an opener");
-        assert!(core.leave(ticket).is_none());
+        assert!(leave(&core, ticket).is_none());
         let claim = open(&core, 1);
         release(&core, claim);
         assert_at_rest(&core, 1);
@@ -77,15 +79,16 @@ fn a_janitor_that_ends_and_a_new_waiter_cannot_miss_each_other() {
         let waiter = thread::spawn({
             let (core, seat) = (core.clone(), seat.clone());
             move || {
-                let (ticket, _) = core.join(std::task::Waker::noop().clone(), |_| unreachable!("nothing is idle"));
+                let ticket = join(&core, &Context::from_waker(Waker::noop()), NEVER).expect("nothing is idle");
                 (ticket, seat.is_taken())
             }
         });
-        seat.leave();
-        let woken = core.take_wakers().len();
+        seat.leave_first();
+        let mut woken = 0;
+        let _ = core.expire(NEVER, |_| woken += 1, |_| unreachable!("nothing is idle"));
         let (ticket, taken) = waiter.join().unwrap();
         assert!(woken == 1 || !taken, "the waiter relies on a janitor that is gone");
-        assert!(core.leave(ticket).is_none());
+        assert!(leave(&core, ticket).is_none());
     });
 }
 
@@ -103,5 +106,75 @@ fn the_next_janitor_sees_what_the_last_one_wrote() {
         state.0.leave();
         let (occupied, epoch) = next.join().unwrap();
         assert!(!occupied || epoch == 7, "the epoch went back");
+    });
+}
+
+/// The maximum is lowered while a connection comes back: one that is one too many does not stay.
+#[test]
+fn a_release_and_a_lower_maximum_cannot_miss_each_other() {
+    explore(3, || {
+        let core = pool(2, 1);
+        let held = open(&core, 1);
+        let lowering = thread::spawn({
+            let core = core.clone();
+            move || {
+                core.resize(1);
+                for index in 0..core.table.size() {
+                    if let Some(claim) = core.table.claim_at(index) {
+                        release(&core, claim);
+                    }
+                }
+            }
+        });
+        release(&core, held);
+        lowering.join().unwrap();
+        assert_at_rest(&core, 1);
+        assert!(core.gate.glance().is_clear(), "and everybody knows that it is over");
+    });
+}
+
+/// The maximum is lowered again while the last surplus of before leaves.
+#[test]
+fn a_maximum_that_is_lowered_twice_is_kept() {
+    explore(3, || {
+        let core = pool(3, 0);
+        let held: Vec<_> = (0..3).map(|number| open(&core, number)).collect();
+        core.resize(2);
+        let lowering = thread::spawn({
+            let core = core.clone();
+            move || core.resize(1)
+        });
+        let mut held = held.into_iter();
+        release(&core, held.next().unwrap());
+        lowering.join().unwrap();
+        held.for_each(|claim| release(&core, claim));
+        assert_at_rest(&core, 1);
+        assert!(core.gate.glance().is_clear());
+    });
+}
+
+/// The maximum is raised while others open: the slots for it are there.
+#[test]
+fn a_higher_maximum_finds_its_slots() {
+    explore(3, || {
+        let core = pool(1, 0);
+        let held = open(&core, 0);
+        let raising = thread::spawn({
+            let core = core.clone();
+            move || core.resize(5)
+        });
+        let mut opened = vec![held];
+        while core.capacity.reserve(|_| true) {
+            let vacancy = core.table.claim_vacant().expect("a reservation implies a vacant slot");
+            opened.push(core.table.fill(vacancy, 1));
+            core.capacity.opened();
+        }
+        raising.join().unwrap();
+        assert!(opened.len() <= 5);
+        let open = opened.len();
+        for claim in opened {
+            release(&core, claim);
+        }
+        assert_at_rest(&core, open);
     });
 }

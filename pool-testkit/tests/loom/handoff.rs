@@ -2,8 +2,13 @@
 
 use loom::sync::Arc;
 use loom::thread;
+use pool_core::internals::{Alarm, Entry, Grant};
 
-use crate::common::{Pool, acquire, assert_at_rest, explore, give_up, leave, open, pool, release, touch};
+use std::task::{Context, Waker};
+
+use crate::common::{
+    NEVER, Pool, acquire, assert_at_rest, explore, give_up, join, leave, open, pass_on, pool, release, touch, wait,
+};
 
 fn use_once(core: &Pool) {
     let mut claim = acquire(core).expect("nobody closes the pool");
@@ -73,7 +78,7 @@ fn a_caller_that_gives_up_does_not_take_the_turn_of_another() {
 
 #[test]
 fn the_first_waiter_serves_the_one_behind_it() {
-    explore(2, || {
+    explore(1, || {
         let core = pool(2, 0);
         let (first, second) = (open(&core, 0), open(&core, 1));
         let waiters = [spawn_user(&core), spawn_user(&core)];
@@ -90,12 +95,81 @@ fn the_first_waiter_serves_the_one_behind_it() {
 fn nobody_overtakes_a_waiter_that_is_being_served() {
     explore(3, || {
         let core = pool(2, 2);
-        let waker = std::task::Waker::noop().clone();
-        let (ticket, _) = core.join(waker, |claim| {
+        let (entry, _) = core.join(Waker::noop().clone(), NEVER, |claim| {
             assert!(core.claim_at_once(None).is_none(), "the other idle connection is for those who wait");
             release(&core, claim);
         });
-        leave(&core, ticket);
+        let Entry::Queued(ticket) = entry else { panic!("nobody but the waiter itself serves") };
+        pass_on(&core, leave(&core, ticket));
         assert_at_rest(&core, 2);
+    });
+}
+
+/// The time of a waiter ends while a connection comes back: one of the two reaches it, and the connection stays.
+#[test]
+fn a_waiter_whose_time_is_over_loses_no_connection() {
+    explore(3, || {
+        let core = pool(1, 0);
+        let held = open(&core, 0);
+        let waiter = thread::spawn({
+            let core = core.clone();
+            move || match wait(&core, 5) {
+                Grant::Slot(claim) => release(&core, claim),
+                Grant::Expired => {}
+                grant => panic!("{grant:?}"),
+            }
+        });
+        let _ = core.expire(5, Waker::wake, |claim| release(&core, claim));
+        release(&core, held);
+        waiter.join().unwrap();
+        assert_at_rest(&core, 1);
+    });
+}
+
+/// As above, with another waiter behind, whose count the one who ends waits may have borrowed for a moment.
+#[test]
+fn the_end_of_one_wait_is_not_the_end_of_another() {
+    explore(1, || {
+        let core = pool(1, 0);
+        let held = open(&core, 0);
+        let late = match core.join(Waker::noop().clone(), 5, |_| unreachable!("nothing is idle")) {
+            (Entry::Queued(ticket), _) => ticket,
+            (Entry::Served(grant), _) => panic!("{grant:?}"),
+        };
+        let waiter = spawn_user(&core);
+        let ending = thread::spawn({
+            let core = core.clone();
+            move || core.expire(5, Waker::wake, |claim| release(&core, claim)).is_some()
+        });
+        release(&core, held);
+        ending.join().unwrap();
+        pass_on(&core, core.look(&mut Some(late), Waker::noop()));
+        waiter.join().unwrap();
+        assert_at_rest(&core, 1);
+    });
+}
+
+/// Somebody who keeps the time looks, while a waiter joins: it is found in its cell, or makes the alarm ring earlier.
+#[test]
+fn a_deadline_is_found_or_rung_for() {
+    explore(3, || {
+        let state = Arc::new((pool(1, 0), Alarm::default()));
+        let waiter = thread::spawn({
+            let state = state.clone();
+            move || {
+                let (core, alarm) = &*state;
+                let ticket = join(core, &Context::from_waker(Waker::noop()), 5).expect("nobody gives");
+                alarm.advance(5);
+                ticket
+            }
+        });
+        let (core, alarm) = &*state;
+        alarm.silence();
+        if let Some(earliest) = core.expire(1, Waker::wake, |_| unreachable!("nothing is idle")) {
+            alarm.advance(earliest);
+        }
+        let ticket = waiter.join().unwrap();
+        assert_eq!(alarm.rings_at(), 5);
+        assert!(leave(core, ticket).is_none());
     });
 }

@@ -1,0 +1,279 @@
+//! The queue against an obviously correct one, its memory, and wakers that misbehave. Threads are the models' business.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{RawWaker, RawWakerVTable, Wake, Waker};
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A queue with the count that the gate keeps for it.
+#[derive(Default)]
+struct Counted {
+    queue: Fifo,
+    unpromised: usize,
+}
+
+impl Counted {
+    fn enter(&mut self, deadline: u64) -> Ticket {
+        self.unpromised += 1;
+        match self.queue.enter(Waker::noop().clone(), deadline) {
+            Entered::Waiting(ticket) => ticket,
+            Entered::Granted(note) => panic!("nobody gave {note}"),
+        }
+    }
+
+    fn resume(&mut self, note: Note) -> bool {
+        let Some(rest) = self.unpromised.checked_sub(1) else { return false };
+        self.unpromised = rest;
+        matches!(self.queue.resume(note), Resumed::Delivered(_))
+    }
+
+    fn leave(&mut self, ticket: Ticket) -> Option<Note> {
+        let unpromised = &mut self.unpromised;
+        let withdraw = || unpromised.checked_sub(1).map(|rest| *unpromised = rest).is_some();
+        match self.queue.cancel(ticket, withdraw) {
+            Cancelled::Left => None,
+            Cancelled::Granted(note) => Some(note),
+            Cancelled::Overtaken(note) => panic!("{note} came while nobody gave"),
+        }
+    }
+}
+
+struct Clock<'a>(&'a mut usize, usize);
+
+impl Overdue for Clock<'_> {
+    fn withdraw(&mut self) -> bool {
+        self.0.checked_sub(1).map(|rest| *self.0 = rest).is_some()
+    }
+
+    fn restore(&mut self) {
+        *self.0 += 1;
+    }
+
+    fn wake(&mut self, _: Waker) {
+        self.1 += 1;
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Operation {
+    /// A waiter with this deadline.
+    Enter(u64),
+    Resume,
+    /// The waiter at this place looks.
+    Look(usize),
+    /// The waiter at this place leaves.
+    Leave(usize),
+    /// All deadlines up to this one are over.
+    Expire(u64),
+}
+
+fn operations() -> impl Strategy<Value = Vec<Operation>> {
+    let one = prop_oneof![
+        4 => (1..10_u64).prop_map(Operation::Enter),
+        3 => Just(Operation::Resume),
+        2 => any::<usize>().prop_map(Operation::Look),
+        2 => any::<usize>().prop_map(Operation::Leave),
+        1 => (1..10_u64).prop_map(Operation::Expire),
+    ];
+    prop::collection::vec(one, 0..400)
+}
+
+/// A waiter as the simple queue sees it.
+struct Waiter {
+    ticket: Option<Ticket>,
+    deadline: u64,
+    heard: Heard,
+}
+
+/// What the queue has to do, in a few lines.
+#[derive(Default)]
+struct Oracle {
+    waiters: VecDeque<Waiter>,
+    next_note: Note,
+}
+
+impl Oracle {
+    fn oldest(&mut self) -> Option<&mut Waiter> {
+        self.waiters.iter_mut().find(|waiter| waiter.heard == Heard::Nothing)
+    }
+
+    fn step(&mut self, queue: &mut Counted, operation: &Operation) -> Result<(), TestCaseError> {
+        match *operation {
+            Operation::Enter(deadline) => {
+                let ticket = Some(queue.enter(deadline));
+                self.waiters.push_back(Waiter { ticket, deadline, heard: Heard::Nothing });
+            }
+            Operation::Resume => {
+                self.next_note += 1;
+                let note = self.next_note;
+                let oldest = self.oldest().map(|waiter| waiter.heard = Heard::Granted(note));
+                prop_assert_eq!(queue.resume(note), oldest.is_some());
+            }
+            Operation::Look(place) => self.look(queue, place)?,
+            Operation::Leave(place) => self.leave(queue, place)?,
+            Operation::Expire(now) => self.expire(queue, now)?,
+        }
+        let waiting = self.waiters.iter().filter(|waiter| waiter.heard == Heard::Nothing).count();
+        prop_assert_eq!(queue.unpromised, waiting);
+        Ok(())
+    }
+
+    fn look(&mut self, queue: &Counted, place: usize) -> Result<(), TestCaseError> {
+        let place = place % self.waiters.len().max(1);
+        let Some(waiter) = self.waiters.get_mut(place) else { return Ok(()) };
+        prop_assert_eq!(queue.queue.look(&mut waiter.ticket, Waker::noop()), waiter.heard);
+        prop_assert_eq!(waiter.ticket.is_none(), waiter.heard != Heard::Nothing);
+        if waiter.ticket.is_none() {
+            self.waiters.remove(place);
+        }
+        Ok(())
+    }
+
+    fn leave(&mut self, queue: &mut Counted, place: usize) -> Result<(), TestCaseError> {
+        let place = place % self.waiters.len().max(1);
+        let Some(Waiter { ticket: Some(ticket), heard, .. }) = self.waiters.remove(place) else { return Ok(()) };
+        let granted = if let Heard::Granted(note) = heard { Some(note) } else { None };
+        prop_assert_eq!(queue.leave(ticket), granted);
+        Ok(())
+    }
+
+    fn expire(&mut self, queue: &mut Counted, now: u64) -> Result<(), TestCaseError> {
+        let mut clock = Clock(&mut queue.unpromised, 0);
+        let earliest = queue.queue.expire(now, &mut clock);
+        let woken = clock.1;
+        let (over, left): (Vec<_>, Vec<_>) = self
+            .waiters
+            .iter_mut()
+            .filter(|waiter| waiter.heard == Heard::Nothing)
+            .partition(|waiter| waiter.deadline <= now);
+        prop_assert_eq!(earliest, left.iter().map(|waiter| waiter.deadline).min());
+        prop_assert_eq!(woken, over.len());
+        for waiter in over {
+            waiter.heard = Heard::Expired;
+        }
+        Ok(())
+    }
+}
+
+proptest! {
+    #[test]
+    fn it_does_what_a_simple_queue_does(operations in operations()) {
+        let (mut queue, mut oracle) = (Counted::default(), Oracle::default());
+        for operation in &operations {
+            oracle.step(&mut queue, operation)?;
+        }
+    }
+}
+
+#[test]
+fn a_million_timeouts_behind_one_waiter_need_no_more_memory_than_a_few() {
+    let mut queue = Counted::default();
+    let stuck = queue.enter(u64::MAX);
+    for _ in 0..1_000_000 {
+        let ticket = queue.enter(0);
+        assert!(queue.leave(ticket).is_none());
+    }
+    assert!(queue.queue.segments_made() <= 8, "{} segments", queue.queue.segments_made());
+    assert!(queue.resume(7), "it is still the first");
+    assert_eq!(queue.leave(stuck), Some(7));
+}
+
+#[test]
+fn waiters_in_the_middle_leave_no_memory_behind() {
+    let mut queue = Counted::default();
+    let mut waiters: Vec<_> = (0..100_000).map(|_| queue.enter(0)).collect();
+    let made = queue.queue.segments_made();
+    for _ in 0..5 {
+        // All but one in 64 leave, and as many come again.
+        let (stay, leave): (Vec<_>, Vec<_>) = waiters.into_iter().enumerate().partition(|(place, _)| place % 64 == 0);
+        let gone = leave.len();
+        for (_, ticket) in leave {
+            assert!(queue.leave(ticket).is_none());
+        }
+        waiters = stay.into_iter().map(|(_, ticket)| ticket).chain((0..gone).map(|_| queue.enter(0))).collect();
+    }
+    let now = queue.queue.segments_made();
+    assert!(now <= made * 3 / 2, "{made} segments have become {now}");
+}
+
+#[test]
+fn waiters_come_and_go_without_a_new_segment() {
+    let mut queue = Counted::default();
+    for round in 0..100_000 {
+        let mut tickets: Vec<_> = (0..3).map(|_| Some(queue.enter(0))).collect();
+        for ticket in &mut tickets {
+            assert!(queue.resume(round % NOTE_LIMIT));
+            assert_eq!(queue.queue.look(ticket, Waker::noop()), Heard::Granted(round % NOTE_LIMIT));
+        }
+    }
+    assert!(queue.queue.segments_made() <= 3);
+}
+
+/// Counts its wake-ups.
+#[derive(Default)]
+struct Bell(AtomicUsize);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        // ORDERING: Relaxed: there is one thread.
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn the_waker_of_the_last_look_is_woken_and_none_is_kept() {
+    let (first, second) = (Arc::new(Bell::default()), Arc::new(Bell::default()));
+    let queue = Fifo::default();
+    let Entered::Waiting(ticket) = queue.enter(Arc::clone(&first).into(), 0) else { panic!("nobody gives") };
+    assert_eq!(queue.look(&mut Some(ticket), &Arc::clone(&second).into()), Heard::Nothing);
+    assert_eq!(Arc::strong_count(&first), 1, "the first one has been dropped");
+    let Resumed::Delivered(Some(waker)) = queue.resume(1) else { panic!("somebody waits") };
+    waker.wake();
+    // ORDERING: Relaxed: there is one thread.
+    assert_eq!((first.0.load(Ordering::Relaxed), second.0.load(Ordering::Relaxed)), (0, 1));
+    assert_eq!(Arc::strong_count(&second), 1);
+}
+
+#[test]
+fn a_waiter_that_is_forgotten_does_not_keep_its_waker_for_ever() {
+    let bell = Arc::new(Bell::default());
+    let queue = Fifo::default();
+    // A ticket is no guard: this is what forgetting a future does.
+    let _ = queue.enter(Arc::clone(&bell).into(), 0);
+    drop(queue);
+    assert_eq!(Arc::strong_count(&bell), 1);
+}
+
+/// A waker that panics wherever it can.
+fn hostile() -> Waker {
+    fn panic(_: *const ()) {
+        panic!("a hostile waker");
+    }
+    fn clone(data: *const ()) -> RawWaker {
+        panic(data);
+        RawWaker::new(data, &VTABLE)
+    }
+    static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, panic, panic, panic);
+    // SAFETY: no function of the table does anything but panic.
+    unsafe { Waker::from_raw(RawWaker::new(std::ptr::null(), &VTABLE)) }
+}
+
+#[test]
+fn hostile_wakers_break_nothing() {
+    let mut queue = Counted::default();
+    // One whose waker cannot be dropped leaves; another's cannot be cloned for a look.
+    queue.unpromised += 1;
+    let Entered::Waiting(leaving) = queue.queue.enter(hostile(), 0) else { panic!("nobody gives") };
+    let mut looking = Some(queue.enter(0));
+    let waker = std::mem::ManuallyDrop::new(hostile());
+    assert!(catch_unwind(AssertUnwindSafe(|| queue.queue.look(&mut looking, &waker))).is_err());
+    assert!(queue.leave(leaving).is_none());
+    assert!(queue.resume(3));
+    assert_eq!(queue.queue.look(&mut looking, Waker::noop()), Heard::Granted(3));
+    assert_eq!(queue.unpromised, 0);
+}
