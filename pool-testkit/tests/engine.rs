@@ -15,5 +15,7 @@ mod faults;
 mod janitor;
 #[path = "engine/order.rs"]
 mod order;
+#[path = "engine/resize.rs"]
+mod resize;
 #[path = "engine/runtimes.rs"]
 mod runtimes;

@@ -79,6 +79,40 @@ fn those_who_wait_on_another_runtime_start_the_next_janitor() {
 }
 
 #[test]
+fn a_runtime_that_stands_still_stops_no_clock_but_its_own() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 1);
+    let first = runtime();
+    let held = first.block_on(pool.acquire_owned()).unwrap();
+    // The janitor is on the first runtime, which nobody drives from here on.
+    runtime().block_on(async {
+        let error = pool.acquire_timeout(Duration::from_secs(2)).await.unwrap_err();
+        assert!(matches!(error, AcquireError::Timeout { waited, .. } if waited == Duration::from_secs(2)));
+    });
+    drop(held);
+    first.block_on(prove_nothing_lost(&pool, &driver));
+}
+
+#[test]
+fn a_waiter_whose_janitor_goes_away_keeps_its_deadline() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 1);
+    let (first, second) = (runtime(), runtime());
+    let held = first.block_on(pool.acquire_owned()).unwrap();
+    // Joins where the janitor keeps the time for it, and waits on elsewhere.
+    let mut waiting = Box::pin(pool.acquire_timeout(Duration::from_secs(5)));
+    first.block_on(async { assert!(crate::common::is_pending(&mut waiting)) });
+    second.block_on(async {
+        tokio::task::spawn_blocking(move || drop(first)).await.unwrap();
+        let before = tokio::time::Instant::now();
+        assert!(matches!(waiting.await, Err(AcquireError::Timeout { .. })));
+        assert!(before.elapsed() > Duration::from_secs(4), "not at once: {:?}", before.elapsed());
+        drop(held);
+        prove_nothing_lost(&pool, &driver).await;
+    });
+}
+
+#[test]
 fn the_epoch_does_not_start_again_with_the_next_runtime() {
     let driver = FakeDriver::new();
     let mut config = quiet(2);

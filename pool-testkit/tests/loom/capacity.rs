@@ -12,7 +12,9 @@ use crate::common::{NEVER, assert_at_rest, explore, join, leave, open, pool, rel
 #[test]
 fn openers_and_closers_stay_within_the_maximum_and_always_find_a_slot() {
     explore(3, || {
-        let core = pool(1, 1);
+        // Tables have two slots at least, so one of them is always taken here.
+        let core = pool(2, 1);
+        let taken = open(&core, 0);
         let replace = |core: &Arc<crate::common::Pool>| {
             if let Some(claim) = core.claim_at_once(None) {
                 retire(core, claim);
@@ -31,6 +33,7 @@ fn openers_and_closers_stay_within_the_maximum_and_always_find_a_slot() {
         });
         replace(&core);
         other.join().unwrap();
+        release(&core, taken);
         assert_at_rest(&core, core.table.counts().idle);
     });
 }
