@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::driver::Driver;
 use crate::error::ConfigError;
 use crate::pool::Pool;
+use crate::slot::IdleOrder;
 
 /// Collects the settings of a [`Pool`].
 ///
@@ -51,6 +52,7 @@ impl<D: Driver> PoolBuilder<D> {
     setters! {
         max_size: usize,
         min_size: usize,
+        idle_order: IdleOrder,
         acquire_timeout: Duration,
         connect_timeout: Duration,
         idle_timeout: Option<Duration>,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::error::ConfigError;
+use crate::slot::IdleOrder;
 
 /// The settings of a pool.
 ///
@@ -16,6 +17,8 @@ pub struct Config {
     pub max_size: usize,
     /// Connections that the pool keeps open even when nobody needs them. At most `max_size`; default 2.
     pub min_size: usize,
+    /// Which of several idle connections is handed out. Default [`IdleOrder::Recent`].
+    pub idle_order: IdleOrder,
     /// How long [`Pool::acquire`](crate::Pool::acquire) waits. Default 30 s.
     pub acquire_timeout: Duration,
     /// Budget of one attempt to open a connection. It belongs to the pool, not to a caller. Default 5 s.
@@ -102,6 +105,7 @@ impl Default for Config {
         Self {
             max_size: 20,
             min_size: 2,
+            idle_order: IdleOrder::Recent,
             acquire_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(5),
             idle_timeout: Some(Duration::from_mins(5)),

@@ -45,10 +45,41 @@ impl Counter {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
+    /// Adds one, and tells how many came before.
+    pub fn next(&self) -> u64 {
+        // ORDERING: Relaxed, as in `add`.
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// The sum so far.
     pub fn get(&self) -> u64 {
         // ORDERING: Relaxed, as in `add`.
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Whether something has been announced that nobody has looked at yet.
+#[derive(Debug)]
+pub struct Flag(AtomicBool);
+
+impl Default for Flag {
+    fn default() -> Self {
+        Self(AtomicBool::new(false))
+    }
+}
+
+impl Flag {
+    /// Raises the flag. `true` for the one who did.
+    #[must_use]
+    pub fn raise(&self) -> bool {
+        // ORDERING: Release, pairs with Acquire in `lower`: what is announced is visible to the one who lowers the flag, even if it was up already.
+        !self.0.swap(true, order("flag.raise", Ordering::Release))
+    }
+
+    /// Lowers the flag, for one who looks at what was announced afterwards.
+    pub fn lower(&self) {
+        // ORDERING: Acquire, pairs with Release in `raise`.
+        self.0.swap(false, order("flag.lower", Ordering::Acquire));
     }
 }
 

@@ -1,12 +1,35 @@
 //! The gate: how many waiters nobody has promised a connection yet, and what else a release has to know.
 //!
-//! One word that the fast path reads and nobody writes unless somebody waits, the pool closes, or its maximum is lowered.
+//! One word that the fast path reads and nobody writes unless somebody waits, the pool closes, its maximum is lowered, or its connections are to be
+//! replaced.
 
 use crate::sync::{AtomicU64, Ordering, full_fence, order};
 
 const CLOSED: u64 = 1 << 63;
 const OVERSIZE: u64 = 1 << 62;
-const WAITING: u64 = OVERSIZE - 1;
+/// The generation, from here up to the bits.
+const ONE_GENERATION: u64 = 1 << 32;
+const GENERATION: u64 = OVERSIZE - ONE_GENERATION;
+const WAITING: u64 = ONE_GENERATION - 1;
+
+/// Which connections are meant to be in use: those of the present generation, as a part of the gate's word. It repeats after 2^30
+/// generations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Generation(u64);
+
+impl Generation {
+    /// As a number, to be kept in a figure.
+    #[inline]
+    pub fn to_figure(self) -> u64 {
+        self.0
+    }
+
+    /// From such a number.
+    #[inline]
+    pub fn from_figure(figure: u64) -> Self {
+        Self(figure)
+    }
+}
 
 /// What a waiter found when it counted itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,10 +48,15 @@ pub enum Joined {
 pub struct Sight(u64);
 
 impl Sight {
-    /// Whether a connection can simply be left idle.
+    /// Whether a connection of this generation can simply be left idle: nobody waits, and no bit is set.
     #[inline]
-    pub fn is_clear(self) -> bool {
-        self.0 == 0
+    pub fn is_clear_for(self, generation: Generation) -> bool {
+        self.0 == generation.0
+    }
+
+    /// The present generation.
+    pub fn generation(self) -> Generation {
+        Generation(self.0 & GENERATION)
     }
 
     /// Waiters without a promise.
@@ -63,7 +91,7 @@ impl Gate {
     pub fn lets_pass(&self) -> bool {
         // ORDERING: Relaxed: an old answer lets a caller overtake a waiter that joins at the same moment, or lease from a pool that
         // closes at the same moment. Both count as having come first; the release that follows looks at the gate after a fence.
-        self.0.load(Ordering::Relaxed) & !OVERSIZE == 0
+        self.0.load(Ordering::Relaxed) & (CLOSED | WAITING) == 0
     }
 
     /// Looks at the gate, with no promise about what other threads are doing.
@@ -77,7 +105,7 @@ impl Gate {
     /// waiter's own search sees the thing.
     #[inline]
     pub fn look_after_publishing(&self) -> Sight {
-        // ORDERING: SeqCst fence, pairs with the fences in `fence_after_joining`, `close` and `set_oversize`: the store before it (a slot becomes idle) and the load
+        // ORDERING: SeqCst fence, pairs with the fences in `fence_after_joining`, `close`, `set_oversize` and `begin_generation`: the store before it (a slot becomes idle) and the load
         // after it cannot both miss the other side's count or bit and search (I4, no lost wake-up).
         full_fence("gate.look_after_publishing");
         self.glance()
@@ -106,18 +134,24 @@ impl Gate {
     /// Takes one from the count: the caller now owes exactly one waiter a grant, and serves the oldest.
     #[must_use]
     pub fn reserve(&self) -> bool {
-        self.take_one()
+        self.take_one(|_| true)
+    }
+
+    /// As `reserve`, for a connection of this generation, which is still the present one if it succeeds.
+    #[must_use]
+    pub fn reserve_for(&self, generation: Generation) -> bool {
+        self.take_one(|sight| sight.generation() == generation)
     }
 
     /// Takes one from the count for a waiter that gives up: nobody will owe it anything. `false` if everybody is promised already, in which case
     /// somebody is on the way to this waiter or to one that came before it.
     #[must_use]
     pub fn withdraw(&self) -> bool {
-        self.take_one()
+        self.take_one(|_| true)
     }
 
-    fn take_one(&self) -> bool {
-        let take = |word: u64| (word & WAITING != 0).then(|| word - 1);
+    fn take_one(&self, agreed: impl Fn(Sight) -> bool) -> bool {
+        let take = |word: u64| (word & WAITING != 0 && agreed(Sight(word))).then(|| word - 1);
         // ORDERING: Relaxed: the word of the cell orders what is handed over.
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
     }
@@ -130,6 +164,16 @@ impl Gate {
         // release did not see the bit.
         full_fence("gate.close");
         before & CLOSED == 0
+    }
+
+    /// Begins another generation: connections of earlier ones are not to be used again.
+    pub fn begin_generation(&self) {
+        let next = |word: u64| Some(word & !GENERATION | word.wrapping_add(ONE_GENERATION) & GENERATION);
+        // ORDERING: Relaxed: a release that misses it is found by the search that follows.
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        // ORDERING: SeqCst fence, pairs with `look_after_publishing`: the search for idle slots that follows sees every slot whose
+        // release did not see the new generation.
+        full_fence("gate.begin_generation");
     }
 
     /// Tells those who release that there may be more connections than the maximum.

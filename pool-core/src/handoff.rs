@@ -15,9 +15,9 @@ use std::task::Waker;
 use crossbeam_utils::CachePadded;
 
 use crate::capacity::Capacity;
-use crate::gate::{Gate, Joined, Sight};
+use crate::gate::{Gate, Generation, Joined, Sight};
 use crate::queue::{Cancelled, Entered, Fifo, Heard, NOTE_LIMIT, Note, Overdue, Resumed, Ticket};
-use crate::slot::{Claim, Table};
+use crate::slot::{Claim, IdleOrder, Table, Vacancy};
 
 /// What a waiter gets.
 #[derive(Debug)]
@@ -63,6 +63,8 @@ pub enum Offered<C> {
     Closed(Claim<C>),
     /// There are more connections than the maximum, and this one is counted as leaving: the slot comes back.
     Excess(Claim<C>),
+    /// The connection is of an earlier generation: the slot comes back.
+    Outdated(Claim<C>),
 }
 
 /// How a waiter has joined.
@@ -105,9 +107,11 @@ pub struct Core<C> {
 
 impl<C> Core<C> {
     /// A pool of at most `max_size` connections, none of them open.
-    pub fn new(max_size: usize) -> Self {
+    pub fn new(max_size: usize, idle_order: IdleOrder) -> Self {
+        let table = Table::new(max_size);
+        table.set_idle_order(idle_order);
         Self {
-            table: Table::new(max_size),
+            table,
             gate: CachePadded::default(),
             capacity: CachePadded::new(Capacity::new(max_size)),
             queue: Fifo::default(),
@@ -148,16 +152,21 @@ impl<C> Core<C> {
     #[inline]
     pub fn offer(&self, claim: Claim<C>) -> Offered<C> {
         let sight = self.gate.glance();
-        if sight.is_clear() { self.park(claim) } else { self.offer_at(sight, claim) }
+        if sight.is_clear_for(self.generation(&claim)) { self.park(claim) } else { self.offer_at(sight, claim) }
     }
 
     /// Makes a slot idle, and looks whether somebody came meanwhile.
     #[inline]
     fn park(&self, claim: Claim<C>) -> Offered<C> {
-        let index = self.table.index(&claim);
+        let (index, generation) = (self.table.index(&claim), self.generation(&claim));
         self.table.publish_idle(claim);
         let sight = self.gate.look_after_publishing();
-        if sight.is_clear() { Offered::Parked } else { self.take_back(sight, index) }
+        if sight.is_clear_for(generation) { Offered::Parked } else { self.take_back(sight, index) }
+    }
+
+    #[inline]
+    fn generation(&self, claim: &Claim<C>) -> Generation {
+        Generation::from_figure(self.table.facts(claim).generation.get())
     }
 
     #[cold]
@@ -173,10 +182,14 @@ impl<C> Core<C> {
         if sight.is_closed() {
             return Offered::Closed(claim);
         }
+        let generation = self.generation(&claim);
+        if sight.generation() != generation {
+            return Offered::Outdated(claim);
+        }
         if sight.is_oversize() && self.shed() {
             return Offered::Excess(claim);
         }
-        if sight.waiting() > 0 && self.gate.reserve() {
+        if sight.waiting() > 0 && self.gate.reserve_for(generation) {
             return self.hand_over(claim);
         }
         self.park(claim)
@@ -199,6 +212,13 @@ impl<C> Core<C> {
             // SAFETY: every other note was sent by `hand_over`, which delivers it once; the queue orders the delivery before this.
             slot => Grant::Slot(unsafe { self.table.receive(slot) }),
         }
+    }
+
+    /// Puts a connection that was opened for this generation into its slot.
+    pub fn fill(&self, vacancy: Vacancy, connection: C, generation: Generation) -> Claim<C> {
+        let claim = self.table.fill(vacancy, connection);
+        self.table.facts(&claim).generation.set(generation.to_figure());
+        claim
     }
 
     /// Tells the oldest waiter that there is no connection for it.
@@ -291,6 +311,14 @@ impl<C> Core<C> {
         if self.capacity.read().excess() > 0 {
             self.gate.set_oversize();
         }
+    }
+}
+
+#[cfg(feature = "loom")]
+impl<C> Core<C> {
+    /// How many segments of cells the queue has ever needed.
+    pub fn waiting_room(&self) -> u64 {
+        self.queue.segments_made()
     }
 }
 

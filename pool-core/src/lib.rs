@@ -64,11 +64,11 @@ mod sync;
 #[doc(hidden)]
 pub mod internals {
     pub use crate::capacity::{Capacity, Room};
-    pub use crate::counters::{Alarm, Counter, Figure, Seat};
-    pub use crate::gate::{Gate, Joined};
+    pub use crate::counters::{Alarm, Counter, Figure, Flag, Seat};
+    pub use crate::gate::{Gate, Generation, Joined};
     pub use crate::handoff::{Core, Denial, Denied, Entry, Grant, Left, Offered};
     pub use crate::queue::{Cancelled, Entered, Fifo, Heard, Resumed, Ticket};
-    pub use crate::slot::{Claim, Table, Vacancy};
+    pub use crate::slot::{Claim, IdleOrder, Table, Vacancy};
 }
 
 // Everything that needs a runtime, a clock or a driver is not part of a build for the models.
@@ -101,5 +101,6 @@ pub use crate::{
     error::{AcquireError, ConfigError, OpenFailure},
     lease::{Lease, OwnedLease},
     pool::Pool,
+    slot::IdleOrder,
     stats::{PoolState, Stats},
 };

@@ -17,6 +17,8 @@ pub(crate) enum RetireReason {
     Closed,
     /// There are more connections than the maximum, which has been lowered.
     Excess,
+    /// All connections of its generation are to be replaced.
+    Outdated,
 }
 
 /// What to do with an idle connection.

@@ -150,6 +150,20 @@ impl<D: Driver> Pool<D> {
         self.engine.reconfigure(config)
     }
 
+    /// Replaces every connection that is open or being opened at this moment, for instance after the server's address or a password has changed: idle
+    /// ones are closed at once, the others when they are given back. No caller that comes afterwards gets one of them, and nobody loses a lease.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn failed_over<D: pool_core::Driver>(pool: &pool_core::Pool<D>) {
+    /// pool.retire_all();
+    /// # }
+    /// ```
+    pub fn retire_all(&self) {
+        self.engine.retire_all();
+    }
+
     /// The driver.
     pub fn driver(&self) -> &D {
         &self.engine.driver

@@ -12,6 +12,30 @@ pub(crate) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering, 
 #[cfg(not(feature = "loom"))]
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering, fence};
 
+#[cfg(not(feature = "loom"))]
+pub(crate) use crossbeam_queue::SegQueue;
+
+/// Stands in for crossbeam's queue, which the models cannot see into.
+#[cfg(feature = "loom")]
+#[derive(Debug)]
+pub(crate) struct SegQueue<T>(loom::sync::Mutex<std::collections::VecDeque<T>>);
+
+#[cfg(feature = "loom")]
+#[allow(clippy::unwrap_used)] // a model that panics has failed
+impl<T> SegQueue<T> {
+    pub(crate) fn new() -> Self {
+        Self(loom::sync::Mutex::default())
+    }
+
+    pub(crate) fn push(&self, value: T) {
+        self.0.lock().unwrap().push_back(value);
+    }
+
+    pub(crate) fn pop(&self) -> Option<T> {
+        self.0.lock().unwrap().pop_front()
+    }
+}
+
 /// The ordering of the place `name`.
 #[cfg(not(feature = "loom"))]
 #[inline(always)]

@@ -19,3 +19,7 @@ mod handoff;
 mod queue;
 #[path = "loom/slots.rs"]
 mod slots;
+#[path = "loom/time.rs"]
+mod time;
+#[path = "loom/vitess.rs"]
+mod vitess;

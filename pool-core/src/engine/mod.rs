@@ -104,7 +104,7 @@ impl<D: Driver> Engine<D> {
     pub(crate) fn new(driver: D, config: Config) -> Self {
         Self {
             driver,
-            core: Core::new(config.max_size),
+            core: Core::new(config.max_size, config.idle_order),
             config: ArcSwap::from_pointee(config),
             epoch: Figure::default(),
             reconfigured: Counter::default(),
@@ -140,7 +140,7 @@ impl<D: Driver> Engine<D> {
             RetireReason::Broken => self.events.broken.add(1),
             RetireReason::Expired => self.events.expired.add(1),
             RetireReason::Idle => self.events.reaped.add(1),
-            RetireReason::Closed | RetireReason::Excess => {}
+            RetireReason::Closed | RetireReason::Excess | RetireReason::Outdated => {}
         }
         // Excess was counted when it was found.
         if reason != RetireReason::Excess {

@@ -10,6 +10,7 @@ use super::{Engine, Job};
 use crate::config::Config;
 use crate::driver::{Driver, ErrorClass};
 use crate::error::OpenFailure;
+use crate::gate::Generation;
 use crate::lifetime::expires_at;
 use crate::slot::Vacancy;
 
@@ -34,7 +35,11 @@ impl<D: Driver> Engine<D> {
         if sight.is_closed() && wanted {
             self.core.capacity.open_failed();
         }
-        (wanted && !sight.is_closed()).then(|| Opener { engine: Arc::clone(self), vacancy: Some(self.vacancy()) })
+        (wanted && !sight.is_closed()).then(|| Opener {
+            engine: Arc::clone(self),
+            vacancy: Some(self.vacancy()),
+            generation: sight.generation(),
+        })
     }
 
     fn vacancy(&self) -> Vacancy {
@@ -52,6 +57,8 @@ impl<D: Driver> Engine<D> {
 pub(super) struct Opener<D: Driver> {
     engine: Arc<Engine<D>>,
     vacancy: Option<Vacancy>,
+    /// The one in which it began: what a driver connected to before the next one began is outdated.
+    generation: Generation,
 }
 
 impl<D: Driver> Opener<D> {
@@ -75,7 +82,7 @@ impl<D: Driver> Opener<D> {
     fn succeed(&mut self, connection: D::Connection) {
         let Some(vacancy) = self.vacancy.take() else { return };
         let engine = &self.engine;
-        let claim = engine.core.table.fill(vacancy, connection);
+        let claim = engine.core.fill(vacancy, connection, self.generation);
         let (now, facts) = (engine.epoch.get(), engine.core.table.facts(&claim));
         facts.expires_at.set(expires_at(now, engine.config.load().max_lifetime, random()));
         facts.released_at.set(now);

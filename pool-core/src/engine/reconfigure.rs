@@ -1,4 +1,6 @@
-//! Other settings for a pool that is in use.
+//! Other settings, or other connections, for a pool that is in use.
+
+use std::sync::Arc;
 
 use super::Engine;
 use crate::config::Config;
@@ -9,25 +11,32 @@ impl<D: Driver> Engine<D> {
     /// Puts other settings in force, all of them or none.
     pub(crate) fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
         config.validate()?;
-        let max_size = config.max_size;
         self.config.store(config.into());
-        self.core.resize(max_size);
-        self.shed_idle();
+        self.apply();
+        if self.core.gate.glance().is_oversize() {
+            self.offer_all_idle();
+        }
         // The janitor may have to open more, or to look after what there is more often.
         self.reconfigured.add(1);
         self.bell.notify_one();
         Ok(())
     }
 
-    /// Offers every idle connection once, if there are too many: those that are one too many do not become idle again.
-    fn shed_idle(&self) {
-        if !self.core.gate.glance().is_oversize() {
-            return;
-        }
-        for index in (0..self.core.table.size()).rev() {
-            if let Some(claim) = self.core.table.claim_at(index) {
-                self.offer(claim);
+    /// Makes the lock-free layer follow the settings, those of whoever changes them at the same time included.
+    fn apply(&self) {
+        loop {
+            let config = self.config.load_full();
+            self.core.resize(config.max_size);
+            self.core.table.set_idle_order(config.idle_order);
+            if Arc::ptr_eq(&config, &self.config.load()) {
+                return;
             }
         }
+    }
+
+    /// Replaces all connections.
+    pub(crate) fn retire_all(&self) {
+        self.core.gate.begin_generation();
+        self.offer_all_idle();
     }
 }

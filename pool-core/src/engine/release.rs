@@ -23,6 +23,7 @@ impl<D: Driver> Engine<D> {
         let condition = self.condition_of(slot.facts, slot.connection);
         if condition == Condition::Usable {
             slot.facts.released_at.set(self.epoch.get());
+            self.core.table.note_use(slot.facts);
             hint::set(self.core.table.id(), slot.index);
             self.offer(claim);
         } else {
@@ -72,6 +73,15 @@ impl<D: Driver> Engine<D> {
         }
     }
 
+    /// Offers every idle connection once: those that the pool has no use for any more do not become idle again.
+    pub(super) fn offer_all_idle(&self) {
+        for index in (0..self.core.table.size()).rev() {
+            if let Some(claim) = self.core.table.claim_at(index) {
+                self.offer(claim);
+            }
+        }
+    }
+
     /// Does what is left to do for a connection that was offered.
     pub(super) fn follow_up(&self, offered: Offered<D::Connection>) {
         match offered {
@@ -79,6 +89,7 @@ impl<D: Driver> Engine<D> {
             Offered::Handed(waker) => waker.into_iter().for_each(wake),
             Offered::Closed(claim) => self.retire(claim, RetireReason::Closed),
             Offered::Excess(claim) => self.retire(claim, RetireReason::Excess),
+            Offered::Outdated(claim) => self.retire(claim, RetireReason::Outdated),
         }
     }
 }

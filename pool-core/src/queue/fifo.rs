@@ -199,9 +199,10 @@ impl Fifo {
     }
 }
 
-#[cfg(all(test, not(feature = "loom")))]
+#[cfg(any(test, feature = "loom"))]
 impl Fifo {
-    pub(super) fn segments_made(&self) -> u64 {
+    /// How many segments were ever needed at once.
+    pub fn segments_made(&self) -> u64 {
         self.segments.made()
     }
 }

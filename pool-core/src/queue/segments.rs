@@ -107,7 +107,7 @@ impl Segments {
 
     /// Walks the list up to a number. `None` if the list changed under the walk.
     fn walk(&self, number: u64) -> Option<Position<'_>> {
-        // ORDERING: Acquire, pairs with Release in `Stock::put`, by way of what is read after it: a segment that changed before is not met as it was.
+        // ORDERING: Acquire, pairs with Release in `retire`: a link to a segment that was unlinked before is not met any more.
         let version = self.version.load(order("segments.version", Acquire));
         let late = self.hint(&self.last).filter(|step| step.number <= number);
         let mut step = late.or_else(|| self.hint(&self.first))?;
@@ -204,8 +204,9 @@ impl Segments {
 
     fn retire(&self, step: Step<'_>) {
         self.unlinked.set(self.unlinked.get() + 1);
-        // ORDERING: Relaxed: published by `end` and with the stock.
-        self.version.fetch_add(1, Relaxed);
+        // ORDERING: Release, pairs with Acquire in `walk`: whoever has this version sees the list without the segment. Whoever meets the segment as it is
+        // from now on sees this version by the Release in `end`.
+        self.version.fetch_add(1, order("segments.retire", Release));
         step.segment.end();
         self.stock.put(step.index);
     }
@@ -223,7 +224,7 @@ impl Segments {
     }
 
     /// How many segments were ever needed at once.
-    #[cfg(all(test, not(feature = "loom")))]
+    #[cfg(any(test, feature = "loom"))]
     pub(super) fn made(&self) -> u64 {
         self.stock.made()
     }

@@ -6,10 +6,12 @@
 #![allow(unsafe_code)] // see the module's documentation
 
 mod claim;
+mod idle;
 mod table;
 mod word;
 
 pub use claim::{Claim, Vacancy};
+pub use idle::IdleOrder;
 #[cfg(not(feature = "loom"))]
 pub use table::Facts;
 pub use table::Table;

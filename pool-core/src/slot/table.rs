@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU64 as PlainU64, Ordering as PlainOrdering};
 use crossbeam_utils::CachePadded;
 
 use super::claim::{Claim, Vacancy};
+use super::idle::{Idle, IdleOrder};
 use super::word::{State, Word};
 use crate::chunks::Chunks;
-use crate::counters::Figure;
+use crate::counters::{Figure, Flag};
 use crate::place::Place;
 
 /// What may be known about a slot without owning it. Only the owner writes.
@@ -26,19 +27,25 @@ pub struct Facts {
     pub checked_at: Figure,
     /// Epoch from which on the connection is too old.
     pub expires_at: Figure,
+    /// The generation in which the connection was opened.
+    pub generation: Figure,
+    /// Grows from one use to the next, if the idle order asks for it.
+    pub last_use: Figure,
 }
 
 /// One place for a connection, on cache lines of its own.
 pub(super) struct Slot<C> {
-    word: Word,
-    facts: Facts,
-    index: u32,
+    pub(super) word: Word,
+    pub(super) facts: Facts,
+    pub(super) index: u32,
+    /// Whether the line of idle slots has its ticket.
+    pub(super) in_line: Flag,
     connection: Place<C>,
 }
 
 impl<C> Slot<C> {
     #[inline]
-    fn index(&self) -> usize {
+    pub(super) fn index(&self) -> usize {
         self.index as usize
     }
 }
@@ -81,7 +88,8 @@ pub struct Counts {
 /// The slots of one pool.
 pub struct Table<C> {
     id: u64,
-    slots: Chunks<CachePadded<Slot<C>>>,
+    pub(super) slots: Chunks<CachePadded<Slot<C>>>,
+    pub(super) idle: Idle,
 }
 
 impl<C> Table<C> {
@@ -89,7 +97,8 @@ impl<C> Table<C> {
     pub fn new(size: usize) -> Self {
         static NEXT_ID: PlainU64 = PlainU64::new(Claim::<()>::NO_TABLE + 1);
         // ORDERING: Relaxed: uniqueness is all that counts.
-        let table = Self { id: NEXT_ID.fetch_add(1, PlainOrdering::Relaxed), slots: Chunks::new() };
+        let table =
+            Self { id: NEXT_ID.fetch_add(1, PlainOrdering::Relaxed), slots: Chunks::new(), idle: Idle::default() };
         table.grow_to(size);
         table
     }
@@ -100,6 +109,7 @@ impl<C> Table<C> {
             word: Word::vacant(),
             facts: Facts::default(),
             index: u32::try_from(index).unwrap_or(u32::MAX),
+            in_line: Flag::default(),
             connection: Place::empty(),
         };
         self.slots.grow_to(size, |index| CachePadded::new(slot(index)));
@@ -116,14 +126,18 @@ impl<C> Table<C> {
         self.slots.iter().count()
     }
 
-    /// Claims the idle slot `hint` if it can be had, otherwise the lowest one.
+    /// Claims the idle slot whose turn it is in the idle order. In the order of recent use that is `hint` if it can be had, otherwise the lowest one.
     #[inline]
     pub fn claim_idle(&self, hint: Option<usize>) -> Option<Claim<C>> {
-        hint.and_then(|index| self.claim_at(index)).or_else(|| self.claim_lowest())
+        if self.idle.order() == IdleOrder::Recent {
+            hint.and_then(|index| self.claim_at(index)).or_else(|| self.claim_lowest())
+        } else {
+            self.claim_in_order()
+        }
     }
 
     #[inline(never)]
-    fn claim_lowest(&self) -> Option<Claim<C>> {
+    pub(super) fn claim_lowest(&self) -> Option<Claim<C>> {
         self.slots.iter().find_map(|slot| self.claim(slot))
     }
 
@@ -134,7 +148,7 @@ impl<C> Table<C> {
     }
 
     #[inline]
-    fn claim(&self, slot: &Slot<C>) -> Option<Claim<C>> {
+    pub(super) fn claim(&self, slot: &Slot<C>) -> Option<Claim<C>> {
         slot.word.claim_idle().then(|| Claim::new(self.id, slot))
     }
 
@@ -187,7 +201,11 @@ impl<C> Table<C> {
     /// Lets anybody claim the slot.
     #[inline]
     pub fn publish_idle(&self, claim: Claim<C>) {
-        self.slot(&claim).word.publish(State::Idle);
+        let slot = self.slot(&claim);
+        slot.word.publish(State::Idle);
+        if self.idle.order() != IdleOrder::Recent {
+            self.idle.announce(slot);
+        }
     }
 
     /// Shows the slot as being in the hands of a caller.

@@ -58,6 +58,11 @@ impl Word {
         (State::of(word), word / State::GENERATION)
     }
 
+    /// Whether anybody may claim the slot; old the moment it returns, as all of `read`.
+    pub(super) fn is_idle(&self) -> bool {
+        self.read().0 == State::Idle
+    }
+
     /// Moves `Idle` to `Leased`; whoever succeeds owns the slot and its connection.
     #[must_use]
     #[inline]

@@ -1,40 +1,48 @@
-//! Close: nobody waits for ever, and nothing stays open (I9).
+//! Close: nobody waits for ever, and nothing stays open (I9). Replacing all connections, which ends the same way for the old ones.
 
-use loom::thread;
+use crate::common::{Scene, acquire, assert_at_rest, close, race, release};
 
-use crate::common::{acquire, assert_at_rest, close, explore, open, pool, release};
+fn closing(scene: &Scene) {
+    close(&scene.core);
+}
+
+fn releasing(scene: &Scene) {
+    release(&scene.core, scene.held());
+}
+
+fn acquiring(scene: &Scene) {
+    if let Some(claim) = acquire(&scene.core) {
+        release(&scene.core, claim);
+    }
+}
 
 #[test]
 fn a_waiter_hears_of_the_close_or_gets_its_connection() {
-    explore(3, || {
-        let core = pool(1, 0);
-        let held = open(&core, 0);
-        let waiter = thread::spawn({
-            let core = core.clone();
-            move || {
-                if let Some(claim) = acquire(&core) {
-                    release(&core, claim);
-                }
-            }
-        });
-        close(&core);
-        release(&core, held);
-        waiter.join().unwrap();
-        assert_at_rest(&core, 0);
-    });
+    let setup = || Scene::new(1, 0, 1);
+    race(1, setup, [closing, acquiring, releasing], |scene| assert_at_rest(&scene.core, 0));
+}
+
+#[test]
+fn a_waiter_that_nobody_comes_to_hears_of_the_close() {
+    race(3, || Scene::new(1, 0, 0), [closing, acquiring], |scene| assert_at_rest(&scene.core, 0));
 }
 
 #[test]
 fn a_release_that_misses_the_close_is_found_by_it() {
-    explore(3, || {
-        let core = pool(1, 0);
-        let held = open(&core, 0);
-        let closing = thread::spawn({
-            let core = core.clone();
-            move || close(&core)
-        });
-        release(&core, held);
-        closing.join().unwrap();
-        assert_at_rest(&core, 0);
-    });
+    race(3, || Scene::new(1, 0, 1), [closing, releasing], |scene| assert_at_rest(&scene.core, 0));
+}
+
+fn replacing_all(scene: &Scene) {
+    scene.core.gate.begin_generation();
+    for index in 0..scene.core.table.size() {
+        if let Some(claim) = scene.core.table.claim_at(index) {
+            release(&scene.core, claim);
+        }
+    }
+}
+
+/// A connection comes back while all of its generation are replaced: it does not stay.
+#[test]
+fn a_release_and_a_new_generation_cannot_miss_each_other() {
+    race(3, || Scene::new(1, 0, 1), [replacing_all, releasing], |scene| assert_at_rest(&scene.core, 0));
 }

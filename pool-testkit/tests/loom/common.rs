@@ -1,37 +1,118 @@
 //! The moves of the engine, without its driver and its clock.
 
 use std::future::poll_fn;
-use std::task::{Context, Poll};
+// Loom does not see these, and they order nothing in a model: nobody ever waits for them.
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 
-use loom::sync::Arc;
-use pool_core::internals::{Claim, Core, Entry, Grant, Joined, Left, Offered, Ticket};
+use pool_core::internals::{Claim, Core, Entry, Grant, IdleOrder, Joined, Left, Offered, Ticket};
 
 /// A pool of numbers.
 pub(crate) type Pool = Core<u64>;
 
-/// Explores a model, with as many preemptions as `LOOM_MAX_PREEMPTIONS` says, or `preemptions` by default.
-pub(crate) fn explore(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
-    builder.max_branches = 5_000;
-    builder.check(model);
+/// Explores a model: `racers` run at the same time on what `setup` makes, and `check` looks at what comes of it.
+///
+/// Each racer in turn is the one that runs in the thread of the model, which loom lets run first. That is not for show: loom remembers one
+/// access to each atomic, so a load that runs before another thread's load and exchange is never tried in between. In another round it
+/// comes second, and is.
+///
+/// As many preemptions as `LOOM_MAX_PREEMPTIONS` says, or `preemptions` by default.
+pub(crate) fn race<S: Send + Sync + 'static, const N: usize>(
+    preemptions: usize,
+    setup: fn() -> S,
+    racers: [fn(&S); N],
+    check: fn(S),
+) {
+    let mut total = 0;
+    for first in 0..N {
+        // Two that do the same need no round each.
+        if racers[..first].iter().any(|racer| std::ptr::fn_addr_eq(*racer, racers[first])) {
+            continue;
+        }
+        let runs = Arc::new(AtomicUsize::new(0));
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
+        builder.max_branches = 5_000;
+        builder.check({
+            let runs = runs.clone();
+            move || {
+                runs.fetch_add(1, Ordering::Relaxed);
+                let scene = Arc::new(setup());
+                let others = (0..N).filter(|other| *other != first).map(|other| {
+                    let scene = scene.clone();
+                    loom::thread::spawn(move || racers[other](&scene))
+                });
+                let others: Vec<_> = others.collect();
+                racers[first](&scene);
+                for other in others {
+                    other.join().unwrap();
+                }
+                check(Arc::into_inner(scene).expect("nobody else has it any more"));
+            }
+        });
+        let runs = runs.load(Ordering::Relaxed);
+        println!("{runs} interleavings with racer {first} first");
+        total += runs;
+    }
+    assert!(N == 1 || total > N, "the racers do not meet");
+}
+
+/// A pool, and what the racers hand to each other out of sight of the model.
+pub(crate) struct Scene {
+    pub(crate) core: Pool,
+    held: Mutex<Vec<Claim<u64>>>,
+    tickets: Mutex<Vec<Ticket>>,
+}
+
+impl Scene {
+    /// A pool with `idle` idle connections, and `held` that somebody holds.
+    pub(crate) fn new(max_size: usize, idle: usize, held: usize) -> Self {
+        let core = pool(max_size, idle);
+        let held = (0..held).map(|number| open(&core, number as u64)).collect();
+        Self { core, held: Mutex::new(held), tickets: Mutex::default() }
+    }
+
+    /// With waiters that have joined one after the other.
+    pub(crate) fn with_waiters(self, waiters: usize) -> Self {
+        for _ in 0..waiters {
+            let ticket = join(&self.core, &Context::from_waker(Waker::noop()), NEVER).expect("nothing is idle");
+            self.tickets.lock().unwrap().push(ticket);
+        }
+        self
+    }
+
+    /// A connection that somebody holds.
+    pub(crate) fn held(&self) -> Claim<u64> {
+        self.held.lock().unwrap().pop().expect("the model holds one more")
+    }
+
+    /// The waiter that has waited for longest.
+    pub(crate) fn waiter(&self) -> Ticket {
+        self.tickets.lock().unwrap().remove(0)
+    }
+
+    /// Leaves a ticket for somebody else, or for the check.
+    pub(crate) fn leave_ticket(&self, ticket: Ticket) {
+        self.tickets.lock().unwrap().push(ticket);
+    }
 }
 
 /// A pool with `idle` idle connections.
-pub(crate) fn pool(max_size: usize, idle: usize) -> Arc<Pool> {
-    let core = Pool::new(max_size);
+fn pool(max_size: usize, idle: usize) -> Pool {
+    let core = Pool::new(max_size, IdleOrder::Recent);
     for number in 0..idle {
         let claim = open(&core, number as u64);
         release(&core, claim);
     }
-    Arc::new(core)
+    core
 }
 
 /// Opens a connection: the last steps of an opener.
 pub(crate) fn open(core: &Pool, number: u64) -> Claim<u64> {
     assert!(core.capacity.reserve(|_| true));
     let vacancy = core.table.claim_vacant().expect("a reservation implies a vacant slot");
-    let claim = core.table.fill(vacancy, number);
+    let claim = core.fill(vacancy, number, core.gate.glance().generation());
     core.capacity.opened();
     claim
 }
@@ -56,8 +137,8 @@ pub(crate) fn release(core: &Pool, claim: Claim<u64>) {
 fn follow_up(core: &Pool, offered: Offered<u64>) {
     match offered {
         Offered::Parked => {}
-        Offered::Handed(waker) => waker.into_iter().for_each(std::task::Waker::wake),
-        Offered::Closed(claim) => retire(core, claim),
+        Offered::Handed(waker) => waker.into_iter().for_each(Waker::wake),
+        Offered::Closed(claim) | Offered::Outdated(claim) => retire(core, claim),
         Offered::Excess(claim) => close_leaving(core, claim),
     }
 }
@@ -125,9 +206,16 @@ pub(crate) fn acquire(core: &Pool) -> Option<Claim<u64>> {
     }
 }
 
+/// As a caller does it from beginning to end, in a pool that nobody closes.
+pub(crate) fn use_once(core: &Pool) {
+    let mut claim = acquire(core).expect("nobody closes the pool");
+    touch(core, &mut claim);
+    release(core, claim);
+}
+
 /// Joins the queue and leaves it again without looking, as a future does that is dropped after its first poll.
 pub(crate) fn give_up(core: &Pool) {
-    let context = Context::from_waker(std::task::Waker::noop());
+    let context = Context::from_waker(Waker::noop());
     let grant = match join(core, &context, NEVER) {
         Ok(ticket) => leave(core, ticket),
         Err(grant) => Some(grant),
@@ -138,7 +226,7 @@ pub(crate) fn give_up(core: &Pool) {
 /// Closes the gate and sends the waiters away.
 pub(crate) fn close(core: &Pool) {
     core.gate.close();
-    core.send_away(std::task::Waker::wake);
+    core.send_away(Waker::wake);
     (0..core.table.size()).filter_map(|index| core.table.claim_at(index)).for_each(|claim| retire(core, claim));
 }
 

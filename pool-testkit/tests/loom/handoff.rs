@@ -1,175 +1,118 @@
 //! Hand-over: no wake-up is lost and no connection is, however a release, a waiter and a caller that gives up meet (I3, I4).
 
-use loom::sync::Arc;
-use loom::thread;
-use pool_core::internals::{Alarm, Entry, Grant};
+use std::task::Waker;
 
-use std::task::{Context, Waker};
+use pool_core::internals::{Entry, Grant};
 
-use crate::common::{
-    NEVER, Pool, acquire, assert_at_rest, explore, give_up, join, leave, open, pass_on, pool, release, touch, wait,
-};
+use crate::common::{NEVER, Scene, assert_at_rest, give_up, leave, open, pass_on, race, release, use_once};
 
-fn use_once(core: &Pool) {
-    let mut claim = acquire(core).expect("nobody closes the pool");
-    touch(core, &mut claim);
-    release(core, claim);
+fn using(scene: &Scene) {
+    use_once(&scene.core);
 }
 
-fn spawn_user(core: &Arc<Pool>) -> thread::JoinHandle<()> {
-    let core = core.clone();
-    thread::spawn(move || use_once(&core))
+fn releasing(scene: &Scene) {
+    release(&scene.core, scene.held());
 }
 
+fn giving_up(scene: &Scene) {
+    give_up(&scene.core);
+}
+
+/// The waiter that came first leaves again, with what came meanwhile.
+fn leaving(scene: &Scene) {
+    pass_on(&scene.core, leave(&scene.core, scene.waiter()));
+}
+
+/// What the waiter that has waited for longest has got by now.
+fn granted(scene: &Scene) -> Option<Grant<u64>> {
+    scene.core.look(&mut Some(scene.waiter()), Waker::noop())
+}
+
+/// Somebody enters the queue while a connection comes back. Reserve first: a giver that took the waiter from the queue before it took it from the count
+/// would leave this waiter parked beside an idle connection.
 #[test]
 fn a_release_and_a_waiter_find_each_other() {
-    explore(3, || {
-        let core = pool(1, 0);
-        let held = open(&core, 0);
-        let waiter = spawn_user(&core);
-        release(&core, held);
-        waiter.join().unwrap();
-        assert_at_rest(&core, 1);
-    });
+    race(3, || Scene::new(1, 0, 1), [releasing, using], |scene| assert_at_rest(&scene.core, 1));
 }
 
 #[test]
 fn two_users_share_one_connection() {
-    explore(2, || {
-        let core = pool(1, 1);
-        let other = spawn_user(&core);
-        use_once(&core);
-        other.join().unwrap();
-        assert_at_rest(&core, 1);
-    });
+    race(2, || Scene::new(1, 1, 0), [using, using], |scene| assert_at_rest(&scene.core, 1));
 }
 
 #[test]
 fn a_caller_that_gives_up_takes_nothing_with_it() {
-    explore(3, || {
-        let core = pool(1, 0);
-        let held = open(&core, 0);
-        let giving_up = thread::spawn({
-            let core = core.clone();
-            move || give_up(&core)
-        });
-        release(&core, held);
-        giving_up.join().unwrap();
-        assert_at_rest(&core, 1);
-    });
+    race(3, || Scene::new(1, 0, 1), [releasing, giving_up], |scene| assert_at_rest(&scene.core, 1));
+}
+
+/// The same, for one that has been in the queue for a while, with another one behind it.
+#[test]
+fn a_waiter_that_leaves_does_not_take_the_connection_of_the_next() {
+    race(
+        3,
+        || Scene::new(1, 0, 1).with_waiters(2),
+        [releasing, leaving],
+        |scene| {
+            let Some(Grant::Slot(claim)) = granted(&scene) else { panic!("the one that stayed has nothing") };
+            release(&scene.core, claim);
+            assert_at_rest(&scene.core, 1);
+        },
+    );
 }
 
 #[test]
 fn a_caller_that_gives_up_does_not_take_the_turn_of_another() {
-    explore(2, || {
-        let core = pool(1, 0);
-        let held = open(&core, 0);
-        let waiter = spawn_user(&core);
-        let giving_up = thread::spawn({
-            let core = core.clone();
-            move || give_up(&core)
-        });
-        release(&core, held);
-        waiter.join().unwrap();
-        giving_up.join().unwrap();
-        assert_at_rest(&core, 1);
-    });
+    race(1, || Scene::new(1, 0, 1), [releasing, using, giving_up], |scene| assert_at_rest(&scene.core, 1));
+}
+
+/// Two connections come back at the same moment: the two that have waited for longest have them, and the third has none.
+#[test]
+fn two_releases_serve_the_two_that_came_first() {
+    race(
+        3,
+        || Scene::new(2, 0, 2).with_waiters(3),
+        [releasing, releasing],
+        |scene| {
+            for _ in 0..2 {
+                let Some(Grant::Slot(claim)) = granted(&scene) else { panic!("one of the first two has nothing") };
+                // Kept from the third one.
+                let (_, vacancy) = scene.core.table.take(claim);
+                scene.core.table.publish_closed(vacancy);
+                scene.core.capacity.leaving();
+                scene.core.capacity.closed();
+            }
+            assert!(leave(&scene.core, scene.waiter()).is_none(), "the third has overtaken somebody");
+            assert_at_rest(&scene.core, 0);
+        },
+    );
 }
 
 #[test]
 fn the_first_waiter_serves_the_one_behind_it() {
-    explore(1, || {
-        let core = pool(2, 0);
-        let (first, second) = (open(&core, 0), open(&core, 1));
-        let waiters = [spawn_user(&core), spawn_user(&core)];
-        release(&core, first);
-        release(&core, second);
-        for waiter in waiters {
-            waiter.join().unwrap();
-        }
-        assert_at_rest(&core, 2);
-    });
+    let releasing_both = |scene: &Scene| (0..2).for_each(|_| releasing(scene));
+    race(1, || Scene::new(2, 0, 2), [releasing_both, using, using], |scene| assert_at_rest(&scene.core, 2));
+}
+
+/// A connection that was opened for a waiter is there while the waiter gives up: it stays, for the next one.
+#[test]
+fn an_opener_whose_waiter_is_gone_opens_for_the_pool() {
+    let opening = |scene: &Scene| {
+        let claim = open(&scene.core, 1);
+        release(&scene.core, claim);
+    };
+    race(3, || Scene::new(1, 0, 0).with_waiters(1), [opening, leaving], |scene| assert_at_rest(&scene.core, 1));
 }
 
 #[test]
 fn nobody_overtakes_a_waiter_that_is_being_served() {
-    explore(3, || {
-        let core = pool(2, 2);
+    let waiting = |scene: &Scene| {
+        let core = &scene.core;
         let (entry, _) = core.join(Waker::noop().clone(), NEVER, |claim| {
             assert!(core.claim_at_once(None).is_none(), "the other idle connection is for those who wait");
-            release(&core, claim);
+            release(core, claim);
         });
         let Entry::Queued(ticket) = entry else { panic!("nobody but the waiter itself serves") };
-        pass_on(&core, leave(&core, ticket));
-        assert_at_rest(&core, 2);
-    });
-}
-
-/// The time of a waiter ends while a connection comes back: one of the two reaches it, and the connection stays.
-#[test]
-fn a_waiter_whose_time_is_over_loses_no_connection() {
-    explore(3, || {
-        let core = pool(1, 0);
-        let held = open(&core, 0);
-        let waiter = thread::spawn({
-            let core = core.clone();
-            move || match wait(&core, 5) {
-                Grant::Slot(claim) => release(&core, claim),
-                Grant::Expired => {}
-                grant => panic!("{grant:?}"),
-            }
-        });
-        let _ = core.expire(5, Waker::wake, |claim| release(&core, claim));
-        release(&core, held);
-        waiter.join().unwrap();
-        assert_at_rest(&core, 1);
-    });
-}
-
-/// As above, with another waiter behind, whose count the one who ends waits may have borrowed for a moment.
-#[test]
-fn the_end_of_one_wait_is_not_the_end_of_another() {
-    explore(1, || {
-        let core = pool(1, 0);
-        let held = open(&core, 0);
-        let late = match core.join(Waker::noop().clone(), 5, |_| unreachable!("nothing is idle")) {
-            (Entry::Queued(ticket), _) => ticket,
-            (Entry::Served(grant), _) => panic!("{grant:?}"),
-        };
-        let waiter = spawn_user(&core);
-        let ending = thread::spawn({
-            let core = core.clone();
-            move || core.expire(5, Waker::wake, |claim| release(&core, claim)).is_some()
-        });
-        release(&core, held);
-        ending.join().unwrap();
-        pass_on(&core, core.look(&mut Some(late), Waker::noop()));
-        waiter.join().unwrap();
-        assert_at_rest(&core, 1);
-    });
-}
-
-/// Somebody who keeps the time looks, while a waiter joins: it is found in its cell, or makes the alarm ring earlier.
-#[test]
-fn a_deadline_is_found_or_rung_for() {
-    explore(3, || {
-        let state = Arc::new((pool(1, 0), Alarm::default()));
-        let waiter = thread::spawn({
-            let state = state.clone();
-            move || {
-                let (core, alarm) = &*state;
-                let ticket = join(core, &Context::from_waker(Waker::noop()), 5).expect("nobody gives");
-                alarm.advance(5);
-                ticket
-            }
-        });
-        let (core, alarm) = &*state;
-        alarm.silence();
-        if let Some(earliest) = core.expire(1, Waker::wake, |_| unreachable!("nothing is idle")) {
-            alarm.advance(earliest);
-        }
-        let ticket = waiter.join().unwrap();
-        assert_eq!(alarm.rings_at(), 5);
-        assert!(leave(core, ticket).is_none());
-    });
+        pass_on(core, leave(core, ticket));
+    };
+    race(3, || Scene::new(2, 2, 0), [waiting], |scene| assert_at_rest(&scene.core, 2));
 }

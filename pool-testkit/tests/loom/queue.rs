@@ -1,151 +1,180 @@
 //! The queue of waiters: whoever meets at a cell, and whatever becomes of its segment meanwhile (I4, I5, I12). A segment has two cells here.
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Waker;
 
-use loom::sync::Arc;
-use loom::sync::atomic::{AtomicUsize, Ordering};
-use loom::thread;
-use pool_core::internals::{Cancelled, Entered, Fifo, Heard, Resumed, Ticket};
+use pool_core::internals::{Cancelled, Entered, Fifo, Figure, Heard, Resumed, Ticket};
 
-use crate::common::explore;
+use crate::common::race;
 
-fn enter(queue: &Fifo) -> Ticket {
-    match queue.enter(Waker::noop().clone(), 0) {
-        Entered::Waiting(ticket) => ticket,
-        Entered::Granted(note) => panic!("{note} was given to nobody"),
+/// A queue, and those who wait in it.
+struct Line {
+    queue: Fifo,
+    tickets: Mutex<Vec<Ticket>>,
+    /// What was done before a note was given.
+    written: Figure,
+    last_note: AtomicU32,
+}
+
+impl Line {
+    fn of(waiters: usize) -> Self {
+        let line = Self {
+            queue: Fifo::default(),
+            tickets: Mutex::default(),
+            written: Figure::default(),
+            last_note: AtomicU32::new(6),
+        };
+        (0..waiters).for_each(|_| line.enter());
+        line
+    }
+
+    fn enter(&self) {
+        match self.queue.enter(Waker::noop().clone(), 0) {
+            Entered::Waiting(ticket) => self.tickets.lock().unwrap().push(ticket),
+            Entered::Granted(note) => panic!("{note} was given to nobody"),
+        }
+    }
+
+    /// The waiter at this place among those who are left.
+    fn ticket(&self, place: usize) -> Ticket {
+        self.tickets.lock().unwrap().remove(place)
+    }
+
+    /// The waiter at this place leaves, with nobody on the way to it.
+    fn leave(&self, place: usize) {
+        assert!(matches!(self.queue.cancel(self.ticket(place), || true), Cancelled::Left));
+    }
+
+    /// The waiter at this place leaves, and passes on what has come.
+    fn leave_it_to_the_next(&self, place: usize) {
+        match self.queue.cancel(self.ticket(place), || true) {
+            Cancelled::Left => {}
+            Cancelled::Granted(note) | Cancelled::Overtaken(note) => {
+                assert!(matches!(self.queue.resume(note), Resumed::Delivered(_)));
+            }
+        }
+    }
+
+    /// Gives the next note: 7, 8, and so on.
+    fn give(&self) {
+        let note = self.last_note.fetch_add(1, Ordering::Relaxed) + 1;
+        assert!(matches!(self.queue.resume(note), Resumed::Delivered(_)));
+    }
+
+    /// What the waiter at this place hears.
+    fn heard(&self, place: usize) -> Heard {
+        self.queue.look(&mut Some(self.ticket(place)), Waker::noop())
     }
 }
 
-/// Leaves with nobody on the way.
-fn leave(queue: &Fifo, ticket: Ticket) {
-    assert!(matches!(queue.cancel(ticket, || true), Cancelled::Left));
-}
-
-fn look(queue: &Fifo, ticket: &mut Option<Ticket>) -> Heard {
-    queue.look(ticket, Waker::noop())
-}
-
-/// Three segments, of which those in front are emptied while somebody is resumed behind them.
+/// Three segments, of which those in front are emptied while somebody is resumed behind them and another waiter adds one.
 #[test]
 fn a_segment_that_is_unlinked_leads_whoever_comes_to_the_next_waiter() {
-    explore(3, || {
-        let queue = Arc::new(Fifo::default());
-        let mut early: Vec<_> = (0..3).map(|_| enter(&queue)).collect();
-        let mut last = Some(enter(&queue));
-        leave(&queue, early.pop().unwrap());
-        leave(&queue, early.pop().unwrap());
-        let emptying = thread::spawn({
-            let queue = queue.clone();
-            move || leave(&queue, early.pop().unwrap())
-        });
-        emptying.join().unwrap();
-        let resuming = thread::spawn({
-            let queue = queue.clone();
-            move || assert!(matches!(queue.resume(7), Resumed::Delivered(_)))
-        });
-        // Another waiter adds a segment, and the empty one in front may go.
-        let other = enter(&queue);
-        resuming.join().unwrap();
-        assert_eq!(look(&queue, &mut last), Heard::Granted(7));
-        leave(&queue, other);
+    let setup = || {
+        let line = Line::of(4);
+        line.leave(2);
+        line.leave(1);
+        line
+    };
+    race(1, setup, [|line| line.leave_it_to_the_next(0), Line::give, Line::enter], |line| {
+        assert_eq!(line.heard(0), Heard::Granted(7));
+        line.leave(0);
+    });
+}
+
+/// As above, and the segments in the middle are unlinked, not the first.
+#[test]
+fn segments_in_the_middle_are_unlinked_under_a_giver() {
+    // Nine waiters in five segments; the first stays, those in the three segments behind it have left but for one.
+    let setup = || {
+        let line = Line::of(9);
+        (0..6).for_each(|_| line.leave(1));
+        line
+    };
+    let giving_two = |line: &Line| (0..2).for_each(|_| line.give());
+    race(1, setup, [|line| line.leave_it_to_the_next(1), giving_two], |line| {
+        assert_eq!(line.heard(0), Heard::Granted(7));
+        assert_eq!(line.heard(0), Heard::Granted(8));
     });
 }
 
 /// Two waiters add a segment at the same moment; both are found.
 #[test]
 fn two_that_add_a_segment_add_one() {
-    explore(3, || {
-        let queue = Arc::new(Fifo::default());
-        let (first, second) = (enter(&queue), enter(&queue));
-        let adding = thread::spawn({
-            let queue = queue.clone();
-            move || enter(&queue)
-        });
-        let mut mine = Some(enter(&queue));
-        let mut other = Some(adding.join().unwrap());
-        leave(&queue, first);
-        leave(&queue, second);
-        for note in [1, 2] {
-            assert!(matches!(queue.resume(note), Resumed::Delivered(_)));
-        }
-        let heard = [look(&queue, &mut mine), look(&queue, &mut other)];
-        assert!(heard == [Heard::Granted(1), Heard::Granted(2)] || heard == [Heard::Granted(2), Heard::Granted(1)]);
-    });
+    race(
+        3,
+        || Line::of(2),
+        [Line::enter, Line::enter],
+        |line| {
+            line.leave(0);
+            line.leave(0);
+            line.give();
+            line.give();
+            let heard = [line.heard(0), line.heard(0)];
+            assert!(heard == [Heard::Granted(7), Heard::Granted(8)] || heard == [Heard::Granted(8), Heard::Granted(7)]);
+        },
+    );
 }
 
 /// Segments go round: unlinked, in stock, and in the list again, while one that is late is on the way.
 #[test]
 fn a_segment_in_its_next_life_is_not_taken_for_the_old_one() {
-    explore(2, || {
-        let queue = Arc::new(Fifo::default());
-        let mut stays = Some(enter(&queue));
-        let goes = enter(&queue);
-        let turning = thread::spawn({
-            let queue = queue.clone();
-            move || {
-                leave(&queue, goes);
-                for _ in 0..2 {
-                    leave(&queue, enter(&queue));
-                }
-            }
-        });
-        assert!(matches!(queue.resume(7), Resumed::Delivered(_)));
-        assert_eq!(look(&queue, &mut stays), Heard::Granted(7));
-        let mut next = Some(enter(&queue));
-        turning.join().unwrap();
-        assert!(matches!(queue.resume(8), Resumed::Delivered(_)));
-        assert_eq!(look(&queue, &mut next), Heard::Granted(8));
-    });
+    let turning = |line: &Line| {
+        // The first segment is done with. One more waiter fills the second, and the next one begins the first again.
+        (0..2).for_each(|_| line.leave_it_to_the_next(0));
+        (0..2).for_each(|_| line.enter());
+    };
+    race(
+        2,
+        || Line::of(3),
+        [turning, Line::give],
+        |line| {
+            assert_eq!(line.heard(0), Heard::Granted(7));
+            assert_eq!([line.heard(0), line.heard(0)], [Heard::Nothing; 2]);
+        },
+    );
 }
 
-/// The giver comes before the waiter, or after it.
+/// The giver comes before the waiter, or after it; what the giver did before is visible with the note.
 #[test]
 fn a_note_that_comes_first_waits_in_the_cell() {
-    explore(3, || {
-        let queue = Arc::new(Fifo::default());
-        let shown = Arc::new(AtomicUsize::new(0));
-        let giving = thread::spawn({
-            let (queue, shown) = (queue.clone(), shown.clone());
-            move || {
-                shown.store(1, Ordering::Relaxed);
-                assert!(matches!(queue.resume(7), Resumed::Delivered(_)));
-            }
-        });
-        let note = match queue.enter(Waker::noop().clone(), 0) {
+    let giving = |line: &Line| {
+        line.written.set(1);
+        line.give();
+    };
+    let entering = |line: &Line| {
+        let note = match line.queue.enter(Waker::noop().clone(), 0) {
             Entered::Granted(note) => Some(note),
-            Entered::Waiting(ticket) => match look(&queue, &mut Some(ticket)) {
+            Entered::Waiting(ticket) => match line.queue.look(&mut Some(ticket), Waker::noop()) {
                 Heard::Granted(note) => Some(note),
                 Heard::Nothing => None,
                 Heard::Expired => panic!("nobody keeps the time"),
             },
         };
         if let Some(note) = note {
-            assert_eq!((note, shown.load(Ordering::Relaxed)), (7, 1), "what came before the note is visible with it");
+            assert_eq!((note, line.written.get()), (7, 1));
         }
-        giving.join().unwrap();
-    });
+    };
+    race(3, || Line::of(0), [giving, entering], drop);
 }
 
-/// The waiter changes its waker while the note comes: the waker that is woken is the new one, or the waiter sees the note itself.
+/// The waiter looks with another waker while the note comes: the waker that is woken is the new one, or the waiter sees the note itself.
 #[test]
 fn a_waker_that_is_replaced_is_woken_or_not_needed() {
-    explore(3, || {
-        let queue = Arc::new(Fifo::default());
-        let mut ticket = Some(enter(&queue));
-        let giving = thread::spawn({
-            let queue = queue.clone();
-            move || match queue.resume(7) {
-                Resumed::Delivered(Some(waker)) => waker.wake(),
-                Resumed::Delivered(None) => {}
-                Resumed::Refused => panic!("the waiter is there"),
-            }
-        });
-        let heard =
-            loom::future::block_on(std::future::poll_fn(|context| match queue.look(&mut ticket, context.waker()) {
+    let giving = |line: &Line| match line.queue.resume(7) {
+        Resumed::Delivered(waker) => waker.into_iter().for_each(Waker::wake),
+        Resumed::Refused => panic!("the waiter is there"),
+    };
+    let waiting = |line: &Line| {
+        let mut ticket = Some(line.ticket(0));
+        let heard = loom::future::block_on(std::future::poll_fn(|context| {
+            match line.queue.look(&mut ticket, context.waker()) {
                 Heard::Nothing => std::task::Poll::Pending,
                 heard => std::task::Poll::Ready(heard),
-            }));
+            }
+        }));
         assert_eq!(heard, Heard::Granted(7));
-        giving.join().unwrap();
-    });
+    };
+    race(3, || Line::of(1), [giving, waiting], drop);
 }

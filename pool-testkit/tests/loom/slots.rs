@@ -1,71 +1,101 @@
-//! Slots: one owner at a time (I2).
+//! Slots: one owner at a time (I2), whoever comes for what is in them.
 
-use loom::thread;
+use pool_core::internals::IdleOrder;
 
-use crate::common::{assert_at_rest, explore, open, pool, release, retire, touch};
+use crate::common::{Scene, assert_at_rest, open, race, release, retire, touch, use_once};
 
-#[test]
-fn two_claims_of_one_slot_never_both_succeed() {
-    explore(3, || {
-        let core = pool(1, 1);
-        let users: Vec<_> = (0..2)
-            .map(|_| {
-                let core = core.clone();
-                thread::spawn(move || {
-                    let Some(mut claim) = core.table.claim_idle(Some(0)) else { return };
-                    touch(&core, &mut claim);
-                    core.table.publish_idle(claim);
-                })
-            })
-            .collect();
-        for user in users {
-            user.join().unwrap();
-        }
-        let mut claim = core.table.claim_at(0).expect("idle again");
-        assert!(*core.table.get(&claim) <= 2);
-        touch(&core, &mut claim);
-        release(&core, claim);
-        assert_at_rest(&core, 1);
-    });
+fn claim_the_slot(scene: &Scene) {
+    if let Some(mut claim) = scene.core.table.claim_at(0) {
+        touch(&scene.core, &mut claim);
+        scene.core.table.publish_idle(claim);
+    }
 }
 
 #[test]
-fn a_slot_changes_its_connection_between_two_owners() {
-    explore(3, || {
-        let core = pool(1, 1);
-        let replacing = thread::spawn({
-            let core = core.clone();
-            move || {
-                let Some(claim) = core.claim_at_once(None) else { return };
-                retire(&core, claim);
-                let claim = open(&core, 100);
-                release(&core, claim);
-            }
-        });
-        if let Some(mut claim) = core.claim_at_once(Some(0)) {
-            touch(&core, &mut claim);
-            release(&core, claim);
+fn two_claims_of_one_slot_never_both_succeed() {
+    race(
+        3,
+        || Scene::new(1, 1, 0),
+        [claim_the_slot, claim_the_slot],
+        |scene| {
+            let mut claim = scene.core.table.claim_at(0).expect("idle again");
+            assert!(*scene.core.table.get(&claim) <= 2);
+            touch(&scene.core, &mut claim);
+            release(&scene.core, claim);
+            assert_at_rest(&scene.core, 1);
+        },
+    );
+}
+
+/// A connection is reaped while somebody wants it, and the slot gets another one.
+#[test]
+fn a_claim_and_the_reaper_never_both_succeed() {
+    let using = |scene: &Scene| {
+        if let Some(mut claim) = scene.core.claim_at_once(Some(0)) {
+            touch(&scene.core, &mut claim);
+            release(&scene.core, claim);
         }
-        replacing.join().unwrap();
-        assert_at_rest(&core, 1);
-    });
+    };
+    let replacing = |scene: &Scene| {
+        let Some(claim) = scene.core.table.claim_at(0) else { return };
+        retire(&scene.core, claim);
+        let claim = open(&scene.core, 100);
+        release(&scene.core, claim);
+    };
+    race(3, || Scene::new(1, 1, 0), [using, replacing], |scene| assert_at_rest(&scene.core, 1));
+}
+
+/// The janitor takes an idle connection by its name, to ping it, while somebody wants one: the caller gets another one, or this one later.
+#[test]
+fn a_connection_that_is_looked_after_is_only_late() {
+    let looking_after = |scene: &Scene| {
+        if let Some(mut claim) = scene.core.table.claim_at(0) {
+            scene.core.table.show_resetting(&claim);
+            touch(&scene.core, &mut claim);
+            scene.core.table.show_leased(&claim);
+            release(&scene.core, claim);
+        }
+    };
+    race(
+        3,
+        || Scene::new(1, 1, 0),
+        [looking_after, |scene| use_once(&scene.core)],
+        |scene| {
+            assert_at_rest(&scene.core, 1);
+        },
+    );
 }
 
 #[test]
 fn a_vacated_slot_is_filled_by_an_opener_that_knows_nothing_of_its_past() {
-    explore(3, || {
-        let core = pool(2, 0);
-        let mut claim = open(&core, 0);
-        let opener = thread::spawn({
-            let core = core.clone();
-            move || {
-                let claim = open(&core, 1);
-                release(&core, claim);
-            }
-        });
-        touch(&core, &mut claim);
-        retire(&core, claim);
-        opener.join().unwrap();
-        assert_at_rest(&core, 1);
+    let opening = |scene: &Scene| {
+        let claim = open(&scene.core, 1);
+        release(&scene.core, claim);
+    };
+    let closing = |scene: &Scene| {
+        let mut claim = scene.held();
+        touch(&scene.core, &mut claim);
+        retire(&scene.core, claim);
+    };
+    race(3, || Scene::new(2, 0, 1), [opening, closing], |scene| assert_at_rest(&scene.core, 1));
+}
+
+/// A slot is claimed by its name while the line of idle slots comes to its ticket: whatever happens, an idle slot is in the line afterwards.
+#[test]
+fn an_idle_slot_keeps_a_ticket() {
+    let in_turn = || {
+        let scene = Scene::new(1, 1, 0);
+        scene.core.table.set_idle_order(IdleOrder::Fifo);
+        scene
+    };
+    let taking_turns = |scene: &Scene| {
+        if let Some(claim) = scene.core.table.claim_next_in_line() {
+            scene.core.table.publish_idle(claim);
+        }
+    };
+    race(3, in_turn, [claim_the_slot, taking_turns], |scene| {
+        let claim = scene.core.table.claim_next_in_line().expect("it is idle, and has a ticket");
+        release(&scene.core, claim);
+        assert_at_rest(&scene.core, 1);
     });
 }
