@@ -51,6 +51,7 @@ impl<D: Driver> Pool<D> {
     /// # Errors
     ///
     /// [`AcquireError::Unavailable`] if none is idle or somebody is waiting already, [`AcquireError::Closed`] if the pool is closed.
+    #[inline]
     pub fn try_acquire(&self) -> Result<Lease<'_, D>, AcquireError> {
         self.try_claim().map(|claim| Lease::new(&self.engine, claim))
     }
@@ -60,6 +61,7 @@ impl<D: Driver> Pool<D> {
     /// # Errors
     ///
     /// As [`try_acquire`](Pool::try_acquire).
+    #[inline]
     pub fn try_acquire_owned(&self) -> Result<OwnedLease<D>, AcquireError> {
         self.try_claim().map(|claim| OwnedLease::new(Arc::clone(&self.engine), claim))
     }
@@ -185,11 +187,17 @@ impl<D: Driver> Pool<D> {
         self.engine.is_closed()
     }
 
+    #[inline(always)] // see `AtOnceOr`
     fn try_claim(&self) -> Result<Claim<D::Connection>, AcquireError> {
-        self.engine.acquire_at_once().ok_or_else(|| match self.engine.state() {
+        self.engine.acquire_at_once().ok_or_else(|| self.unavailable())
+    }
+
+    #[cold]
+    fn unavailable(&self) -> AcquireError {
+        match self.engine.state() {
             state if state.closed => AcquireError::Closed,
             state => AcquireError::Unavailable { state: Box::new(state) },
-        })
+        }
     }
 
     /// The future of every kind of acquire. Owned across its await: see `acquire_slow`.

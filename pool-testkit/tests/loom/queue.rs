@@ -117,6 +117,23 @@ fn two_that_add_a_segment_add_one() {
     );
 }
 
+/// A waiter leaves while a giver is on the way to it, which is refused, finishes the segment with that, and begins it again.
+#[test]
+fn a_waiter_that_refuses_has_done_with_its_cell() {
+    let setup = || {
+        let line = Line::of(3);
+        line.leave(1);
+        line
+    };
+    let refusing = |line: &Line| drop(line.queue.cancel(line.ticket(0), || false));
+    let giving = |line: &Line| {
+        if let Resumed::Refused = line.queue.resume(7) {
+            (0..2).for_each(|_| line.enter());
+        }
+    };
+    race(3, setup, [refusing, giving], drop);
+}
+
 /// Segments go round: unlinked, in stock, and in the list again, while one that is late is on the way.
 #[test]
 fn a_segment_in_its_next_life_is_not_taken_for_the_old_one() {
