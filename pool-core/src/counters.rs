@@ -13,6 +13,11 @@ impl Default for Figure {
 }
 
 impl Figure {
+    /// A figure that begins with this value.
+    pub fn of(value: u64) -> Self {
+        Self(AtomicU64::new(value))
+    }
+
     /// The number, which may be old the moment it returns.
     #[inline]
     pub fn get(&self) -> u64 {

@@ -6,8 +6,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
+use super::clock::nanos;
 use super::release::Condition;
 use super::{Engine, EngineGrant, ensure_janitor, hint};
 use crate::driver::Driver;
@@ -46,8 +47,6 @@ impl<D: Driver> Engine<D> {
     }
 }
 
-const CENTURY: Duration = Duration::from_hours(100 * 365 * 24);
-
 /// Queues for a connection, for as long as `limit` or the pool's acquire timeout.
 pub(crate) async fn acquire_slow<D: Driver>(
     engine: &Arc<Engine<D>>,
@@ -56,14 +55,14 @@ pub(crate) async fn acquire_slow<D: Driver>(
     let Ok(runtime) = Handle::try_current().map(|handle| handle.id()) else {
         return Err(AcquireError::NoRuntime { state: Box::new(engine.state()) });
     };
-    let started = Instant::now();
-    let limit = limit.unwrap_or_else(|| engine.config.load().acquire_timeout);
-    // A limit that no clock can count to is as good as a century.
-    let deadline = started.checked_add(limit).unwrap_or_else(|| started + CENTURY);
+    let started = engine.clock.now();
+    let limit = limit.map_or_else(|| engine.acquire_timeout.get(), nanos);
+    let deadline = started.saturating_add(limit);
     let mut waiting = Waiting { engine, ticket: None, started, deadline, runtime, own_timer: false };
     // Owned across the awaits: `waiting`. Dropping it leaves the queue and passes on a grant that came first.
     let mut grant = poll_fn(|context| waiting.poll(context)).await;
     if grant.is_none() {
+        let deadline = engine.clock.moment(deadline);
         grant = Box::pin(timeout_at(deadline, poll_fn(|context| waiting.poll(context)))).await.unwrap_or_default();
         // The timer and the grant may be due in the same instant; the grant wins.
         grant = grant.or_else(|| waiting.leave());
@@ -78,8 +77,8 @@ pub(crate) async fn acquire_slow<D: Driver>(
 struct Waiting<'a, D: Driver> {
     engine: &'a Arc<Engine<D>>,
     ticket: Option<Ticket>,
-    started: Instant,
-    deadline: Instant,
+    started: u64,
+    deadline: u64,
     runtime: tokio::runtime::Id,
     own_timer: bool,
 }
@@ -93,7 +92,7 @@ impl<D: Driver> Waiting<'_, D> {
         match self.engine.core.look(&mut self.ticket, context.waker()) {
             None => self.rest(),
             // The one who kept the time has gone before it was over.
-            Some(Grant::Expired) if Instant::now() < self.deadline => self.join(context),
+            Some(Grant::Expired) if self.engine.clock.now() < self.deadline => self.join(context),
             grant => Poll::Ready(grant),
         }
     }
@@ -103,7 +102,7 @@ impl<D: Driver> Waiting<'_, D> {
         // Before anything is counted: a waker is foreign code, and may panic.
         let waker = context.waker().clone();
         ensure_janitor(engine);
-        let deadline = if self.needs_own_timer() { u64::MAX } else { engine.clock.at(self.deadline) };
+        let deadline = if self.needs_own_timer() { u64::MAX } else { self.deadline };
         let (entry, joined) = engine.core.join(waker, deadline, |claim| engine.serve(claim));
         match entry {
             Entry::Served(grant) => return Poll::Ready(Some(grant)),
@@ -153,8 +152,8 @@ impl<D: Driver> Waiting<'_, D> {
             self.count_success(engine.core.table.facts(&claim));
             return Ok(claim);
         }
-        let waited = self.started.elapsed();
-        engine.events.count_wait(nanos(waited));
+        let waited = self.waited();
+        engine.events.count_wait(waited);
         Err(match grant {
             Grant::Closed => AcquireError::Closed,
             Grant::Failed if let Some(source) = engine.denial.load_full() => {
@@ -163,7 +162,7 @@ impl<D: Driver> Waiting<'_, D> {
             _ => {
                 engine.events.timeouts.add(1);
                 AcquireError::Timeout {
-                    waited,
+                    waited: Duration::from_nanos(waited),
                     state: Box::new(engine.state()),
                     source: engine.last_failure.load_full(),
                 }
@@ -179,8 +178,13 @@ impl<D: Driver> Waiting<'_, D> {
         // Reading a clock costs as much as a hand-over: once there are many waits, one stands for several.
         let stands_for = if waits < ALL_MEASURED { 1 } else { SAMPLE };
         if waits.is_multiple_of(stands_for) {
-            facts.wait_nanos.set(facts.wait_nanos.get() + nanos(self.started.elapsed()) * stands_for);
+            facts.wait_nanos.set(facts.wait_nanos.get() + self.waited() * stands_for);
         }
+    }
+
+    /// For how long, in nanoseconds.
+    fn waited(&self) -> u64 {
+        self.engine.clock.now().saturating_sub(self.started)
     }
 }
 
@@ -189,17 +193,13 @@ const ALL_MEASURED: u64 = 256;
 /// After these, one in so many.
 const SAMPLE: u64 = 16;
 
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / SAMPLE)
-}
-
 impl<D: Driver> Drop for Waiting<'_, D> {
     fn drop(&mut self) {
         if self.ticket.is_none() {
             return;
         }
         self.engine.events.cancelled.add(1);
-        self.engine.events.count_wait(nanos(self.started.elapsed()));
+        self.engine.events.count_wait(self.waited());
         if let Some(Grant::Slot(claim)) = self.leave() {
             self.engine.offer(claim);
         }

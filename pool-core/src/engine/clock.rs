@@ -18,22 +18,35 @@ impl Clock {
         Self { origin: Instant::now() }
     }
 
+    /// The number of this moment.
+    pub(super) fn now(&self) -> u64 {
+        self.at(Instant::now())
+    }
+
     /// The number of a moment. Moments some centuries away are all the same.
-    pub(super) fn at(&self, moment: Instant) -> u64 {
-        let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).map_or(ORIGIN, |nanos| nanos.min(ORIGIN));
+    fn at(&self, moment: Instant) -> u64 {
         match moment.checked_duration_since(self.origin) {
             Some(after) => ORIGIN + nanos(after),
             None => ORIGIN - nanos(self.origin - moment),
         }
     }
 
-    /// The moment of a number, unless it is too far away to ever come.
-    pub(super) fn moment(&self, at: u64) -> Option<Instant> {
-        match at.checked_sub(ORIGIN) {
+    /// The moment of a number. One that no clock can count to is as good as a century away.
+    pub(super) fn moment(&self, at: u64) -> Instant {
+        let moment = match at.checked_sub(ORIGIN) {
             Some(after) => self.origin.checked_add(Duration::from_nanos(after)),
             None => self.origin.checked_sub(Duration::from_nanos(ORIGIN - at)),
-        }
+        };
+        moment.unwrap_or_else(|| self.origin + CENTURY)
     }
+}
+
+const CENTURY: Duration = Duration::from_hours(100 * 365 * 24);
+
+/// Nanoseconds, up to some centuries. Without the 128 bits of `as_nanos`: this is done for every wait.
+pub(super) fn nanos(duration: Duration) -> u64 {
+    let seconds = duration.as_secs().saturating_mul(1_000_000_000);
+    seconds.saturating_add(duration.subsec_nanos().into()).min(ORIGIN)
 }
 
 #[cfg(test)]
@@ -45,8 +58,9 @@ mod tests {
         let clock = Clock::starting_now();
         let second = Duration::from_secs(1);
         for moment in [clock.origin, clock.origin + second, clock.origin - second] {
-            assert_eq!(clock.moment(clock.at(moment)), Some(moment));
+            assert_eq!(clock.moment(clock.at(moment)), moment);
         }
+        assert!(clock.moment(u64::MAX) > clock.origin + CENTURY - second, "and u64::MAX is never");
         assert!(clock.at(clock.origin + second * 60 * 60 * 24 * 365 * 300) > clock.at(clock.origin + second));
     }
 }

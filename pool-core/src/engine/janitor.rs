@@ -134,7 +134,7 @@ impl<D: Driver> Janitor<D> {
     /// Ends the waits whose time is over.
     fn keep_time(&self) {
         let engine = &self.duty.0;
-        let now = engine.clock.at(Instant::now());
+        let now = engine.clock.now();
         if engine.alarm.rings_at() > now {
             return;
         }
@@ -269,6 +269,6 @@ impl<D: Driver> Janitor<D> {
         let now = Instant::now();
         let opener = Some(self.open_not_before).filter(|moment| *moment > now);
         let alarm = self.duty.0.clock.moment(self.duty.0.alarm.rings_at());
-        [opener, alarm].into_iter().flatten().fold(self.next_round, Instant::min)
+        [opener, Some(alarm)].into_iter().flatten().fold(self.next_round, Instant::min)
     }
 }

@@ -14,7 +14,7 @@ mod reconfigure;
 mod release;
 mod report;
 
-use clock::Clock;
+use clock::{Clock, nanos};
 
 pub(crate) use acquire::acquire_slow;
 pub(crate) use at_once::AtOnceOr;
@@ -46,6 +46,8 @@ pub(crate) struct Engine<D: Driver> {
     core: Core<D::Connection>,
     /// Milliseconds since the pool was built, advanced by the janitor: the clock of the hot path.
     epoch: Figure,
+    /// Of the settings, in nanoseconds: it is read for every wait.
+    acquire_timeout: Figure,
     /// How often the settings have been changed.
     reconfigured: Counter,
     /// What the janitor has to see to, left by whoever may not do it: a `Drop` neither blocks nor spawns.
@@ -105,6 +107,7 @@ impl<D: Driver> Engine<D> {
         Self {
             driver,
             core: Core::new(config.max_size, config.idle_order),
+            acquire_timeout: Figure::of(nanos(config.acquire_timeout)),
             config: ArcSwap::from_pointee(config),
             epoch: Figure::default(),
             reconfigured: Counter::default(),

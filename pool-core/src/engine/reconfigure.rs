@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Engine;
+use super::clock::nanos;
 use crate::config::Config;
 use crate::driver::Driver;
 use crate::error::ConfigError;
@@ -28,6 +29,7 @@ impl<D: Driver> Engine<D> {
             let config = self.config.load_full();
             self.core.resize(config.max_size);
             self.core.table.set_idle_order(config.idle_order);
+            self.acquire_timeout.set(nanos(config.acquire_timeout));
             if Arc::ptr_eq(&config, &self.config.load()) {
                 return;
             }

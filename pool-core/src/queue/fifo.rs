@@ -122,7 +122,7 @@ impl Fifo {
         loop {
             // ORDERING: Relaxed, as in `enter`.
             let number = self.resuming.fetch_add(1, Relaxed);
-            let segment = match self.segments.find(number / CELLS) {
+            let segment = match self.segments.find_serving(number / CELLS) {
                 Position::Here(_, segment) => segment,
                 Position::Gone(next) => {
                     // All cells up to there are finished: nobody is owed anything in them. Failure: somebody else has gone on.

@@ -7,6 +7,8 @@
 //! saw the list as it was. The two links `first` and `last` name a segment together with the number it had when it was in the list, so
 //! one that has begun another life is recognised.
 
+use crossbeam_utils::CachePadded;
+
 use super::segment::{Link, Segment};
 use super::stock::Stock;
 use crate::counters::{Counter, Figure, Seat};
@@ -22,6 +24,8 @@ pub(super) struct Segments {
     first: AtomicU64,
     /// A late one, to begin with.
     last: AtomicU64,
+    /// The one that givers have come to: between those two there may be some whose waiters have not looked yet.
+    serving: CachePadded<AtomicU64>,
     version: AtomicU64,
     appended: Counter,
     finished: Counter,
@@ -56,6 +60,7 @@ impl Segments {
             stock,
             first: AtomicU64::new(link),
             last: AtomicU64::new(link),
+            serving: CachePadded::new(AtomicU64::new(link)),
             version: AtomicU64::new(0),
             appended,
             finished: Counter::default(),
@@ -78,6 +83,25 @@ impl Segments {
             Some(step) => Position::Here(step.index, step.segment),
             None => self.search(number),
         }
+    }
+
+    /// As `find`, for givers, who come to one ticket after the other.
+    #[inline]
+    pub(super) fn find_serving(&self, number: u64) -> Position<'_> {
+        match self.hint(&self.serving).filter(|step| step.number == number) {
+            Some(step) => Position::Here(step.index, step.segment),
+            None => self.move_on(number),
+        }
+    }
+
+    #[cold]
+    fn move_on(&self, number: u64) -> Position<'_> {
+        let position = self.find(number);
+        if let Position::Here(index, _) = position {
+            // ORDERING: Relaxed: a hint, confirmed by the number of the segment.
+            self.serving.store(Link::new(Some(index), number).to_word(), Relaxed);
+        }
+        position
     }
 
     #[cold]

@@ -102,26 +102,32 @@ fn new_settings_and_a_new_waiter_cannot_miss_each_other() {
     });
 }
 
-/// The maximum is lowered while a connection comes back: one that is one too many does not stay.
+/// What `reconfigure` does with a lower maximum.
+fn lowering(scene: &Scene) {
+    scene.core.resize(1);
+    for index in 0..scene.core.table.size() {
+        if let Some(claim) = scene.core.table.claim_at(index) {
+            release(&scene.core, claim);
+        }
+    }
+}
+
+/// The maximum is lowered while a connection comes back and the rest stay out: one that is one too many does not stay.
 #[test]
 fn a_release_and_a_lower_maximum_cannot_miss_each_other() {
-    let lowering = |scene: &Scene| {
-        scene.core.resize(1);
-        for index in 0..scene.core.table.size() {
-            if let Some(claim) = scene.core.table.claim_at(index) {
-                release(&scene.core, claim);
-            }
-        }
+    let check = |scene: Scene| {
+        assert_eq!((scene.core.table.counts().idle, scene.core.capacity.read().open), (0, 1));
+        releasing(&scene);
+        assert_at_rest(&scene.core, 1);
+        assert!(!scene.core.gate.glance().is_oversize(), "and everybody knows that it is over");
     };
-    race(
-        3,
-        || Scene::new(2, 1, 1),
-        [lowering, releasing],
-        |scene| {
-            assert_at_rest(&scene.core, 1);
-            assert!(!scene.core.gate.glance().is_oversize(), "and everybody knows that it is over");
-        },
-    );
+    race(3, || Scene::new(2, 0, 2), [lowering, releasing], check);
+}
+
+/// As above, when there is an idle one that can go instead.
+#[test]
+fn one_of_two_goes_and_not_both() {
+    race(3, || Scene::new(2, 1, 1), [lowering, releasing], |scene| assert_at_rest(&scene.core, 1));
 }
 
 /// The maximum is lowered again while the last surplus of before leaves.
@@ -158,6 +164,25 @@ fn a_higher_maximum_finds_its_slots() {
         3,
         || Scene::new(2, 0, 2),
         [opening, |scene| scene.core.resize(3)],
+        |scene| {
+            releasing(&scene);
+            releasing(&scene);
+            assert_at_rest(&scene.core, 2);
+        },
+    );
+}
+
+/// Slots are added while somebody looks through them: it finds a new one ready for use, or not at all.
+#[test]
+fn a_search_finds_no_slot_that_is_not_made_yet() {
+    let searching = |scene: &Scene| {
+        let counts = scene.core.table.counts();
+        assert_eq!((counts.idle, counts.opened), (0, 2));
+    };
+    race(
+        3,
+        || Scene::new(2, 0, 2),
+        [|scene: &Scene| scene.core.resize(3), searching],
         |scene| {
             releasing(&scene);
             releasing(&scene);
