@@ -2,6 +2,7 @@
 #![cfg(not(feature = "loom"))]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -106,21 +107,40 @@ fn used(line: &str) -> impl Iterator<Item = &str> {
     from_root.chain(from_parent.filter(|name| !name.is_empty()))
 }
 
-/// Atomic orderings in layer 1 and `sync` alone, each with a comment that gives the reason.
+/// Atomic orderings in layer 1 and `sync` alone, each with a comment that gives the reason, and those that the models have to justify with a
+/// name.
 fn orderings(file: &File) -> Vec<String> {
     let own = part(&file.path);
     let allowed = own == "sync" || layer(own) == Some(1);
     let lines: Vec<&str> = file.text.lines().collect();
     let explained =
         |number: usize| lines[number.saturating_sub(6)..=number].iter().any(|line| line.contains("ORDERING:"));
-    let names = |line: &str| {
+    let names = |line: &str, orderings: &[&str]| {
         let word = |c: char| !c.is_alphanumeric() && c != '_';
-        line.split(word).any(|word| matches!(word, "Relaxed" | "Acquire" | "Release" | "AcqRel" | "SeqCst"))
+        line.split(word).any(|word| orderings.contains(&word))
     };
-    let uses = code(file).filter(|(_, line)| names(line) && !line.contains("use "));
-    uses.filter(|(number, _)| !allowed || !explained(*number))
-        .map(|(number, _)| complaint(file, number, "an ordering outside of layer 1, or without its reason"))
+    let strong = ["Acquire", "Release", "AcqRel", "SeqCst"];
+    let nameless = |line: &str| own != "sync" && names(line, &strong) && !line.contains("order(\"");
+    let uses =
+        code(file).filter(|(_, line)| (names(line, &["Relaxed"]) || names(line, &strong)) && !line.contains("use "));
+    uses.filter(|(number, line)| !allowed || !explained(*number) || nameless(line))
+        .map(|(number, _)| complaint(file, number, "an ordering outside of layer 1, without its reason or its name"))
         .collect()
+}
+
+/// The names of the orderings in the code.
+fn ordering_names() -> BTreeSet<String> {
+    let sources = files("pool-core/src", ".rs");
+    let calls =
+        sources.iter().flat_map(|file| file.text.split([' ', ',', '(']).zip(file.text.split([' ', ',', '(']).skip(1)));
+    let named = calls.filter(|(call, _)| matches!(call.trim(), "order" | "full_fence"));
+    let names = named.filter_map(|(_, name)| name.strip_prefix('"')?.split('"').next());
+    names.map(str::to_owned).collect()
+}
+
+/// The names that begin the rows of a table.
+fn row_names(text: &str) -> BTreeSet<String> {
+    text.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).map(str::to_owned).collect()
 }
 
 /// Where ownership is a matter of atomics.
@@ -182,6 +202,16 @@ fn pool_core_keeps_its_layers() {
 }
 
 #[test]
+fn every_ordering_has_its_row() {
+    let table = fs::read_to_string(root().join("docs/memory-ordering.md")).unwrap();
+    let (names, rows) = (ordering_names(), row_names(&table));
+    assert!(names.len() > 20, "the search finds the names: {names:?}");
+    let missing: Vec<_> = names.difference(&rows).collect();
+    let stale: Vec<_> = rows.difference(&names).collect();
+    assert!(missing.is_empty() && stale.is_empty(), "without a row: {missing:?}; without an ordering: {stale:?}");
+}
+
+#[test]
 fn all_code_is_tidy() {
     check(&files("", ".rs"), &[unsafe_code, habits]);
 }
@@ -213,6 +243,9 @@ fn an_ordering_in_the_wrong_place_or_without_a_reason_is_found() {
     assert_eq!(said(orderings, "pool-core/src/gate.rs", "// ORDERING: a reason.\nx.load(Ordering::Relaxed)"), 0);
     assert_eq!(said(orderings, "pool-core/src/pool.rs", "// ORDERING: a reason.\nx.load(Ordering::Relaxed)"), 1);
     assert_eq!(said(orderings, "pool-core/src/stats.rs", "// ORDERING: a reason.\nx.load(Ordering::Relaxed)"), 1);
+    assert_eq!(said(orderings, "pool-core/src/gate.rs", "// ORDERING: a reason.\nx.load(Ordering::Acquire)"), 1);
+    let named = "// ORDERING: a reason.\nx.load(order(\"gate.look\", Ordering::Acquire))";
+    assert_eq!(said(orderings, "pool-core/src/gate.rs", named), 0);
     assert_eq!(said(orderings, "pool-core/src/gate.rs", "use crate::sync::Ordering::Relaxed;\nx.load(Relaxed)"), 1);
 }
 
