@@ -1,5 +1,6 @@
 //! Who gets a connection, and when.
 
+use std::future::{Future, poll_fn};
 use std::sync::{Arc, Mutex};
 
 use pool_core::AcquireError;
@@ -120,5 +121,34 @@ async fn the_same_thread_gets_the_same_connection_back() {
         assert_eq!(pool.acquire().await.unwrap().id(), 1, "released last, so still warm");
     }
     assert_eq!(pool.stats().acquired, 5);
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+/// Waiting costs nothing: a waiter is polled when it comes and when it is served, however long that takes and whatever the others do.
+#[tokio::test(start_paused = true)]
+async fn a_waiter_is_left_alone_until_it_is_served() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 1);
+    let held = pool.acquire_timeout(SECOND).await.unwrap();
+    let waiting = tokio::spawn({
+        let pool = pool.clone();
+        async move {
+            let mut polls = 0;
+            let mut acquire = Box::pin(pool.acquire_timeout(10_000 * SECOND));
+            let lease = poll_fn(|context| {
+                polls += 1;
+                acquire.as_mut().poll(context)
+            });
+            drop(lease.await.unwrap());
+            polls
+        }
+    });
+    tokio::task::yield_now().await;
+    for _ in 0..100 {
+        assert!(pool.acquire_timeout(60 * SECOND).await.is_err());
+    }
+    drop(held);
+    let polls = waiting.await.unwrap();
+    assert_eq!(polls, 2);
     prove_nothing_lost(&pool, &driver).await;
 }

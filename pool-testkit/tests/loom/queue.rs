@@ -11,7 +11,7 @@ use crate::common::race;
 /// A queue, and those who wait in it.
 struct Line {
     queue: Fifo,
-    tickets: Mutex<Vec<Ticket>>,
+    tickets: Mutex<Vec<Option<Ticket>>>,
     /// What was done before a note was given.
     written: Figure,
     last_note: AtomicU32,
@@ -29,26 +29,26 @@ impl Line {
         line
     }
 
+    /// One more waiter, with the next name: 0, 1, and so on.
     fn enter(&self) {
         match self.queue.enter(Waker::noop().clone(), 0) {
-            Entered::Waiting(ticket) => self.tickets.lock().unwrap().push(ticket),
+            Entered::Waiting(ticket) => self.tickets.lock().unwrap().push(Some(ticket)),
             Entered::Granted(note) => panic!("{note} was given to nobody"),
         }
     }
 
-    /// The waiter at this place among those who are left.
-    fn ticket(&self, place: usize) -> Ticket {
-        self.tickets.lock().unwrap().remove(place)
+    fn ticket(&self, waiter: usize) -> Ticket {
+        self.tickets.lock().unwrap()[waiter].take().expect("it has not left before")
     }
 
-    /// The waiter at this place leaves, with nobody on the way to it.
-    fn leave(&self, place: usize) {
-        assert!(matches!(self.queue.cancel(self.ticket(place), || true), Cancelled::Left));
+    /// A waiter leaves, with nobody on the way to it.
+    fn leave(&self, waiter: usize) {
+        assert!(matches!(self.queue.cancel(self.ticket(waiter), || true), Cancelled::Left));
     }
 
-    /// The waiter at this place leaves, and passes on what has come.
-    fn leave_it_to_the_next(&self, place: usize) {
-        match self.queue.cancel(self.ticket(place), || true) {
+    /// A waiter leaves, and passes on what has come.
+    fn leave_it_to_the_next(&self, waiter: usize) {
+        match self.queue.cancel(self.ticket(waiter), || true) {
             Cancelled::Left => {}
             Cancelled::Granted(note) | Cancelled::Overtaken(note) => {
                 assert!(matches!(self.queue.resume(note), Resumed::Delivered(_)));
@@ -62,9 +62,9 @@ impl Line {
         assert!(matches!(self.queue.resume(note), Resumed::Delivered(_)));
     }
 
-    /// What the waiter at this place hears.
-    fn heard(&self, place: usize) -> Heard {
-        self.queue.look(&mut Some(self.ticket(place)), Waker::noop())
+    /// What a waiter hears.
+    fn heard(&self, waiter: usize) -> Heard {
+        self.queue.look(&mut Some(self.ticket(waiter)), Waker::noop())
     }
 }
 
@@ -78,8 +78,8 @@ fn a_segment_that_is_unlinked_leads_whoever_comes_to_the_next_waiter() {
         line
     };
     race(1, setup, [|line| line.leave_it_to_the_next(0), Line::give, Line::enter], |line| {
-        assert_eq!(line.heard(0), Heard::Granted(7));
-        line.leave(0);
+        assert_eq!(line.heard(3), Heard::Granted(7));
+        line.leave(4);
     });
 }
 
@@ -89,13 +89,12 @@ fn segments_in_the_middle_are_unlinked_under_a_giver() {
     // Nine waiters in five segments; the first stays, those in the three segments behind it have left but for one.
     let setup = || {
         let line = Line::of(9);
-        (0..6).for_each(|_| line.leave(1));
+        (1..7).for_each(|waiter| line.leave(waiter));
         line
     };
     let giving_two = |line: &Line| (0..2).for_each(|_| line.give());
-    race(1, setup, [|line| line.leave_it_to_the_next(1), giving_two], |line| {
-        assert_eq!(line.heard(0), Heard::Granted(7));
-        assert_eq!(line.heard(0), Heard::Granted(8));
+    race(1, setup, [|line| line.leave_it_to_the_next(7), giving_two], |line| {
+        assert_eq!([line.heard(0), line.heard(8)], [Heard::Granted(7), Heard::Granted(8)]);
     });
 }
 
@@ -108,10 +107,10 @@ fn two_that_add_a_segment_add_one() {
         [Line::enter, Line::enter],
         |line| {
             line.leave(0);
-            line.leave(0);
+            line.leave(1);
             line.give();
             line.give();
-            let heard = [line.heard(0), line.heard(0)];
+            let heard = [line.heard(2), line.heard(3)];
             assert!(heard == [Heard::Granted(7), Heard::Granted(8)] || heard == [Heard::Granted(8), Heard::Granted(7)]);
         },
     );
@@ -134,12 +133,12 @@ fn a_waiter_that_refuses_has_done_with_its_cell() {
     race(3, setup, [refusing, giving], drop);
 }
 
-/// Segments go round: unlinked, in stock, and in the list again, while one that is late is on the way.
+/// Segments go round: unlinked, in stock, and in the list again, while a giver is on the way.
 #[test]
 fn a_segment_in_its_next_life_is_not_taken_for_the_old_one() {
     let turning = |line: &Line| {
         // The first segment is done with. One more waiter fills the second, and the next one begins the first again.
-        (0..2).for_each(|_| line.leave_it_to_the_next(0));
+        (0..2).for_each(|waiter| line.leave_it_to_the_next(waiter));
         (0..2).for_each(|_| line.enter());
     };
     race(
@@ -147,8 +146,53 @@ fn a_segment_in_its_next_life_is_not_taken_for_the_old_one() {
         || Line::of(3),
         [turning, Line::give],
         |line| {
-            assert_eq!(line.heard(0), Heard::Granted(7));
-            assert_eq!([line.heard(0), line.heard(0)], [Heard::Nothing; 2]);
+            assert_eq!(
+                [line.heard(2), line.heard(3), line.heard(4)],
+                [Heard::Granted(7), Heard::Nothing, Heard::Nothing]
+            );
+        },
+    );
+}
+
+/// One segment is finished by a waiter, and unlinked and begun again by another one who has just finished the segment before it.
+#[test]
+fn a_segment_begins_again_after_the_last_one_has_left_it() {
+    let setup = || {
+        let line = Line::of(5);
+        [1, 3].into_iter().for_each(|waiter| line.leave(waiter));
+        line
+    };
+    let coming_again = |line: &Line| {
+        line.leave(0);
+        (0..2).for_each(|_| line.enter());
+    };
+    race(2, setup, [|line| line.leave(2), coming_again], |line| {
+        (0..3).for_each(|_| line.give());
+        assert_eq!([line.heard(4), line.heard(5), line.heard(6)].map(|heard| heard == Heard::Nothing), [false; 3]);
+    });
+}
+
+/// As above, while a waiter is on the way: it finds its segment, however late it is.
+#[test]
+fn a_waiter_that_is_late_finds_its_segment() {
+    let turning = |line: &Line| {
+        line.leave(1);
+        for _ in 0..2 {
+            let Entered::Waiting(ticket) = line.queue.enter(Waker::noop().clone(), 0) else { panic!("nobody gives") };
+            assert!(matches!(line.queue.cancel(ticket, || true), Cancelled::Left));
+        }
+    };
+    let coming_again = |line: &Line| {
+        line.leave(0);
+        line.enter();
+    };
+    race(
+        2,
+        || Line::of(2),
+        [turning, coming_again],
+        |line| {
+            line.give();
+            assert_eq!(line.heard(2), Heard::Granted(7));
         },
     );
 }
