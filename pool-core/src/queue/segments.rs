@@ -117,7 +117,8 @@ impl Segments {
     /// list and came too late has another index.
     #[inline]
     fn hint(&self, hint: &AtomicU64) -> Option<Step<'_>> {
-        // ORDERING: Acquire, pairs with Release in `append` and `unlink_first`: the segment has begun.
+        // ORDERING: Acquire, pairs with Release in `unlink_first`: whoever finds the first segment does not find an older one again, and so gets on. That the
+        // segment has begun is ordered by its number.
         let link = Link::from_word(hint.load(order("segments.hint", Acquire)));
         let step = self.step(link.index?)?;
         link.fits(step.number).then_some(step)
@@ -161,8 +162,8 @@ impl Segments {
             fresh.begin(number);
             if last.segment.append(last.number, index) {
                 self.appended.add(1);
-                // ORDERING: Release, pairs with Acquire in `hint`.
-                self.last.store(Link::new(Some(index), number).to_word(), order("segments.last", Release));
+                // ORDERING: Relaxed: a hint, confirmed by the number of the segment.
+                self.last.store(Link::new(Some(index), number).to_word(), Relaxed);
                 self.tidy();
                 return Some(index);
             }
@@ -200,7 +201,7 @@ impl Segments {
         if !first.segment.is_finished() {
             return false;
         }
-        // ORDERING: Release, pairs with Acquire in `hint`.
+        // ORDERING: Release, pairs with Acquire in `hint`: what the list was like before is not met again.
         let order = order("segments.first", Release);
         self.first.store(Link::new(Some(next.index), next.number).to_word(), order);
         self.retire(first);

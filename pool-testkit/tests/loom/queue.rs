@@ -98,6 +98,24 @@ fn segments_in_the_middle_are_unlinked_under_a_giver() {
     });
 }
 
+/// As above, and the segment that comes next then has just been added.
+#[test]
+fn a_giver_is_led_to_a_segment_that_it_has_not_seen_before() {
+    let setup = || {
+        let line = Line::of(8);
+        (1..7).for_each(|waiter| line.leave(waiter));
+        line
+    };
+    let adding_and_unlinking = |line: &Line| {
+        line.enter();
+        line.leave_it_to_the_next(7);
+    };
+    let giving_two = |line: &Line| (0..2).for_each(|_| line.give());
+    race(0, setup, [adding_and_unlinking, giving_two], |line| {
+        assert_eq!([line.heard(0), line.heard(8)], [Heard::Granted(7), Heard::Granted(8)]);
+    });
+}
+
 /// Two waiters add a segment at the same moment; both are found.
 #[test]
 fn two_that_add_a_segment_add_one() {
