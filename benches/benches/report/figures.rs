@@ -1,0 +1,105 @@
+//! From the turns to figures: the median of the rounds, each figure for itself.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use super::workload::Slice;
+
+/// One contender's turn at one workload. What does not exist is not a number.
+pub(crate) struct Turn {
+    ops_per_s: f64,
+    fairness: f64,
+    /// At the half, 99 %, 99.9 % and the end.
+    latencies: [f64; 4],
+}
+
+impl Turn {
+    pub(crate) fn new(counted: &Slice, latencies: &Histogram<u64>) -> Self {
+        let done: u64 = counted.done.iter().sum();
+        let at = |quantile| if latencies.is_empty() { f64::NAN } else { float(latencies.value_at_quantile(quantile)) };
+        Self {
+            ops_per_s: float(done) / counted.time.as_secs_f64(),
+            fairness: fairness(&counted.done),
+            latencies: [at(0.5), at(0.99), at(0.999), at(1.0)],
+        }
+    }
+}
+
+/// How much more the busiest worker did than the one that came off worst: infinitely much if that one starved.
+fn fairness(done: &[u64]) -> f64 {
+    match (done.iter().max(), done.iter().min()) {
+        (Some(most), Some(least)) if done.len() > 1 => float(*most) / float(*least),
+        _ => f64::NAN,
+    }
+}
+
+/// What is known about a contender at a workload. Written to JSON as it is, where neither "infinite" nor "not a number" exist: both are null.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Figures {
+    pub(crate) ops_per_s: f64,
+    pub(crate) ns_per_op: f64,
+    pub(crate) p50_ns: f64,
+    pub(crate) p99_ns: f64,
+    pub(crate) p999_ns: f64,
+    pub(crate) max_ns: f64,
+    pub(crate) fairness: f64,
+    /// The quarter and three quarters of `ns_per_op`, for the table.
+    #[serde(skip)]
+    pub(crate) spread: (f64, f64),
+}
+
+impl From<Vec<Turn>> for Figures {
+    fn from(turns: Vec<Turn>) -> Self {
+        let sorted = |figure: &dyn Fn(&Turn) -> f64| {
+            let mut values: Vec<f64> = turns.iter().map(figure).collect();
+            values.sort_by(f64::total_cmp);
+            values
+        };
+        let median = |figure: &dyn Fn(&Turn) -> f64| quantile(&sorted(figure), 2);
+        let latency = |place: usize| median(&|turn| turn.latencies[place]);
+        let nanos = sorted(&|turn| 1e9 / turn.ops_per_s);
+        Self {
+            ops_per_s: median(&|turn| turn.ops_per_s),
+            ns_per_op: quantile(&nanos, 2),
+            p50_ns: latency(0),
+            p99_ns: latency(1),
+            p999_ns: latency(2),
+            max_ns: latency(3),
+            fairness: median(&|turn| turn.fairness),
+            spread: (quantile(&nanos, 1), quantile(&nanos, 3)),
+        }
+    }
+}
+
+/// So many quarters through the sorted values.
+fn quantile(sorted: &[f64], quarters: usize) -> f64 {
+    sorted.get((sorted.len() - 1) * quarters / 4).copied().unwrap_or(f64::NAN)
+}
+
+#[allow(clippy::cast_precision_loss)] // nobody counts to 2^52 here
+fn float(count: u64) -> f64 {
+    count as f64
+}
+
+/// The figures of every contender at every workload that was measured.
+#[derive(Debug, Default, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Results(BTreeMap<&'static str, BTreeMap<&'static str, Figures>>);
+
+impl Results {
+    pub(crate) fn get(&self, workload: &str, contender: &str) -> Option<&Figures> {
+        self.0.get(workload)?.get(contender)
+    }
+}
+
+impl From<BTreeMap<(&'static str, &'static str), Vec<Turn>>> for Results {
+    fn from(turns: BTreeMap<(&'static str, &'static str), Vec<Turn>>) -> Self {
+        let mut results = Self::default();
+        for ((workload, contender), turns) in turns {
+            results.0.entry(workload).or_default().insert(contender, Figures::from(turns));
+        }
+        results
+    }
+}

@@ -1,0 +1,75 @@
+//! The rounds: in each of them every contender has a turn at every workload, and the order moves on by one each time.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::args::Args;
+use super::figures::{Results, Turn};
+use super::window::Lengths;
+use super::workload::{Slice, WORKLOADS, Workload, run};
+use crate::contenders::{Bb8, Contender, Deadpool, DeadpoolTimeouts, Mobc, Ours, QueueOnly, SemaphoreQueue};
+
+/// A contender, without its type.
+pub(crate) struct Entry {
+    pub(crate) name: &'static str,
+    waits: bool,
+    throughput: fn(Workload, Lengths) -> Slice,
+    latency: fn(Workload, Lengths) -> Slice,
+}
+
+pub(crate) const ENTRIES: [Entry; 7] = [
+    entry::<Ours>(),
+    entry::<QueueOnly>(),
+    entry::<SemaphoreQueue>(),
+    entry::<Deadpool>(),
+    entry::<DeadpoolTimeouts>(),
+    entry::<Bb8>(),
+    entry::<Mobc>(),
+];
+
+const fn entry<C: Contender>() -> Entry {
+    Entry { name: C::NAME, waits: C::WAITS, throughput: run::<C, false>, latency: run::<C, true> }
+}
+
+impl Entry {
+    fn can_do(&self, workload: Workload) -> bool {
+        self.waits || !workload.has_waiters()
+    }
+
+    /// The throughput and the latencies, one after the other.
+    fn turn(&self, workload: Workload, args: &Args) -> Turn {
+        let counted = (self.throughput)(workload, args.lengths(Duration::from_millis(150)));
+        let timed = (self.latency)(workload, args.lengths(Duration::from_millis(100)));
+        Turn::new(&counted, &timed.latencies)
+    }
+}
+
+/// Everything that the arguments ask for.
+pub(crate) fn measure(args: &Args) -> Results {
+    let mut turns: BTreeMap<_, Vec<Turn>> = BTreeMap::new();
+    let started = Instant::now();
+    for round in 0..args.rounds {
+        eprintln!("round {} of {}, after {} s", round + 1, args.rounds, started.elapsed().as_secs());
+        for (workload_name, workload) in args.workloads() {
+            for place in 0..ENTRIES.len() {
+                let entry = &ENTRIES[(place + round) % ENTRIES.len()];
+                if entry.can_do(workload) {
+                    let turn = entry.turn(workload, args);
+                    turns.entry((workload_name, entry.name)).or_default().push(turn);
+                }
+            }
+        }
+    }
+    Results::from(turns)
+}
+
+impl Args {
+    fn workloads(&self) -> impl Iterator<Item = (&'static str, Workload)> {
+        WORKLOADS.into_iter().filter(|(name, _)| self.only.as_deref().is_none_or(|only| only == *name))
+    }
+
+    fn lengths(&self, counting: Duration) -> Lengths {
+        let counting = if self.quick { counting / 5 } else { counting };
+        Lengths { warm_up: counting / 5, counting }
+    }
+}
