@@ -14,6 +14,7 @@ mod report {
     mod figures;
     mod latency;
     mod output;
+    mod plots;
     mod rounds;
     mod table;
     mod window;

@@ -81,7 +81,11 @@ impl View<'_> {
         let to_floor = 1.0 / self.lead("uncontended", "array_queue");
         vec![
             at_most(1.2, "uncontended, time over the floor's", to_floor),
-            at_least(12.0, "uncontended, faster than deadpool with timeouts", self.lead("uncontended", "deadpool_timeouts")),
+            at_least(
+                12.0,
+                "uncontended, faster than deadpool with timeouts",
+                self.lead("uncontended", "deadpool_timeouts"),
+            ),
             at_least(8.0, "uncontended, faster than bb8", self.lead("uncontended", "bb8")),
         ]
     }

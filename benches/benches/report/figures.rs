@@ -84,13 +84,18 @@ fn float(count: u64) -> f64 {
 }
 
 /// The figures of every contender at every workload that was measured.
-#[derive(Debug, Default, Serialize)]
-#[serde(transparent)]
+#[derive(Debug, Default)]
 pub(crate) struct Results(BTreeMap<&'static str, BTreeMap<&'static str, Figures>>);
 
 impl Results {
     pub(crate) fn get(&self, workload: &str, contender: &str) -> Option<&Figures> {
         self.0.get(workload)?.get(contender)
+    }
+
+    /// As `{workload: {contender: {figure: value}}}`.
+    pub(crate) fn to_json(&self, is_wanted: impl Fn(&str) -> bool) -> serde_json::Result<String> {
+        let wanted: BTreeMap<_, _> = self.0.iter().filter(|(workload, _)| is_wanted(workload)).collect();
+        serde_json::to_string_pretty(&wanted)
     }
 }
 

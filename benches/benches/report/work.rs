@@ -10,7 +10,7 @@ use tokio::task::yield_now;
 
 use super::latency;
 use super::window::Window;
-use crate::contenders::{Contender, lease_all};
+use crate::contenders::Contender;
 
 /// Operations between two looks at the window, where one operation is shorter than a look should weigh.
 const BATCH: u64 = 64;
@@ -60,20 +60,10 @@ pub(crate) async fn in_bursts<C: Contender, const TIMED: bool>(contender: &C, wi
             *lease = Some(contender.acquire().await.expect("a connection"));
             end(begun, window);
         }
-        leases.iter_mut().for_each(|lease| *lease = None);
+        leases = [const { None }; BURST];
         done += if window.is_open() { BURST as u64 } else { 0 };
     }
     done
-}
-
-/// As [`in_bursts`], while so many other connections are out.
-pub(crate) async fn beside_leased<C: Contender, const TIMED: bool>(
-    leased: usize,
-    contender: &C,
-    window: &Window,
-) -> u64 {
-    let _leased = lease_all(contender, leased).await;
-    in_bursts::<C, TIMED>(contender, window).await
 }
 
 /// Acquires, lets others run, and releases.

@@ -9,8 +9,8 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::latency;
 use super::window::{Lengths, Window};
-use super::work::{at_once, beside_leased, giving_up, in_bursts, over_a_yield};
-use crate::contenders::{Contender, open};
+use super::work::{at_once, giving_up, in_bursts, over_a_yield};
+use crate::contenders::{Contender, lease_all, open};
 
 /// In every pool whose size is not what the workload is about.
 const CONNECTIONS: usize = 16;
@@ -24,21 +24,31 @@ pub(crate) enum Workload {
     Threads(usize),
     Tasks(usize),
     CancelStorm,
-    Size(usize),
-    Leased { of: usize, leased: usize },
+    /// In bursts, beside so many leased connections.
+    Size {
+        connections: usize,
+        leased: usize,
+    },
+    /// The same, one at a time.
+    OneByOne {
+        connections: usize,
+        leased: usize,
+    },
 }
 
 /// All of them, by name, in the order of the report.
-pub(crate) const WORKLOADS: [(&str, Workload); 9] = [
+pub(crate) const WORKLOADS: [(&str, Workload); 11] = [
     ("uncontended", Workload::Uncontended),
     ("threads_1", Workload::Threads(1)),
     ("threads_2", Workload::Threads(2)),
     ("tasks_64", Workload::Tasks(64)),
     ("tasks_1024", Workload::Tasks(1_024)),
     ("cancel_storm", Workload::CancelStorm),
-    ("size_16", Workload::Size(16)),
-    ("size_1024", Workload::Size(1_024)),
-    ("size_1024_900_leased", Workload::Leased { of: 1_024, leased: 900 }),
+    ("size_16", Workload::Size { connections: 16, leased: 0 }),
+    ("size_1024", Workload::Size { connections: 1_024, leased: 0 }),
+    ("size_1024_900_leased", Workload::Size { connections: 1_024, leased: 900 }),
+    ("one_by_one_1024", Workload::OneByOne { connections: 1_024, leased: 0 }),
+    ("one_by_one_1024_900_leased", Workload::OneByOne { connections: 1_024, leased: 900 }),
 ];
 
 impl Workload {
@@ -59,16 +69,12 @@ pub(crate) struct Slice {
 /// One contender's turn, with a pool of its own.
 pub(crate) fn run<C: Contender, const TIMED: bool>(workload: Workload, lengths: Lengths) -> Slice {
     let (done, time) = match workload {
-        Workload::Uncontended => alone(lengths, CONNECTIONS, at_once::<C, TIMED>),
+        Workload::Uncontended => alone(lengths, CONNECTIONS, 0, at_once::<C, TIMED>),
         Workload::Threads(threads) => on_threads::<C, TIMED>(lengths, threads),
         Workload::Tasks(tasks) => in_tasks::<C, TIMED>(lengths, tasks),
         Workload::CancelStorm => cancel_storm::<C, TIMED>(lengths),
-        Workload::Size(size) => alone(lengths, size, in_bursts::<C, TIMED>),
-        Workload::Leased { of, leased } => {
-            alone(lengths, of, async |contender: &C, window: &Window| {
-                beside_leased::<C, TIMED>(leased, contender, window).await
-            })
-        }
+        Workload::Size { connections, leased } => alone(lengths, connections, leased, in_bursts::<C, TIMED>),
+        Workload::OneByOne { connections, leased } => alone(lengths, connections, leased, at_once::<C, TIMED>),
     };
     latency::hand_in();
     Slice { done, time, latencies: latency::collect() }
@@ -83,14 +89,18 @@ fn workers(threads: usize) -> Runtime {
     builder.worker_threads(threads).enable_time().on_thread_stop(latency::hand_in).build().expect("a runtime")
 }
 
-/// One task, with nobody beside it.
+/// One task, with nobody beside it but those who keep some connections.
 fn alone<C: Contender>(
     lengths: Lengths,
     connections: usize,
+    leased: usize,
     work: impl AsyncFnOnce(&C, &Window) -> u64,
 ) -> (Vec<u64>, Duration) {
     let runtime = one_thread();
     let contender = runtime.block_on(open::<C>(connections));
+    // mobc cannot take a connection back outside of a runtime.
+    let _inside = runtime.enter();
+    let _leased = runtime.block_on(lease_all(&contender, leased));
     let (done, time) = Window::around(lengths, |window| runtime.block_on(work(&contender, window)));
     (vec![done], time)
 }
