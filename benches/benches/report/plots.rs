@@ -27,8 +27,8 @@ const ROW_HEIGHT: u32 = 330;
 const FONT: (&str, u32) = ("sans-serif", 14);
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-/// What a contender at a workload is drawn from, and its place among the contenders.
-type Bar<'a> = (usize, &'static str, &'a Figures);
+/// A contender's place among all of them, and what it is drawn from.
+type Bar<'a> = (usize, &'a Figures);
 
 /// Draws every group of which something was measured.
 pub(crate) fn plot_all(results: &Results, folder: &Path) -> Result<(), Box<dyn Error>> {
@@ -44,7 +44,7 @@ pub(crate) fn plot_all(results: &Results, folder: &Path) -> Result<(), Box<dyn E
 
 fn bars<'a>(results: &'a Results, workload: &str) -> Vec<Bar<'a>> {
     let all = ENTRIES.iter().enumerate();
-    all.filter_map(|(place, entry)| Some((place, entry.name, results.get(workload, entry.name)?))).collect()
+    all.filter_map(|(place, entry)| Some((place, results.get(workload, entry.name)?))).collect()
 }
 
 fn plot(rows: &[(&str, Vec<Bar<'_>>)], file: &Path) -> Result<(), Box<dyn Error>> {
@@ -66,53 +66,51 @@ fn throughput(area: &Area<'_>, workload: &str, bars: &[Bar<'_>]) -> Result<(), B
         .margin(10)
         .x_label_area_size(25)
         .y_label_area_size(130)
-        .build_cartesian_2d(OPS_PER_S.log_scale(), (0..ENTRIES.len()).into_segmented())?;
-    let name = |place: &SegmentValue<usize>| match place {
-        SegmentValue::CenterOf(place) => ENTRIES.get(*place).map_or_else(String::new, |entry| entry.name.to_owned()),
-        SegmentValue::Exact(_) | SegmentValue::Last => String::new(),
-    };
+        .build_cartesian_2d(OPS_PER_S.log_scale(), (0..ENTRIES.len() - 1).into_segmented())?;
+    let name = |height: &SegmentValue<usize>| name_at(height, |height| Some(ENTRIES.get(place_at(height))?.name));
     let mesh = &mut chart.configure_mesh();
-    mesh.disable_y_mesh().y_labels(ENTRIES.len()).y_label_formatter(&name).x_label_formatter(&power).draw()?;
-    chart.draw_series(bars.iter().map(|(place, _, figures)| {
-        let (from, to) = (SegmentValue::Exact(*place), SegmentValue::Exact(place + 1));
+    mesh.disable_y_mesh().light_line_style(TRANSPARENT).y_labels(ENTRIES.len());
+    mesh.y_label_formatter(&name).x_label_formatter(&power).draw()?;
+    chart.draw_series(bars.iter().map(|(place, figures)| {
+        let height = place_at(*place);
         let end = figures.ops_per_s.max(OPS_PER_S.start);
-        let mut bar = Rectangle::new([(OPS_PER_S.start, from), (end, to)], color(*place).filled());
+        let corners = [(OPS_PER_S.start, SegmentValue::Exact(height)), (end, SegmentValue::Exact(height + 1))];
+        let mut bar = Rectangle::new(corners, color(*place).filled());
         bar.set_margin(4, 4, 0, 0);
         bar
     }))?;
     Ok(())
 }
 
+/// In the colours of the bars beside it.
 fn latencies(area: &Area<'_>, workload: &str, bars: &[Bar<'_>]) -> Result<(), Box<dyn Error>> {
     let mut chart = ChartBuilder::on(area)
         .caption(format!("{workload}: nanoseconds to acquire"), FONT)
         .margin(10)
         .x_label_area_size(25)
         .y_label_area_size(45)
-        .build_cartesian_2d((0..QUANTILES.len()).into_segmented(), NANOS.log_scale())?;
-    let name = |place: &SegmentValue<usize>| match place {
-        SegmentValue::CenterOf(place) => QUANTILES.get(*place).map_or_else(String::new, |name| (*name).to_owned()),
-        SegmentValue::Exact(_) | SegmentValue::Last => String::new(),
-    };
+        .build_cartesian_2d((0..QUANTILES.len() - 1).into_segmented(), NANOS.log_scale())?;
+    let name = |place: &SegmentValue<usize>| name_at(place, |place| QUANTILES.get(place).copied());
     let mesh = &mut chart.configure_mesh();
-    mesh.disable_x_mesh().x_labels(QUANTILES.len()).x_label_formatter(&name).y_label_formatter(&power).draw()?;
-    for (place, contender, figures) in bars {
+    mesh.disable_x_mesh().light_line_style(TRANSPARENT).x_labels(QUANTILES.len());
+    mesh.x_label_formatter(&name).y_label_formatter(&power).draw()?;
+    for (place, figures) in bars {
         let points = [figures.p50_ns, figures.p99_ns, figures.p999_ns, figures.max_ns].into_iter().enumerate();
         let known = points.filter(|(_, nanos)| nanos.is_finite());
         let line = known.map(|(place, nanos)| (SegmentValue::CenterOf(place), nanos.max(NANOS.start)));
-        let place = *place;
-        chart
-            .draw_series(LineSeries::new(line, color(place).stroke_width(2)).point_size(3))?
-            .label(*contender)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 15, y)], color(place).stroke_width(2)));
+        chart.draw_series(LineSeries::new(line, color(*place).stroke_width(2)).point_size(3))?;
     }
-    let labels = &mut chart.configure_series_labels();
-    labels
-        .position(SeriesLabelPosition::UpperLeft)
-        .background_style(WHITE.mix(0.8))
-        .label_font(("sans-serif", 11))
-        .draw()?;
     Ok(())
+}
+
+/// The first contender is at the top.
+fn place_at(height: usize) -> usize {
+    (ENTRIES.len() - 1).saturating_sub(height)
+}
+
+fn name_at(value: &SegmentValue<usize>, name: impl Fn(usize) -> Option<&'static str>) -> String {
+    let (SegmentValue::CenterOf(place) | SegmentValue::Exact(place)) = value else { return String::new() };
+    name(*place).unwrap_or_default().to_owned()
 }
 
 fn color(contender: usize) -> PaletteColor<Palette99> {
