@@ -7,6 +7,8 @@ mod contenders;
 #[cfg(not(feature = "loom"))]
 mod folder;
 #[cfg(not(feature = "loom"))]
+mod polled_once;
+#[cfg(not(feature = "loom"))]
 #[path = "report"]
 mod report {
     pub(crate) mod args;

@@ -1,9 +1,6 @@
 //! What one worker does until the window is over. Each function returns what it did while the window was open. With `TIMED`, the
 //! latency of each operation is recorded: that distorts the throughput, so the two are measured in different slices.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::task::Poll;
 use std::time::Instant;
 
 use tokio::task::yield_now;
@@ -11,6 +8,7 @@ use tokio::task::yield_now;
 use super::latency;
 use super::window::Window;
 use crate::contenders::Contender;
+use crate::polled_once::polled_once;
 
 /// Operations between two looks at the window, where one operation is shorter than a look should weigh.
 const BATCH: u64 = 64;
@@ -94,10 +92,4 @@ pub(crate) async fn giving_up<C: Contender, const TIMED: bool>(contender: &C, wi
         yield_now().await;
     }
     done
-}
-
-/// Whether it would have had to wait.
-async fn polled_once<C: Contender>(contender: &C) -> bool {
-    let mut acquire = pin!(contender.acquire());
-    poll_fn(|context| Poll::Ready(acquire.as_mut().poll(context).is_pending())).await
 }
