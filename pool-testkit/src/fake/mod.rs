@@ -18,9 +18,11 @@
 mod connection;
 mod driver;
 mod ledger;
+mod proof;
 mod script;
 
 pub use connection::{FakeConnection, InHand};
 pub use driver::{FakeDriver, FakeError};
 pub use ledger::Ledger;
+pub use proof::{prove_nothing_lost, quiet};
 pub use script::{Call, Odds, Step};

@@ -7,20 +7,9 @@ use std::time::Duration;
 
 use pool_core::{Config, Pool, PoolState};
 use pool_testkit::fake::FakeDriver;
+pub(crate) use pool_testkit::fake::{prove_nothing_lost, quiet};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
-
-/// Settings in which nothing happens by itself: no minimum, no ages, no pings.
-pub(crate) fn quiet(max_size: usize) -> Config {
-    let mut config = Config::default();
-    config.max_size = max_size;
-    config.min_size = 0;
-    config.max_openers = max_size;
-    config.idle_timeout = None;
-    config.max_lifetime = None;
-    config.health_check_interval = None;
-    config
-}
 
 pub(crate) fn pool_with(driver: &FakeDriver, config: Config) -> Pool<FakeDriver> {
     driver.limit(config.max_size);
@@ -53,21 +42,4 @@ pub(crate) async fn until(pool: &Pool<FakeDriver>, wanted: impl Fn(PoolState) ->
     };
     let in_time = tokio::time::timeout(Duration::from_hours(1), look).await.is_ok();
     assert!(in_time, "the pool never looked as wanted: {:?}", pool.stats());
-}
-
-/// Proves that nothing was lost: every connection the pool may have can be had at once, then all of it closes and the books agree.
-pub(crate) async fn prove_nothing_lost(pool: &Pool<FakeDriver>, driver: &FakeDriver) {
-    driver.recover();
-    let max_size = pool.config().max_size;
-    let mut leases = Vec::new();
-    for held in 0..max_size {
-        let lease = pool.acquire_timeout(Duration::from_mins(1)).await;
-        leases.push(lease.unwrap_or_else(|error| panic!("only {held} of {max_size} connections: {error}")));
-    }
-    assert_eq!(pool.stats().state.leased, max_size);
-    assert_eq!(pool.stats().state.waiting, 0, "nobody waits, and the gate says so");
-    drop(leases);
-    tokio::time::timeout(Duration::from_mins(1), pool.close()).await.expect("close ends");
-    driver.ledger().settle(&pool.stats());
-    assert_eq!(driver.ledger().live(), 0);
 }

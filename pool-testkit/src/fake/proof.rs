@@ -1,0 +1,41 @@
+//! What every test of the engine begins and ends with.
+
+use std::time::Duration;
+
+use pool_core::{Config, Pool};
+
+use super::FakeDriver;
+
+/// Settings in which nothing happens by itself: no minimum, no ages, no pings.
+pub fn quiet(max_size: usize) -> Config {
+    let mut config = Config::default();
+    config.max_size = max_size;
+    config.min_size = 0;
+    config.max_openers = max_size;
+    config.idle_timeout = None;
+    config.max_lifetime = None;
+    config.health_check_interval = None;
+    config
+}
+
+/// Proves that nothing was lost: every connection the pool may have can be had at once, then all of it closes and the books agree.
+///
+/// # Panics
+///
+/// If something was lost, or the pool and the backend disagree.
+pub async fn prove_nothing_lost(pool: &Pool<FakeDriver>, driver: &FakeDriver) {
+    driver.recover();
+    let max_size = pool.config().max_size;
+    let mut leases = Vec::new();
+    for held in 0..max_size {
+        let lease = pool.acquire_timeout(Duration::from_mins(1)).await;
+        leases.push(lease.unwrap_or_else(|error| panic!("only {held} of {max_size} connections: {error}")));
+    }
+    assert_eq!(pool.stats().state.leased, max_size);
+    assert_eq!(pool.stats().state.waiting, 0, "nobody waits, and the gate says so");
+    drop(leases);
+    let closed = tokio::time::timeout(Duration::from_mins(1), pool.close()).await;
+    assert!(closed.is_ok(), "close does not end: {:?}", pool.stats());
+    driver.ledger().settle(&pool.stats());
+    assert_eq!(driver.ledger().live(), 0);
+}
