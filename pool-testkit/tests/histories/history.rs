@@ -1,0 +1,97 @@
+//! What a few threads asked of a pool and what they were told, in the order of their calls and answers.
+
+use std::fmt;
+
+use pool_core::PoolState;
+
+/// A caller in the queue, by the thread that it is on and its number there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Waiter(pub(crate) usize, pub(crate) usize);
+
+/// An answer to somebody who wants a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Answer {
+    /// This connection.
+    Connection(u64),
+    /// Not now.
+    Nothing,
+    /// The pool is closed.
+    Closed,
+}
+
+/// A call with its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    TryAcquire(Answer),
+    /// The first poll of an acquire; told nothing, it is in the queue.
+    Join(Waiter, Answer),
+    /// A later poll.
+    Look(Waiter, Answer),
+    /// The future is dropped.
+    Cancel(Waiter),
+    Release(u64),
+    /// The lease is given back to be closed.
+    Discard(u64),
+    /// Another `max_size`.
+    Resize(usize),
+    Close,
+    /// All calls have ended, and the background tasks run until nothing changes any more.
+    Rest(PoolState),
+}
+
+impl Call {
+    /// Whether the call moves idle connections about, so that others may miss one while it is under way.
+    fn moves(self) -> bool {
+        matches!(
+            self,
+            Self::Join(..) | Self::Cancel(_) | Self::Release(_) | Self::Resize(_) | Self::Close | Self::Rest(_)
+        )
+    }
+}
+
+/// A call, and when it was under way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Event {
+    pub(crate) call: Call,
+    pub(crate) began: u64,
+    pub(crate) ended: u64,
+}
+
+/// At most this many calls, for they are kept as bits.
+pub(crate) const MOST: usize = 64;
+
+/// All calls, and how it was before the first.
+pub(crate) struct History {
+    /// Connections that were idle.
+    pub(crate) idle: Vec<u64>,
+    /// How many there were, the leased ones included.
+    pub(crate) size: usize,
+    pub(crate) max: usize,
+    pub(crate) events: Vec<Event>,
+}
+
+impl History {
+    /// Whether `other` had its answer before `event` was asked for.
+    pub(crate) fn is_before(&self, other: usize, event: usize) -> bool {
+        self.events[other].ended < self.events[event].began
+    }
+
+    /// Whether somebody may have had a connection on the way while `event` was under way.
+    pub(crate) fn is_disturbed(&self, event: usize) -> bool {
+        let overlaps = |other| !self.is_before(other, event) && !self.is_before(event, other);
+        (0..self.events.len()).any(|other| other != event && self.events[other].call.moves() && overlaps(other))
+    }
+}
+
+impl fmt::Display for History {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { idle, size, max, events } = self;
+        writeln!(f, "{size} connections of {max}, idle: {idle:?}")?;
+        let mut events = events.clone();
+        events.sort_by_key(|event| event.began);
+        for Event { call, began, ended } in events {
+            writeln!(f, "{began:>4} to {ended:>4}  {call:?}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,194 @@
+//! A pool that is easy to believe: a list of free connections and a queue.
+//!
+//! As many waiters as there are free connections, the oldest ones, can have one; whoever comes without waiting can have what is left. A positive
+//! answer must fit that exactly. A negative one may be stale, but only while another call is under way that moves connections about.
+
+use pool_core::PoolState;
+
+use super::history::{Answer, Call, Waiter};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Oracle {
+    free: Vec<u64>,
+    queue: Vec<Waiter>,
+    /// Those who wait and may be told that the pool is closed.
+    dismissed: Vec<Waiter>,
+    /// Connections that are not on their way out.
+    size: usize,
+    max: usize,
+    opened: u64,
+    closed: bool,
+}
+
+impl Oracle {
+    pub(crate) fn new(idle: &[u64], size: usize, max: usize) -> Self {
+        Self {
+            free: idle.to_vec(),
+            queue: Vec::new(),
+            dismissed: Vec::new(),
+            size,
+            max,
+            opened: size as u64,
+            closed: false,
+        }
+    }
+
+    /// What the pool may be like after this call with this answer; nothing if it cannot have been. `disturbed`: another call was under way.
+    pub(crate) fn after(&self, call: Call, disturbed: bool) -> Vec<Self> {
+        match call {
+            Call::TryAcquire(answer) => self.arrive(answer, disturbed, None),
+            Call::Join(waiter, answer) => self.arrive(answer, disturbed, Some(waiter)),
+            Call::Look(waiter, answer) => self.look(waiter, answer, disturbed),
+            Call::Cancel(waiter) => self.cancel(waiter, disturbed),
+            Call::Release(connection) => vec![self.release(connection)],
+            Call::Discard(_) => vec![self.with(|pool| pool.size -= 1)],
+            Call::Resize(max) => self.resize(max, disturbed),
+            Call::Close => vec![self.close(disturbed)],
+            Call::Rest(state) => self.rest(state),
+        }
+    }
+
+    fn with(&self, change: impl FnOnce(&mut Self)) -> Self {
+        let mut changed = self.clone();
+        change(&mut changed);
+        changed
+    }
+
+    /// Free connections that nobody in the queue has a right to.
+    fn spare(&self) -> usize {
+        self.free.len().saturating_sub(self.queue.len())
+    }
+
+    fn excess(&self) -> usize {
+        self.size.saturating_sub(self.max)
+    }
+
+    /// Whether a free connection is this waiter's. Those who may have been sent away do not count as being before it.
+    fn is_served(&self, waiter: Waiter) -> bool {
+        let ahead = self.queue.iter().take_while(|other| **other != waiter);
+        let stay = ahead.filter(|other| !self.dismissed.contains(other)).count();
+        self.queue.contains(&waiter) && stay < self.free.len()
+    }
+
+    /// Somebody who does not wait yet, and queues if told nothing and if it is a waiter.
+    fn arrive(&self, answer: Answer, disturbed: bool, waiter: Option<Waiter>) -> Vec<Self> {
+        let possible = match answer {
+            // Whoever joins while the pool closes can meet a connection that was under way to somebody who has just left.
+            Answer::Connection(connection) => {
+                let right = if self.closed { disturbed && waiter.is_some() } else { self.spare() > 0 };
+                right && self.free.contains(&connection)
+            }
+            Answer::Nothing => !self.closed && (disturbed || self.spare() == 0),
+            Answer::Closed => self.closed,
+        };
+        let next = self.with(|pool| match answer {
+            Answer::Connection(connection) => pool.free.retain(|free| *free != connection),
+            Answer::Nothing => pool.queue.extend(waiter),
+            Answer::Closed => {}
+        });
+        possible.then_some(next).into_iter().collect()
+    }
+
+    fn look(&self, waiter: Waiter, answer: Answer, disturbed: bool) -> Vec<Self> {
+        let dismissed = self.dismissed.contains(&waiter);
+        let possible = match answer {
+            Answer::Connection(connection) => self.is_served(waiter) && self.free.contains(&connection),
+            Answer::Nothing => disturbed || !(self.is_served(waiter) || dismissed),
+            Answer::Closed => dismissed,
+        };
+        let next = match answer {
+            Answer::Connection(connection) => {
+                self.without(waiter).with(|pool| pool.free.retain(|free| *free != connection))
+            }
+            Answer::Nothing => self.clone(),
+            Answer::Closed => self.without(waiter),
+        };
+        possible.then_some(next).into_iter().collect()
+    }
+
+    fn without(&self, waiter: Waiter) -> Self {
+        self.with(|pool| {
+            pool.queue.retain(|other| *other != waiter);
+            pool.dismissed.retain(|other| *other != waiter);
+        })
+    }
+
+    /// What was a waiter's goes to the next one, unless there are too many connections or the pool is closed.
+    fn cancel(&self, waiter: Waiter, disturbed: bool) -> Vec<Self> {
+        let left = self.without(waiter);
+        let leaves = self.is_served(waiter) && (self.closed || self.excess() > 0);
+        let mut next = if leaves { left.lose(1) } else { Vec::new() };
+        if !leaves || disturbed {
+            next.push(left);
+        }
+        next
+    }
+
+    fn release(&self, connection: u64) -> Self {
+        self.with(|pool| {
+            if self.closed || self.excess() > 0 {
+                pool.size -= 1;
+            } else {
+                pool.free.push(connection);
+                pool.free.sort_unstable();
+            }
+        })
+    }
+
+    /// This many of the free connections leave, any of them.
+    fn lose(&self, count: usize) -> Vec<Self> {
+        if count == 0 {
+            return vec![self.clone()];
+        }
+        let one = |place| {
+            self.with(|pool| {
+                pool.free.remove(place);
+                pool.size -= 1;
+            })
+        };
+        let mut next: Vec<_> = (0..self.free.len()).flat_map(|place| one(place).lose(count - 1)).collect();
+        next.dedup();
+        next
+    }
+
+    /// Spare connections leave at once if there are too many.
+    fn resize(&self, max: usize, disturbed: bool) -> Vec<Self> {
+        let resized = self.with(|pool| pool.max = max);
+        let surplus = resized.excess().min(resized.spare());
+        // Others may have made room, or raised the maximum again, before this call came to all of them.
+        let least = if disturbed { 0 } else { surplus };
+        (least..=surplus).flat_map(|count| resized.lose(count)).collect()
+    }
+
+    fn close(&self, disturbed: bool) -> Self {
+        self.with(|pool| {
+            pool.closed = true;
+            // Whom a connection has reached keeps it. While others are giving, nobody can say whom theirs will reach.
+            let keep = if disturbed { 0 } else { pool.free.len() };
+            pool.dismissed.extend(self.queue.iter().skip(keep));
+            if !disturbed {
+                pool.queue.truncate(keep);
+            }
+        })
+    }
+
+    /// Nobody is on the way any more: connections are opened for those who wait, and the pool has to say so.
+    fn rest(&self, state: PoolState) -> Vec<Self> {
+        if self.closed {
+            let at_rest = state.closed && (state.idle, state.waiting, state.opening) == (0, 0, 0);
+            return if at_rest { vec![self.clone()] } else { Vec::new() };
+        }
+        let rested = self.with(|pool| {
+            let wanted = pool.queue.len().saturating_sub(pool.free.len());
+            let new = wanted.min(pool.max.saturating_sub(pool.size));
+            pool.free.extend(pool.opened..pool.opened + new as u64);
+            pool.opened += new as u64;
+            pool.size += new;
+        });
+        let waiting = rested.queue.len().saturating_sub(rested.free.len());
+        let expected = (rested.size, rested.spare(), waiting, rested.max);
+        let agrees = (state.size, state.idle, state.waiting, state.max_size) == expected;
+        let surplus = rested.excess() > 0 && rested.spare() > 0;
+        if agrees && !surplus { vec![rested] } else { Vec::new() }
+    }
+}
