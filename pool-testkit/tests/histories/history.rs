@@ -34,6 +34,8 @@ pub(crate) enum Call {
     Discard(u64),
     /// Another `max_size`.
     Resize(usize),
+    /// All connections are to be replaced.
+    Replace,
     Close,
     /// All calls have ended, and the background tasks run until nothing changes any more.
     Rest(PoolState),
@@ -44,7 +46,7 @@ impl Call {
     fn moves(self) -> bool {
         matches!(
             self,
-            Self::Join(..) | Self::Cancel(_) | Self::Release(_) | Self::Resize(_) | Self::Close | Self::Rest(_)
+            Self::Join(..) | Self::Cancel(_) | Self::Release(_) | Self::Resize(_) | Self::Replace | Self::Close
         )
     }
 }

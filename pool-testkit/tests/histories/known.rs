@@ -109,6 +109,18 @@ fn a_connection_too_many_or_after_the_close_is_rejected() {
 }
 
 #[test]
+fn a_connection_that_was_to_be_replaced_is_rejected() {
+    let replaced = [Call::Replace, Call::Release(0), Call::TryAcquire(GOT(0))];
+    assert!(!accepted(&one_by_one(1, 1, &replaced)));
+    assert!(!accepted(&one_by_one(1, 0, &[Call::Replace, Call::TryAcquire(GOT(0))])));
+    let kept = [Call::Join(A, Answer::Nothing), Call::Release(0), Call::Replace, Call::Look(A, GOT(0))];
+    assert!(accepted(&one_by_one(1, 1, &kept)));
+    let opened =
+        [Call::Join(A, Answer::Nothing), Call::Replace, Call::Release(0), at_rest(1, 0, 0), Call::Look(A, GOT(1))];
+    assert!(accepted(&one_by_one(1, 1, &opened)));
+}
+
+#[test]
 fn calls_at_the_same_time_may_have_come_in_any_order() {
     // B was served before A, although A came first: two connections were on their way at the same time.
     let event = |call, began, ended| Event { call, began, ended };

@@ -16,7 +16,10 @@ pub(crate) struct Oracle {
     /// Connections that are not on their way out.
     size: usize,
     max: usize,
+    /// Connections opened so far; their ids are the numbers below.
     opened: u64,
+    /// As many of them, the first ones, are to be replaced.
+    outdated: u64,
     closed: bool,
 }
 
@@ -29,6 +32,7 @@ impl Oracle {
             size,
             max,
             opened: size as u64,
+            outdated: 0,
             closed: false,
         }
     }
@@ -43,6 +47,8 @@ impl Oracle {
             Call::Release(connection) => vec![self.release(connection)],
             Call::Discard(_) => vec![self.with(|pool| pool.size -= 1)],
             Call::Resize(max) => self.resize(max, disturbed),
+            // Those that have reached a waiter stay with it.
+            Call::Replace => self.with(|pool| pool.outdated = pool.opened).lose(self.spare()),
             Call::Close => vec![self.close(disturbed)],
             Call::Rest(state) => self.rest(state),
         }
@@ -116,9 +122,13 @@ impl Oracle {
     /// What was a waiter's goes to the next one, unless there are too many connections or the pool is closed.
     fn cancel(&self, waiter: Waiter, disturbed: bool) -> Vec<Self> {
         let left = self.without(waiter);
-        let leaves = self.is_served(waiter) && (self.closed || self.excess() > 0);
-        let mut next = if leaves { left.lose(1) } else { Vec::new() };
-        if !leaves || disturbed {
+        if !self.is_served(waiter) {
+            return vec![left];
+        }
+        // Which of the connections was its, nobody knows.
+        let (go, stay): (Vec<u64>, Vec<u64>) = self.free.iter().partition(|connection| self.is_unwanted(**connection));
+        let mut next: Vec<_> = go.into_iter().map(|connection| left.leave(connection)).collect();
+        if !stay.is_empty() || disturbed {
             next.push(left);
         }
         next
@@ -126,7 +136,7 @@ impl Oracle {
 
     fn release(&self, connection: u64) -> Self {
         self.with(|pool| {
-            if self.closed || self.excess() > 0 {
+            if self.is_unwanted(connection) {
                 pool.size -= 1;
             } else {
                 pool.free.push(connection);
@@ -135,20 +145,25 @@ impl Oracle {
         })
     }
 
+    /// Whether a connection leaves when it is given back.
+    fn is_unwanted(&self, connection: u64) -> bool {
+        self.closed || self.excess() > 0 || connection < self.outdated
+    }
+
+    /// A free connection leaves.
+    fn leave(&self, connection: u64) -> Self {
+        self.with(|pool| {
+            pool.free.retain(|free| *free != connection);
+            pool.size -= 1;
+        })
+    }
+
     /// This many of the free connections leave, any of them.
     fn lose(&self, count: usize) -> Vec<Self> {
         if count == 0 {
             return vec![self.clone()];
         }
-        let one = |place| {
-            self.with(|pool| {
-                pool.free.remove(place);
-                pool.size -= 1;
-            })
-        };
-        let mut next: Vec<_> = (0..self.free.len()).flat_map(|place| one(place).lose(count - 1)).collect();
-        next.dedup();
-        next
+        self.free.iter().flat_map(|connection| self.leave(*connection).lose(count - 1)).collect()
     }
 
     /// Spare connections leave at once if there are too many.

@@ -71,6 +71,7 @@ impl Person {
             Step::Resize(max) => {
                 self.record(world, || world.pool.reconfigure(quiet(max)).unwrap(), |()| Call::Resize(max));
             }
+            Step::Replace => self.record(world, || world.pool.retire_all(), |()| Call::Replace),
             Step::Close => self.close(world),
         }
     }

@@ -15,6 +15,7 @@ pub(crate) enum Step {
     Release(usize),
     Discard(usize),
     Resize(usize),
+    Replace,
     Close,
 }
 
@@ -39,6 +40,7 @@ fn step() -> impl Strategy<Value = Paused> {
         18 => place.clone().prop_map(Step::Release),
         3 => place.prop_map(Step::Discard),
         4 => (1..=4_usize).prop_map(Step::Resize),
+        2 => Just(Step::Replace),
         1 => Just(Step::Close),
     ];
     (any::<u8>(), step)
