@@ -47,8 +47,7 @@ impl Oracle {
             Call::Release(connection) => vec![self.release(connection)],
             Call::Discard(_) => vec![self.with(|pool| pool.size -= 1)],
             Call::Resize(max) => self.resize(max, disturbed),
-            // Those that have reached a waiter stay with it.
-            Call::Replace => self.with(|pool| pool.outdated = pool.opened).lose(self.spare()),
+            Call::Replace => self.replace(disturbed),
             Call::Close => vec![self.close(disturbed)],
             Call::Rest(state) => self.rest(state),
         }
@@ -63,6 +62,11 @@ impl Oracle {
     /// Free connections that nobody in the queue has a right to.
     fn spare(&self) -> usize {
         self.free.len().saturating_sub(self.queue.len())
+    }
+
+    /// Free connections that may leave: one that has reached its waiter stays with it, one that is still on the way there need not.
+    fn loose(&self, disturbed: bool) -> usize {
+        if disturbed { self.free.len() } else { self.spare() }
     }
 
     fn excess(&self) -> usize {
@@ -169,10 +173,15 @@ impl Oracle {
     /// Spare connections leave at once if there are too many.
     fn resize(&self, max: usize, disturbed: bool) -> Vec<Self> {
         let resized = self.with(|pool| pool.max = max);
-        let surplus = resized.excess().min(resized.spare());
+        let surplus = resized.excess().min(resized.loose(disturbed));
         // Others may have made room, or raised the maximum again, before this call came to all of them.
         let least = if disturbed { 0 } else { surplus };
         (least..=surplus).flat_map(|count| resized.lose(count)).collect()
+    }
+
+    fn replace(&self, disturbed: bool) -> Vec<Self> {
+        let replaced = self.with(|pool| pool.outdated = pool.opened);
+        (self.spare()..=self.loose(disturbed)).flat_map(|count| replaced.lose(count)).collect()
     }
 
     fn close(&self, disturbed: bool) -> Self {

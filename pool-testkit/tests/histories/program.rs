@@ -43,7 +43,8 @@ fn step() -> impl Strategy<Value = Paused> {
         2 => Just(Step::Replace),
         1 => Just(Step::Close),
     ];
-    (any::<u8>(), step)
+    let pause = prop_oneof![2 => Just(0), 1 => 0..40_u8];
+    (pause, step)
 }
 
 /// Two or three threads with three to five steps each, on up to three connections.
