@@ -134,8 +134,8 @@ fn ordering_names() -> BTreeSet<String> {
     let calls =
         sources.iter().flat_map(|file| file.text.split([' ', ',', '(']).zip(file.text.split([' ', ',', '(']).skip(1)));
     let named = calls.filter(|(call, _)| matches!(call.trim(), "order" | "full_fence"));
-    let names = named.filter_map(|(_, name)| name.strip_prefix('"')?.split('"').next());
-    names.map(str::to_owned).collect()
+    let all = named.filter_map(|(_, name)| name.strip_prefix('"')?.split('"').next());
+    all.map(str::to_owned).collect()
 }
 
 /// The names that begin the rows of a table.

@@ -14,7 +14,9 @@ async fn pool_of_three(driver: &FakeDriver, order: IdleOrder, released: [usize; 
     for _ in 0..3 {
         leases.push(Some(pool.acquire().await.unwrap()));
     }
-    released.into_iter().for_each(|place| drop(leases[place].take()));
+    for place in released {
+        drop(leases[place].take());
+    }
     drop(leases);
     pool
 }

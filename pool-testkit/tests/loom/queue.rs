@@ -177,7 +177,8 @@ fn a_segment_in_its_next_life_is_not_taken_for_the_old_one() {
 fn a_segment_begins_again_after_the_last_one_has_left_it() {
     let setup = || {
         let line = Line::of(5);
-        [1, 3].into_iter().for_each(|waiter| line.leave(waiter));
+        line.leave(1);
+        line.leave(3);
         line
     };
     let coming_again = |line: &Line| {
