@@ -120,8 +120,8 @@ impl<C> Core<C> {
 
     /// An idle slot, unless somebody waits for one already or the pool is closed.
     #[inline]
-    pub fn claim_at_once(&self, hint: Option<usize>) -> Option<Claim<C>> {
-        if self.gate.lets_pass() { self.table.claim_idle(hint) } else { None }
+    pub fn claim_at_once(&self, hints: impl IntoIterator<Item = usize>) -> Option<Claim<C>> {
+        if self.gate.lets_pass() { self.table.claim_idle(hints) } else { None }
     }
 
     /// Joins the queue. The waiter that finds nobody waiting before it passes every idle slot to `serve`, which judges and [offers](Core::offer)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::builder::PoolBuilder;
 use crate::config::Config;
 use crate::driver::Driver;
-use crate::engine::{AtOnceOr, Engine, acquire_slow, close, ensure_janitor};
+use crate::engine::{AtOnceOr, Engine, Waiting, close, ensure_janitor};
 use crate::error::{AcquireError, ConfigError};
 use crate::lease::{Lease, OwnedLease};
 use crate::slot::Claim;
@@ -200,14 +200,14 @@ impl<D: Driver> Pool<D> {
         }
     }
 
-    /// The future of every kind of acquire. Owned across its await: see `acquire_slow`.
+    /// The future of every kind of acquire. Owned while it is pending: see `Waiting`.
     #[inline(always)] // see `AtOnceOr`
     fn claim<'a, T>(
         &'a self,
         limit: Option<Duration>,
-        lease: impl Fn(Claim<D::Connection>) -> T + Send + 'a,
+        lease: impl Fn(Claim<D::Connection>) -> T + Send + Unpin + 'a,
     ) -> impl Future<Output = Result<T, AcquireError>> + Send {
-        AtOnceOr::new(move || self.engine.acquire_at_once(), move || acquire_slow(&self.engine, limit), lease)
+        AtOnceOr::new(move || self.engine.acquire_at_once(), move || Waiting::new(&self.engine, limit), lease)
     }
 }
 

@@ -1,12 +1,13 @@
 //! Acquire: at once if a connection is idle and nobody waits, otherwise by queueing.
 
-use std::future::poll_fn;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::time::timeout_at;
+use tokio::time::{Sleep, sleep_until};
 
 use super::clock::nanos;
 use super::release::Condition;
@@ -22,7 +23,7 @@ impl<D: Driver> Engine<D> {
     /// The fast path: an idle connection, if there is one and nobody waits.
     #[inline(always)] // see `AtOnceOr`
     pub(crate) fn acquire_at_once(&self) -> Option<Claim<D::Connection>> {
-        let mut claim = self.core.claim_at_once(hint::get(self.core.table.id()))?;
+        let mut claim = self.core.claim_at_once(hint::take(self.core.table.id()))?;
         let slot = self.core.table.open(&mut claim);
         match self.condition_of(slot.facts, slot.connection) {
             Condition::Usable => {
@@ -47,89 +48,102 @@ impl<D: Driver> Engine<D> {
     }
 }
 
-/// Queues for a connection, for as long as `limit` or the pool's acquire timeout.
-pub(crate) async fn acquire_slow<D: Driver>(
-    engine: &Arc<Engine<D>>,
-    limit: Option<Duration>,
-) -> Result<Claim<D::Connection>, AcquireError> {
-    let Ok(runtime) = Handle::try_current().map(|handle| handle.id()) else {
-        return Err(AcquireError::NoRuntime { state: Box::new(engine.state()) });
-    };
-    let started = engine.clock.now();
-    let limit = limit.map_or_else(|| engine.acquire_timeout.get(), nanos);
-    let deadline = started.saturating_add(limit);
-    let mut waiting = Waiting { engine, ticket: None, started, deadline, runtime, own_timer: false };
-    // Owned across the awaits: `waiting`. Dropping it leaves the queue and passes on a grant that came first.
-    let mut grant = poll_fn(|context| waiting.poll(context)).await;
-    if grant.is_none() {
-        let deadline = engine.clock.moment(deadline);
-        grant = Box::pin(timeout_at(deadline, poll_fn(|context| waiting.poll(context)))).await.unwrap_or_default();
-        // The timer and the grant may be due in the same instant; the grant wins.
-        grant = grant.or_else(|| waiting.leave());
-    }
-    waiting.conclude(grant)
-}
-
-/// A caller's place in the queue.
+/// Queues for a connection, for as long as a limit or the pool's acquire timeout.
 ///
 /// Its time is kept by the janitor if that runs on the same runtime, which costs nothing here: the deadline is in the queue. A timer of
 /// its own is for a caller on another runtime, because nobody promises that the janitor's is being driven.
-struct Waiting<'a, D: Driver> {
+///
+/// Written by hand, as an `async fn` would be in everybody's way: dropping one that never waited is nothing, and so is moving it.
+pub(crate) struct Waiting<'a, D: Driver> {
     engine: &'a Arc<Engine<D>>,
     ticket: Option<Ticket>,
     started: u64,
     deadline: u64,
-    runtime: tokio::runtime::Id,
-    own_timer: bool,
+    /// Where the caller runs, if in a runtime.
+    runtime: Option<tokio::runtime::Id>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl<'a, D: Driver> Waiting<'a, D> {
+    pub(crate) fn new(engine: &'a Arc<Engine<D>>, limit: Option<Duration>) -> Self {
+        let runtime = Handle::try_current().map(|handle| handle.id()).ok();
+        let started = engine.clock.now();
+        let limit = limit.map_or_else(|| engine.acquire_timeout.get(), nanos);
+        Self { engine, ticket: None, started, deadline: started.saturating_add(limit), runtime, timer: None }
+    }
+}
+
+impl<D: Driver> Future for Waiting<'_, D> {
+    type Output = Result<Claim<D::Connection>, AcquireError>;
+
+    // Owned while it is pending: the ticket. Dropping it leaves the queue and passes on a grant that came first.
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(runtime) = self.runtime else {
+            return Poll::Ready(Err(AcquireError::NoRuntime { state: Box::new(self.engine.state()) }));
+        };
+        // The timer and the grant may be due in the same instant; the grant wins.
+        let grant = match self.look(context, runtime) {
+            Some(grant) => grant,
+            None if self.is_over(context) => self.leave().unwrap_or(Grant::Expired),
+            None => return Poll::Pending,
+        };
+        Poll::Ready(self.conclude(grant))
+    }
 }
 
 impl<D: Driver> Waiting<'_, D> {
-    /// The grant; or `None` if the caller has to keep the time from now on.
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<EngineGrant<D>>> {
-        if self.ticket.is_none() {
-            return self.join(context);
+    /// What has come.
+    fn look(&mut self, context: &mut Context<'_>, runtime: tokio::runtime::Id) -> Option<EngineGrant<D>> {
+        let grant = match &self.ticket {
+            None => self.join(context, runtime),
+            Some(_) => match self.engine.core.look(&mut self.ticket, context.waker()) {
+                // The one who kept the time has gone before it was over.
+                Some(Grant::Expired) if self.engine.clock.now() < self.deadline => self.join(context, runtime),
+                grant => grant,
+            },
+        };
+        if grant.is_none() {
+            self.rely_on_somebody(runtime);
         }
-        match self.engine.core.look(&mut self.ticket, context.waker()) {
-            None => self.rest(),
-            // The one who kept the time has gone before it was over.
-            Some(Grant::Expired) if self.engine.clock.now() < self.deadline => self.join(context),
-            grant => Poll::Ready(grant),
-        }
+        grant
     }
 
-    fn join(&mut self, context: &mut Context<'_>) -> Poll<Option<EngineGrant<D>>> {
+    fn join(&mut self, context: &mut Context<'_>, runtime: tokio::runtime::Id) -> Option<EngineGrant<D>> {
         let engine = self.engine;
         // Before anything is counted: a waker is foreign code, and may panic.
         let waker = context.waker().clone();
         ensure_janitor(engine);
-        let deadline = if self.needs_own_timer() { u64::MAX } else { self.deadline };
+        let deadline = if self.needs_a_timer(runtime) { u64::MAX } else { self.deadline };
         let (entry, joined) = engine.core.join(waker, deadline, |claim| engine.serve(claim));
         match entry {
-            Entry::Served(grant) => return Poll::Ready(Some(grant)),
+            Entry::Served(grant) => return Some(grant),
             Entry::Queued(ticket) => self.ticket = Some(ticket),
         }
         if joined == Joined::Closed {
-            return Poll::Ready(Some(self.leave().unwrap_or(Grant::Closed)));
+            return Some(self.leave().unwrap_or(Grant::Closed));
         }
         if engine.alarm.advance(deadline) {
             engine.bell.notify_one();
         }
         engine.ask_for_openers();
-        self.rest()
+        None
     }
 
-    /// Nothing has come. Looks after those who are relied on to change that.
-    fn rest(&mut self) -> Poll<Option<EngineGrant<D>>> {
+    /// Looks after those who are relied on to change that nothing has come.
+    fn rely_on_somebody(&mut self, runtime: tokio::runtime::Id) {
         ensure_janitor(self.engine);
-        if !self.own_timer && self.needs_own_timer() {
-            self.own_timer = true;
-            return Poll::Ready(None);
+        if self.timer.is_none() && self.needs_a_timer(runtime) {
+            self.timer = Some(Box::pin(sleep_until(self.engine.clock.moment(self.deadline))));
         }
-        Poll::Pending
     }
 
-    fn needs_own_timer(&self) -> bool {
-        self.own_timer || !self.engine.janitor_is_on(self.runtime)
+    fn needs_a_timer(&self, runtime: tokio::runtime::Id) -> bool {
+        self.timer.is_some() || !self.engine.janitor_is_on(runtime)
+    }
+
+    /// Whether its own timer, if it has one, says that the time is over.
+    fn is_over(&mut self, context: &mut Context<'_>) -> bool {
+        self.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(context).is_ready())
     }
 
     /// Leaves the queue, with the grant that came first, if one did.
@@ -144,10 +158,19 @@ impl<D: Driver> Waiting<'_, D> {
         }
     }
 
+    /// The caller does not want a connection any more.
+    #[cold]
+    fn give_up(&mut self) {
+        self.engine.events.cancelled.add(1);
+        self.engine.events.count_wait(self.waited());
+        if let Some(Grant::Slot(claim)) = self.leave() {
+            self.engine.offer(claim);
+        }
+    }
+
     /// Turns the grant into an answer, and counts the wait.
-    fn conclude(self, grant: Option<EngineGrant<D>>) -> Result<Claim<D::Connection>, AcquireError> {
+    fn conclude(&self, grant: EngineGrant<D>) -> Result<Claim<D::Connection>, AcquireError> {
         let engine = self.engine;
-        let grant = grant.unwrap_or(Grant::Expired);
         if let Grant::Slot(claim) = grant {
             self.count_success(engine.core.table.facts(&claim));
             return Ok(claim);
@@ -194,14 +217,10 @@ const ALL_MEASURED: u64 = 256;
 const SAMPLE: u64 = 16;
 
 impl<D: Driver> Drop for Waiting<'_, D> {
+    #[inline]
     fn drop(&mut self) {
-        if self.ticket.is_none() {
-            return;
-        }
-        self.engine.events.cancelled.add(1);
-        self.engine.events.count_wait(self.waited());
-        if let Some(Grant::Slot(claim)) = self.leave() {
-            self.engine.offer(claim);
+        if self.ticket.is_some() {
+            self.give_up();
         }
     }
 }

@@ -4,17 +4,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-pin_project_lite::pin_project! {
-    /// Tries `now`, and is the future that `later` makes if that does not work. What comes of either goes through `finish`.
-    ///
-    /// An `async fn` would do the same, but as one function with everything that waiting needs. The first poll of this one disappears in its
-    /// caller, and the claim stays in registers on its way: a lease that travels through memory costs more than the rest of an acquire.
-    pub(crate) struct AtOnceOr<Now, Later, Finish, F> {
-        start: Option<(Now, Later)>,
-        finish: Finish,
-        #[pin]
-        waiting: Option<F>,
-    }
+/// Tries `now`, and is the future that `later` makes if that does not work. What comes of either goes through `finish`.
+///
+/// An `async fn` would do the same, but as one function with everything that waiting needs. The first poll of this one disappears in its
+/// caller, and the claim stays in registers on its way: a lease that travels through memory costs more than the rest of an acquire.
+pub(crate) struct AtOnceOr<Now, Later, Finish, F> {
+    start: Option<(Now, Later)>,
+    finish: Finish,
+    waiting: Option<F>,
 }
 
 impl<Now, Later, Finish, F> AtOnceOr<Now, Later, Finish, F> {
@@ -26,30 +23,34 @@ impl<Now, Later, Finish, F> AtOnceOr<Now, Later, Finish, F> {
 
 impl<C, T, E, Now, Later, Finish, F> Future for AtOnceOr<Now, Later, Finish, F>
 where
-    Now: FnOnce() -> Option<C>,
-    Later: FnOnce() -> F,
-    Finish: Fn(C) -> T,
-    F: Future<Output = Result<C, E>>,
+    Now: FnOnce() -> Option<C> + Unpin,
+    Later: FnOnce() -> F + Unpin,
+    Finish: Fn(C) -> T + Unpin,
+    F: Future<Output = Result<C, E>> + Unpin,
 {
     type Output = Result<T, E>;
 
     #[inline(always)] // see above; what is not for the fast path is in `wait`
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
+        let this = self.get_mut();
         if let Some((now, later)) = this.start.take() {
             if let Some(claim) = now() {
                 return Poll::Ready(Ok((this.finish)(claim)));
             }
-            this.waiting.set(Some(later()));
+            this.waiting = Some(later());
         }
-        wait(this.waiting, context).map(|outcome| outcome.map(this.finish))
+        wait(&mut this.waiting, context).map(|outcome| outcome.map(&this.finish))
     }
 }
 
 #[inline(never)]
-fn wait<F: Future>(waiting: Pin<&mut Option<F>>, context: &mut Context<'_>) -> Poll<F::Output> {
-    match waiting.as_pin_mut() {
-        Some(waiting) => waiting.poll(context),
+fn wait<F: Future + Unpin>(waiting: &mut Option<F>, context: &mut Context<'_>) -> Poll<F::Output> {
+    let outcome = match waiting {
+        Some(waiting) => Pin::new(waiting).poll(context),
         None => panic!("an acquire was polled after it had ended"),
+    };
+    if outcome.is_ready() {
+        *waiting = None;
     }
+    outcome
 }

@@ -1,47 +1,89 @@
-//! The slot that this thread released last.
+//! The slots that this thread released last.
 
 use std::cell::Cell;
 
 /// A few pools per thread, the most recently used one first.
-const ENTRIES: usize = 4;
+const POOLS: usize = 4;
+/// A few slots per pool, as a ring.
+const SLOTS: usize = 8;
 
-/// Pool ids start at 1, so an empty entry fits none.
-type Entry = Cell<(u64, usize)>;
+/// What a thread remembers of one pool.
+struct Entry {
+    /// Pool ids start at 1, so an empty entry fits none.
+    pool: Cell<u64>,
+    slots: [Cell<u32>; SLOTS],
+    /// Where the next one goes.
+    next: Cell<usize>,
+    len: Cell<usize>,
+}
+
+impl Entry {
+    #[allow(clippy::declare_interior_mutable_const)] // a value to begin with, never used in place
+    const EMPTY: Self =
+        Self { pool: Cell::new(0), slots: [const { Cell::new(0) }; SLOTS], next: Cell::new(0), len: Cell::new(0) };
+
+    #[inline]
+    fn push(&self, slot: usize) {
+        let next = self.next.get() % SLOTS;
+        self.slots[next].set(u32::try_from(slot).unwrap_or(u32::MAX));
+        self.next.set(next + 1);
+        self.len.set(SLOTS.min(self.len.get() + 1));
+    }
+
+    #[inline]
+    fn pop(&self) -> Option<usize> {
+        self.len.set(self.len.get().checked_sub(1)?);
+        let last = (self.next.get() + SLOTS - 1) % SLOTS;
+        self.next.set(last);
+        Some(self.slots[last].get() as usize)
+    }
+}
 
 thread_local! {
     // `const` and without a destructor: a plain thread-local access that works even while the thread is being torn down.
-    static HINTS: [Entry; ENTRIES] = const { [const { Cell::new((0, 0)) }; ENTRIES] };
+    static HINTS: [Entry; POOLS] = const { [const { Entry::EMPTY }; POOLS] };
 }
 
-/// The slot that this thread released last to the pool, if it remembers.
+/// The slots that this thread released to the pool, the last one first, each of them once.
 #[inline]
-pub(super) fn get(pool: u64) -> Option<usize> {
-    HINTS.with(|hints| {
-        let (id, slot) = hints[0].get();
-        if id == pool { Some(slot) } else { get_later(hints, pool) }
+pub(super) fn take(pool: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        HINTS.with(|hints| if hints[0].pool.get() == pool { hints[0].pop() } else { take_later(hints, pool) })
     })
 }
 
 #[cold]
-fn get_later(hints: &[Entry; ENTRIES], pool: u64) -> Option<usize> {
-    hints.iter().map(Cell::get).find(|(id, _)| *id == pool).map(|(_, slot)| slot)
+fn take_later(hints: &[Entry; POOLS], pool: u64) -> Option<usize> {
+    hints.iter().find(|entry| entry.pool.get() == pool)?.pop()
 }
 
 /// Remembers the slot that this thread releases.
 #[inline]
-pub(super) fn set(pool: u64, slot: usize) {
+pub(super) fn put(pool: u64, slot: usize) {
     HINTS.with(|hints| {
-        if hints[0].get().0 != pool {
+        if hints[0].pool.get() != pool {
             make_first(hints, pool);
         }
-        hints[0].set((pool, slot));
+        hints[0].push(slot);
     });
 }
 
 #[cold]
-fn make_first(hints: &[Entry; ENTRIES], pool: u64) {
-    let place = hints.iter().position(|entry| entry.get().0 == pool).unwrap_or(ENTRIES - 1);
-    (0..place).rev().for_each(|place| hints[place + 1].set(hints[place].get()));
+fn make_first(hints: &[Entry; POOLS], pool: u64) {
+    let place = hints.iter().position(|entry| entry.pool.get() == pool).unwrap_or_else(|| {
+        let least = &hints[POOLS - 1];
+        least.pool.set(pool);
+        least.len.set(0);
+        POOLS - 1
+    });
+    (0..place).rev().for_each(|place| swap(&hints[place], &hints[place + 1]));
+}
+
+fn swap(a: &Entry, b: &Entry) {
+    a.pool.swap(&b.pool);
+    a.next.swap(&b.next);
+    a.len.swap(&b.len);
+    a.slots.iter().zip(&b.slots).for_each(|(a, b)| a.swap(b));
 }
 
 #[cfg(test)]
@@ -50,10 +92,21 @@ mod tests {
 
     #[test]
     fn the_most_recent_pools_are_remembered() {
-        (1..=5).for_each(|pool| set(pool, 10));
-        set(3, 30);
-        assert_eq!([1, 2, 3, 4, 5].map(get), [None, Some(10), Some(30), Some(10), Some(10)]);
-        set(6, 60);
-        assert_eq!(get(2), None, "the least recently used one makes room");
+        (1..=5).for_each(|pool| put(pool, 10));
+        put(3, 30);
+        let all = |pool| take(pool).collect::<Vec<_>>();
+        assert_eq!([1, 2, 3, 4, 5].map(all), [vec![], vec![10], vec![30, 10], vec![10], vec![10]]);
+        (2..=5).for_each(|pool| put(pool, 20));
+        put(6, 60);
+        assert_eq!([2, 3, 6].map(all), [vec![], vec![20], vec![60]], "the least recently used one makes room");
+    }
+
+    #[test]
+    fn the_most_recent_slots_are_remembered() {
+        (0..10).for_each(|slot| put(7, slot));
+        assert_eq!(take(7).take(3).collect::<Vec<_>>(), [9, 8, 7]);
+        put(7, 9);
+        assert_eq!(take(7).collect::<Vec<_>>(), [9, 6, 5, 4, 3, 2]);
+        assert_eq!(take(7).next(), None);
     }
 }

@@ -24,8 +24,11 @@ impl<D: Driver> Engine<D> {
         if condition == Condition::Usable {
             slot.facts.released_at.set(self.epoch.get());
             self.core.table.note_use(slot.facts);
-            hint::set(self.core.table.id(), slot.index);
-            self.offer(claim);
+            let index = slot.index;
+            match self.core.offer(claim) {
+                Offered::Parked => hint::put(self.core.table.id(), index),
+                other => self.follow_up(other),
+            }
         } else {
             self.set_aside(claim, condition);
         }
@@ -65,7 +68,6 @@ impl<D: Driver> Engine<D> {
     }
 
     /// Gives a usable connection to the oldest waiter, or makes it idle.
-    #[inline]
     pub(super) fn offer(&self, claim: Claim<D::Connection>) {
         match self.core.offer(claim) {
             Offered::Parked => {}

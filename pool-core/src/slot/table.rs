@@ -126,11 +126,12 @@ impl<C> Table<C> {
         self.slots.iter().count()
     }
 
-    /// Claims the idle slot whose turn it is in the idle order. In the order of recent use that is `hint` if it can be had, otherwise the lowest one.
+    /// Claims the idle slot whose turn it is in the idle order. In the order of recent use that is the first of `hints` that can be had, otherwise the
+    /// lowest one.
     #[inline]
-    pub fn claim_idle(&self, hint: Option<usize>) -> Option<Claim<C>> {
+    pub fn claim_idle(&self, hints: impl IntoIterator<Item = usize>) -> Option<Claim<C>> {
         if self.idle.order() == IdleOrder::Recent {
-            hint.and_then(|index| self.claim_at(index)).or_else(|| self.claim_lowest())
+            hints.into_iter().find_map(|index| self.claim_at(index)).or_else(|| self.claim_lowest())
         } else {
             self.claim_in_order()
         }
