@@ -7,12 +7,14 @@ use crate::sync::{AtomicU64, Ordering, full_fence, order};
 
 const CLOSED: u64 = 1 << 63;
 const OVERSIZE: u64 = 1 << 62;
+/// Idle slots are handed out in an order that somebody has to keep.
+const ORDERED: u64 = 1 << 61;
 /// The generation, from here up to the bits.
 const ONE_GENERATION: u64 = 1 << 32;
-const GENERATION: u64 = OVERSIZE - ONE_GENERATION;
+const GENERATION: u64 = ORDERED - ONE_GENERATION;
 const WAITING: u64 = ONE_GENERATION - 1;
 
-/// Which connections are meant to be in use: those of the present generation, as a part of the gate's word. It repeats after 2^30
+/// Which connections are meant to be in use: those of the present generation, as a part of the gate's word. It repeats after 2^29
 /// generations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Generation(u64);
@@ -48,9 +50,15 @@ pub enum Joined {
 pub struct Sight(u64);
 
 impl Sight {
-    /// Whether a connection of this generation can simply be left idle: nobody waits, and no bit is set.
+    /// Whether a connection of this generation can simply be left idle: nobody waits, and no bit is set that matters for that.
     #[inline]
     pub fn is_clear_for(self, generation: Generation) -> bool {
+        self.0 & !ORDERED == generation.0
+    }
+
+    /// As `is_clear_for`, and no order has to be kept.
+    #[inline]
+    pub fn is_plain_for(self, generation: Generation) -> bool {
         self.0 == generation.0
     }
 
@@ -86,12 +94,28 @@ impl Default for Gate {
 }
 
 impl Gate {
-    /// Whether nobody waits and the pool is open: the fast path may try its luck.
+    /// Whether the fast path may try its luck: nobody waits, the pool is open, and no order has to be kept.
     #[inline]
     pub fn lets_pass(&self) -> bool {
         // ORDERING: Relaxed: an old answer lets a caller overtake a waiter that joins at the same moment, or lease from a pool that
         // closes at the same moment. Both count as having come first; the release that follows looks at the gate after a fence.
+        self.0.load(Ordering::Relaxed) & (CLOSED | ORDERED | WAITING) == 0
+    }
+
+    /// As `lets_pass`, for a caller that keeps the order.
+    pub fn lets_pass_in_order(&self) -> bool {
+        // ORDERING: Relaxed, as in `lets_pass`.
         self.0.load(Ordering::Relaxed) & (CLOSED | WAITING) == 0
+    }
+
+    /// Whether an order of the idle slots has to be kept from now on. Nobody depends on the moment.
+    pub fn set_ordered(&self, ordered: bool) {
+        // ORDERING: Relaxed: what was released or claimed in the old way meanwhile is found all the same.
+        if ordered {
+            self.0.fetch_or(ORDERED, Ordering::Relaxed)
+        } else {
+            self.0.fetch_and(!ORDERED, Ordering::Relaxed)
+        };
     }
 
     /// Looks at the gate, with no promise about what other threads are doing.

@@ -108,20 +108,31 @@ pub struct Core<C> {
 impl<C> Core<C> {
     /// A pool of at most `max_size` connections, none of them open.
     pub fn new(max_size: usize, idle_order: IdleOrder) -> Self {
-        let table = Table::new(max_size);
-        table.set_idle_order(idle_order);
-        Self {
-            table,
+        let core = Self {
+            table: Table::new(max_size),
             gate: CachePadded::default(),
             capacity: CachePadded::new(Capacity::new(max_size)),
             queue: Fifo::default(),
-        }
+        };
+        core.set_idle_order(idle_order);
+        core
+    }
+
+    /// Hands out idle slots in this order from now on.
+    pub fn set_idle_order(&self, order: IdleOrder) {
+        self.gate.set_ordered(order != IdleOrder::Recent);
+        self.table.set_idle_order(order);
     }
 
     /// An idle slot, unless somebody waits for one already or the pool is closed.
     #[inline]
     pub fn claim_at_once(&self, hints: impl IntoIterator<Item = usize>) -> Option<Claim<C>> {
-        if self.gate.lets_pass() { self.table.claim_idle(hints) } else { None }
+        if self.gate.lets_pass() { self.table.claim_recent(hints) } else { self.claim_in_turn() }
+    }
+
+    #[cold]
+    fn claim_in_turn(&self) -> Option<Claim<C>> {
+        if self.gate.lets_pass_in_order() { self.table.claim_in_order() } else { None }
     }
 
     /// Joins the queue. The waiter that finds nobody waiting before it passes every idle slot to `serve`, which judges and [offers](Core::offer)
@@ -145,14 +156,24 @@ impl<C> Core<C> {
     }
 
     fn claim_for_queue(&self) -> Option<Claim<C>> {
-        if self.gate.glance().waiting() > 0 { self.table.claim_idle(None) } else { None }
+        if self.gate.glance().waiting() > 0 { self.table.claim_in_order() } else { None }
     }
 
-    /// Gives a slot to the oldest waiter, or to nobody in particular.
+    /// Gives a slot back that has been used: to the oldest waiter, or to nobody in particular.
     #[inline]
-    pub fn offer(&self, claim: Claim<C>) -> Offered<C> {
+    pub fn release(&self, claim: Claim<C>) -> Offered<C> {
         let sight = self.gate.glance();
-        if sight.is_clear_for(self.generation(&claim)) { self.park(claim) } else { self.offer_at(sight, claim) }
+        if sight.is_plain_for(self.generation(&claim)) {
+            self.park(claim)
+        } else {
+            self.table.note_use(&claim);
+            self.offer_at(sight, claim)
+        }
+    }
+
+    /// As `release`, for a slot that has not been used.
+    pub fn offer(&self, claim: Claim<C>) -> Offered<C> {
+        self.offer_at(self.gate.glance(), claim)
     }
 
     /// Makes a slot idle, and looks whether somebody came meanwhile.
@@ -161,6 +182,13 @@ impl<C> Core<C> {
         let (index, generation) = (self.table.index(&claim), self.generation(&claim));
         self.table.publish_idle(claim);
         let sight = self.gate.look_after_publishing();
+        if sight.is_plain_for(generation) { Offered::Parked } else { self.look_again(sight, index, generation) }
+    }
+
+    #[cold]
+    fn look_again(&self, sight: Sight, index: usize, generation: Generation) -> Offered<C> {
+        // In order or not, one that stays idle has to be found.
+        self.table.announce_idle(index);
         if sight.is_clear_for(generation) { Offered::Parked } else { self.take_back(sight, index) }
     }
 
@@ -169,7 +197,6 @@ impl<C> Core<C> {
         Generation::from_figure(self.table.facts(claim).generation.get())
     }
 
-    #[cold]
     fn take_back(&self, sight: Sight, index: usize) -> Offered<C> {
         match self.table.claim_at(index) {
             Some(claim) => self.offer_at(sight, claim),

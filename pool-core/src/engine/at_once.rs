@@ -1,56 +1,71 @@
-//! A future that is usually ready at its first poll.
+//! The future of an acquire, which is usually ready at its first poll.
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-/// Tries `now`, and is the future that `later` makes if that does not work. What comes of either goes through `finish`.
+use super::Engine;
+use super::acquire::Waiting;
+use crate::driver::Driver;
+use crate::error::AcquireError;
+use crate::slot::Claim;
+
+/// Tries the fast path, and waits if that does not work. What comes of either goes through `lease`.
 ///
 /// An `async fn` would do the same, but as one function with everything that waiting needs. The first poll of this one disappears in its
 /// caller, and the claim stays in registers on its way: a lease that travels through memory costs more than the rest of an acquire.
-pub(crate) struct AtOnceOr<Now, Later, Finish, F> {
-    start: Option<(Now, Later)>,
-    finish: Finish,
-    waiting: Option<F>,
+pub(crate) struct Acquire<'a, D: Driver, F> {
+    engine: &'a Arc<Engine<D>>,
+    limit: Option<Duration>,
+    lease: F,
+    progress: Progress<'a, D>,
 }
 
-impl<Now, Later, Finish, F> AtOnceOr<Now, Later, Finish, F> {
+enum Progress<'a, D: Driver> {
+    Begun,
+    Waiting(Waiting<'a, D>),
+    Ended,
+}
+
+impl<'a, D: Driver, F> Acquire<'a, D, F> {
     #[inline(always)] // see `poll`
-    pub(crate) fn new(now: Now, later: Later, finish: Finish) -> Self {
-        Self { start: Some((now, later)), finish, waiting: None }
+    pub(crate) fn new(engine: &'a Arc<Engine<D>>, limit: Option<Duration>, lease: F) -> Self {
+        Self { engine, limit, lease, progress: Progress::Begun }
     }
 }
 
-impl<C, T, E, Now, Later, Finish, F> Future for AtOnceOr<Now, Later, Finish, F>
-where
-    Now: FnOnce() -> Option<C> + Unpin,
-    Later: FnOnce() -> F + Unpin,
-    Finish: Fn(C) -> T + Unpin,
-    F: Future<Output = Result<C, E>> + Unpin,
-{
-    type Output = Result<T, E>;
+impl<D: Driver, T, F: Fn(Claim<D::Connection>) -> T + Unpin> Future for Acquire<'_, D, F> {
+    type Output = Result<T, AcquireError>;
 
     #[inline(always)] // see above; what is not for the fast path is in `wait`
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        if let Some((now, later)) = this.start.take() {
-            if let Some(claim) = now() {
-                return Poll::Ready(Ok((this.finish)(claim)));
-            }
-            this.waiting = Some(later());
+        if matches!(this.progress, Progress::Begun)
+            && let Some(claim) = this.engine.acquire_at_once()
+        {
+            // Not `Ended`: that would be one more thing to do. Polled again, it would acquire another one.
+            return Poll::Ready(Ok((this.lease)(claim)));
         }
-        wait(&mut this.waiting, context).map(|outcome| outcome.map(&this.finish))
+        wait(this.engine, this.limit, &mut this.progress, context).map(|outcome| outcome.map(&this.lease))
     }
 }
 
 #[inline(never)]
-fn wait<F: Future + Unpin>(waiting: &mut Option<F>, context: &mut Context<'_>) -> Poll<F::Output> {
-    let outcome = match waiting {
-        Some(waiting) => Pin::new(waiting).poll(context),
-        None => panic!("an acquire was polled after it had ended"),
-    };
+fn wait<'a, D: Driver>(
+    engine: &'a Arc<Engine<D>>,
+    limit: Option<Duration>,
+    progress: &mut Progress<'a, D>,
+    context: &mut Context<'_>,
+) -> Poll<Result<Claim<D::Connection>, AcquireError>> {
+    if matches!(progress, Progress::Begun) {
+        *progress = Progress::Waiting(Waiting::new(engine, limit));
+    }
+    let Progress::Waiting(waiting) = progress else { panic!("an acquire was polled after it had ended") };
+    let outcome = Pin::new(waiting).poll(context);
     if outcome.is_ready() {
-        *waiting = None;
+        *progress = Progress::Ended;
     }
     outcome
 }

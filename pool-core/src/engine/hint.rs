@@ -4,38 +4,33 @@ use std::cell::Cell;
 
 /// A few pools per thread, the most recently used one first.
 const POOLS: usize = 4;
-/// A few slots per pool, as a ring.
+/// A few slots per pool, as a stack; the last one gives way to the next when it is full.
 const SLOTS: usize = 8;
 
 /// What a thread remembers of one pool.
 struct Entry {
     /// Pool ids start at 1, so an empty entry fits none.
     pool: Cell<u64>,
-    slots: [Cell<u32>; SLOTS],
-    /// Where the next one goes.
-    next: Cell<usize>,
+    slots: [Cell<usize>; SLOTS],
     len: Cell<usize>,
 }
 
 impl Entry {
     #[allow(clippy::declare_interior_mutable_const)] // a value to begin with, never used in place
-    const EMPTY: Self =
-        Self { pool: Cell::new(0), slots: [const { Cell::new(0) }; SLOTS], next: Cell::new(0), len: Cell::new(0) };
+    const EMPTY: Self = Self { pool: Cell::new(0), slots: [const { Cell::new(0) }; SLOTS], len: Cell::new(0) };
 
     #[inline]
     fn push(&self, slot: usize) {
-        let next = self.next.get() % SLOTS;
-        self.slots[next].set(u32::try_from(slot).unwrap_or(u32::MAX));
-        self.next.set(next + 1);
-        self.len.set(SLOTS.min(self.len.get() + 1));
+        let last = self.len.get().min(SLOTS - 1);
+        self.slots[last].set(slot);
+        self.len.set(last + 1);
     }
 
     #[inline]
     fn pop(&self) -> Option<usize> {
-        self.len.set(self.len.get().checked_sub(1)?);
-        let last = (self.next.get() + SLOTS - 1) % SLOTS;
-        self.next.set(last);
-        Some(self.slots[last].get() as usize)
+        let last = self.len.get().checked_sub(1)?;
+        self.len.set(last);
+        self.slots.get(last).map(Cell::get)
     }
 }
 
@@ -81,7 +76,6 @@ fn make_first(hints: &[Entry; POOLS], pool: u64) {
 
 fn swap(a: &Entry, b: &Entry) {
     a.pool.swap(&b.pool);
-    a.next.swap(&b.next);
     a.len.swap(&b.len);
     a.slots.iter().zip(&b.slots).for_each(|(a, b)| a.swap(b));
 }
@@ -104,9 +98,9 @@ mod tests {
     #[test]
     fn the_most_recent_slots_are_remembered() {
         (0..10).for_each(|slot| put(7, slot));
-        assert_eq!(take(7).take(3).collect::<Vec<_>>(), [9, 8, 7]);
+        assert_eq!(take(7).take(3).collect::<Vec<_>>(), [9, 6, 5]);
         put(7, 9);
-        assert_eq!(take(7).collect::<Vec<_>>(), [9, 6, 5, 4, 3, 2]);
+        assert_eq!(take(7).collect::<Vec<_>>(), [9, 4, 3, 2, 1, 0]);
         assert_eq!(take(7).next(), None);
     }
 }

@@ -16,8 +16,7 @@ mod report;
 
 use clock::{Clock, nanos};
 
-pub(crate) use acquire::Waiting;
-pub(crate) use at_once::AtOnceOr;
+pub(crate) use at_once::Acquire;
 pub(crate) use close::close;
 pub(crate) use janitor::ensure_janitor;
 

@@ -28,7 +28,7 @@ impl<D: Driver> Engine<D> {
         loop {
             let config = self.config.load_full();
             self.core.resize(config.max_size);
-            self.core.table.set_idle_order(config.idle_order);
+            self.core.set_idle_order(config.idle_order);
             self.acquire_timeout.set(nanos(config.acquire_timeout));
             if Arc::ptr_eq(&config, &self.config.load()) {
                 return;

@@ -23,9 +23,8 @@ impl<D: Driver> Engine<D> {
         let condition = self.condition_of(slot.facts, slot.connection);
         if condition == Condition::Usable {
             slot.facts.released_at.set(self.epoch.get());
-            self.core.table.note_use(slot.facts);
             let index = slot.index;
-            match self.core.offer(claim) {
+            match self.core.release(claim) {
                 Offered::Parked => hint::put(self.core.table.id(), index),
                 other => self.follow_up(other),
             }

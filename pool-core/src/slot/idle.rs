@@ -25,7 +25,7 @@ pub enum IdleOrder {
     LeastRecentlyUsed,
 }
 
-/// The order in force, and what it has to remember.
+/// The order in force, and what it has to remember. The gate says whether anybody has to ask here at all.
 #[derive(Debug)]
 pub(super) struct Idle {
     order: Figure,
@@ -42,8 +42,7 @@ impl Default for Idle {
 }
 
 impl Idle {
-    #[inline]
-    pub(super) fn order(&self) -> IdleOrder {
+    fn order(&self) -> IdleOrder {
         match self.order.get() {
             0 => IdleOrder::Recent,
             1 => IdleOrder::Fifo,
@@ -51,9 +50,7 @@ impl Idle {
         }
     }
 
-    /// Makes a slot that has just become idle known. Somebody may have claimed it already; then its ticket will be stale.
-    #[cold]
-    pub(super) fn announce<C>(&self, slot: &Slot<C>) {
+    fn announce<C>(&self, slot: &Slot<C>) {
         if self.order() == IdleOrder::Fifo && slot.in_line.raise() {
             self.line.push(slot.index);
         }
@@ -61,6 +58,13 @@ impl Idle {
 }
 
 impl<C> Table<C> {
+    /// Makes a slot that has just become idle known to those who keep an order. Somebody may have claimed it already; then its ticket will be stale.
+    pub fn announce_idle(&self, index: usize) {
+        if let Some(slot) = self.slots.get(index) {
+            self.idle.announce(slot);
+        }
+    }
+
     /// Hands out idle slots in this order from now on. Those that are idle now come in the order of their place.
     pub fn set_idle_order(&self, order: IdleOrder) {
         self.idle.order.set(match order {
@@ -72,15 +76,14 @@ impl<C> Table<C> {
     }
 
     /// Notes that a claimed slot has been used, for the order that wants to know.
-    #[inline]
-    pub fn note_use(&self, facts: &super::table::Facts) {
+    pub fn note_use(&self, claim: &Claim<C>) {
         if self.idle.order() == IdleOrder::LeastRecentlyUsed {
-            facts.last_use.set(self.idle.uses.next() + 1);
+            self.facts(claim).last_use.set(self.idle.uses.next() + 1);
         }
     }
 
-    #[cold]
-    pub(super) fn claim_in_order(&self) -> Option<Claim<C>> {
+    /// Claims the idle slot whose turn it is.
+    pub fn claim_in_order(&self) -> Option<Claim<C>> {
         match self.idle.order() {
             // A slot may have become idle without a ticket while the order was changed, and one may be about to get its ticket.
             IdleOrder::Fifo => self.claim_next_in_line().or_else(|| self.claim_lowest()),

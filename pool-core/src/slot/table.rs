@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64 as PlainU64, Ordering as PlainOrdering};
 use crossbeam_utils::CachePadded;
 
 use super::claim::{Claim, Vacancy};
-use super::idle::{Idle, IdleOrder};
+use super::idle::Idle;
 use super::word::{State, Word};
 use crate::chunks::Chunks;
 use crate::counters::{Figure, Flag};
@@ -126,15 +126,10 @@ impl<C> Table<C> {
         self.slots.iter().count()
     }
 
-    /// Claims the idle slot whose turn it is in the idle order. In the order of recent use that is the first of `hints` that can be had, otherwise the
-    /// lowest one.
+    /// Claims the first of `hints` that is idle, otherwise the lowest idle slot.
     #[inline]
-    pub fn claim_idle(&self, hints: impl IntoIterator<Item = usize>) -> Option<Claim<C>> {
-        if self.idle.order() == IdleOrder::Recent {
-            hints.into_iter().find_map(|index| self.claim_at(index)).or_else(|| self.claim_lowest())
-        } else {
-            self.claim_in_order()
-        }
+    pub fn claim_recent(&self, hints: impl IntoIterator<Item = usize>) -> Option<Claim<C>> {
+        hints.into_iter().find_map(|index| self.claim_at(index)).or_else(|| self.claim_lowest())
     }
 
     #[inline(never)]
@@ -202,11 +197,7 @@ impl<C> Table<C> {
     /// Lets anybody claim the slot.
     #[inline]
     pub fn publish_idle(&self, claim: Claim<C>) {
-        let slot = self.slot(&claim);
-        slot.word.publish(State::Idle);
-        if self.idle.order() != IdleOrder::Recent {
-            self.idle.announce(slot);
-        }
+        self.slot(&claim).word.publish(State::Idle);
     }
 
     /// Shows the slot as being in the hands of a caller.
