@@ -21,3 +21,5 @@ mod order;
 mod resize;
 #[path = "engine/runtimes.rs"]
 mod runtimes;
+#[path = "engine/shutdown.rs"]
+mod shutdown;

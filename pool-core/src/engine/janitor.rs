@@ -254,7 +254,9 @@ impl<D: Driver> Janitor<D> {
             return;
         }
         let config = self.duty.0.config.load();
-        while let Some(opener) = self.duty.0.reserve_opener(&config, self.backoff.openers(&config)) {
+        let at_once = self.backoff.openers(&config);
+        // No more than may be under way at once: a runtime that is ending drops what it is given, and the next one would be wanted at once, for ever.
+        for opener in (0..at_once).map_while(|_| self.duty.0.reserve_opener(&config, at_once)) {
             drop(tokio::spawn(opener.run()));
         }
     }
