@@ -46,10 +46,17 @@ impl Oracle {
             Call::Cancel(waiter) => self.cancel(waiter, disturbed),
             Call::Release(connection) => vec![self.release(connection)],
             Call::Discard(_) => vec![self.with(|pool| pool.size -= 1)],
+            Call::Rest(state) => self.rest(state),
+            command => self.obey(command, disturbed),
+        }
+    }
+
+    /// A call that is about the pool as a whole.
+    fn obey(&self, command: Call, disturbed: bool) -> Vec<Self> {
+        match command {
             Call::Resize(max) => self.resize(max, disturbed),
             Call::Replace => self.replace(disturbed),
-            Call::Close => vec![self.close(disturbed)],
-            Call::Rest(state) => self.rest(state),
+            _ => vec![self.close(disturbed)],
         }
     }
 
@@ -83,20 +90,26 @@ impl Oracle {
     /// Somebody who does not wait yet, and queues if told nothing and if it is a waiter.
     fn arrive(&self, answer: Answer, disturbed: bool, waiter: Option<Waiter>) -> Vec<Self> {
         let possible = match answer {
+            Answer::Connection(connection) if !self.free.contains(&connection) => false,
             // Whoever joins while the pool closes can meet a connection that was under way to somebody who has just left.
-            Answer::Connection(connection) => {
-                let right = if self.closed { disturbed && waiter.is_some() } else { self.spare() > 0 };
-                right && self.free.contains(&connection)
-            }
+            Answer::Connection(_) => self.meets(disturbed && waiter.is_some()),
             Answer::Nothing => !self.closed && (disturbed || self.spare() == 0),
             Answer::Closed => self.closed,
         };
-        let next = self.with(|pool| match answer {
+        let next = || self.arrived(answer, waiter);
+        possible.then(next).into_iter().collect()
+    }
+
+    fn meets(&self, on_its_way: bool) -> bool {
+        if self.closed { on_its_way } else { self.spare() > 0 }
+    }
+
+    fn arrived(&self, answer: Answer, waiter: Option<Waiter>) -> Self {
+        self.with(|pool| match answer {
             Answer::Connection(connection) => pool.free.retain(|free| *free != connection),
             Answer::Nothing => pool.queue.extend(waiter),
             Answer::Closed => {}
-        });
-        possible.then_some(next).into_iter().collect()
+        })
     }
 
     fn look(&self, waiter: Waiter, answer: Answer, disturbed: bool) -> Vec<Self> {

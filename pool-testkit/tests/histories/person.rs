@@ -58,21 +58,22 @@ impl Person {
         match step {
             Step::TryAcquire => self.try_acquire(world),
             Step::Join => self.join(world),
-            Step::Look(place) if place < self.waiting.len() => self.look(world, place),
-            Step::Cancel(place) if place < self.waiting.len() => {
-                let (waiter, waiting) = self.waiting.remove(place);
-                self.record(world, || drop(waiting), |()| Call::Cancel(waiter));
-            }
-            Step::Release(place) if place < self.leases.len() => self.give_back(world, place, drop, Call::Release),
-            Step::Discard(place) if place < self.leases.len() => {
-                self.give_back(world, place, OwnedLease::discard, Call::Discard);
-            }
-            Step::Look(_) | Step::Cancel(_) | Step::Release(_) | Step::Discard(_) => {}
+            Step::Look(place) => self.look(world, place),
+            Step::Cancel(place) => self.cancel(world, place),
+            Step::Release(place) => self.give_back(world, place, drop, Call::Release),
+            Step::Discard(place) => self.give_back(world, place, OwnedLease::discard, Call::Discard),
+            command => self.command(world, command),
+        }
+    }
+
+    /// A call that is about the pool as a whole.
+    fn command(&mut self, world: &World, command: Step) {
+        match command {
             Step::Resize(max) => {
                 self.record(world, || world.pool.reconfigure(quiet(max)).unwrap(), |()| Call::Resize(max));
             }
             Step::Replace => self.record(world, || world.pool.retire_all(), |()| Call::Replace),
-            Step::Close => self.close(world),
+            _ => self.close(world),
         }
     }
 
@@ -99,7 +100,17 @@ impl Person {
         }
     }
 
+    fn cancel(&mut self, world: &World, place: usize) {
+        if place < self.waiting.len() {
+            let (waiter, waiting) = self.waiting.remove(place);
+            self.record(world, || drop(waiting), |()| Call::Cancel(waiter));
+        }
+    }
+
     fn look(&mut self, world: &World, place: usize) {
+        if place >= self.waiting.len() {
+            return;
+        }
         let (waiter, mut waiting) = self.waiting.remove(place);
         let outcome = self.record(world, || poll(&mut waiting), |outcome| Call::Look(waiter, heard(outcome)));
         match outcome {
@@ -115,6 +126,9 @@ impl Person {
         give: impl FnOnce(OwnedLease<FakeDriver>),
         call: impl FnOnce(u64) -> Call,
     ) {
+        if place >= self.leases.len() {
+            return;
+        }
         let lease = self.leases.remove(place).let_go();
         let id = FakeConnection::id(&lease);
         self.record(world, || give(lease), |()| call(id));

@@ -10,7 +10,8 @@ use pool_testkit::fake::{Call, FakeConnection, FakeDriver, Step};
 use proptest::prelude::*;
 
 use super::model::{Connection, Fate, Waiter};
-use super::world::{Checked, World};
+use super::operation::{End, Operation};
+use super::world::{Checked, UNIT, World};
 
 type Outcome = Result<OwnedLease<FakeDriver>, AcquireError>;
 pub(crate) type Waiting = Pin<Box<dyn Future<Output = Outcome>>>;
@@ -20,6 +21,16 @@ pub(crate) fn poll<T>(future: &mut Pin<Box<dyn Future<Output = T>>>) -> Poll<T> 
 }
 
 impl World {
+    /// Somebody asks for a connection, now or again.
+    pub(crate) fn ask(&mut self, operation: Operation) -> Checked {
+        match operation {
+            Operation::TryAcquire(broken) => self.try_acquire(broken),
+            Operation::Join(limit, broken) => self.join(limit * UNIT + UNIT / 2, broken),
+            Operation::Look(place) => self.look(place),
+            _ => Ok(()),
+        }
+    }
+
     /// The next idle connection that somebody claims turns out to be broken.
     fn break_one(&mut self, broken: bool) {
         if broken && self.model.idle > 0 {
@@ -29,12 +40,12 @@ impl World {
         }
     }
 
-    pub(crate) fn try_acquire(&mut self, broken: bool) -> Checked {
+    fn try_acquire(&mut self, broken: bool) -> Checked {
         self.break_one(broken);
         match self.pool.try_acquire_owned() {
             Ok(lease) => self.claimed(lease),
-            Err(AcquireError::Closed) => Ok(prop_assert!(self.model.closed)),
-            Err(AcquireError::Unavailable { .. }) => Ok(prop_assert!(self.model.idle == 0 && !self.model.closed)),
+            Err(AcquireError::Closed) if self.model.closed => Ok(()),
+            Err(AcquireError::Unavailable { .. }) if self.model.idle == 0 && !self.model.closed => Ok(()),
             Err(error) => Err(TestCaseError::fail(error.to_string())),
         }
     }
@@ -48,7 +59,7 @@ impl World {
         Ok(())
     }
 
-    pub(crate) fn join(&mut self, limit: u64, broken: bool) -> Checked {
+    fn join(&mut self, limit: u64, broken: bool) -> Checked {
         self.break_one(broken);
         let pool = self.pool.clone();
         let mut waiting: Waiting =
@@ -69,7 +80,15 @@ impl World {
         Ok(())
     }
 
-    pub(crate) fn look(&mut self, place: usize) -> Checked {
+    pub(crate) fn cancel(&mut self, place: usize) {
+        if let Some(place) = place.checked_rem(self.waiting.len()) {
+            drop(self.waiting.remove(place));
+            self.model.cancel(place);
+        }
+    }
+
+    fn look(&mut self, place: usize) -> Checked {
+        let Some(place) = place.checked_rem(self.waiting.len()) else { return Ok(()) };
         let (outcome, fate, started) =
             (poll(&mut self.waiting[place]), self.model.waiters[place].fate, self.model.waiters[place].started);
         match (outcome, fate) {
@@ -97,5 +116,23 @@ impl World {
         self.model.waiters.remove(place);
         self.model.count_wait(started);
         Ok(())
+    }
+
+    pub(crate) fn release(&mut self, place: usize, end: End) {
+        let Some(place) = place.checked_rem(self.leases.len()) else { return };
+        let (lease, connection) = (self.leases.remove(place), self.model.leases.remove(place));
+        match end {
+            End::Clean => drop(lease),
+            End::Dirty => {
+                lease.make_dirty();
+                drop(lease);
+            }
+            End::Broken => {
+                lease.break_it();
+                drop(lease);
+            }
+            End::Discarded => lease.discard(),
+        }
+        self.model.release(connection, end);
     }
 }

@@ -9,12 +9,12 @@ use proptest::prelude::*;
 
 use super::callers::{Waiting, poll};
 use super::model::{Counts, Line, Model};
-use super::operation::{End, Operation, Sizes};
+use super::operation::{Operation, Sizes};
 
 pub(crate) type Checked = Result<(), TestCaseError>;
 
 /// The unit of time, in milliseconds. Deadlines are in the middle of a unit: nothing else happens at that moment.
-const UNIT: u64 = 10;
+pub(crate) const UNIT: u64 = 10;
 
 pub(crate) struct World {
     pub(crate) driver: FakeDriver,
@@ -44,19 +44,12 @@ impl World {
     pub(crate) async fn step(&mut self, operation: Operation) -> Checked {
         let mut time = 0;
         match operation {
-            Operation::TryAcquire(broken) => self.try_acquire(broken)?,
-            Operation::Join(limit, broken) => self.join(limit * UNIT + UNIT / 2, broken)?,
-            Operation::Look(place) if !self.waiting.is_empty() => self.look(place % self.waiting.len())?,
-            Operation::Cancel(place) if !self.waiting.is_empty() => {
-                let place = place % self.waiting.len();
-                drop(self.waiting.remove(place));
-                self.model.cancel(place);
-            }
-            Operation::Release(place, end) if !self.leases.is_empty() => self.release(place % self.leases.len(), end),
-            Operation::Look(_) | Operation::Cancel(_) | Operation::Release(..) => {}
+            Operation::Cancel(place) => self.cancel(place),
+            Operation::Release(place, end) => self.release(place, end),
             Operation::Sleep(units) => time = units,
             other => self.command(other),
         }
+        self.ask(operation)?;
         self.rest(time).await
     }
 
@@ -112,23 +105,6 @@ impl World {
         (0..count).for_each(|_| go_on(&mut self.model));
     }
 
-    fn release(&mut self, place: usize, end: End) {
-        let (lease, connection) = (self.leases.remove(place), self.model.leases.remove(place));
-        match end {
-            End::Clean => drop(lease),
-            End::Dirty => {
-                lease.make_dirty();
-                drop(lease);
-            }
-            End::Broken => {
-                lease.break_it();
-                drop(lease);
-            }
-            End::Discarded => lease.discard(),
-        }
-        self.model.release(connection, end);
-    }
-
     /// Whatever is to happen in the background happens, and the two have to agree. Then time passes.
     async fn rest(&mut self, units: u64) -> Checked {
         self.model.open();
@@ -147,13 +123,13 @@ impl World {
 
     fn agree(&self) -> Checked {
         let (stats, model) = (self.pool.stats(), &self.model);
-        let state = stats.state;
-        prop_assert_eq!(state.size, model.size(), "size");
-        prop_assert_eq!((state.idle, state.leased), (model.idle, model.leased()), "idle, leased");
+        let now = stats.state;
+        prop_assert_eq!(now.size, model.size(), "size");
+        prop_assert_eq!((now.idle, now.leased), (model.idle, model.leased()), "idle, leased");
         let background = (model.connecting.inside.len(), model.in_maintenance());
-        prop_assert_eq!((state.opening, state.in_maintenance), background, "opening, in maintenance");
-        prop_assert_eq!((state.waiting, state.max_size), (model.waiting(), model.sizes.max), "waiting, maximum");
-        prop_assert_eq!(state.closed, model.closed, "closed");
+        prop_assert_eq!((now.opening, now.in_maintenance), background, "opening, in maintenance");
+        prop_assert_eq!((now.waiting, now.max_size), (model.waiting(), model.sizes.max), "waiting, maximum");
+        prop_assert_eq!(now.closed, model.closed, "closed");
         let counts = Counts {
             acquired: stats.acquired,
             waited: stats.waited,

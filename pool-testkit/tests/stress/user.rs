@@ -100,10 +100,16 @@ impl User {
                 14 => self.abandon().await,
                 15..17 => self.spoil_one().await,
                 17 => self.leave_one_to_others().await,
-                18 => self.place.pool.reconfigure(settings(&mut self.random)).unwrap(),
-                _ if self.random.below(4) == 0 => self.place.pool.retire_all(),
-                _ => {}
+                _ => self.operate(),
             }
+        }
+    }
+
+    fn operate(&mut self) {
+        if self.random.below(8) > 0 {
+            self.place.pool.reconfigure(settings(&mut self.random)).unwrap();
+        } else {
+            self.place.pool.retire_all();
         }
     }
 
@@ -170,13 +176,11 @@ impl User {
 
     async fn abandon(&mut self) {
         let mut waiting = self.wait();
-        match self.poll(&mut waiting).await {
-            Some(outcome) => self.place.note(&outcome),
-            None => {
-                self.place.note_cancelled();
-                self.place.abandoned.lock().unwrap().push(waiting);
-            }
+        if let Some(outcome) = self.poll(&mut waiting).await {
+            return self.place.note(&outcome);
         }
+        self.place.note_cancelled();
+        self.place.abandoned.lock().unwrap().push(waiting);
     }
 
     async fn spoil_one(&mut self) {
