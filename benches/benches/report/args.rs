@@ -13,39 +13,47 @@ Measures the pool beside its peers, prints a table, and writes plots and figures
     --check          fail if a claim of docs/performance.md does not hold";
 
 /// What to do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Args {
     pub(crate) rounds: usize,
     pub(crate) quick: bool,
     pub(crate) check: bool,
     pub(crate) only: Option<String>,
+    nothing: bool,
 }
 
 impl Args {
     /// What the command line says; `None` if that is to do nothing.
     pub(crate) fn parse() -> Result<Option<Self>, lexopt::Error> {
-        let mut args = Self { rounds: 0, quick: false, check: false, only: None };
-        let mut parser = lexopt::Parser::from_env();
+        let (mut args, mut parser) = (Self::default(), lexopt::Parser::from_env());
         while let Some(argument) = parser.next()? {
-            match argument {
-                Long("rounds") => args.rounds = parser.value()?.parse_with(positive)?,
-                Long("only") => args.only = Some(parser.value()?.parse_with(workload)?),
-                Long("quick") => args.quick = true,
-                Long("check") => args.check = true,
-                // Cargo's own, in every run.
-                Long("bench") => {}
-                Long("no-run") => return Ok(None),
-                Long("help") | Short('h') => {
-                    println!("{USAGE}");
-                    return Ok(None);
-                }
-                other => return Err(other.unexpected()),
+            let Long(name) = argument else { return Err(argument.unexpected()) };
+            match name.to_owned().as_str() {
+                "rounds" => args.rounds = parser.value()?.parse_with(positive)?,
+                "only" => args.only = Some(parser.value()?.parse_with(workload)?),
+                name => args.switch(name)?,
             }
         }
         if args.rounds == 0 {
             args.rounds = if args.quick { 3 } else { 11 };
         }
-        Ok(Some(args))
+        Ok((!args.nothing).then_some(args))
+    }
+
+    fn switch(&mut self, name: &str) -> Result<(), lexopt::Error> {
+        match name {
+            "quick" => self.quick = true,
+            "check" => self.check = true,
+            // Cargo's own, in every run.
+            "bench" => {}
+            "no-run" => self.nothing = true,
+            "help" => {
+                println!("{USAGE}");
+                self.nothing = true;
+            }
+            other => return Err(lexopt::Error::UnexpectedOption(format!("--{other}"))),
+        }
+        Ok(())
     }
 }
 
