@@ -15,7 +15,7 @@ Measures the pool beside its peers, prints a table, and writes plots and figures
 /// What to do.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Args {
-    pub(crate) rounds: usize,
+    rounds: Option<usize>,
     pub(crate) quick: bool,
     pub(crate) check: bool,
     pub(crate) only: Option<String>,
@@ -28,16 +28,24 @@ impl Args {
         let (mut args, mut parser) = (Self::default(), lexopt::Parser::from_env());
         while let Some(argument) = parser.next()? {
             let Long(name) = argument else { return Err(argument.unexpected()) };
-            match name.to_owned().as_str() {
-                "rounds" => args.rounds = parser.value()?.parse_with(positive)?,
-                "only" => args.only = Some(parser.value()?.parse_with(workload)?),
-                name => args.switch(name)?,
-            }
-        }
-        if args.rounds == 0 {
-            args.rounds = if args.quick { 3 } else { 11 };
+            let name = name.to_owned();
+            args.option(&name, &mut parser)?;
         }
         Ok((!args.nothing).then_some(args))
+    }
+
+    /// How often all take turns.
+    pub(crate) fn rounds(&self) -> usize {
+        self.rounds.unwrap_or(if self.quick { 3 } else { 11 })
+    }
+
+    fn option(&mut self, name: &str, parser: &mut lexopt::Parser) -> Result<(), lexopt::Error> {
+        match name {
+            "rounds" => self.rounds = Some(parser.value()?.parse_with(positive)?),
+            "only" => self.only = Some(parser.value()?.parse_with(workload)?),
+            switch => self.switch(switch)?,
+        }
+        Ok(())
     }
 
     fn switch(&mut self, name: &str) -> Result<(), lexopt::Error> {

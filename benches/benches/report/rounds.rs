@@ -48,8 +48,8 @@ impl Entry {
 pub(crate) fn measure(args: &Args) -> Results {
     let mut turns: BTreeMap<_, Vec<Turn>> = BTreeMap::new();
     let started = Instant::now();
-    for round in 0..args.rounds {
-        eprintln!("round {} of {}, after {} s", round + 1, args.rounds, started.elapsed().as_secs());
+    for round in 0..args.rounds() {
+        eprintln!("round {} of {}, after {} s", round + 1, args.rounds(), started.elapsed().as_secs());
         for (workload_name, workload) in args.workloads() {
             for place in 0..ENTRIES.len() {
                 let entry = &ENTRIES[(place + round) % ENTRIES.len()];
