@@ -17,7 +17,7 @@ pub(super) enum Condition {
 
 impl<D: Driver> Engine<D> {
     /// Takes back the connection of a lease. Runs inside `Drop`: no I/O, no blocking, no spawning, no panic, no runtime needed.
-    #[inline]
+    #[inline(never)] // small enough by itself; whether the caller's destructor is one function with it depended on the caller
     pub(crate) fn release(&self, mut claim: Claim<D::Connection>) {
         let slot = self.core.table.open(&mut claim);
         let condition = self.condition_of(slot.facts, slot.connection);
@@ -55,6 +55,7 @@ impl<D: Driver> Engine<D> {
     }
 
     /// Leaves a connection that cannot be handed out to the janitor.
+    #[cold]
     pub(super) fn set_aside(&self, claim: Claim<D::Connection>, condition: Condition) {
         match condition {
             Condition::Usable => self.offer(claim),
@@ -84,6 +85,7 @@ impl<D: Driver> Engine<D> {
     }
 
     /// Does what is left to do for a connection that was offered.
+    #[inline(never)]
     pub(super) fn follow_up(&self, offered: Offered<D::Connection>) {
         match offered {
             Offered::Parked => {}
