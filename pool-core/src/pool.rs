@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::builder::PoolBuilder;
 use crate::config::Config;
 use crate::driver::Driver;
-use crate::engine::{Acquire, Engine, close, ensure_janitor};
+use crate::engine::{Acquiring, Engine, close, ensure_janitor};
 use crate::error::{AcquireError, ConfigError};
 use crate::lease::{Lease, OwnedLease};
 use crate::slot::Claim;
@@ -187,7 +187,7 @@ impl<D: Driver> Pool<D> {
         self.engine.is_closed()
     }
 
-    #[inline(always)] // see `Acquire`
+    #[inline(always)] // see `Acquiring`
     fn try_claim(&self) -> Result<Claim<D::Connection>, AcquireError> {
         self.engine.acquire_at_once().ok_or_else(|| self.unavailable())
     }
@@ -201,13 +201,13 @@ impl<D: Driver> Pool<D> {
     }
 
     /// The future of every kind of acquire. Owned while it is pending: see `Waiting`.
-    #[inline(always)] // see `Acquire`
+    #[inline(always)] // see `Acquiring`
     fn claim<'a, T>(
         &'a self,
         limit: Option<Duration>,
         lease: impl Fn(Claim<D::Connection>) -> T + Send + Unpin + 'a,
     ) -> impl Future<Output = Result<T, AcquireError>> + Send {
-        Acquire::new(&self.engine, limit, lease)
+        Acquiring::new(&self.engine, limit, lease)
     }
 }
 

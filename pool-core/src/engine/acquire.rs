@@ -21,7 +21,7 @@ use crate::slot::{Claim, Facts};
 
 impl<D: Driver> Engine<D> {
     /// The fast path: an idle connection, if there is one and nobody waits.
-    #[inline(always)] // see `Acquire`
+    #[inline(always)] // see `Acquiring`
     pub(crate) fn acquire_at_once(&self) -> Option<Claim<D::Connection>> {
         let mut claim = self.core.claim_at_once(hint::take(self.core.table.id()))?;
         let slot = self.core.table.open(&mut claim);

@@ -1,7 +1,7 @@
 //! The protocols: acquire, release, open, maintain, close. Safe code without an atomic ordering in it; those are in the layer below.
 
 mod acquire;
-mod at_once;
+mod acquiring;
 mod clock;
 mod close;
 mod hint;
@@ -16,7 +16,7 @@ mod report;
 
 use clock::{Clock, nanos};
 
-pub(crate) use at_once::Acquire;
+pub(crate) use acquiring::Acquiring;
 pub(crate) use close::close;
 pub(crate) use janitor::ensure_janitor;
 

@@ -16,7 +16,7 @@ use crate::slot::Claim;
 ///
 /// An `async fn` would do the same, but as one function with everything that waiting needs. The first poll of this one disappears in its
 /// caller, and the claim stays in registers on its way: a lease that travels through memory costs more than the rest of an acquire.
-pub(crate) struct Acquire<'a, D: Driver, F> {
+pub(crate) struct Acquiring<'a, D: Driver, F> {
     engine: &'a Arc<Engine<D>>,
     limit: Option<Duration>,
     lease: F,
@@ -29,14 +29,14 @@ enum Progress<'a, D: Driver> {
     Ended,
 }
 
-impl<'a, D: Driver, F> Acquire<'a, D, F> {
+impl<'a, D: Driver, F> Acquiring<'a, D, F> {
     #[inline(always)] // see `poll`
     pub(crate) fn new(engine: &'a Arc<Engine<D>>, limit: Option<Duration>, lease: F) -> Self {
         Self { engine, limit, lease, progress: Progress::Begun }
     }
 }
 
-impl<D: Driver, T, F: Fn(Claim<D::Connection>) -> T + Unpin> Future for Acquire<'_, D, F> {
+impl<D: Driver, T, F: Fn(Claim<D::Connection>) -> T + Unpin> Future for Acquiring<'_, D, F> {
     type Output = Result<T, AcquireError>;
 
     #[inline(always)] // see above; what is not for the fast path is in `wait`
