@@ -1,4 +1,4 @@
-//! Threads change plain data behind leases. Every change has to be there in the end; and ThreadSanitizer, under which `.ci/races` runs this, has to find
+//! Threads change plain data behind leases. Every change has to be there in the end; and the thread sanitizer, under which `.ci/races` runs this, has to find
 //! that each was made after the one before, by the orderings of the pool alone.
 #![cfg(not(feature = "loom"))]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
@@ -26,7 +26,7 @@ impl Driver for Plain {
     }
 }
 
-/// By its name `.ci/races` knows what concerns the pool: ThreadSanitizer also takes what the standard library does for races.
+/// By its name `.ci/races` knows what concerns the pool: the sanitizer also takes what the standard library does for races.
 #[inline(never)]
 fn touch_what_is_leased(number: &mut u64) {
     *number += 1;

@@ -48,6 +48,9 @@ struct Step<'a> {
     number: u64,
 }
 
+/// The list has changed under a visit.
+struct Changed;
+
 impl Segments {
     pub(super) fn new() -> Self {
         let stock = Stock::new();
@@ -236,16 +239,32 @@ impl Segments {
         self.stock.put(step.index);
     }
 
-    /// Calls `visit` for every segment in the list, with its number, more than once if the list changes meanwhile.
+    /// Calls `visit` for every segment that is in the list all the while, with its number, more than once if the list changes meanwhile.
     pub(super) fn visit(&self, mut visit: impl FnMut(&Segment, u64)) {
-        let mut step = self.hint(&self.first);
+        let mut step = Some(self.begin_visit());
         while let Some(at) = step {
             visit(at.segment, at.number);
-            step = match at.segment.next(at.number) {
-                Some(next) => next.index.and_then(|index| self.step(index)),
-                None => self.hint(&self.first),
-            };
+            step = self.visited_next(at).unwrap_or_else(|Changed| Some(self.begin_visit()));
         }
+    }
+
+    fn begin_visit(&self) -> Step<'_> {
+        loop {
+            // Otherwise another segment has become the first.
+            if let Some(first) = self.hint(&self.first) {
+                return first;
+            }
+        }
+    }
+
+    /// The segment after one, if there is one. Both were in the list, one after the other, at the end of this: that may be in another life of the second, but
+    /// none that stays was left out between them.
+    fn visited_next<'a>(&'a self, at: Step<'a>) -> Result<Option<Step<'a>>, Changed> {
+        let next = at.segment.next(at.number).ok_or(Changed)?;
+        let Some(index) = next.index else { return Ok(None) };
+        let step = self.step(index).ok_or(Changed)?;
+        let unchanged = at.segment.number() == at.number && at.segment.next(at.number) == Some(next);
+        if unchanged { Ok(Some(step)) } else { Err(Changed) }
     }
 
     /// How many segments were ever needed at once.

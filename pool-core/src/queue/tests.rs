@@ -202,6 +202,32 @@ fn waiters_in_the_middle_leave_no_memory_behind() {
 }
 
 #[test]
+fn somebody_who_waits_is_seen_while_others_come_and_go() {
+    let queue = Fifo::default();
+    let enter = || match queue.enter(Waker::noop().clone(), 7) {
+        Entered::Waiting(ticket) => ticket,
+        Entered::Granted(note) => panic!("nobody gave {note}"),
+    };
+    std::thread::scope(|scope| {
+        let coming_and_going = scope.spawn(|| {
+            // There are always some: one comes before one leaves.
+            let mut waiting: VecDeque<_> = (0..20).map(|_| enter()).collect();
+            for _ in 0..300_000 {
+                waiting.push_back(enter());
+                let oldest = waiting.pop_front().map(|ticket| queue.cancel(ticket, || true));
+                assert!(matches!(oldest, Some(Cancelled::Left)));
+            }
+            waiting
+        });
+        let mut count = 0;
+        while queue.expire(0, &mut Clock(&mut count, 0)).is_none() {}
+        while !coming_and_going.is_finished() {
+            assert_eq!(queue.expire(0, &mut Clock(&mut count, 0)), Some(7));
+        }
+    });
+}
+
+#[test]
 fn waiters_come_and_go_without_a_new_segment() {
     let mut queue = Counted::default();
     for round in 0..100_000 {

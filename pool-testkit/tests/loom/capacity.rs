@@ -3,11 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Waker};
 
-use crate::common::{NEVER, Scene, assert_at_rest, join, leave, open, race, release, retire};
-
-fn releasing(scene: &Scene) {
-    release(&scene.core, scene.held());
-}
+use crate::common::{NEVER, Scene, assert_at_rest, join, leave, open, race, release, releasing, retire};
 
 #[test]
 fn openers_and_closers_stay_within_the_maximum_and_always_find_a_slot() {

@@ -206,6 +206,18 @@ pub(crate) fn acquire(core: &Pool) -> Option<Claim<u64>> {
     }
 }
 
+/// A racer that gives back what is held.
+pub(crate) fn releasing(scene: &Scene) {
+    release(&scene.core, scene.held());
+}
+
+/// A racer that acquires, if need be by waiting, and releases, unless the pool is closed.
+pub(crate) fn acquiring(scene: &Scene) {
+    if let Some(claim) = acquire(&scene.core) {
+        release(&scene.core, claim);
+    }
+}
+
 /// As a caller does it from beginning to end, in a pool that nobody closes.
 pub(crate) fn use_once(core: &Pool) {
     let mut claim = acquire(core).expect("nobody closes the pool");

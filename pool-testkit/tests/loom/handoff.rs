@@ -4,14 +4,10 @@ use std::task::Waker;
 
 use pool_core::internals::{Entry, Grant};
 
-use crate::common::{NEVER, Scene, assert_at_rest, give_up, leave, open, pass_on, race, release, use_once};
+use crate::common::{NEVER, Scene, assert_at_rest, give_up, leave, open, pass_on, race, release, releasing, use_once};
 
 fn using(scene: &Scene) {
     use_once(&scene.core);
-}
-
-fn releasing(scene: &Scene) {
-    release(&scene.core, scene.held());
 }
 
 fn giving_up(scene: &Scene) {

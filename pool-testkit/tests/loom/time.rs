@@ -4,11 +4,7 @@ use std::task::{Context, Waker};
 
 use pool_core::internals::{Alarm, Figure, Grant, Seat};
 
-use crate::common::{NEVER, Scene, assert_at_rest, join, leave, race, release, wait};
-
-fn releasing(scene: &Scene) {
-    release(&scene.core, scene.held());
-}
+use crate::common::{NEVER, Scene, assert_at_rest, join, leave, race, release, releasing, wait};
 
 /// The one who keeps the time ends what is due.
 fn ending(scene: &Scene) {
@@ -119,4 +115,28 @@ fn the_next_janitor_sees_what_the_last_one_wrote() {
         assert!(!seat.occupy() || epoch.get() == 7, "the epoch went back");
     };
     race(3, setup, [ending, beginning], drop);
+}
+
+/// Segments are unlinked and begin again while somebody who keeps the time walks along them: it does not miss those who wait all the while.
+#[test]
+fn whoever_keeps_the_time_sees_those_who_wait_all_the_while() {
+    let coming_and_going = |scene: &Scene| {
+        for _ in 0..2 {
+            assert!(leave(&scene.core, scene.waiter()).is_none());
+        }
+        let ticket = join(&scene.core, &Context::from_waker(Waker::noop()), NEVER).expect("nobody gives");
+        scene.leave_ticket(ticket);
+    };
+    let looking = |scene: &Scene| {
+        let earliest = scene.core.expire(0, Waker::wake, |_| unreachable!("nothing is idle"));
+        assert_eq!(earliest, Some(NEVER));
+    };
+    race(
+        2,
+        || Scene::new(1, 0, 0).with_waiters(4),
+        [coming_and_going, looking],
+        |scene| {
+            (0..3).for_each(|_| assert!(leave(&scene.core, scene.waiter()).is_none()));
+        },
+    );
 }
