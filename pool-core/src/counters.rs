@@ -74,16 +74,17 @@ impl Default for Flag {
 }
 
 impl Flag {
-    /// Raises the flag. `true` for the one who did.
+    /// Raises the flag, after `Gate::look_after_publishing`. `true` for the one who did.
     #[must_use]
     pub fn raise(&self) -> bool {
-        // ORDERING: Release, pairs with Acquire in `lower`: what is announced is visible to the one who lowers the flag, even if it was up already.
-        !self.0.swap(true, order("flag.raise", Ordering::Release))
+        // ORDERING: Relaxed: the fence before it and Acquire in `lower` make what is announced visible to the one who lowers the flag, even if it was up
+        // already.
+        !self.0.swap(true, Ordering::Relaxed)
     }
 
     /// Lowers the flag, for one who looks at what was announced afterwards.
     pub fn lower(&self) {
-        // ORDERING: Acquire, pairs with Release in `raise`.
+        // ORDERING: Acquire, pairs with the fence before `raise`.
         self.0.swap(false, order("flag.lower", Ordering::Acquire));
     }
 }

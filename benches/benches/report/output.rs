@@ -14,7 +14,7 @@ use super::table::table;
 use crate::folder::report_folder;
 
 /// How the names of those workloads begin that are a footnote to another one.
-const TABLE_ONLY: &str = "one_by_one";
+const TABLE_ONLY: [&str; 2] = ["one_by_one", "bursts_of"];
 
 /// Measures, prints and writes. Fails in the sense of the operating system if it is to check, and a claim does not hold.
 pub(crate) fn report(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
@@ -33,7 +33,10 @@ pub(crate) fn report(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
 
 fn write(results: &Results) -> Result<(), Box<dyn Error>> {
     let folder = report_folder()?;
-    fs::write(folder.join("engine.json"), results.to_json(|workload| !workload.starts_with(TABLE_ONLY))?)?;
+    fs::write(
+        folder.join("engine.json"),
+        results.to_json(|workload| !TABLE_ONLY.iter().any(|name| workload.starts_with(name)))?,
+    )?;
     plot_all(results, &folder)?;
     println!("Figures and plots are in {}.\n", folder.display());
     Ok(())

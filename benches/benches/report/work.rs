@@ -12,8 +12,6 @@ use crate::polled_once::polled_once;
 
 /// Operations between two looks at the window, where one operation is shorter than a look should weigh.
 const BATCH: u64 = 64;
-/// Connections taken together, which makes all but the first of them miss a pool's memory of the last one.
-const BURST: usize = 8;
 /// Acquires given up between two turns of the scheduler.
 const CANCELLED_PER_TURN: usize = 16;
 
@@ -49,7 +47,10 @@ pub(crate) async fn at_once<C: Contender, const TIMED: bool>(contender: &C, wind
 }
 
 /// Acquires several, then releases them all.
-pub(crate) async fn in_bursts<C: Contender, const TIMED: bool>(contender: &C, window: &Window) -> u64 {
+pub(crate) async fn in_bursts<C: Contender, const TIMED: bool, const BURST: usize>(
+    contender: &C,
+    window: &Window,
+) -> u64 {
     let mut leases: [Option<C::Lease<'_>>; BURST] = [const { None }; BURST];
     let mut done = 0;
     while !window.is_over() {

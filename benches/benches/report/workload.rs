@@ -29,6 +29,11 @@ pub(crate) enum Workload {
         connections: usize,
         leased: usize,
     },
+    /// The same in bursts of 64, more than any thread remembers.
+    LongBursts {
+        connections: usize,
+        leased: usize,
+    },
     /// The same, one at a time.
     OneByOne {
         connections: usize,
@@ -37,7 +42,7 @@ pub(crate) enum Workload {
 }
 
 /// All of them, by name, in the order of the report.
-pub(crate) const WORKLOADS: [(&str, Workload); 11] = [
+pub(crate) const WORKLOADS: [(&str, Workload); 12] = [
     ("uncontended", Workload::Uncontended),
     ("threads_1", Workload::Threads(1)),
     ("threads_2", Workload::Threads(2)),
@@ -49,6 +54,7 @@ pub(crate) const WORKLOADS: [(&str, Workload); 11] = [
     ("size_1024_900_leased", Workload::Size { connections: 1_024, leased: 900 }),
     ("one_by_one_1024", Workload::OneByOne { connections: 1_024, leased: 0 }),
     ("one_by_one_1024_900_leased", Workload::OneByOne { connections: 1_024, leased: 900 }),
+    ("bursts_of_64_1024_900_leased", Workload::LongBursts { connections: 1_024, leased: 900 }),
 ];
 
 impl Workload {
@@ -73,7 +79,8 @@ pub(crate) fn run<C: Contender, const TIMED: bool>(workload: Workload, lengths: 
         Workload::Threads(threads) => on_threads::<C, TIMED>(lengths, threads),
         Workload::Tasks(tasks) => in_tasks::<C, TIMED>(lengths, tasks),
         Workload::CancelStorm => cancel_storm::<C, TIMED>(lengths),
-        Workload::Size { connections, leased } => alone(lengths, connections, leased, in_bursts::<C, TIMED>),
+        Workload::Size { connections, leased } => alone(lengths, connections, leased, in_bursts::<C, TIMED, 8>),
+        Workload::LongBursts { connections, leased } => alone(lengths, connections, leased, in_bursts::<C, TIMED, 64>),
         Workload::OneByOne { connections, leased } => alone(lengths, connections, leased, at_once::<C, TIMED>),
     };
     latency::hand_in();

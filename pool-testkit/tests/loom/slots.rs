@@ -2,7 +2,7 @@
 
 use pool_core::internals::IdleOrder;
 
-use crate::common::{Scene, assert_at_rest, open, race, release, retire, touch, use_once};
+use crate::common::{Scene, assert_at_rest, open, race, release, releasing, retire, touch, use_once};
 
 fn claim_the_slot(scene: &Scene) {
     if let Some(mut claim) = scene.core.table.claim_at(0) {
@@ -84,16 +84,22 @@ fn a_vacated_slot_is_filled_by_an_opener_that_knows_nothing_of_its_past() {
 #[test]
 fn an_idle_slot_keeps_a_ticket() {
     let in_turn = || {
-        let scene = Scene::new(1, 1, 0);
-        scene.core.table.set_idle_order(IdleOrder::Fifo);
+        let scene = Scene::new(1, 0, 1);
+        scene.core.set_idle_order(IdleOrder::Fifo);
+        releasing(&scene);
         scene
+    };
+    let by_name = |scene: &Scene| {
+        if let Some(claim) = scene.core.table.claim_at(0) {
+            release(&scene.core, claim);
+        }
     };
     let taking_turns = |scene: &Scene| {
         if let Some(claim) = scene.core.table.claim_next_in_line() {
-            scene.core.table.publish_idle(claim);
+            release(&scene.core, claim);
         }
     };
-    race(3, in_turn, [claim_the_slot, taking_turns], |scene| {
+    race(3, in_turn, [by_name, taking_turns], |scene| {
         let claim = scene.core.table.claim_next_in_line().expect("it is idle, and has a ticket");
         release(&scene.core, claim);
         assert_at_rest(&scene.core, 1);
