@@ -52,6 +52,7 @@
 mod capacity;
 mod chunks;
 mod counters;
+mod foreign;
 mod gate;
 mod handoff;
 mod place;

@@ -6,6 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::{Poll, Waker};
 
+use crate::foreign::drop_quietly;
+
 /// Runs a future to its end, or to its panic, whose message is the error.
 ///
 /// Cancel safety: dropping this drops the future.
@@ -40,7 +42,9 @@ pub(super) fn wake(waker: Waker) {
 #[cold]
 fn message(payload: Box<dyn Any + Send>) -> String {
     let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("the panic carried no message").to_owned()
+    let text = text.unwrap_or("the panic carried no message").to_owned();
+    drop_quietly(payload);
+    text
 }
 
 #[cfg(test)]
@@ -53,5 +57,16 @@ mod tests {
         assert_eq!(caught(|| -> () { panic!("plain") }), Err("plain".to_owned()));
         assert_eq!(caught(|| -> () { panic!("number {}", 7) }), Err("number 7".to_owned()));
         assert_eq!(caught(|| -> () { std::panic::panic_any(7) }), Err("the panic carried no message".to_owned()));
+    }
+
+    #[test]
+    fn a_panic_that_carries_a_panic_ends_with_the_first() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                std::panic::panic_any("what a panic carried panicked")
+            }
+        }
+        assert_eq!(caught(|| -> () { std::panic::panic_any(Bomb) }), Err("the panic carried no message".to_owned()));
     }
 }

@@ -20,6 +20,7 @@
 use std::task::Waker;
 
 use crate::counters::Figure;
+use crate::foreign::drop_quietly;
 use crate::place::Place;
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::sync::{AtomicU64, order};
@@ -306,11 +307,4 @@ impl Drop for Cell {
             drop_quietly(unsafe { self.waker.take() });
         }
     }
-}
-
-/// Wakers are foreign code: one that panics in its destructor must not stop the operation that happens to drop it.
-fn drop_quietly(waker: Waker) {
-    let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(waker)));
-    // The payload is as foreign as the waker.
-    dropped.unwrap_or_else(std::mem::forget);
 }

@@ -1,6 +1,5 @@
 //! All slots of a pool.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64 as PlainU64, Ordering as PlainOrdering};
 
 use crossbeam_utils::CachePadded;
@@ -10,6 +9,7 @@ use super::idle::Idle;
 use super::word::{State, Word};
 use crate::chunks::Chunks;
 use crate::counters::{Figure, Flag};
+use crate::foreign::drop_quietly;
 use crate::place::Place;
 
 /// What may be known about a slot without owning it. Only the owner writes.
@@ -296,9 +296,7 @@ impl<C> Drop for Table<C> {
         for slot in self.slots.iter() {
             if slot.word.read().0.is_filled() {
                 // SAFETY: `&mut self`: no claim is in use any more, and the word says that the slot is filled.
-                let connection = unsafe { slot.connection.take() };
-                // One connection that panics in its destructor must not keep the others open.
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(connection)));
+                drop_quietly(unsafe { slot.connection.take() });
             }
         }
     }
