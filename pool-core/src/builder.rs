@@ -72,6 +72,10 @@ impl<D: Driver> PoolBuilder<D> {
     /// # Errors
     ///
     /// [`ConfigError`] names the first setting that is out of its range.
+    ///
+    /// # Panics
+    ///
+    /// In a tokio runtime that was built without its timer.
     pub fn build(self) -> Result<Pool<D>, ConfigError> {
         self.config.validate()?;
         Ok(Pool::new(self.driver, self.config))

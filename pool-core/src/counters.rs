@@ -89,28 +89,30 @@ impl Flag {
     }
 }
 
-/// A place that one party at a time may occupy.
+/// A place that one party at a time may occupy, in a name that is a number.
 #[derive(Debug)]
-pub struct Seat(AtomicBool);
+pub struct Seat(AtomicU64);
+
+const NOBODY: u64 = 0;
 
 impl Default for Seat {
     fn default() -> Self {
-        Self(AtomicBool::new(false))
+        Self(AtomicU64::new(NOBODY))
     }
 }
 
 impl Seat {
-    /// Occupies the seat if it is free.
+    /// Occupies the seat if it is free, in a name other than 0.
     #[must_use]
-    pub fn occupy(&self) -> bool {
+    pub fn occupy(&self, name: u64) -> bool {
         // ORDERING: Acquire, pairs with Release in `leave`: who follows sees what the last one left behind.
-        self.0.compare_exchange(false, true, order("seat.occupy", Ordering::Acquire), Ordering::Relaxed).is_ok()
+        self.0.compare_exchange(NOBODY, name, order("seat.occupy", Ordering::Acquire), Ordering::Relaxed).is_ok()
     }
 
     /// Leaves the seat. For the one who occupied it.
     pub fn leave(&self) {
         // ORDERING: Release, pairs with Acquire in `occupy`.
-        self.0.store(false, order("seat.leave", Ordering::Release));
+        self.0.store(NOBODY, order("seat.leave", Ordering::Release));
     }
 
     /// As `leave`, for one who then looks for those who relied on it.
@@ -123,6 +125,12 @@ impl Seat {
     /// Whether somebody sat there a moment ago.
     #[inline]
     pub fn is_taken(&self) -> bool {
+        self.occupant() != NOBODY
+    }
+
+    /// The name of the one who sat there a moment ago, or 0.
+    #[inline]
+    pub fn occupant(&self) -> u64 {
         // ORDERING: Relaxed: a guess that `occupy` confirms.
         self.0.load(Ordering::Relaxed)
     }

@@ -9,12 +9,14 @@ const CLOSED: u64 = 1 << 63;
 const OVERSIZE: u64 = 1 << 62;
 /// Idle slots are handed out in an order that somebody has to keep.
 const ORDERED: u64 = 1 << 61;
+/// Somebody ends a wait, and has taken one from the count that may have to come back.
+const ENDING: u64 = 1 << 60;
 /// The generation, from here up to the bits.
 const ONE_GENERATION: u64 = 1 << 32;
-const GENERATION: u64 = ORDERED - ONE_GENERATION;
+const GENERATION: u64 = ENDING - ONE_GENERATION;
 const WAITING: u64 = ONE_GENERATION - 1;
 
-/// Which connections are meant to be in use: those of the present generation, as a part of the gate's word. It repeats after 2^29
+/// Which connections are meant to be in use: those of the present generation, as a part of the gate's word. It repeats after 2^28
 /// generations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Generation(u64);
@@ -53,16 +55,28 @@ impl Sight {
     /// Whether a connection of this generation can simply be left idle: nobody waits, and no bit is set that matters for that.
     #[inline]
     pub fn is_clear_for(self, generation: Generation) -> bool {
-        self.0 & !ORDERED == generation.0
+        self.0 & !(ORDERED | ENDING) == generation.0
     }
 
-    /// As `is_clear_for`, and no order has to be kept.
+    /// As `is_clear_for`, and there is nothing else to be done about it.
     #[inline]
     pub fn is_plain_for(self, generation: Generation) -> bool {
         self.0 == generation.0
     }
 
+    /// Whether a newcomer may try its luck: nobody waits, the pool is open, and no order has to be kept.
+    #[inline]
+    pub fn lets_pass(self) -> bool {
+        self.0 & (CLOSED | ORDERED | ENDING | WAITING) == 0
+    }
+
+    /// As `lets_pass`, for a newcomer that keeps the order.
+    pub fn lets_pass_in_order(self) -> bool {
+        self.0 & (CLOSED | ENDING | WAITING) == 0
+    }
+
     /// The present generation.
+    #[inline]
     pub fn generation(self) -> Generation {
         Generation(self.0 & GENERATION)
     }
@@ -70,6 +84,15 @@ impl Sight {
     /// Waiters without a promise.
     pub fn waiting(self) -> usize {
         usize::try_from(self.0 & WAITING).unwrap_or(usize::MAX)
+    }
+
+    /// What one finds that joins here.
+    fn joined(self) -> Joined {
+        match self.waiting() {
+            _ if self.is_closed() => Joined::Closed,
+            0 => Joined::First,
+            _ => Joined::Behind,
+        }
     }
 
     /// Whether the pool is closed.
@@ -94,20 +117,6 @@ impl Default for Gate {
 }
 
 impl Gate {
-    /// Whether the fast path may try its luck: nobody waits, the pool is open, and no order has to be kept.
-    #[inline]
-    pub fn lets_pass(&self) -> bool {
-        // ORDERING: Relaxed: an old answer lets a caller overtake a waiter that joins at the same moment, or lease from a pool that
-        // closes at the same moment. Both count as having come first; the release that follows looks at the gate after a fence.
-        self.0.load(Ordering::Relaxed) & (CLOSED | ORDERED | WAITING) == 0
-    }
-
-    /// As `lets_pass`, for a caller that keeps the order.
-    pub fn lets_pass_in_order(&self) -> bool {
-        // ORDERING: Relaxed, as in `lets_pass`.
-        self.0.load(Ordering::Relaxed) & (CLOSED | WAITING) == 0
-    }
-
     /// Whether an order of the idle slots has to be kept from now on. Nobody depends on the moment.
     pub fn set_ordered(&self, ordered: bool) {
         // ORDERING: Relaxed: what was released or claimed in the old way meanwhile is found all the same.
@@ -121,7 +130,9 @@ impl Gate {
     /// Looks at the gate, with no promise about what other threads are doing.
     #[inline]
     pub fn glance(&self) -> Sight {
-        // ORDERING: Relaxed: whoever acts on it uses `reserve`, which looks for itself.
+        // ORDERING: Relaxed: whoever owes a waiter something uses `reserve`, which looks for itself. A newcomer that an old answer lets pass overtakes a
+        // waiter that joins at the same moment, or leases from a pool that closes at the same moment: it counts as having come first, and the
+        // release that follows looks at the gate after a fence.
         Sight(self.0.load(Ordering::Relaxed))
     }
 
@@ -138,12 +149,7 @@ impl Gate {
     /// Counts one waiter, which enters the queue next. Whoever takes this count before the waiter has entered leaves the grant in its cell.
     pub fn join(&self) -> Joined {
         // ORDERING: Relaxed: nothing but the count is read through it.
-        let before = Sight(self.0.fetch_add(1, Ordering::Relaxed));
-        match before.waiting() {
-            _ if before.is_closed() => Joined::Closed,
-            0 => Joined::First,
-            _ => Joined::Behind,
-        }
+        Sight(self.0.fetch_add(1, Ordering::Relaxed)).joined()
     }
 
     /// To be called after a waiter has joined and entered the queue, before it relies on anybody or looks for anything.
@@ -155,27 +161,54 @@ impl Gate {
         full_fence("gate.fence_after_joining");
     }
 
+    /// To be called after a waiter has looked and found nothing, before it relies on anybody again.
+    #[allow(clippy::unused_self)] // a step of this gate's protocol
+    pub fn fence_after_looking(&self) {
+        // ORDERING: SeqCst fence, pairs with `Seat::leave_first`: either whoever leaves finds the waiter back in its cell, or the waiter finds the seat
+        // free.
+        full_fence("gate.fence_after_looking");
+    }
+
     /// Takes one from the count: the caller now owes exactly one waiter a grant, and serves the oldest.
     #[must_use]
     pub fn reserve(&self) -> bool {
-        self.take_one(|_| true)
+        self.take_one(|_| true, 0)
     }
 
     /// As `reserve`, for a connection of this generation, which is still the present one if it succeeds.
     #[must_use]
     pub fn reserve_for(&self, generation: Generation) -> bool {
-        self.take_one(|sight| sight.generation() == generation)
+        self.take_one(|sight| sight.generation() == generation, 0)
     }
 
     /// Takes one from the count for a waiter that gives up: nobody will owe it anything. `false` if everybody is promised already, in which case
     /// somebody is on the way to this waiter or to one that came before it.
     #[must_use]
     pub fn withdraw(&self) -> bool {
-        self.take_one(|_| true)
+        self.take_one(|_| true, 0)
     }
 
-    fn take_one(&self, agreed: impl Fn(Sight) -> bool) -> bool {
-        let take = |word: u64| (word & WAITING != 0 && agreed(Sight(word))).then(|| word - 1);
+    /// As `withdraw`, for somebody who ends the wait of another, and then `ends` or `restores` it. No newcomer passes meanwhile: the count may be one
+    /// too low for the others that wait. `false` also if somebody else is doing this at the moment.
+    #[must_use]
+    pub fn begin_to_end(&self) -> bool {
+        self.take_one(|sight| sight.0 & ENDING == 0, ENDING)
+    }
+
+    /// The wait has ended.
+    pub fn end(&self) {
+        // ORDERING: Relaxed: nobody reads anything through the bit.
+        self.0.fetch_and(!ENDING, Ordering::Relaxed);
+    }
+
+    /// The waiter was promised something meanwhile, so it was the count of another one that was taken. As if that one joined.
+    pub fn restore(&self) -> Joined {
+        // ORDERING: Relaxed, as in `join`.
+        Sight(self.0.fetch_add(1_u64.wrapping_sub(ENDING), Ordering::Relaxed)).joined()
+    }
+
+    fn take_one(&self, agreed: impl Fn(Sight) -> bool, mark: u64) -> bool {
+        let take = |word: u64| (word & WAITING != 0 && agreed(Sight(word))).then(|| (word - 1) | mark);
         // ORDERING: Relaxed: the word of the cell orders what is handed over.
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
     }

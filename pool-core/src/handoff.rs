@@ -124,15 +124,29 @@ impl<C> Core<C> {
         self.table.set_idle_order(order);
     }
 
-    /// An idle slot, unless somebody waits for one already or the pool is closed.
+    /// An idle slot of the present generation, unless somebody waits for one already or the pool is closed. Others that turn up meanwhile have to be
+    /// [offered](Core::offer).
     #[inline]
-    pub fn claim_at_once(&self, hints: impl IntoIterator<Item = usize>) -> Option<Claim<C>> {
-        if self.gate.lets_pass() { self.table.claim_recent(hints) } else { self.claim_in_turn() }
+    pub fn claim_at_once(
+        &self,
+        mut hints: impl Iterator<Item = usize>,
+        mut outdated: impl FnMut(Claim<C>),
+    ) -> Option<Claim<C>> {
+        loop {
+            let sight = self.gate.glance();
+            let claim =
+                if sight.lets_pass() { self.table.claim_recent(&mut hints) } else { self.claim_in_turn(sight) }?;
+            // Looked at once it is claimed: a release that had not heard of the present generation has left it a moment ago.
+            if self.generation(&claim) == sight.generation() {
+                return Some(claim);
+            }
+            outdated(claim);
+        }
     }
 
     #[cold]
-    fn claim_in_turn(&self) -> Option<Claim<C>> {
-        if self.gate.lets_pass_in_order() { self.table.claim_in_order() } else { None }
+    fn claim_in_turn(&self, sight: Sight) -> Option<Claim<C>> {
+        if sight.lets_pass_in_order() { self.table.claim_in_order() } else { None }
     }
 
     /// Joins the queue. The waiter that finds nobody waiting before it passes every idle slot to `serve`, which judges and [offers](Core::offer)
@@ -263,7 +277,10 @@ impl<C> Core<C> {
     /// The grant, if it has come, which uses the ticket up. Otherwise `waker` is woken when it comes.
     pub fn look(&self, ticket: &mut Option<Ticket>, waker: &Waker) -> Option<Grant<C>> {
         match self.queue.look(ticket, waker) {
-            Heard::Nothing => None,
+            Heard::Nothing => {
+                self.gate.fence_after_looking();
+                None
+            }
             Heard::Granted(note) => Some(self.grant(note)),
             Heard::Expired => Some(Grant::Expired),
         }
@@ -359,17 +376,18 @@ struct Ending<'a, C, W> {
 
 impl<C, W: FnMut(Waker)> Overdue for Ending<'_, C, W> {
     fn withdraw(&mut self) -> bool {
-        self.core.gate.withdraw()
+        self.core.gate.begin_to_end()
     }
 
     fn restore(&mut self) {
-        let joined = self.core.gate.join();
+        let joined = self.core.gate.restore();
         if joined != Joined::Behind {
             self.restored = Some(joined);
         }
     }
 
-    fn wake(&mut self, waker: Waker) {
+    fn end(&mut self, waker: Waker) {
+        self.core.gate.end();
         (self.wake)(waker);
     }
 }

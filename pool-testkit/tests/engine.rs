@@ -11,6 +11,8 @@ mod cancel;
 mod close;
 #[path = "engine/faults.rs"]
 mod faults;
+#[path = "engine/foreign.rs"]
+mod foreign;
 #[path = "engine/idle_order.rs"]
 mod idle_order;
 #[path = "engine/janitor.rs"]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, Id};
 use tokio::time::{Sleep, sleep_until};
 
 use super::clock::nanos;
@@ -23,22 +23,18 @@ impl<D: Driver> Engine<D> {
     /// The fast path: an idle connection, if there is one and nobody waits.
     #[inline(always)] // see `Acquiring`
     pub(crate) fn acquire_at_once(&self) -> Option<Claim<D::Connection>> {
-        let mut claim = self.core.claim_at_once(hint::take(self.core.table.id()))?;
-        let slot = self.core.table.open(&mut claim);
-        match self.condition_of(slot.facts, slot.connection) {
-            Condition::Usable => {
-                slot.facts.uses.set(slot.facts.uses.get() + 1);
-                Some(claim)
+        loop {
+            let mut claim = self.core.claim_at_once(hint::take(self.core.table.id()), |claim| self.offer(claim))?;
+            let slot = self.core.table.open(&mut claim);
+            match self.condition_of(slot.facts, slot.connection) {
+                Condition::Usable => {
+                    slot.facts.uses.set(slot.facts.uses.get() + 1);
+                    return Some(claim);
+                }
+                // It broke or expired while it was idle: on to the next one.
+                other => self.set_aside(claim, other),
             }
-            other => self.acquire_another(claim, other),
         }
-    }
-
-    /// The connection broke or expired while it was idle: on to the next one.
-    #[cold]
-    fn acquire_another(&self, claim: Claim<D::Connection>, condition: Condition) -> Option<Claim<D::Connection>> {
-        self.set_aside(claim, condition);
-        self.acquire_at_once()
     }
 
     /// Offers an idle connection to the queue, if it is still good.
@@ -59,17 +55,15 @@ pub(crate) struct Waiting<'a, D: Driver> {
     ticket: Option<Ticket>,
     started: u64,
     deadline: u64,
-    /// Where the caller runs, if in a runtime.
-    runtime: Option<tokio::runtime::Id>,
-    timer: Option<Pin<Box<Sleep>>>,
+    /// With the runtime that drives it.
+    timer: Option<(Id, Pin<Box<Sleep>>)>,
 }
 
 impl<'a, D: Driver> Waiting<'a, D> {
     pub(crate) fn new(engine: &'a Arc<Engine<D>>, limit: Option<Duration>) -> Self {
-        let runtime = Handle::try_current().map(|handle| handle.id()).ok();
         let started = engine.clock.now();
         let limit = limit.map_or_else(|| engine.acquire_timeout.get(), nanos);
-        Self { engine, ticket: None, started, deadline: started.saturating_add(limit), runtime, timer: None }
+        Self { engine, ticket: None, started, deadline: started.saturating_add(limit), timer: None }
     }
 }
 
@@ -78,49 +72,65 @@ impl<D: Driver> Future for Waiting<'_, D> {
 
     // Owned while it is pending: the ticket. Dropping it leaves the queue and passes on a grant that came first.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(runtime) = self.runtime else {
-            return Poll::Ready(Err(AcquireError::NoRuntime { state: Box::new(self.engine.state()) }));
-        };
+        if let Some(grant) = self.look(context) {
+            return Poll::Ready(self.conclude(grant));
+        }
+        // Now and not once for all: a future may be moved from one runtime to another.
+        let runtime = Handle::try_current().map(|handle| handle.id()).ok();
+        if self.ticket.is_none() {
+            let Some(runtime) = runtime else { return Poll::Ready(Err(self.without_runtime())) };
+            if let Some(grant) = self.join(context, runtime) {
+                return Poll::Ready(self.conclude(grant));
+            }
+        }
+        if let Some(runtime) = runtime {
+            self.rely_on_somebody(runtime);
+        }
         // The timer and the grant may be due in the same instant; the grant wins.
-        let grant = match self.look(context, runtime) {
-            Some(grant) => grant,
-            None if self.is_over(context) => self.leave().unwrap_or(Grant::Expired),
-            None => return Poll::Pending,
-        };
-        Poll::Ready(self.conclude(grant))
+        if self.is_over(context) {
+            let grant = self.leave().unwrap_or(Grant::Expired);
+            return Poll::Ready(self.conclude(grant));
+        }
+        Poll::Pending
     }
 }
 
 impl<D: Driver> Waiting<'_, D> {
-    /// What has come.
-    fn look(&mut self, context: &mut Context<'_>, runtime: tokio::runtime::Id) -> Option<EngineGrant<D>> {
-        let grant = match &self.ticket {
-            None => self.join(context, runtime),
-            Some(_) => match self.engine.core.look(&mut self.ticket, context.waker()) {
-                // The one who kept the time has gone before it was over.
-                Some(Grant::Expired) if self.engine.clock.now() < self.deadline => self.join(context, runtime),
-                grant => grant,
-            },
-        };
-        if grant.is_none() {
-            self.rely_on_somebody(runtime);
-        }
-        grant
+    /// What has come, if this waits already.
+    fn look(&mut self, context: &mut Context<'_>) -> Option<EngineGrant<D>> {
+        self.ticket.as_ref()?;
+        let grant = self.engine.core.look(&mut self.ticket, context.waker());
+        // Otherwise the one who kept the time has gone before it was over.
+        grant.filter(|grant| !matches!(grant, Grant::Expired) || self.deadline <= self.engine.clock.now())
     }
 
-    fn join(&mut self, context: &mut Context<'_>, runtime: tokio::runtime::Id) -> Option<EngineGrant<D>> {
+    #[cold]
+    fn without_runtime(&self) -> AcquireError {
+        match self.engine.state() {
+            state if state.closed => AcquireError::Closed,
+            state => AcquireError::NoRuntime { state: Box::new(state) },
+        }
+    }
+
+    fn join(&mut self, context: &mut Context<'_>, runtime: Id) -> Option<EngineGrant<D>> {
         let engine = self.engine;
         // Before anything is counted: a waker is foreign code, and may panic.
         let waker = context.waker().clone();
         ensure_janitor(engine);
         let deadline = if self.needs_a_timer(runtime) { u64::MAX } else { self.deadline };
         let (entry, joined) = engine.core.join(waker, deadline, |claim| engine.serve(claim));
-        match entry {
-            Entry::Served(grant) => return Some(grant),
-            Entry::Queued(ticket) => self.ticket = Some(ticket),
-        }
+        let grant = match entry {
+            Entry::Served(grant) => Some(grant),
+            Entry::Queued(ticket) => {
+                self.ticket = Some(ticket);
+                None
+            }
+        };
         if joined == Joined::Closed {
-            return Some(self.leave().unwrap_or(Grant::Closed));
+            return Some(self.refuse(grant));
+        }
+        if grant.is_some() {
+            return grant;
         }
         if engine.alarm.advance(deadline) {
             engine.bell.notify_one();
@@ -129,21 +139,32 @@ impl<D: Driver> Waiting<'_, D> {
         None
     }
 
+    /// The pool had been closed before this joined: what came from somebody who had not heard of it is not for this.
+    #[cold]
+    fn refuse(&mut self, grant: Option<EngineGrant<D>>) -> EngineGrant<D> {
+        if let Some(Grant::Slot(claim)) = grant.or_else(|| self.leave()) {
+            self.engine.offer(claim);
+        }
+        Grant::Closed
+    }
+
     /// Looks after those who are relied on to change that nothing has come.
-    fn rely_on_somebody(&mut self, runtime: tokio::runtime::Id) {
+    fn rely_on_somebody(&mut self, runtime: Id) {
         ensure_janitor(self.engine);
-        if self.timer.is_none() && self.needs_a_timer(runtime) {
-            self.timer = Some(Box::pin(sleep_until(self.engine.clock.moment(self.deadline))));
+        let is_driven = || self.timer.as_ref().is_some_and(|(driver, _)| *driver == runtime);
+        if self.needs_a_timer(runtime) && !is_driven() {
+            self.timer = Some((runtime, Box::pin(sleep_until(self.engine.clock.moment(self.deadline)))));
         }
     }
 
-    fn needs_a_timer(&self, runtime: tokio::runtime::Id) -> bool {
+    /// Whether the deadline is not in the queue, or nobody may look at it there.
+    fn needs_a_timer(&self, runtime: Id) -> bool {
         self.timer.is_some() || !self.engine.janitor_is_on(runtime)
     }
 
     /// Whether its own timer, if it has one, says that the time is over.
     fn is_over(&mut self, context: &mut Context<'_>) -> bool {
-        self.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(context).is_ready())
+        self.timer.as_mut().is_some_and(|(_, timer)| timer.as_mut().poll(context).is_ready())
     }
 
     /// Leaves the queue, with the grant that came first, if one did.

@@ -2,12 +2,13 @@
 
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::maintain::{Closing, Tended};
-use super::panics::wake;
+use super::panics::{report, wake};
 use super::random::random;
 use super::release::Condition;
 use super::{Engine, Job};
@@ -15,11 +16,16 @@ use crate::backoff::Backoff;
 use crate::config::Config;
 use crate::driver::{Driver, ErrorClass};
 use crate::error::OpenFailure;
+use crate::foreign::drop_quietly;
 use crate::handoff::{Denial, Denied};
 use crate::lifetime::{IdleFacts, RetireReason, Verdict, judge, maintenance_interval, millis};
 use crate::slot::Claim;
 
 /// Starts a janitor on the current runtime unless one runs, there is no runtime, or there is nothing left to do.
+///
+/// # Panics
+///
+/// In a runtime without a timer.
 ///
 /// A janitor ends with its runtime. The next caller that has to wait starts another one, which takes over what the last one left.
 pub(crate) fn ensure_janitor<D: Driver>(engine: &Arc<Engine<D>>) {
@@ -27,8 +33,9 @@ pub(crate) fn ensure_janitor<D: Driver>(engine: &Arc<Engine<D>>) {
         return;
     }
     let Ok(runtime) = Handle::try_current() else { return };
-    if engine.janitor.occupy() {
-        engine.janitor_runtime.set(runtime_key(runtime.id()));
+    // Panics in a runtime without a timer: here and now, and not in the janitor, whose panic nobody would see.
+    drop(sleep(Duration::ZERO));
+    if engine.janitor.occupy(runtime_key(runtime.id())) {
         // Made before the spawn: a runtime that is shutting down drops the task unpolled, and the seat must become free then.
         let duty = Duty(Arc::clone(engine));
         runtime.spawn(Janitor::new(duty).run());
@@ -38,13 +45,13 @@ pub(crate) fn ensure_janitor<D: Driver>(engine: &Arc<Engine<D>>) {
 impl<D: Driver> Engine<D> {
     /// Whether a janitor runs on this runtime.
     pub(super) fn janitor_is_on(&self, runtime: tokio::runtime::Id) -> bool {
-        self.janitor.is_taken() && self.janitor_runtime.get() == runtime_key(runtime)
+        self.janitor.occupant() == runtime_key(runtime)
     }
 }
 
-/// A number for a runtime. That two have the same one does no harm: a caller then relies on the janitor for its time.
+/// A number for a runtime, not 0. That two have the same one does no harm: a caller then relies on the janitor for its time.
 fn runtime_key(runtime: tokio::runtime::Id) -> u64 {
-    BuildHasherDefault::<Key>::default().hash_one(runtime)
+    BuildHasherDefault::<Key>::default().hash_one(runtime).max(1)
 }
 
 /// An id of a runtime is a number that only a hasher gets to see.
@@ -72,9 +79,10 @@ impl<D: Driver> Drop for Duty<D> {
     fn drop(&mut self) {
         let Self(engine) = self;
         engine.janitor.leave_first();
-        engine.janitor_left.notify_waiters();
         // Nobody keeps their time any more. Those who can still run join again, and one of them starts the next janitor.
         let _ = engine.core.expire(u64::MAX, wake, |claim| engine.serve(claim));
+        // The wakers of those who wait for a close are foreign, too.
+        report(|| engine.janitor_left.notify_waiters());
     }
 }
 
@@ -119,15 +127,25 @@ impl<D: Driver> Janitor<D> {
     async fn run(mut self) {
         loop {
             self.drain_jobs();
+            self.find_surplus();
             self.keep_time();
             self.make_round();
             self.start_openers();
             if self.is_done() {
-                self.duty.0.all_closed.cancel();
+                report(|| self.duty.0.all_closed.cancel());
                 return;
             }
             // Owned across the await: the seat, by `self.duty`. What the janitor has dispatched lives in tasks of its own.
             let _ = timeout_at(self.next_wake_up(), self.duty.0.bell.notified()).await;
+        }
+    }
+
+    /// Takes back the idle connections that are too many, as long as there may be any: a release may have left one while somebody who saw a surplus
+    /// leave took it for the last.
+    fn find_surplus(&self) {
+        let engine = &self.duty.0;
+        if engine.core.gate.glance().is_oversize() {
+            engine.offer_all_idle();
         }
     }
 
@@ -151,20 +169,22 @@ impl<D: Driver> Janitor<D> {
                 Job::Close(claim) => self.close(claim),
                 Job::Reset(claim) => drop(tokio::spawn(Tended::new(&self.duty.0, claim).reset())),
                 Job::OpenerDone(None) => self.backend_recovered(),
-                Job::OpenerDone(Some(failure)) => self.backend_failed(&failure),
+                Job::OpenerDone(Some(failure)) => {
+                    self.backend_failed(&failure);
+                    drop_quietly(failure);
+                }
             }
         }
     }
 
     fn close(&self, claim: Claim<D::Connection>) {
-        let (closing, connection) = Closing::new(&self.duty.0, claim);
-        drop(tokio::spawn(closing.close(connection)));
+        drop(tokio::spawn(Closing::new(&self.duty.0, claim).close()));
     }
 
     fn backend_recovered(&mut self) {
         let failures = self.backoff.failures();
         if failures > 0 {
-            tracing::info!(failures, "connections can be opened again");
+            report(|| tracing::info!(failures, "connections can be opened again"));
         }
         self.backoff.succeeded();
         self.open_not_before = Instant::now();
@@ -175,7 +195,8 @@ impl<D: Driver> Janitor<D> {
         let pause = self.backoff.failed(&engine.config.load(), random());
         self.open_not_before = Instant::now() + pause;
         if self.backoff.is_notable() {
-            tracing::warn!(error = %failure, failures = self.backoff.failures(), ?pause, "could not open a connection");
+            let failures = self.backoff.failures();
+            report(|| tracing::warn!(error = %failure, failures, ?pause, "could not open a connection"));
         }
         let counts = engine.core.table.counts();
         let nobody_returns = counts.idle + counts.leased + counts.resetting == 0;
@@ -187,7 +208,7 @@ impl<D: Driver> Janitor<D> {
     /// Tells everybody who waits now why there is no connection, instead of letting each find out by its timeout.
     fn deny_waiters(&self, failure: &Arc<OpenFailure>) {
         let engine = &self.duty.0;
-        engine.denial.store(Some(Arc::clone(failure)));
+        drop_quietly(engine.denial.swap(Some(Arc::clone(failure))));
         for _ in 0..engine.core.gate.glance().waiting() {
             match engine.core.deny(Denial::Failed) {
                 Denied::Told(waker) => waker.into_iter().for_each(wake),

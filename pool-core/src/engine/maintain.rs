@@ -6,9 +6,10 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::Engine;
-use super::panics::guarded;
+use super::panics::{guarded, report};
 use super::release::Condition;
 use crate::driver::Driver;
+use crate::foreign::drop_quietly;
 use crate::lifetime::RetireReason;
 use crate::slot::{Claim, Vacancy};
 
@@ -48,9 +49,9 @@ impl<D: Driver> Tended<D> {
     fn finish<E>(&mut self, what: &str, budget: Duration, outcome: Result<Result<Result<(), D::Error>, E>, String>) {
         match outcome {
             Ok(Ok(Ok(()))) => self.give_back(),
-            Ok(Ok(Err(error))) => tracing::debug!(%error, "{what} failed; the connection will be closed"),
-            Ok(Err(_)) => tracing::warn!(?budget, "{what} took too long; the connection will be closed"),
-            Err(message) => tracing::error!(message, "{what} panicked; the connection will be closed"),
+            Ok(Ok(Err(error))) => report(|| tracing::debug!(%error, "{what} failed; the connection will be closed")),
+            Ok(Err(_)) => report(|| tracing::warn!(?budget, "{what} took too long; the connection will be closed")),
+            Err(message) => report(|| tracing::error!(message, "{what} panicked; the connection will be closed")),
         }
     }
 
@@ -79,30 +80,35 @@ impl<D: Driver> Drop for Tended<D> {
 pub(super) struct Closing<D: Driver> {
     engine: Arc<Engine<D>>,
     vacancy: Option<Vacancy>,
+    /// Until the driver has it.
+    connection: Option<D::Connection>,
 }
 
 impl<D: Driver> Closing<D> {
     /// Takes the connection out of its slot.
-    pub(super) fn new(engine: &Arc<Engine<D>>, claim: Claim<D::Connection>) -> (Self, D::Connection) {
+    pub(super) fn new(engine: &Arc<Engine<D>>, claim: Claim<D::Connection>) -> Self {
         let (connection, vacancy) = engine.core.table.take(claim);
-        (Self { engine: Arc::clone(engine), vacancy: Some(vacancy) }, connection)
+        Self { engine: Arc::clone(engine), vacancy: Some(vacancy), connection: Some(connection) }
     }
 
     /// Closes the connection and frees the slot.
-    pub(super) async fn close(self, connection: D::Connection) {
+    pub(super) async fn close(mut self) {
+        let Some(connection) = self.connection.take() else { return };
         let engine = &self.engine;
         let budget = engine.config.load().close_timeout;
         // Owned across the await: the connection, by the call, and the slot, by `self`. Dropping both closes and frees.
         match guarded(timeout(budget, async { engine.driver.close(connection).await })).await {
             Ok(Ok(())) => {}
-            Ok(Err(_)) => tracing::warn!(?budget, "close took too long; the connection was dropped"),
-            Err(message) => tracing::error!(message, "close panicked"),
+            Ok(Err(_)) => report(|| tracing::warn!(?budget, "close took too long; the connection was dropped")),
+            Err(message) => report(|| tracing::error!(message, "close panicked")),
         }
     }
 }
 
 impl<D: Driver> Drop for Closing<D> {
     fn drop(&mut self) {
+        // Before the slot is free, for a task that has never been polled: the backend has to let go first.
+        drop_quietly(self.connection.take());
         if let Some(vacancy) = self.vacancy.take() {
             self.engine.core.table.publish_closed(vacancy);
             self.engine.core.capacity.closed();

@@ -53,10 +53,8 @@ pub(crate) struct Engine<D: Driver> {
     jobs: SegQueue<Job<D::Connection>>,
     /// Calls the janitor.
     bell: Notify,
-    /// Taken while a janitor runs.
+    /// Taken while a janitor runs, in the name of its runtime, by `runtime_key`.
     janitor: Seat,
-    /// The runtime it runs on, by `runtime_key`.
-    janitor_runtime: Figure,
     /// The next moment when somebody's time is over.
     alarm: Alarm,
     clock: Clock,
@@ -113,7 +111,6 @@ impl<D: Driver> Engine<D> {
             jobs: SegQueue::new(),
             bell: Notify::new(),
             janitor: Seat::default(),
-            janitor_runtime: Figure::default(),
             alarm: Alarm::default(),
             clock: Clock::starting_now(),
             janitor_left: Notify::new(),

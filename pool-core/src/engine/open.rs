@@ -10,6 +10,7 @@ use super::{Engine, Job};
 use crate::config::Config;
 use crate::driver::{Driver, ErrorClass};
 use crate::error::OpenFailure;
+use crate::foreign::drop_quietly;
 use crate::gate::Generation;
 use crate::lifetime::expires_at;
 use crate::slot::Vacancy;
@@ -88,8 +89,8 @@ impl<D: Driver> Opener<D> {
         facts.released_at.set(now);
         facts.checked_at.set(now);
         engine.core.capacity.opened();
-        engine.last_failure.store(None);
         engine.offer(claim);
+        drop_quietly(engine.last_failure.swap(None));
         engine.call_janitor(Job::OpenerDone(None));
     }
 
@@ -99,7 +100,7 @@ impl<D: Driver> Opener<D> {
         engine.core.table.publish_vacant(vacancy);
         engine.core.capacity.open_failed();
         engine.events.open_failures.add(1);
-        engine.last_failure.store(Some(Arc::clone(&failure)));
+        drop_quietly(engine.last_failure.swap(Some(Arc::clone(&failure))));
         engine.call_janitor(Job::OpenerDone(Some(failure)));
     }
 }

@@ -35,8 +35,14 @@ pub(super) fn caught<T>(call: impl FnOnce() -> T) -> Result<T, String> {
 /// Wakes a task. A waker is foreign code, and this runs inside `Drop`.
 pub(super) fn wake(waker: Waker) {
     if let Err(message) = caught(|| waker.wake()) {
-        tracing::error!(message, "a waker panicked");
+        report(|| tracing::error!(message, "a waker panicked"));
     }
+}
+
+/// Logs something. What is logged is foreign code, and so is the subscriber.
+pub(super) fn report(log: impl FnOnce()) {
+    // If it panics, there is nobody left to tell but the panic hook, which knows already.
+    let _ = caught(log);
 }
 
 #[cold]

@@ -1,6 +1,6 @@
 //! Release: the way every connection takes back to the idle set or to a waiter.
 
-use super::panics::{caught, wake};
+use super::panics::{caught, report, wake};
 use super::{Engine, Job, hint};
 use crate::driver::{Driver, SessionState};
 use crate::handoff::Offered;
@@ -48,7 +48,7 @@ impl<D: Driver> Engine<D> {
             Ok(SessionState::Clean) => Condition::Usable,
             Ok(SessionState::Dirty) => Condition::Dirty,
             Err(message) => {
-                tracing::error!(message, "inspecting a connection panicked; it will be closed");
+                report(|| tracing::error!(message, "inspecting a connection panicked; it will be closed"));
                 Condition::Retired(RetireReason::Broken)
             }
         }

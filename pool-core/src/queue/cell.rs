@@ -202,7 +202,7 @@ impl Cell {
     pub(super) fn waits_until(&self, tag: Tag) -> Option<u64> {
         // ORDERING: Acquire, pairs with Release in `install`: the deadline is that of this waiter, or an earlier one's, which `expire` notices.
         let word = self.word.load(order("cell.waits_until", Acquire));
-        (tag.state(word) == Some(State::Waiting)).then(|| self.deadline.get())
+        matches!(tag.state(word), Some(State::Waiting | State::Held)).then(|| self.deadline.get())
     }
 
     /// Ends the waiter's time. For a caller that has withdrawn its count. `None` if it does not wait any more.
@@ -227,7 +227,10 @@ impl Cell {
                 Ok(()) => return Found::Waiting,
                 Err(word) => word,
             },
-            Err(word) => word,
+            Err(word) => {
+                drop_quietly(fresh);
+                word
+            }
         };
         self.leave(tag, word, finish)
     }

@@ -70,12 +70,12 @@ pub enum Cancelled {
 
 /// How the count of those who wait is changed for a waiter whose time is over.
 pub trait Overdue {
-    /// Takes one from the count. `false` if everybody is promised something: somebody is on the way.
+    /// Takes one from the count. `false` if everybody is promised something, so that somebody is on the way, or if somebody else keeps the time, too.
     fn withdraw(&mut self) -> bool;
     /// Gives back what was withdrawn: the waiter was promised something meanwhile.
     fn restore(&mut self);
-    /// Wakes a waiter that has expired.
-    fn wake(&mut self, waker: Waker);
+    /// The waiter has expired, and is to be woken.
+    fn end(&mut self, waker: Waker);
 }
 
 /// The queue.
@@ -171,7 +171,7 @@ impl Fifo {
     }
 
     /// Ends the time of every waiter whose deadline is not after `now`. Returns the earliest deadline of the others; one whose time is over
-    /// but to whom somebody is on the way counts among them.
+    /// but to whom somebody is on the way, or who is busy at this moment, counts among them.
     pub fn expire(&self, now: u64, overdue: &mut impl Overdue) -> Option<u64> {
         let mut earliest: Option<u64> = None;
         self.segments.visit(|segment, number| {
@@ -186,15 +186,16 @@ impl Fifo {
         earliest
     }
 
-    /// `false` if somebody is on the way.
+    /// `false` if it still waits.
     fn expire_one(&self, segment: &Segment, cell: &Cell, tag: Tag, overdue: &mut impl Overdue) -> bool {
         if !overdue.withdraw() {
             return false;
         }
-        match cell.expire(tag, || self.segments.finish_one(segment)) {
-            Some(waker) => overdue.wake(waker),
-            None => overdue.restore(),
-        }
+        let Some(waker) = cell.expire(tag, || self.segments.finish_one(segment)) else {
+            overdue.restore();
+            return cell.waits_until(tag).is_none();
+        };
+        overdue.end(waker);
         true
     }
 }

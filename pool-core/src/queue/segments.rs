@@ -186,7 +186,7 @@ impl Segments {
 
     /// Unlinks segments that nobody needs, unless somebody else is doing so.
     fn tidy(&self) {
-        if self.tidying.occupy() {
+        if self.tidying.occupy(1) {
             while self.unlink_first() {}
             // The others only when there are many, so that a walk along all of them pays.
             let unlinked = self.unlinked.get();

@@ -54,7 +54,7 @@ impl Overdue for Clock<'_> {
         *self.0 += 1;
     }
 
-    fn wake(&mut self, _: Waker) {
+    fn end(&mut self, _: Waker) {
         self.1 += 1;
     }
 }
@@ -174,9 +174,11 @@ proptest! {
 fn a_million_timeouts_behind_one_waiter_need_no_more_memory_than_a_few() {
     let mut queue = Counted::default();
     let stuck = queue.enter(u64::MAX);
-    for _ in 0..1_000_000 {
-        let ticket = queue.enter(0);
-        assert!(queue.leave(ticket).is_none());
+    for _ in 0..500_000 {
+        let (leaving, late) = (queue.enter(0), queue.enter(0));
+        assert!(queue.leave(leaving).is_none());
+        assert_eq!(queue.queue.expire(0, &mut Clock(&mut queue.unpromised, 0)), Some(u64::MAX));
+        assert_eq!(queue.queue.look(&mut Some(late), Waker::noop()), Heard::Expired);
     }
     assert!(queue.queue.segments_made() <= 8, "{} segments", queue.queue.segments_made());
     assert!(queue.resume(7), "it is still the first");
@@ -302,4 +304,30 @@ fn hostile_wakers_break_nothing() {
     assert!(queue.resume(3));
     assert_eq!(queue.queue.look(&mut looking, Waker::noop()), Heard::Granted(3));
     assert_eq!(queue.unpromised, 0);
+}
+
+/// A waker of a task that gives something to the oldest waiter of this queue when it is cloned, and panics when the clone is dropped.
+fn giving(queue: &Fifo) -> Waker {
+    fn clone(data: *const ()) -> RawWaker {
+        // SAFETY: `giving` made it of a queue that outlives the waker.
+        let queue = unsafe { &*data.cast::<Fifo>() };
+        let Resumed::Delivered(Some(_)) = queue.resume(3) else { panic!("somebody waits") };
+        RawWaker::new(data, &CLONED)
+    }
+    static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, |_| (), |_| (), |_| ());
+    static CLONED: RawWakerVTable = RawWakerVTable::new(|_| panic!(), |_| panic!(), |_| panic!(), |_| panic!());
+    // SAFETY: as above; nothing is counted.
+    unsafe { Waker::from_raw(RawWaker::new(std::ptr::from_ref(queue).cast(), &VTABLE)) }
+}
+
+#[test]
+fn a_waker_that_is_not_needed_any_more_may_panic() {
+    let queue = Fifo::default();
+    let enter = || match queue.enter(Waker::noop().clone(), 0) {
+        Entered::Waiting(ticket) => Some(ticket),
+        Entered::Granted(note) => panic!("nobody gave {note}"),
+    };
+    let mut ticket = enter();
+    assert_eq!(queue.look(&mut ticket, &giving(&queue)), Heard::Granted(3));
+    assert!(ticket.is_none(), "whoever had it could leave a second time");
 }

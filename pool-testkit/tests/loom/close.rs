@@ -1,6 +1,12 @@
 //! Close: nobody waits for ever, and nothing stays open (I9). Replacing all connections, which ends the same way for the old ones.
 
-use crate::common::{Scene, acquiring, assert_at_rest, close, race, release, releasing};
+use std::task::{Context, Waker};
+
+use pool_core::internals::Grant;
+
+use crate::common::{
+    NEVER, Scene, acquiring, assert_at_rest, at_once, close, join, offer_all_idle, race, release, releasing,
+};
 
 fn closing(scene: &Scene) {
     close(&scene.core);
@@ -16,17 +22,42 @@ fn a_release_that_misses_the_close_is_found_by_it() {
     race(3, || Scene::new(1, 0, 1), [closing, releasing], |scene| assert_at_rest(&scene.core, 0));
 }
 
-fn replacing_all(scene: &Scene) {
-    scene.core.gate.begin_generation();
-    for index in 0..scene.core.table.size() {
-        if let Some(claim) = scene.core.table.claim_at(index) {
+/// A release has seen a waiter, and the pool is closed before it hands over: nobody who comes afterwards gets the connection.
+#[test]
+fn nobody_gets_a_connection_who_comes_after_the_close() {
+    let closing_and_coming = |scene: &Scene| {
+        closing(scene);
+        assert!(at_once(&scene.core).is_none());
+        let joined = join(&scene.core, &Context::from_waker(Waker::noop()), NEVER);
+        assert!(matches!(joined, Err(Grant::Closed)), "{joined:?}");
+    };
+    let setup = || Scene::new(1, 0, 1).with_waiters(1);
+    race(3, setup, [closing_and_coming, releasing], |scene| {
+        let granted = scene.core.look(&mut Some(scene.waiter()), Waker::noop());
+        if let Some(Grant::Slot(claim)) = granted {
             release(&scene.core, claim);
         }
-    }
+        assert_at_rest(&scene.core, 0);
+    });
+}
+
+fn replacing_all(scene: &Scene) {
+    scene.core.gate.begin_generation();
+    offer_all_idle(&scene.core);
 }
 
 /// A connection comes back while all of its generation are replaced: it does not stay.
 #[test]
 fn a_release_and_a_new_generation_cannot_miss_each_other() {
     race(3, || Scene::new(1, 0, 1), [replacing_all, releasing], |scene| assert_at_rest(&scene.core, 0));
+}
+
+/// As above, and the one who replaced them acquires: it gets none of the old ones.
+#[test]
+fn nobody_gets_an_old_connection_who_comes_after_a_new_generation() {
+    let replacing_and_coming = |scene: &Scene| {
+        replacing_all(scene);
+        assert!(at_once(&scene.core).is_none(), "there are only old ones");
+    };
+    race(3, || Scene::new(1, 0, 1), [replacing_and_coming, releasing], |scene| assert_at_rest(&scene.core, 0));
 }

@@ -92,6 +92,11 @@ impl Scene {
         self.tickets.lock().unwrap().remove(0)
     }
 
+    /// Whether no ticket is left.
+    pub(crate) fn nobody_waits(&self) -> bool {
+        self.tickets.lock().unwrap().is_empty()
+    }
+
     /// Leaves a ticket for somebody else, or for the check.
     pub(crate) fn leave_ticket(&self, ticket: Ticket) {
         self.tickets.lock().unwrap().push(ticket);
@@ -131,6 +136,11 @@ fn close_leaving(core: &Pool, claim: Claim<u64>) {
 
 /// Gives a connection back, as a lease does.
 pub(crate) fn release(core: &Pool, claim: Claim<u64>) {
+    follow_up(core, core.release(claim));
+}
+
+/// Does not keep a connection that was claimed to be looked at.
+pub(crate) fn offer(core: &Pool, claim: Claim<u64>) {
     follow_up(core, core.offer(claim));
 }
 
@@ -139,8 +149,28 @@ fn follow_up(core: &Pool, offered: Offered<u64>) {
         Offered::Parked => {}
         Offered::Handed(waker) => waker.into_iter().for_each(Waker::wake),
         Offered::Closed(claim) | Offered::Outdated(claim) => retire(core, claim),
-        Offered::Excess(claim) => close_leaving(core, claim),
+        Offered::Excess(claim) => {
+            close_leaving(core, claim);
+            offer_surplus(core);
+        }
     }
+}
+
+/// Offers every idle connection once.
+pub(crate) fn offer_all_idle(core: &Pool) {
+    (0..core.table.size()).filter_map(|index| core.table.claim_at(index)).for_each(|claim| offer(core, claim));
+}
+
+/// What those do who may have left a surplus idle: whoever lowers the maximum, and the janitor whenever it closes a surplus.
+pub(crate) fn offer_surplus(core: &Pool) {
+    if core.gate.glance().is_oversize() {
+        offer_all_idle(core);
+    }
+}
+
+/// An idle connection, without waiting.
+pub(crate) fn at_once(core: &Pool) -> Option<Claim<u64>> {
+    core.claim_at_once(std::iter::empty(), |claim| offer(core, claim))
 }
 
 /// Uses a connection, so that loom sees who touches its cell.
@@ -153,12 +183,19 @@ pub(crate) const NEVER: u64 = u64::MAX;
 
 /// The first poll of a waiter: a place in the queue, or what came before it got there.
 pub(crate) fn join(core: &Pool, context: &Context<'_>, deadline: u64) -> Result<Ticket, Grant<u64>> {
-    let (entry, joined) = core.join(context.waker().clone(), deadline, |claim| release(core, claim));
+    let (entry, joined) = core.join(context.waker().clone(), deadline, |claim| offer(core, claim));
     match entry {
+        Entry::Served(grant) if joined == Joined::Closed => Err(refuse(core, Some(grant))),
+        Entry::Queued(ticket) if joined == Joined::Closed => Err(refuse(core, leave(core, ticket))),
         Entry::Served(grant) => Err(grant),
-        Entry::Queued(ticket) if joined == Joined::Closed => Err(leave(core, ticket).unwrap_or(Grant::Closed)),
         Entry::Queued(ticket) => Ok(ticket),
     }
+}
+
+/// The pool was closed before.
+fn refuse(core: &Pool, grant: Option<Grant<u64>>) -> Grant<u64> {
+    pass_on(core, grant);
+    Grant::Closed
 }
 
 /// Leaves the queue, with what came first.
@@ -176,7 +213,7 @@ pub(crate) fn leave(core: &Pool, ticket: Ticket) -> Option<Grant<u64>> {
 /// Does not want what came.
 pub(crate) fn pass_on(core: &Pool, grant: Option<Grant<u64>>) {
     if let Some(Grant::Slot(claim)) = grant {
-        release(core, claim);
+        offer(core, claim);
     }
 }
 
@@ -196,7 +233,7 @@ pub(crate) fn wait(core: &Pool, deadline: u64) -> Grant<u64> {
 
 /// As an acquire does it: at once if that works, by waiting otherwise. `None` if the pool is closed.
 pub(crate) fn acquire(core: &Pool) -> Option<Claim<u64>> {
-    if let Some(claim) = core.claim_at_once(None) {
+    if let Some(claim) = at_once(core) {
         return Some(claim);
     }
     match wait(core, NEVER) {

@@ -4,7 +4,9 @@ use std::task::Waker;
 
 use pool_core::internals::{Entry, Grant};
 
-use crate::common::{NEVER, Scene, assert_at_rest, give_up, leave, open, pass_on, race, release, releasing, use_once};
+use crate::common::{
+    NEVER, Scene, assert_at_rest, at_once, give_up, leave, offer, open, pass_on, race, release, releasing, use_once,
+};
 
 fn using(scene: &Scene) {
     use_once(&scene.core);
@@ -104,8 +106,8 @@ fn nobody_overtakes_a_waiter_that_is_being_served() {
     let waiting = |scene: &Scene| {
         let core = &scene.core;
         let (entry, _) = core.join(Waker::noop().clone(), NEVER, |claim| {
-            assert!(core.claim_at_once(None).is_none(), "the other idle connection is for those who wait");
-            release(core, claim);
+            assert!(at_once(core).is_none(), "the other idle connection is for those who wait");
+            offer(core, claim);
         });
         let Entry::Queued(ticket) = entry else { panic!("nobody but the waiter itself serves") };
         pass_on(core, leave(core, ticket));

@@ -31,7 +31,9 @@ fn two_claims_of_one_slot_never_both_succeed() {
 #[test]
 fn a_claim_and_the_reaper_never_both_succeed() {
     let using = |scene: &Scene| {
-        if let Some(mut claim) = scene.core.claim_at_once(Some(0)) {
+        if let Some(mut claim) =
+            scene.core.claim_at_once(Some(0).into_iter(), |_| unreachable!("all are of one generation"))
+        {
             touch(&scene.core, &mut claim);
             release(&scene.core, claim);
         }

@@ -1,14 +1,16 @@
 //! Time: a wait ends at its deadline, by whoever keeps the time, and takes nothing with it (I3, I4, I6).
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Waker};
 
-use pool_core::internals::{Alarm, Figure, Grant, Seat};
+use pool_core::internals::{Alarm, Claim, Figure, Grant, Seat};
 
-use crate::common::{NEVER, Scene, assert_at_rest, join, leave, race, release, releasing, wait};
+use crate::common::{NEVER, Scene, assert_at_rest, at_once, join, leave, offer, race, release, releasing, wait};
 
 /// The one who keeps the time ends what is due.
 fn ending(scene: &Scene) {
-    let _ = scene.core.expire(5, Waker::wake, |claim| release(&scene.core, claim));
+    let _ = scene.core.expire(5, Waker::wake, |claim| offer(&scene.core, claim));
 }
 
 /// A pool, and somebody who keeps the time.
@@ -16,13 +18,13 @@ struct Watch {
     scene: Scene,
     alarm: Alarm,
     seat: Seat,
-    woken: std::sync::atomic::AtomicUsize,
-    taken: std::sync::atomic::AtomicBool,
+    woken: AtomicUsize,
+    taken: AtomicBool,
 }
 
 fn watch() -> Watch {
     let seat = Seat::default();
-    assert!(seat.occupy());
+    assert!(seat.occupy(1));
     Watch { scene: Scene::new(1, 0, 0), alarm: Alarm::default(), seat, woken: 0.into(), taken: true.into() }
 }
 
@@ -30,7 +32,7 @@ fn watch() -> Watch {
 fn waiting_for_the_alarm(watch: &Watch) {
     let ticket = join(&watch.scene.core, &Context::from_waker(Waker::noop()), 5).expect("nobody gives");
     watch.alarm.advance(5);
-    watch.taken.store(watch.seat.is_taken(), std::sync::atomic::Ordering::Relaxed);
+    watch.taken.store(watch.seat.is_taken(), Relaxed);
     watch.scene.leave_ticket(ticket);
 }
 
@@ -45,53 +47,128 @@ fn a_waiter_whose_time_is_over_loses_no_connection() {
     race(1, || Scene::new(1, 0, 1), [releasing, ending, waiting], |scene| assert_at_rest(&scene.core, 1));
 }
 
+/// A pool of connections that are all held, somebody whose time is over, and another waiter behind.
+fn one_that_is_late(connections: usize) -> Scene {
+    let scene = Scene::new(connections, 0, connections);
+    let late = join(&scene.core, &Context::from_waker(Waker::noop()), 5).expect("nothing is idle");
+    scene.leave_ticket(late);
+    scene.with_waiters(1)
+}
+
 /// As above, with another waiter behind, whose count the one who ends waits may have borrowed for a moment.
 #[test]
 fn the_end_of_one_wait_is_not_the_end_of_another() {
-    let setup = || {
-        let scene = Scene::new(1, 0, 1);
-        let late = join(&scene.core, &Context::from_waker(Waker::noop()), 5).expect("nothing is idle");
-        scene.leave_ticket(late);
-        scene.with_waiters(1)
-    };
-    race(3, setup, [releasing, ending], |scene| {
-        let hear =
-            || scene.core.look(&mut Some(scene.waiter()), Waker::noop()).expect("its time is over, or it was first");
-        if let Grant::Slot(claim) = hear() {
+    race(
+        3,
+        || one_that_is_late(1),
+        [releasing, ending],
+        |scene| {
+            let hear = || {
+                scene.core.look(&mut Some(scene.waiter()), Waker::noop()).expect("its time is over, or it was first")
+            };
+            if let Grant::Slot(claim) = hear() {
+                release(&scene.core, claim);
+            }
+            let Grant::Slot(claim) = hear() else { panic!("the other one has time") };
             release(&scene.core, claim);
-        }
-        let Grant::Slot(claim) = hear() else { panic!("the other one has time") };
-        release(&scene.core, claim);
-        assert_at_rest(&scene.core, 1);
+            assert_at_rest(&scene.core, 1);
+        },
+    );
+}
+
+/// As above, and while that count is borrowed somebody new comes: it does not pass the one behind.
+#[test]
+fn nobody_overtakes_while_a_wait_is_ended() {
+    struct Late {
+        scene: Scene,
+        newcomer: Mutex<Option<Claim<u64>>>,
+    }
+    let setup = || Late { scene: one_that_is_late(2), newcomer: Mutex::default() };
+    let coming = |late: &Late| {
+        (0..2).for_each(|_| releasing(&late.scene));
+        *late.newcomer.lock().unwrap() = at_once(&late.scene.core);
+    };
+    race(3, setup, [coming, |late| ending(&late.scene)], |late| {
+        let core = &late.scene.core;
+        let [first, behind] = [0; 2].map(|_| core.look(&mut Some(late.scene.waiter()), Waker::noop()));
+        let newcomer = late.newcomer.into_inner().unwrap();
+        assert!(newcomer.is_none() || behind.is_some(), "the one behind {first:?} was overtaken");
     });
+}
+
+/// What the janitor does when it rings.
+fn keeping_time(watch: &Watch, now: u64) {
+    watch.alarm.silence();
+    if let Some(earliest) = watch.scene.core.expire(now, Waker::wake, |_| unreachable!("nothing is idle")) {
+        watch.alarm.advance(earliest);
+    }
 }
 
 /// Somebody who keeps the time looks, while a waiter joins: it is found in its cell, or makes the alarm ring earlier.
 #[test]
 fn a_deadline_is_found_or_rung_for() {
-    let keeping_time = |watch: &Watch| {
-        watch.alarm.silence();
-        if let Some(earliest) = watch.scene.core.expire(1, Waker::wake, |_| unreachable!("nothing is idle")) {
-            watch.alarm.advance(earliest);
-        }
-    };
-    race(3, watch, [keeping_time, waiting_for_the_alarm], |watch| {
+    race(3, watch, [|watch| keeping_time(watch, 1), waiting_for_the_alarm], |watch| {
         assert_eq!(watch.alarm.rings_at(), 5);
         assert!(leave(&watch.scene.core, watch.scene.waiter()).is_none());
+    });
+}
+
+/// With a waiter that has joined.
+fn watch_with_a_waiter() -> Watch {
+    let watch = watch();
+    waiting_for_the_alarm(&watch);
+    watch
+}
+
+/// A waiter looks, and relies on the janitor that it relied on before, unless that is gone.
+fn looking(watch: &Watch) {
+    let mut ticket = Some(watch.scene.waiter());
+    if watch.scene.core.look(&mut ticket, Waker::noop()).is_none() {
+        watch.taken.store(watch.seat.is_taken(), Relaxed);
+    }
+    ticket.into_iter().for_each(|ticket| watch.scene.leave_ticket(ticket));
+}
+
+/// Somebody who keeps the time looks, while a waiter looks after its waker: its deadline is not forgotten.
+#[test]
+fn a_waiter_that_looks_keeps_its_deadline() {
+    race(3, watch_with_a_waiter, [looking, |watch| keeping_time(watch, 1)], |watch| {
+        assert_eq!(watch.alarm.rings_at(), 5);
+    });
+}
+
+/// As above, when the time is over: it ends now, or the janitor comes again.
+#[test]
+fn a_waiter_that_looks_ends_in_time() {
+    race(3, watch_with_a_waiter, [looking, |watch| keeping_time(watch, 5)], |watch| {
+        let waits = !watch.scene.nobody_waits()
+            && watch.scene.core.look(&mut Some(watch.scene.waiter()), Waker::noop()).is_none();
+        assert!(!waits || watch.alarm.rings_at() != NEVER, "its time is over, and nobody will come again");
+    });
+}
+
+/// The janitor ends, and with it the waits.
+fn going(watch: &Watch) {
+    watch.seat.leave_first();
+    let wake = |waker: Waker| {
+        watch.woken.fetch_add(1, Relaxed);
+        waker.wake();
+    };
+    let _ = watch.scene.core.expire(NEVER, wake, |_| unreachable!("nothing is idle"));
+}
+
+/// As above, while a waiter that joined before looks after its waker.
+#[test]
+fn a_janitor_that_ends_and_a_waiter_that_looks_cannot_miss_each_other() {
+    race(3, watch_with_a_waiter, [looking, going], |mut watch| {
+        let relies = watch.scene.nobody_waits() || *watch.taken.get_mut();
+        assert!(*watch.woken.get_mut() == 1 || !relies, "the waiter relies on a janitor that is gone");
     });
 }
 
 /// The one who keeps the time ends while a waiter joins: the waiter is woken by it, or finds the seat free.
 #[test]
 fn a_janitor_that_ends_and_a_new_waiter_cannot_miss_each_other() {
-    let going = |watch: &Watch| {
-        watch.seat.leave_first();
-        let wake = |waker: Waker| {
-            watch.woken.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            waker.wake();
-        };
-        let _ = watch.scene.core.expire(NEVER, wake, |_| unreachable!("nothing is idle"));
-    };
     race(3, watch, [going, waiting_for_the_alarm], |mut watch| {
         let woken = *watch.woken.get_mut() == 1;
         assert!(woken || !*watch.taken.get_mut(), "the waiter relies on a janitor that is gone");
@@ -104,7 +181,7 @@ fn a_janitor_that_ends_and_a_new_waiter_cannot_miss_each_other() {
 fn the_next_janitor_sees_what_the_last_one_wrote() {
     let setup = || {
         let seat = Seat::default();
-        assert!(seat.occupy());
+        assert!(seat.occupy(1));
         (seat, Figure::default())
     };
     let ending = |(seat, epoch): &(Seat, Figure)| {
@@ -112,7 +189,7 @@ fn the_next_janitor_sees_what_the_last_one_wrote() {
         seat.leave();
     };
     let beginning = |(seat, epoch): &(Seat, Figure)| {
-        assert!(!seat.occupy() || epoch.get() == 7, "the epoch went back");
+        assert!(!seat.occupy(1) || epoch.get() == 7, "the epoch went back");
     };
     race(3, setup, [ending, beginning], drop);
 }
