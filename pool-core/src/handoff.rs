@@ -17,7 +17,7 @@ use crossbeam_utils::CachePadded;
 use crate::capacity::Capacity;
 use crate::gate::{Gate, Generation, Joined, Sight};
 use crate::queue::{Cancelled, Entered, Fifo, Heard, NOTE_LIMIT, Note, Overdue, Resumed, Ticket};
-use crate::slot::{Claim, IdleOrder, Table, Vacancy};
+use crate::slot::{Claim, Facts, IdleOrder, Table, Vacancy};
 
 /// What a waiter gets.
 #[derive(Debug)]
@@ -124,24 +124,21 @@ impl<C> Core<C> {
         self.table.set_idle_order(order);
     }
 
-    /// An idle slot of the present generation, unless somebody waits for one already or the pool is closed. Others that turn up meanwhile have to be
-    /// [offered](Core::offer).
+    /// An idle slot, unless somebody waits for one already or the pool is closed. If it is not [of the generation](Core::is_of) that the gate showed, it has to
+    /// be [offered](Core::offer): a release that had not heard of that one has left it a moment ago.
     #[inline]
-    pub fn claim_at_once(
-        &self,
-        mut hints: impl Iterator<Item = usize>,
-        mut outdated: impl FnMut(Claim<C>),
-    ) -> Option<Claim<C>> {
-        loop {
-            let sight = self.gate.glance();
-            let claim =
-                if sight.lets_pass() { self.table.claim_recent(&mut hints) } else { self.claim_in_turn(sight) }?;
-            // Looked at once it is claimed: a release that had not heard of the present generation has left it a moment ago.
-            if self.generation(&claim) == sight.generation() {
-                return Some(claim);
-            }
-            outdated(claim);
-        }
+    pub fn claim_at_once(&self, hints: impl IntoIterator<Item = usize>) -> Option<(Claim<C>, Sight)> {
+        let sight = self.gate.glance();
+        let claim = if sight.lets_pass() { self.table.claim_recent(hints) } else { self.claim_in_turn(sight) }?;
+        Some((claim, sight))
+    }
+
+    /// Whether a claimed slot is of the generation that was in sight.
+    #[inline]
+    pub fn is_of(&self, sight: Sight, facts: &Facts) -> bool {
+        let generation = Generation::from_figure(facts.generation.get());
+        // The first is the rule, and the quicker question.
+        sight.is_plain_for(generation) || sight.generation() == generation
     }
 
     #[cold]

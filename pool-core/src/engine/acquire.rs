@@ -24,14 +24,14 @@ impl<D: Driver> Engine<D> {
     #[inline(always)] // see `Acquiring`
     pub(crate) fn acquire_at_once(&self) -> Option<Claim<D::Connection>> {
         loop {
-            let mut claim = self.core.claim_at_once(hint::take(self.core.table.id()), |claim| self.offer(claim))?;
+            let (mut claim, sight) = self.core.claim_at_once(hint::take(self.core.table.id()))?;
             let slot = self.core.table.open(&mut claim);
             match self.condition_of(slot.facts, slot.connection) {
-                Condition::Usable => {
+                Condition::Usable if self.core.is_of(sight, slot.facts) => {
                     slot.facts.uses.set(slot.facts.uses.get() + 1);
                     return Some(claim);
                 }
-                // It broke or expired while it was idle: on to the next one.
+                // It broke, expired or was replaced while it was idle: on to the next one.
                 other => self.set_aside(claim, other),
             }
         }

@@ -12,6 +12,5 @@ mod word;
 
 pub use claim::{Claim, Vacancy};
 pub use idle::IdleOrder;
-#[cfg(not(feature = "loom"))]
-pub use table::Facts;
-pub use table::Table;
+
+pub use table::{Facts, Table};
