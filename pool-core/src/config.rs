@@ -8,11 +8,18 @@ use crate::slot::IdleOrder;
 
 /// The settings of a pool.
 ///
-/// Start from [`Config::default`] and change fields; the pool checks the whole with [`Config::validate`] when it is built.
+/// Start from [`Config::default`] and change fields; the pool checks the whole with [`Config::validate`] when it is built. Every duration is from 1 ms to 10
+/// years.
+///
+/// ```
+/// let mut config = pool_core::Config::default();
+/// config.max_size = 50;
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
-    /// The most connections the pool has open at any moment, the ones being opened, reset, pinged and closed included.
+    /// The most connections the pool has open at any moment, the ones being opened, reset, pinged and closed included. After it was
+    /// lowered in use, what is leased at that moment may exceed it until it comes back.
     /// From 1 to [`Config::MAX_SIZE_LIMIT`]; default 20.
     pub max_size: usize,
     /// Connections that the pool keeps open even when nobody needs them. At most `max_size`; default 2.
@@ -36,10 +43,11 @@ pub struct Config {
     pub reset_timeout: Duration,
     /// Budget of one close. Default 5 s.
     pub close_timeout: Duration,
-    /// How many connections are opened at the same time, to spare a server that has just come back. At least 1; default 4.
+    /// How many connections are opened at the same time, to spare a server that has just come back. From 1 to
+    /// [`Config::MAX_SIZE_LIMIT`]; default 4.
     pub max_openers: usize,
-    /// Pause after the first failed attempt to open a connection. It doubles with each failure in a row up to `backoff_max`, and a
-    /// random part of it is waited (full jitter). Default 50 ms.
+    /// Pause after the first failed attempt to open a connection. It doubles with each failure in a row up to `backoff_max`, and
+    /// between a tenth and all of it is waited, at random. Default 50 ms.
     pub backoff_initial: Duration,
     /// The longest pause between attempts to open a connection. At least `backoff_initial`; default 2 s.
     pub backoff_max: Duration,

@@ -32,7 +32,8 @@ pub enum ErrorClass {
 /// The pool calls `connect`, `reset`, `ping` and `close` from tasks of its own, each under a budget of the
 /// [`Config`](crate::Config), never from the task that acquires: a caller that gives up harms none of them. When a
 /// budget runs out the future is dropped; the connection it borrowed is then closed. A panic in any of the
-/// calls is caught, reported through `tracing`, and counts as a failure of that call.
+/// calls is caught, reported through `tracing`, and counts as a failure of that call. After one
+/// in `inspect` the connection is closed; one in `classify` counts as [`ErrorClass::Transient`].
 ///
 /// # Example
 ///
@@ -99,8 +100,8 @@ pub trait Driver: Send + Sync + 'static {
 
     /// Asks the backend for a sign of life.
     ///
-    /// Runs under [`health_check_timeout`](crate::Config::health_check_timeout). The default trusts
-    /// [`inspect`](Driver::inspect).
+    /// Runs under [`health_check_timeout`](crate::Config::health_check_timeout). The connection is
+    /// inspected afterwards. The default does nothing else.
     ///
     /// # Errors
     ///
@@ -112,8 +113,8 @@ pub trait Driver: Send + Sync + 'static {
 
     /// Closes a connection and returns once the backend has let go of it.
     ///
-    /// Runs under [`close_timeout`](crate::Config::close_timeout). The slot stays taken until this returns, which is what keeps the
-    /// backend from ever seeing more than `max_size` connections. The default drops the connection.
+    /// Runs under [`close_timeout`](crate::Config::close_timeout). The slot stays taken until this returns, which keeps the
+    /// backend from seeing more than `max_size` connections, unless it takes longer than that budget. The default drops the connection.
     fn close(&self, connection: Self::Connection) -> impl Future<Output = ()> + Send {
         drop(connection);
         std::future::ready(())

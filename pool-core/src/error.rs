@@ -8,27 +8,28 @@ use std::time::Duration;
 use crate::driver::ErrorClass;
 use crate::stats::PoolState;
 
-/// Why a connection could not be acquired. Small, because the compiler copies room for it on the way of every success.
+/// Why a connection could not be acquired. A failed attempt to open one is a field, and part of the message with everything below it; it is therefore no
+/// `source()`, which reports would print a second time. Small, because the compiler copies room for it on the way of every success.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AcquireError {
-    /// The acquire timeout passed. Names the last failure to open a connection if that is what stood in the way.
-    #[error("no connection within {waited:?} ({state}){}", Because(.source.as_ref()))]
+    /// The acquire timeout passed. Names the last attempt to open a connection that failed, unless one has succeeded since.
+    #[error("no connection within {waited:?} ({state}){}", Because(.failure.as_ref()))]
     Timeout {
         /// How long the caller waited.
         waited: Duration,
         /// The pool at the moment of giving up.
         state: Box<PoolState>,
         /// The last failed attempt to open a connection, unless one has succeeded since.
-        source: Option<Arc<OpenFailure>>,
+        failure: Option<Arc<OpenFailure>>,
     },
     /// The pool has no connection and opening one failed in a way that waiting does not cure.
-    #[error("the pool cannot open connections ({state}): {source}")]
+    #[error("the pool cannot open connections ({state}): {failure}")]
     OpenFailed {
         /// The pool at the moment of failing.
         state: Box<PoolState>,
         /// The failed attempt.
-        source: Arc<OpenFailure>,
+        failure: Arc<OpenFailure>,
     },
     /// `try_acquire` found no idle connection, or somebody else is already waiting for one.
     #[error("no idle connection ({state})")]

@@ -64,6 +64,13 @@ impl Sight {
         self.0 == generation.0
     }
 
+    /// Whether this is the present generation.
+    #[inline]
+    pub fn is_of(self, generation: Generation) -> bool {
+        // The first is the rule, and the quicker question.
+        self.is_plain_for(generation) || self.generation() == generation
+    }
+
     /// Whether a newcomer may try its luck: nobody waits, the pool is open, and no order has to be kept.
     #[inline]
     pub fn lets_pass(self) -> bool {

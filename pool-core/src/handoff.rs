@@ -17,7 +17,7 @@ use crossbeam_utils::CachePadded;
 use crate::capacity::Capacity;
 use crate::gate::{Gate, Generation, Joined, Sight};
 use crate::queue::{Cancelled, Entered, Fifo, Heard, NOTE_LIMIT, Note, Overdue, Resumed, Ticket};
-use crate::slot::{Claim, Facts, IdleOrder, Table, Vacancy};
+use crate::slot::{Claim, IdleOrder, Table, Vacancy};
 
 /// What a waiter gets.
 #[derive(Debug)]
@@ -98,10 +98,16 @@ const _: () = assert!(CLOSED < NOTE_LIMIT);
 pub struct Core<C> {
     /// The connections.
     pub table: Table<C>,
-    /// Who waits.
-    pub gate: CachePadded<Gate>,
     /// What may be opened.
     pub capacity: CachePadded<Capacity>,
+    door: CachePadded<Door>,
+}
+
+/// Where waiters and releases meet. The words that both write are on one cache line: whoever comes to wait needs all of them, and so does whoever hands over.
+#[derive(Debug, Default)]
+#[repr(C)]
+struct Door {
+    gate: Gate,
     queue: Fifo,
 }
 
@@ -110,35 +116,32 @@ impl<C> Core<C> {
     pub fn new(max_size: usize, idle_order: IdleOrder) -> Self {
         let core = Self {
             table: Table::new(max_size),
-            gate: CachePadded::default(),
             capacity: CachePadded::new(Capacity::new(max_size)),
-            queue: Fifo::default(),
+            door: CachePadded::default(),
         };
         core.set_idle_order(idle_order);
         core
     }
 
+    /// Who waits.
+    #[inline]
+    pub fn gate(&self) -> &Gate {
+        &self.door.gate
+    }
+
     /// Hands out idle slots in this order from now on.
     pub fn set_idle_order(&self, order: IdleOrder) {
-        self.gate.set_ordered(order != IdleOrder::Recent);
+        self.door.gate.set_ordered(order != IdleOrder::Recent);
         self.table.set_idle_order(order);
     }
 
-    /// An idle slot, unless somebody waits for one already or the pool is closed. If it is not [of the generation](Core::is_of) that the gate showed, it has to
-    /// be [offered](Core::offer): a release that had not heard of that one has left it a moment ago.
+    /// An idle slot, unless somebody waits for one already or the pool is closed. If it is not [of the generation](Sight::is_of) that was in sight, it has to be
+    /// [offered](Core::offer): a release that had not heard of that one has left it a moment ago.
     #[inline]
     pub fn claim_at_once(&self, hints: impl IntoIterator<Item = usize>) -> Option<(Claim<C>, Sight)> {
-        let sight = self.gate.glance();
+        let sight = self.door.gate.glance();
         let claim = if sight.lets_pass() { self.table.claim_recent(hints) } else { self.claim_in_turn(sight) }?;
         Some((claim, sight))
-    }
-
-    /// Whether a claimed slot is of the generation that was in sight.
-    #[inline]
-    pub fn is_of(&self, sight: Sight, facts: &Facts) -> bool {
-        let generation = Generation::from_figure(facts.generation.get());
-        // The first is the rule, and the quicker question.
-        sight.is_plain_for(generation) || sight.generation() == generation
     }
 
     #[cold]
@@ -149,12 +152,12 @@ impl<C> Core<C> {
     /// Joins the queue. The waiter that finds nobody waiting before it passes every idle slot to `serve`, which judges and [offers](Core::offer)
     /// it, to the queue and not to this waiter. One that finds the pool closed leaves by [`Core::leave`].
     pub fn join(&self, waker: Waker, deadline: u64, serve: impl FnMut(Claim<C>)) -> (Entry<C>, Joined) {
-        let joined = self.gate.join();
-        let entry = match self.queue.enter(waker, deadline) {
+        let joined = self.door.gate.join();
+        let entry = match self.door.queue.enter(waker, deadline) {
             Entered::Waiting(ticket) => Entry::Queued(ticket),
             Entered::Granted(note) => Entry::Served(self.grant(note)),
         };
-        self.gate.fence_after_joining();
+        self.door.gate.fence_after_joining();
         if joined == Joined::First {
             self.serve(serve);
         }
@@ -167,13 +170,13 @@ impl<C> Core<C> {
     }
 
     fn claim_for_queue(&self) -> Option<Claim<C>> {
-        if self.gate.glance().waiting() > 0 { self.table.claim_in_order() } else { None }
+        if self.door.gate.glance().waiting() > 0 { self.table.claim_in_order() } else { None }
     }
 
     /// Gives a slot back that has been used: to the oldest waiter, or to nobody in particular.
     #[inline]
     pub fn release(&self, claim: Claim<C>) -> Offered<C> {
-        let sight = self.gate.glance();
+        let sight = self.door.gate.glance();
         if sight.is_plain_for(self.generation(&claim)) {
             self.park(claim)
         } else {
@@ -184,7 +187,7 @@ impl<C> Core<C> {
 
     /// As `release`, for a slot that has not been used.
     pub fn offer(&self, claim: Claim<C>) -> Offered<C> {
-        self.offer_at(self.gate.glance(), claim)
+        self.offer_at(self.door.gate.glance(), claim)
     }
 
     /// Makes a slot idle, and looks whether somebody came meanwhile.
@@ -192,7 +195,7 @@ impl<C> Core<C> {
     fn park(&self, claim: Claim<C>) -> Offered<C> {
         let (index, generation) = (self.table.index(&claim), self.generation(&claim));
         self.table.publish_idle(claim);
-        let sight = self.gate.look_after_publishing();
+        let sight = self.door.gate.look_after_publishing();
         if sight.is_plain_for(generation) { Offered::Parked } else { self.look_again(sight, index, generation) }
     }
 
@@ -227,7 +230,7 @@ impl<C> Core<C> {
         if sight.is_oversize() && self.shed() {
             return Offered::Excess(claim);
         }
-        if sight.waiting() > 0 && self.gate.reserve_for(generation) {
+        if sight.waiting() > 0 && self.door.gate.reserve_for(generation) {
             return self.hand_over(claim);
         }
         self.park(claim)
@@ -236,7 +239,7 @@ impl<C> Core<C> {
     /// Hands a slot to the oldest waiter. For a caller that has reserved one.
     fn hand_over(&self, claim: Claim<C>) -> Offered<C> {
         let note = self.table.send(claim);
-        match self.queue.resume(note) {
+        match self.door.queue.resume(note) {
             Resumed::Delivered(waker) => Offered::Handed(waker),
             // SAFETY: sent above, by this thread, and refused.
             Resumed::Refused => self.offer(unsafe { self.table.receive(note) }),
@@ -261,11 +264,11 @@ impl<C> Core<C> {
 
     /// Tells the oldest waiter that there is no connection for it.
     pub fn deny(&self, denial: Denial) -> Denied {
-        if !self.gate.reserve() {
+        if !self.door.gate.reserve() {
             return Denied::Nobody;
         }
         let note = if denial == Denial::Failed { FAILED } else { CLOSED };
-        match self.queue.resume(note) {
+        match self.door.queue.resume(note) {
             Resumed::Delivered(waker) => Denied::Told(waker),
             Resumed::Refused => Denied::Told(None),
         }
@@ -273,9 +276,9 @@ impl<C> Core<C> {
 
     /// The grant, if it has come, which uses the ticket up. Otherwise `waker` is woken when it comes.
     pub fn look(&self, ticket: &mut Option<Ticket>, waker: &Waker) -> Option<Grant<C>> {
-        match self.queue.look(ticket, waker) {
+        match self.door.queue.look(ticket, waker) {
             Heard::Nothing => {
-                self.gate.fence_after_looking();
+                self.door.gate.fence_after_looking();
                 None
             }
             Heard::Granted(note) => Some(self.grant(note)),
@@ -285,7 +288,7 @@ impl<C> Core<C> {
 
     /// Leaves the queue.
     pub fn leave(&self, ticket: Ticket) -> Left<C> {
-        match self.queue.cancel(ticket, || self.gate.withdraw()) {
+        match self.door.queue.cancel(ticket, || self.door.gate.withdraw()) {
             Cancelled::Left => Left::Nothing,
             Cancelled::Granted(note) => Left::Grant(self.grant(note)),
             Cancelled::Overtaken(note) => Left::PassedOn(self.pass_on(note)),
@@ -296,7 +299,7 @@ impl<C> Core<C> {
     fn pass_on(&self, note: Note) -> Offered<C> {
         match self.grant(note) {
             Grant::Slot(claim) => self.hand_over(claim),
-            _ => match self.queue.resume(note) {
+            _ => match self.door.queue.resume(note) {
                 Resumed::Delivered(waker) => Offered::Handed(waker),
                 Resumed::Refused => Offered::Parked,
             },
@@ -306,11 +309,11 @@ impl<C> Core<C> {
     /// Ends the time of every waiter whose deadline is not after `now`, and wakes it. Returns the earliest deadline that is left.
     pub fn expire(&self, now: u64, wake: impl FnMut(Waker), serve: impl FnMut(Claim<C>)) -> Option<u64> {
         let mut ending = Ending { core: self, wake, restored: None };
-        let earliest = self.queue.expire(now, &mut ending);
+        let earliest = self.door.queue.expire(now, &mut ending);
         match ending.restored {
             None | Some(Joined::Behind) => {}
             Some(Joined::First) => {
-                self.gate.fence_after_joining();
+                self.door.gate.fence_after_joining();
                 self.serve(serve);
             }
             // Whoever closed the pool may have counted one waiter too few.
@@ -331,7 +334,7 @@ impl<C> Core<C> {
     pub fn resize(&self, max_size: usize) {
         self.table.grow_to(max_size);
         if self.capacity.set_max(max_size).excess() > 0 {
-            self.gate.set_oversize();
+            self.door.gate.set_oversize();
         } else {
             self.settle();
         }
@@ -348,9 +351,9 @@ impl<C> Core<C> {
 
     /// There is no surplus any more, unless the maximum is lowered at this moment.
     fn settle(&self) {
-        self.gate.clear_oversize();
+        self.door.gate.clear_oversize();
         if self.capacity.read().excess() > 0 {
-            self.gate.set_oversize();
+            self.door.gate.set_oversize();
         }
     }
 }
@@ -359,7 +362,7 @@ impl<C> Core<C> {
 impl<C> Core<C> {
     /// How many segments of cells the queue has ever needed.
     pub fn waiting_room(&self) -> u64 {
-        self.queue.segments_made()
+        self.door.queue.segments_made()
     }
 }
 
@@ -373,18 +376,18 @@ struct Ending<'a, C, W> {
 
 impl<C, W: FnMut(Waker)> Overdue for Ending<'_, C, W> {
     fn withdraw(&mut self) -> bool {
-        self.core.gate.begin_to_end()
+        self.core.door.gate.begin_to_end()
     }
 
     fn restore(&mut self) {
-        let joined = self.core.gate.restore();
+        let joined = self.core.door.gate.restore();
         if joined != Joined::Behind {
             self.restored = Some(joined);
         }
     }
 
     fn end(&mut self, waker: Waker) {
-        self.core.gate.end();
+        self.core.door.gate.end();
         (self.wake)(waker);
     }
 }

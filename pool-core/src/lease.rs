@@ -41,7 +41,7 @@ impl<D: Driver> OwnedLease<D> {
 }
 
 macro_rules! guard {
-    ($lease:ty) => {
+    ($name:literal, $lease:ty) => {
         impl<D: Driver> $lease {
             /// Gives the connection back to be closed, whatever [`Driver::inspect`] would say about it.
             pub fn discard(mut self) {
@@ -78,11 +78,11 @@ macro_rules! guard {
 
         impl<D: Driver<Connection: fmt::Debug>> fmt::Debug for $lease {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_tuple("Lease").field(&**self).finish()
+                f.debug_tuple($name).field(&**self).finish()
             }
         }
     };
 }
 
-guard!(Lease<'_, D>);
-guard!(OwnedLease<D>);
+guard!("Lease", Lease<'_, D>);
+guard!("OwnedLease", OwnedLease<D>);

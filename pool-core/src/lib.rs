@@ -41,10 +41,10 @@
 //! | layer | what | files |
 //! | --- | --- | --- |
 //! | 4 | handles | `pool`, `builder`, `lease` |
-//! | 3 | protocols: acquire, release, open, maintain, close | `engine/` |
+//! | 3 | protocols: acquire, release, open, maintain, reconfigure, close | `engine/` |
 //! | 2 | policy: pure decisions | `config`, `lifetime`, `backoff` |
 //! | 1 | lock-free: slots, gate, capacity, hand-over; every atomic ordering, all `unsafe` | `slot/`, `gate`, `capacity`, `counters`, `queue/`, `chunks`, `place`, `handoff` |
-//! | 0 | seams | `sync`, `driver`, `error`, `stats` |
+//! | 0 | seams | `sync`, `foreign`, `driver`, `error`, `stats` |
 #![deny(missing_docs)]
 #![cfg_attr(feature = "loom", allow(clippy::exhaustive_enums))] // as below: the models match on all outcomes
 #![allow(unreachable_pub)] // layer 1 is public to the models, with the feature `loom` alone

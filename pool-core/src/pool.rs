@@ -45,8 +45,8 @@ impl<D: Driver> Pool<D> {
         Self { handle: Arc::new(Handle(Arc::clone(&engine))), engine }
     }
 
-    /// Takes an idle connection, without waiting. Works outside of a runtime, too. A connection that the pool is looking after at
-    /// that very moment is not idle.
+    /// Takes an idle connection, without waiting. Works outside of a runtime, too. A connection that is being reset,
+    /// pinged or closed is not idle.
     ///
     /// # Errors
     ///
@@ -74,7 +74,8 @@ impl<D: Driver> Pool<D> {
     ///
     /// # Errors
     ///
-    /// [`AcquireError::Timeout`], with the last failure to open a connection if that is the cause; [`AcquireError::OpenFailed`] if the
+    /// [`AcquireError::Timeout`], with the last attempt to open a connection that failed, if none has succeeded since (an attempt that is still under way is no cause
+    /// yet; it shows in `state.opening`); [`AcquireError::OpenFailed`] if the
     /// pool has no connection and opening one failed for a [permanent](crate::ErrorClass::Permanent) reason; [`AcquireError::Closed`];
     /// [`AcquireError::NoRuntime`] if it has to wait outside of a tokio runtime.
     ///
@@ -131,13 +132,14 @@ impl<D: Driver> Pool<D> {
 
     /// Puts other settings in force while the pool is in use: all of them, or none.
     ///
-    /// Limits of time apply to what begins from now on; a maximum lifetime, to connections opened from now on. A higher `max_size` applies at once. After a lower one,
+    /// Limits of time apply to what begins from now on; a maximum lifetime, to connections opened from now on; what concerns idle connections, to those that
+    /// are idle already, too. A higher `max_size` applies at once. After a lower one,
     /// surplus connections are closed as soon as they are idle or given back, and no more are opened meanwhile; nobody loses a lease. Callers that
     /// wait keep their place and their deadline.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] names the first setting that is out of its range; then nothing has changed.
+    /// [`ConfigError`] names the first setting that is out of its range; then nothing has changed. On a closed pool nothing comes of it, and it is no error.
     ///
     /// # Example
     ///
@@ -172,7 +174,7 @@ impl<D: Driver> Pool<D> {
     }
 
     /// Closes the pool and waits until nothing is open: callers that wait get [`AcquireError::Closed`], idle connections are closed at
-    /// once, the others when their leases come back. It waits for the leases for ever; put it into a `tokio::time::timeout` to
+    /// once, the others when their leases come back. An attempt to connect that is under way is waited for, up to [`Config::connect_timeout`]. It waits for the leases for ever; put it into a `tokio::time::timeout` to
     /// stop waiting, and the pool goes on closing.
     ///
     /// Any number of callers may close and wait; all of them return once it is done. Cancel safety: the pool stays closed.

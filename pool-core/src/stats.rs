@@ -18,7 +18,7 @@ pub struct PoolState {
     pub opening: usize,
     /// Connections being reset, pinged or closed.
     pub in_maintenance: usize,
-    /// Callers waiting for a connection that nobody has promised them yet.
+    /// Callers waiting for whom no connection is on its way yet.
     pub waiting: usize,
     /// The most connections the pool opens.
     pub max_size: usize,
@@ -44,10 +44,10 @@ pub struct Stats {
     pub state: PoolState,
     /// Connections handed to callers.
     pub acquired: u64,
-    /// Acquires that had to wait.
+    /// Acquires that had to wait, the ones that failed or were cancelled included.
     pub waited: u64,
-    /// Time spent in acquires that had to wait, the ones that failed included. Of the successful ones each connection's first 256 are measured,
-    /// then one in 16 stands for all.
+    /// Time spent in acquires that had to wait, the ones that failed or were cancelled included. An estimate: after the first 256 that a connection ended, only
+    /// every 16th is timed, and counts 16 times.
     pub wait_time: Duration,
     /// Acquires that ended in [`AcquireError::Timeout`](crate::AcquireError::Timeout).
     pub timeouts: u64,
@@ -59,7 +59,7 @@ pub struct Stats {
     pub closed: u64,
     /// Attempts to open a connection that failed.
     pub open_failures: u64,
-    /// Connections closed because they were found broken, or failed a reset or a ping.
+    /// Connections closed because they were found broken, failed a reset or a ping, or were discarded by their user.
     pub broken: u64,
     /// Connections closed because of their age.
     pub expired: u64,

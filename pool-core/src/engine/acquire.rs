@@ -14,7 +14,7 @@ use super::release::Condition;
 use super::{Engine, EngineGrant, ensure_janitor, hint};
 use crate::driver::Driver;
 use crate::error::AcquireError;
-use crate::gate::Joined;
+use crate::gate::{Generation, Joined};
 use crate::handoff::{Entry, Grant, Left};
 use crate::queue::Ticket;
 use crate::slot::{Claim, Facts};
@@ -27,7 +27,7 @@ impl<D: Driver> Engine<D> {
             let (mut claim, sight) = self.core.claim_at_once(hint::take(self.core.table.id()))?;
             let slot = self.core.table.open(&mut claim);
             match self.condition_of(slot.facts, slot.connection) {
-                Condition::Usable if self.core.is_of(sight, slot.facts) => {
+                Condition::Usable if sight.is_of(Generation::from_figure(slot.facts.generation.get())) => {
                     slot.facts.uses.set(slot.facts.uses.get() + 1);
                     return Some(claim);
                 }
@@ -200,15 +200,15 @@ impl<D: Driver> Waiting<'_, D> {
         engine.events.count_wait(waited);
         Err(match grant {
             Grant::Closed => AcquireError::Closed,
-            Grant::Failed if let Some(source) = engine.denial.load_full() => {
-                AcquireError::OpenFailed { state: Box::new(engine.state()), source }
+            Grant::Failed if let Some(failure) = engine.denial.load_full() => {
+                AcquireError::OpenFailed { state: Box::new(engine.state()), failure }
             }
             _ => {
                 engine.events.timeouts.add(1);
                 AcquireError::Timeout {
                     waited: Duration::from_nanos(waited),
                     state: Box::new(engine.state()),
-                    source: engine.last_failure.load_full(),
+                    failure: engine.last_failure.load_full(),
                 }
             }
         })

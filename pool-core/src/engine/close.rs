@@ -10,7 +10,7 @@ use crate::driver::Driver;
 impl<D: Driver> Engine<D> {
     /// Closes the gate and sends everybody away who waits at it. The janitor does the rest.
     pub(crate) fn begin_close(&self) {
-        if !self.core.gate.close() {
+        if !self.core.gate().close() {
             return;
         }
         // Whoever counts itself from now on sees the bit and leaves by itself.
@@ -19,7 +19,7 @@ impl<D: Driver> Engine<D> {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.core.gate.glance().is_closed()
+        self.core.gate().glance().is_closed()
     }
 }
 

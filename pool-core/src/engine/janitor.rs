@@ -144,7 +144,7 @@ impl<D: Driver> Janitor<D> {
     /// leave took it for the last.
     fn find_surplus(&self) {
         let engine = &self.duty.0;
-        if engine.core.gate.glance().is_oversize() {
+        if engine.core.gate().glance().is_oversize() {
             engine.offer_all_idle();
         }
     }
@@ -209,7 +209,7 @@ impl<D: Driver> Janitor<D> {
     fn deny_waiters(&self, failure: &Arc<OpenFailure>) {
         let engine = &self.duty.0;
         drop_quietly(engine.denial.swap(Some(Arc::clone(failure))));
-        for _ in 0..engine.core.gate.glance().waiting() {
+        for _ in 0..engine.core.gate().glance().waiting() {
             match engine.core.deny(Denial::Failed) {
                 Denied::Told(waker) => waker.into_iter().for_each(wake),
                 Denied::Nobody => return,
@@ -222,7 +222,7 @@ impl<D: Driver> Janitor<D> {
         let engine = Arc::clone(&self.duty.0);
         let now = Instant::now();
         engine.epoch.set(self.first_epoch + millis(now - self.started));
-        let closed = engine.core.gate.look_after_publishing().is_closed();
+        let closed = engine.core.gate().look_after_publishing().is_closed();
         let settings = engine.reconfigured.get();
         if now < self.next_round && settings == self.settings && !closed {
             return;
@@ -285,7 +285,7 @@ impl<D: Driver> Janitor<D> {
     /// Whether the pool is closed and nothing is open. Only the janitor opens, so nothing will be.
     fn is_done(&self) -> bool {
         let core = &self.duty.0.core;
-        core.gate.glance().is_closed() && core.capacity.read().open == 0
+        core.gate().glance().is_closed() && core.capacity.read().open == 0
     }
 
     fn next_wake_up(&self) -> Instant {

@@ -20,7 +20,7 @@ impl<D: Driver> Engine<D> {
     /// would grow by one connection at a time.
     pub(super) fn ask_for_openers(&self) {
         let room = self.core.capacity.read();
-        if room.open < room.max && room.opening < self.core.gate.glance().waiting() {
+        if room.open < room.max && room.opening < self.core.gate().glance().waiting() {
             self.bell.notify_one();
         }
     }
@@ -28,7 +28,7 @@ impl<D: Driver> Engine<D> {
     /// Reserves room for an opener if one is wanted: somebody waits for whom none is under way, or the pool is below its minimum.
     pub(super) fn reserve_opener(self: &Arc<Self>, config: &Config, at_once: usize) -> Option<Opener<D>> {
         // After the fence: an opener that has just made room and a waiter that has just come cannot miss each other.
-        let sight = self.core.gate.look_after_publishing();
+        let sight = self.core.gate().look_after_publishing();
         let wanted = self
             .core
             .capacity

@@ -14,7 +14,7 @@ impl<D: Driver> Engine<D> {
         config.validate()?;
         self.config.store(config.into());
         self.apply();
-        if self.core.gate.glance().is_oversize() {
+        if self.core.gate().glance().is_oversize() {
             self.offer_all_idle();
         }
         // The janitor may have to open more, or to look after what there is more often.
@@ -38,7 +38,7 @@ impl<D: Driver> Engine<D> {
 
     /// Replaces all connections.
     pub(crate) fn retire_all(&self) {
-        self.core.gate.begin_generation();
+        self.core.gate().begin_generation();
         self.offer_all_idle();
     }
 }

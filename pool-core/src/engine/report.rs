@@ -17,7 +17,7 @@ impl<D: Driver> Engine<D> {
     /// Where the connections are and what happened so far.
     pub(crate) fn stats(&self) -> Stats {
         let counts = self.core.table.counts();
-        let sight = self.core.gate.glance();
+        let sight = self.core.gate().glance();
         let state = PoolState {
             size: counts.opening + counts.idle + counts.leased + counts.resetting + counts.closing,
             idle: counts.idle,

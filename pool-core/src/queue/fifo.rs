@@ -6,8 +6,6 @@
 
 use std::task::Waker;
 
-use crossbeam_utils::CachePadded;
-
 use super::Note;
 use super::cell::{Cell, Delivery, Found, Leaving, Tag};
 use super::segment::{self, Segment};
@@ -78,18 +76,19 @@ pub trait Overdue {
     fn end(&mut self, waker: Waker);
 }
 
-/// The queue.
+/// The queue. Its tickets come first, beside what the owner has before it.
+#[repr(C)]
 pub struct Fifo {
     /// The ticket of the next waiter.
-    entering: CachePadded<AtomicU64>,
+    entering: AtomicU64,
     /// The ticket of the next giver.
-    resuming: CachePadded<AtomicU64>,
+    resuming: AtomicU64,
     segments: Segments,
 }
 
 impl Default for Fifo {
     fn default() -> Self {
-        let counter = || CachePadded::new(AtomicU64::new(FIRST * CELLS));
+        let counter = || AtomicU64::new(FIRST * CELLS);
         Self { entering: counter(), resuming: counter(), segments: Segments::new() }
     }
 }

@@ -1,5 +1,7 @@
 //! A segment: the cells of a few tickets in a row.
 
+use crossbeam_utils::CachePadded;
+
 use super::cell::{Cell, Tag};
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::sync::{AtomicU64, order};
@@ -49,8 +51,8 @@ pub(super) struct Segment {
     number: AtomicU64,
     /// The segment after this one, with the number of this one.
     next: AtomicU64,
-    /// How many of its cells are finished.
-    finished: AtomicU64,
+    /// How many of its cells are finished. On a line of its own: it is written once for each cell, while the number is read for each.
+    finished: CachePadded<AtomicU64>,
     /// The next one in stock, while this one is.
     pub(super) below: AtomicU64,
     pub(super) cells: [Cell; CELLS],
@@ -61,7 +63,7 @@ impl Segment {
         Self {
             number: AtomicU64::new(NONE),
             next: AtomicU64::new(0),
-            finished: AtomicU64::new(0),
+            finished: CachePadded::new(AtomicU64::new(0)),
             below: AtomicU64::new(0),
             cells: std::array::from_fn(|_| Cell::unused()),
         }

@@ -18,7 +18,7 @@ pub enum IdleOrder {
     /// threads that use a connection each do not disturb each other. The default.
     #[default]
     Recent,
-    /// The one that became idle first: all connections are used in turn. A connection that the pool looked after meanwhile keeps its turn. Costs a queue,
+    /// The one that became idle first: all connections are used in turn. A ping does not move a connection to the back. Costs a queue,
     /// which allocates now and then.
     Fifo,
     /// The one whose last use is longest ago, exactly. Looks at every slot.

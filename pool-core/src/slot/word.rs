@@ -23,7 +23,7 @@ pub(super) enum State {
 impl State {
     const MASK: u64 = 0b111;
     /// One connection of this slot closed: the word counts them above the state.
-    const GENERATION: u64 = Self::MASK + 1;
+    const ONE_CLOSED: u64 = Self::MASK + 1;
 
     fn of(word: u64) -> Self {
         match word & Self::MASK {
@@ -55,7 +55,7 @@ impl Word {
     pub(super) fn read(&self) -> (State, u64) {
         // ORDERING: Relaxed: the caller owns nothing by it and reads nothing through it.
         let word = self.0.load(Ordering::Relaxed);
-        (State::of(word), word / State::GENERATION)
+        (State::of(word), word / State::ONE_CLOSED)
     }
 
     /// Whether anybody may claim the slot; old the moment it returns, as all of `read`.
@@ -111,11 +111,11 @@ impl Word {
         self.0.store(word & !State::MASK | to as u64, order("slot.publish", Ordering::Release));
     }
 
-    /// Owner only: gives the slot up as `Vacant` after its connection was closed, which starts a new generation.
+    /// Owner only: gives the slot up as `Vacant` after its connection was closed, which it counts.
     pub(super) fn publish_closed(&self) {
         // ORDERING: Relaxed: owner only, as in `publish`.
         let word = self.0.load(Ordering::Relaxed);
         // ORDERING: Release, pairs with Acquire in `claim` (I2).
-        self.0.store((word & !State::MASK) + State::GENERATION, order("slot.publish_closed", Ordering::Release));
+        self.0.store((word & !State::MASK) + State::ONE_CLOSED, order("slot.publish_closed", Ordering::Release));
     }
 }

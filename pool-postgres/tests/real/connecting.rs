@@ -11,12 +11,12 @@ use crate::common::{config, pool, sessions_on_server};
 /// The error of the driver inside an error of the pool.
 fn connect_error(error: &PostgresError) -> &ConnectError {
     let PostgresError::Acquire(
-        AcquireError::OpenFailed { source, .. } | AcquireError::Timeout { source: Some(source), .. },
+        AcquireError::OpenFailed { failure, .. } | AcquireError::Timeout { failure: Some(failure), .. },
     ) = error
     else {
         panic!("not a failure to connect: {error:?}");
     };
-    let OpenFailure::Driver { source, .. } = &**source else { panic!("not the driver's: {source:?}") };
+    let OpenFailure::Driver { source, .. } = &**failure else { panic!("not the driver's: {failure:?}") };
     source.downcast_ref().expect("the driver's error")
 }
 

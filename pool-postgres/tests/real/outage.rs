@@ -21,7 +21,7 @@ async fn the_pool_recovers_from_a_killed_server_and_loses_no_slot() {
     drop(held);
     eventually("every dead session is noticed", async || !pool.is_connected()).await;
     let error = pool.acquire().await.unwrap_err();
-    assert!(matches!(&error, AcquireError::Timeout { source: Some(_), .. }), "{error}");
+    assert!(matches!(&error, AcquireError::Timeout { failure: Some(_), .. }), "{error}");
     assert!(pool.health().await.is_err());
     server.restart().unwrap();
     eventually("the pool is healthy again", async || pool.health().await.is_ok()).await;

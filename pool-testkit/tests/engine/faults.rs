@@ -25,8 +25,8 @@ async fn a_panic_in_connect_is_a_failure_with_its_message() {
     driver.always(Call::Connect, Step::Panic);
     let pool = quiet_pool(&driver, 1);
     let error = pool.acquire_timeout(SECOND).await.unwrap_err();
-    let AcquireError::Timeout { source: Some(source), .. } = &error else { panic!("{error:?}") };
-    assert!(matches!(&**source, OpenFailure::Panicked { message } if message.contains("told to panic")), "{error}");
+    let AcquireError::Timeout { failure: Some(failure), .. } = &error else { panic!("{error:?}") };
+    assert!(matches!(&**failure, OpenFailure::Panicked { message } if message.contains("told to panic")), "{error}");
     prove_nothing_lost(&pool, &driver).await;
 }
 

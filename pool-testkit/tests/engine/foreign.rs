@@ -113,8 +113,8 @@ async fn an_error_that_cannot_be_shown_does_not_end_the_backoff() {
     let attempts = Arc::clone(&driver.attempts);
     let pool = Pool::builder(driver).config(quiet(4)).build().unwrap();
     let error = pool.acquire_timeout(2 * SECOND).await.unwrap_err();
-    let AcquireError::Timeout { source: Some(source), .. } = &error else { panic!("not a timeout") };
-    assert!(matches!(&**source, OpenFailure::Driver { .. }));
+    let AcquireError::Timeout { failure: Some(failure), .. } = &error else { panic!("not a timeout") };
+    assert!(matches!(&**failure, OpenFailure::Driver { .. }));
     let attempts = attempts.load(SeqCst);
     assert!(attempts < 20, "{attempts} attempts in two seconds, with pauses of 50 ms and more");
 }

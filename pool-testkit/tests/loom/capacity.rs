@@ -53,7 +53,7 @@ fn asking(state: &Asked) {
 
 /// What the janitor does whenever it may open.
 fn looking(state: &Asked) {
-    if state.scene.core.gate.look_after_publishing().waiting() > 0 {
+    if state.scene.core.gate().look_after_publishing().waiting() > 0 {
         state.asked.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -113,7 +113,7 @@ fn a_release_and_a_lower_maximum_cannot_miss_each_other() {
         assert_eq!((scene.core.table.counts().idle, scene.core.capacity.read().open), (0, 1));
         releasing(&scene);
         assert_at_rest(&scene.core, 1);
-        assert!(!scene.core.gate.glance().is_oversize(), "and everybody knows that it is over");
+        assert!(!scene.core.gate().glance().is_oversize(), "and everybody knows that it is over");
     };
     race(3, || Scene::new(2, 0, 2), [lowering, releasing], check);
 }
@@ -137,7 +137,7 @@ fn a_maximum_that_is_lowered_twice_is_kept() {
         assert!(room.excess() == 0 || scene.core.table.counts().idle == 0, "{room:?}");
         releasing(&scene);
         assert_at_rest(&scene.core, 1);
-        assert!(!scene.core.gate.glance().is_oversize(), "and everybody knows that it is over");
+        assert!(!scene.core.gate().glance().is_oversize(), "and everybody knows that it is over");
     });
 }
 

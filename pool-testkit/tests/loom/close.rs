@@ -42,7 +42,7 @@ fn nobody_gets_a_connection_who_comes_after_the_close() {
 }
 
 fn replacing_all(scene: &Scene) {
-    scene.core.gate.begin_generation();
+    scene.core.gate().begin_generation();
     offer_all_idle(&scene.core);
 }
 

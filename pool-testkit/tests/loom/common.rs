@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use pool_core::internals::{Claim, Core, Entry, Grant, IdleOrder, Joined, Left, Offered, Ticket};
+use pool_core::internals::{Claim, Core, Entry, Generation, Grant, IdleOrder, Joined, Left, Offered, Ticket};
 
 /// A pool of numbers.
 pub(crate) type Pool = Core<u64>;
@@ -117,7 +117,7 @@ fn pool(max_size: usize, idle: usize) -> Pool {
 pub(crate) fn open(core: &Pool, number: u64) -> Claim<u64> {
     assert!(core.capacity.reserve(|_| true));
     let vacancy = core.table.claim_vacant().expect("a reservation implies a vacant slot");
-    let claim = core.fill(vacancy, number, core.gate.glance().generation());
+    let claim = core.fill(vacancy, number, core.gate().glance().generation());
     core.capacity.opened();
     claim
 }
@@ -163,7 +163,7 @@ pub(crate) fn offer_all_idle(core: &Pool) {
 
 /// What those do who may have left a surplus idle: whoever lowers the maximum, and the janitor whenever it closes a surplus.
 pub(crate) fn offer_surplus(core: &Pool) {
-    if core.gate.glance().is_oversize() {
+    if core.gate().glance().is_oversize() {
         offer_all_idle(core);
     }
 }
@@ -172,7 +172,7 @@ pub(crate) fn offer_surplus(core: &Pool) {
 pub(crate) fn at_once(core: &Pool) -> Option<Claim<u64>> {
     loop {
         let (claim, sight) = core.claim_at_once(None)?;
-        if core.is_of(sight, core.table.facts(&claim)) {
+        if sight.is_of(Generation::from_figure(core.table.facts(&claim).generation.get())) {
             return Some(claim);
         }
         offer(core, claim);
@@ -280,14 +280,14 @@ pub(crate) fn give_up(core: &Pool) {
 
 /// Closes the gate and sends the waiters away.
 pub(crate) fn close(core: &Pool) {
-    core.gate.close();
+    core.gate().close();
     core.send_away(Waker::wake);
     (0..core.table.size()).filter_map(|index| core.table.claim_at(index)).for_each(|claim| retire(core, claim));
 }
 
 /// At the end: nobody is counted as waiting, and exactly `idle` connections are there for the taking.
 pub(crate) fn assert_at_rest(core: &Pool, idle: usize) {
-    assert_eq!(core.gate.glance().waiting(), 0, "somebody is still counted as waiting");
+    assert_eq!(core.gate().glance().waiting(), 0, "somebody is still counted as waiting");
     let counts = core.table.counts();
     assert_eq!((counts.idle, counts.leased, counts.resetting), (idle, 0, 0), "connections lost");
     assert_eq!(core.capacity.read().open, idle);

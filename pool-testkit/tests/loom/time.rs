@@ -126,7 +126,9 @@ fn looking(watch: &Watch) {
     if watch.scene.core.look(&mut ticket, Waker::noop()).is_none() {
         watch.taken.store(watch.seat.is_taken(), Relaxed);
     }
-    ticket.into_iter().for_each(|ticket| watch.scene.leave_ticket(ticket));
+    if let Some(ticket) = ticket {
+        watch.scene.leave_ticket(ticket);
+    }
 }
 
 /// Somebody who keeps the time looks, while a waiter looks after its waker: its deadline is not forgotten.
