@@ -42,7 +42,7 @@ impl State {
     }
 }
 
-/// State and generation in one atomic. Only the owner of the slot writes it, except that anybody may move it out of
+/// State and number of closed connections in one atomic. Only the owner of the slot writes it, except that anybody may move it out of
 /// `Idle` or `Vacant`, which makes them the owner.
 pub(super) struct Word(AtomicU64);
 
