@@ -2,7 +2,7 @@
 //!
 //! * [`fake`]: a driver that fails exactly as it is told, and a ledger of what the pool did with it.
 //! * [`postgres`]: a real PostgreSQL for tests, started from cargo alone.
-//! * `tests/loom_*.rs`: models of the lock-free layer; `cargo test --features loom` runs them.
+//! * `tests/loom`: models of the lock-free layer; `cargo test --features loom` runs them.
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 

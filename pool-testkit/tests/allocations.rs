@@ -4,37 +4,19 @@
 #![cfg(not(feature = "loom"))]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
-use pool_core::{AcquireError, Driver, ErrorClass, Lease, Pool, SessionState};
+use pool_core::{AcquireError, Lease, Pool};
+use pool_testkit::fake::Numbers;
 use tokio::runtime::{Builder, Runtime};
 
-/// A driver that allocates nothing, so that all that is counted is the pool's.
-struct Nothing;
-
-impl Driver for Nothing {
-    type Connection = u64;
-    type Error = Infallible;
-
-    async fn connect(&self) -> Result<u64, Infallible> {
-        Ok(0)
-    }
-    fn inspect(&self, _: &mut u64) -> SessionState {
-        SessionState::Clean
-    }
-    fn classify(&self, error: &Infallible) -> ErrorClass {
-        match *error {}
-    }
-}
-
 /// A pool with all its connections open, and the runtime of its janitor.
-fn warm_pool(size: usize) -> (Pool<Nothing>, Runtime) {
+fn warm_pool(size: usize) -> (Pool<Numbers>, Runtime) {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let pool = runtime.block_on(async {
-        let pool = Pool::builder(Nothing).max_size(size).min_size(size).build().unwrap();
+        let pool = Pool::builder(Numbers).max_size(size).min_size(size).build().unwrap();
         let mut leases = Vec::new();
         for _ in 0..size {
             leases.push(pool.acquire().await.unwrap());
@@ -76,21 +58,21 @@ fn an_idle_connection_is_taken_and_given_back_without_an_allocation() {
 #[test]
 fn the_lowest_idle_connection_is_found_without_an_allocation() {
     let (pool, _runtime) = warm_pool(300);
-    // Nothing but the last chunk of slots is left, and this thread's hint is one of those that are taken.
+    // Numbers but the last chunk of slots is left, and this thread's hint is one of those that are taken.
     let leases: Vec<_> = (0..299).map(|_| pool.try_acquire().unwrap()).collect();
     assert_eq!(allocations(|| drop(pool.try_acquire().unwrap())), 0);
     drop(leases);
 }
 
 /// Waiters, made and polled for the first time inside of `work`, in memory that was there before.
-struct Crowd<'a, F>(Vec<Pin<Box<Option<F>>>>, &'a Pool<Nothing>);
+struct Crowd<'a, F>(Vec<Pin<Box<Option<F>>>>, &'a Pool<Numbers>);
 
-impl<'a, F: Future<Output = Result<Lease<'a, Nothing>, AcquireError>>> Crowd<'a, F> {
-    fn new(pool: &'a Pool<Nothing>, size: usize) -> Self {
+impl<'a, F: Future<Output = Result<Lease<'a, Numbers>, AcquireError>>> Crowd<'a, F> {
+    fn new(pool: &'a Pool<Numbers>, size: usize) -> Self {
         Self((0..size).map(|_| Box::pin(None)).collect(), pool)
     }
 
-    fn join(&mut self, acquire: impl Fn(&'a Pool<Nothing>) -> F) {
+    fn join(&mut self, acquire: impl Fn(&'a Pool<Numbers>) -> F) {
         for place in &mut self.0 {
             place.set(Some(acquire(self.1)));
             assert!(poll(place.as_mut().as_pin_mut().unwrap()).is_pending());

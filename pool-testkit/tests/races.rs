@@ -3,28 +3,11 @@
 #![cfg(not(feature = "loom"))]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
 
-use std::convert::Infallible;
 use std::thread;
 
-use pool_core::{Driver, ErrorClass, Pool, SessionState};
+use pool_core::Pool;
+use pool_testkit::fake::Numbers;
 use tokio::runtime::Builder;
-
-struct Plain;
-
-impl Driver for Plain {
-    type Connection = u64;
-    type Error = Infallible;
-
-    async fn connect(&self) -> Result<u64, Infallible> {
-        Ok(0)
-    }
-    fn inspect(&self, _: &mut u64) -> SessionState {
-        SessionState::Clean
-    }
-    fn classify(&self, error: &Infallible) -> ErrorClass {
-        match *error {}
-    }
-}
 
 /// By its name `.ci/races` knows what concerns the pool: the sanitizer also takes what the standard library does for races.
 #[inline(never)]
@@ -37,7 +20,7 @@ const TASKS: u64 = 3;
 const TURNS: u64 = 300;
 const CONNECTIONS: usize = 2;
 
-async fn use_it(pool: Pool<Plain>) {
+async fn use_it(pool: Pool<Numbers>) {
     for turn in 0..TURNS {
         let mut lease = pool.acquire().await.unwrap();
         touch_what_is_leased(&mut lease);
@@ -48,7 +31,7 @@ async fn use_it(pool: Pool<Plain>) {
     }
 }
 
-fn run_tasks(pool: &Pool<Plain>) {
+fn run_tasks(pool: &Pool<Numbers>) {
     let runtime = Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
         let tasks: Vec<_> = (0..TASKS).map(|_| tokio::spawn(use_it(pool.clone()))).collect();
@@ -60,7 +43,7 @@ fn run_tasks(pool: &Pool<Plain>) {
 
 #[test]
 fn what_is_leased_is_changed_by_one_after_the_other() {
-    let pool = Pool::builder(Plain).max_size(CONNECTIONS).min_size(0).build().unwrap();
+    let pool = Pool::builder(Numbers).max_size(CONNECTIONS).min_size(0).build().unwrap();
     thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| run_tasks(&pool));

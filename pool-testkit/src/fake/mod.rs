@@ -18,11 +18,13 @@
 mod connection;
 mod driver;
 mod ledger;
+mod numbers;
 mod proof;
 mod script;
 
 pub use connection::{FakeConnection, InHand};
 pub use driver::{FakeDriver, FakeError};
 pub use ledger::Ledger;
+pub use numbers::Numbers;
 pub use proof::{prove_nothing_lost, quiet};
 pub use script::{Call, Odds, Step};
