@@ -43,8 +43,8 @@ pub struct Config {
     pub reset_timeout: Duration,
     /// Budget of one close. Default 5 s.
     pub close_timeout: Duration,
-    /// How many connections are opened at the same time, to spare a server that has just come back. From 1 to
-    /// [`Config::MAX_SIZE_LIMIT`]; default 4.
+    /// How many connections are opened at the same time, to spare a server that has just come back. From 1 to 255, or to
+    /// `max_size` if that is more; default 4.
     pub max_openers: usize,
     /// Pause after the first failed attempt to open a connection. It doubles with each failure in a row up to `backoff_max`, and
     /// between a tenth and all of it is waited, at random. Default 50 ms.
