@@ -9,14 +9,15 @@ const CLOSED: u64 = 1 << 63;
 const OVERSIZE: u64 = 1 << 62;
 /// Idle slots are handed out in an order that somebody has to keep.
 const ORDERED: u64 = 1 << 61;
-/// Somebody ends a wait, and has taken one from the count that may have to come back.
-const ENDING: u64 = 1 << 60;
-/// The generation, from here up to the bits.
+/// How many are ending a wait, and have taken one from the count that may have to come back. There is one janitor at a time, and perhaps one that leaves.
+const ENDING: u64 = ORDERED - ONE_ENDING;
+const ONE_ENDING: u64 = 1 << 58;
+/// The generation, from here up to those.
 const ONE_GENERATION: u64 = 1 << 32;
-const GENERATION: u64 = ENDING - ONE_GENERATION;
+const GENERATION: u64 = ONE_ENDING - ONE_GENERATION;
 const WAITING: u64 = ONE_GENERATION - 1;
 
-/// Which connections are meant to be in use: those of the present generation, as a part of the gate's word. It repeats after 2^28
+/// Which connections are meant to be in use: those of the present generation, as a part of the gate's word. It repeats after 2^26
 /// generations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Generation(u64);
@@ -153,10 +154,12 @@ impl Gate {
         self.glance()
     }
 
-    /// Counts one waiter, which enters the queue next. Whoever takes this count before the waiter has entered leaves the grant in its cell.
-    pub fn join(&self) -> Joined {
+    /// Counts one waiter, which enters the queue next. Whoever takes this count before the waiter has entered leaves the grant in its cell. The generation is
+    /// the one in which it came.
+    pub fn join(&self) -> (Joined, Generation) {
         // ORDERING: Relaxed: nothing but the count is read through it.
-        Sight(self.0.fetch_add(1, Ordering::Relaxed)).joined()
+        let before = Sight(self.0.fetch_add(1, Ordering::Relaxed));
+        (before.joined(), before.generation())
     }
 
     /// To be called after a waiter has joined and entered the queue, before it relies on anybody or looks for anything.
@@ -196,26 +199,26 @@ impl Gate {
     }
 
     /// As `withdraw`, for somebody who ends the wait of another, and then `ends` or `restores` it. No newcomer passes meanwhile: the count may be one
-    /// too low for the others that wait. `false` also if somebody else is doing this at the moment.
+    /// too low for the others that wait.
     #[must_use]
     pub fn begin_to_end(&self) -> bool {
-        self.take_one(|sight| sight.0 & ENDING == 0, ENDING)
+        self.take_one(|sight| sight.0 & ENDING != ENDING, ONE_ENDING)
     }
 
     /// The wait has ended.
     pub fn end(&self) {
-        // ORDERING: Relaxed: nobody reads anything through the bit.
-        self.0.fetch_and(!ENDING, Ordering::Relaxed);
+        // ORDERING: Relaxed: nobody reads anything through it.
+        self.0.fetch_sub(ONE_ENDING, Ordering::Relaxed);
     }
 
     /// The waiter was promised something meanwhile, so it was the count of another one that was taken. As if that one joined.
     pub fn restore(&self) -> Joined {
         // ORDERING: Relaxed, as in `join`.
-        Sight(self.0.fetch_add(1_u64.wrapping_sub(ENDING), Ordering::Relaxed)).joined()
+        Sight(self.0.fetch_add(1_u64.wrapping_sub(ONE_ENDING), Ordering::Relaxed)).joined()
     }
 
-    fn take_one(&self, agreed: impl Fn(Sight) -> bool, mark: u64) -> bool {
-        let take = |word: u64| (word & WAITING != 0 && agreed(Sight(word))).then(|| (word - 1) | mark);
+    fn take_one(&self, agreed: impl Fn(Sight) -> bool, and_add: u64) -> bool {
+        let take = |word: u64| (word & WAITING != 0 && agreed(Sight(word))).then(|| word - 1 + and_add);
         // ORDERING: Relaxed: the word of the cell orders what is handed over.
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
     }

@@ -111,6 +111,10 @@ struct Door {
     queue: Fifo,
 }
 
+#[cfg(not(feature = "loom"))] // whose atomics are larger
+const _: () =
+    assert!(std::mem::offset_of!(Door, queue) + Fifo::END_OF_TICKETS <= 64, "the gate and the tickets are on one line");
+
 impl<C> Core<C> {
     /// A pool of at most `max_size` connections, none of them open.
     pub fn new(max_size: usize, idle_order: IdleOrder) -> Self {
@@ -150,9 +154,10 @@ impl<C> Core<C> {
     }
 
     /// Joins the queue. The waiter that finds nobody waiting before it passes every idle slot to `serve`, which judges and [offers](Core::offer)
-    /// it, to the queue and not to this waiter. One that finds the pool closed leaves by [`Core::leave`].
-    pub fn join(&self, waker: Waker, deadline: u64, serve: impl FnMut(Claim<C>)) -> (Entry<C>, Joined) {
-        let joined = self.door.gate.join();
+    /// it, to the queue and not to this waiter. One that finds the pool closed leaves by [`Core::leave`]. What comes of the wait has to be asked for
+    /// [`Core::may_have`].
+    pub fn join(&self, waker: Waker, deadline: u64, serve: impl FnMut(Claim<C>)) -> (Entry<C>, Joined, Generation) {
+        let (joined, generation) = self.door.gate.join();
         let entry = match self.door.queue.enter(waker, deadline) {
             Entered::Waiting(ticket) => Entry::Queued(ticket),
             Entered::Granted(note) => Entry::Served(self.grant(note)),
@@ -161,7 +166,14 @@ impl<C> Core<C> {
         if joined == Joined::First {
             self.serve(serve);
         }
-        (entry, joined)
+        (entry, joined, generation)
+    }
+
+    /// Whether a waiter that came in this generation may have a slot: it may be of an earlier one than the present, but not than the waiter.
+    #[inline]
+    pub fn may_have(&self, claim: &Claim<C>, came_in: Generation) -> bool {
+        let generation = self.generation(claim);
+        generation == came_in || generation == self.door.gate.glance().generation()
     }
 
     /// Passes idle slots to `serve`, as long as there are any and somebody waits.

@@ -81,7 +81,7 @@ impl<D: Driver> Pool<D> {
     ///
     /// # Panics
     ///
-    /// If it has to wait in a tokio runtime that was built without its timer.
+    /// If it has to wait in a tokio runtime that was built without its timer, or that has ended.
     #[inline]
     pub fn acquire(&self) -> impl Future<Output = Result<Lease<'_, D>, AcquireError>> + Send {
         self.claim(None, |claim| Lease::new(&self.engine, claim))
@@ -180,6 +180,10 @@ impl<D: Driver> Pool<D> {
     /// Any number of callers may close and wait; all of them return once it is done. Cancel safety: the pool stays closed.
     ///
     /// Call it in a tokio runtime: outside of one it waits for a background task that nobody can start.
+    ///
+    /// # Panics
+    ///
+    /// In a tokio runtime that was built without its timer.
     pub async fn close(&self) {
         close(&self.engine).await;
     }

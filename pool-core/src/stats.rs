@@ -18,7 +18,8 @@ pub struct PoolState {
     pub opening: usize,
     /// Connections being reset, pinged or closed.
     pub in_maintenance: usize,
-    /// Callers waiting for whom no connection is on its way yet.
+    /// Callers waiting for whom no connection is on its way yet. One who gave up at the very moment when its time was over may be counted until the next
+    /// connection comes back.
     pub waiting: usize,
     /// The most connections the pool opens.
     pub max_size: usize,

@@ -10,6 +10,7 @@ use tokio::runtime::{Handle, Id};
 use tokio::time::{Sleep, sleep_until};
 
 use super::clock::nanos;
+use super::panics::caught;
 use super::release::Condition;
 use super::{Engine, EngineGrant, ensure_janitor, hint};
 use crate::driver::Driver;
@@ -55,6 +56,10 @@ pub(crate) struct Waiting<'a, D: Driver> {
     ticket: Option<Ticket>,
     started: u64,
     deadline: u64,
+    /// When it joined.
+    came_in: Generation,
+    /// Whether the queue has another deadline than this, namely none.
+    is_timed_here: bool,
     /// With the runtime that drives it.
     timer: Option<(Id, Pin<Box<Sleep>>)>,
 }
@@ -63,7 +68,9 @@ impl<'a, D: Driver> Waiting<'a, D> {
     pub(crate) fn new(engine: &'a Arc<Engine<D>>, limit: Option<Duration>) -> Self {
         let started = engine.clock.now();
         let limit = limit.map_or_else(|| engine.acquire_timeout.get(), nanos);
-        Self { engine, ticket: None, started, deadline: started.saturating_add(limit), timer: None }
+        let deadline = started.saturating_add(limit);
+        let came_in = Generation::default();
+        Self { engine, ticket: None, started, deadline, came_in, is_timed_here: false, timer: None }
     }
 }
 
@@ -76,16 +83,13 @@ impl<D: Driver> Future for Waiting<'_, D> {
             return Poll::Ready(self.conclude(grant));
         }
         // Now and not once for all: a future may be moved from one runtime to another.
-        let runtime = Handle::try_current().map(|handle| handle.id()).ok();
-        if self.ticket.is_none() {
-            let Some(runtime) = runtime else { return Poll::Ready(Err(self.without_runtime())) };
+        let Ok(runtime) = Handle::try_current().map(|handle| handle.id()) else { return self.poll_outside(context) };
+        while self.ticket.is_none() {
             if let Some(grant) = self.join(context, runtime) {
                 return Poll::Ready(self.conclude(grant));
             }
         }
-        if let Some(runtime) = runtime {
-            self.rely_on_somebody(runtime);
-        }
+        self.rely_on_somebody(runtime);
         // The timer and the grant may be due in the same instant; the grant wins.
         if self.is_over(context) {
             let grant = self.leave().unwrap_or(Grant::Expired);
@@ -96,19 +100,42 @@ impl<D: Driver> Future for Waiting<'_, D> {
 }
 
 impl<D: Driver> Waiting<'_, D> {
+    /// Polled outside of a runtime: goes on waiting if it waits already and somebody keeps its time.
+    #[cold]
+    fn poll_outside(&mut self, context: &mut Context<'_>) -> Poll<Result<Claim<D::Connection>, AcquireError>> {
+        // A timer whose runtime has ended panics.
+        let is_over = caught(|| self.is_over(context));
+        let somebody_keeps_time = self.timer.is_some() || self.engine.janitor.is_taken();
+        let end = match is_over {
+            Ok(false) if self.ticket.is_some() && somebody_keeps_time => return Poll::Pending,
+            Ok(true) => Some(Grant::Expired),
+            _ => None,
+        };
+        let state = self.engine.state();
+        Poll::Ready(match self.leave().or(end) {
+            Some(grant) => self.conclude(grant),
+            None if state.closed => Err(AcquireError::Closed),
+            None => Err(AcquireError::NoRuntime { state: Box::new(state) }),
+        })
+    }
+
     /// What has come, if this waits already.
     fn look(&mut self, context: &mut Context<'_>) -> Option<EngineGrant<D>> {
         self.ticket.as_ref()?;
-        let grant = self.engine.core.look(&mut self.ticket, context.waker());
-        // Otherwise the one who kept the time has gone before it was over.
-        grant.filter(|grant| !matches!(grant, Grant::Expired) || self.deadline <= self.engine.clock.now())
+        let grant = self.engine.core.look(&mut self.ticket, context.waker())?;
+        // The one who kept the time may have gone before it was over.
+        let too_early = matches!(grant, Grant::Expired) && self.engine.clock.now() < self.deadline;
+        if too_early { None } else { self.accept(grant) }
     }
 
-    #[cold]
-    fn without_runtime(&self) -> AcquireError {
-        match self.engine.state() {
-            state if state.closed => AcquireError::Closed,
-            state => AcquireError::NoRuntime { state: Box::new(state) },
+    /// Takes what has come, unless it is a connection from before a `retire_all` that this came after: meant for somebody who came before and has given up.
+    fn accept(&self, grant: EngineGrant<D>) -> Option<EngineGrant<D>> {
+        match grant {
+            Grant::Slot(claim) if !self.engine.core.may_have(&claim, self.came_in) => {
+                self.engine.offer(claim);
+                None
+            }
+            grant => Some(grant),
         }
     }
 
@@ -117,10 +144,12 @@ impl<D: Driver> Waiting<'_, D> {
         // Before anything is counted: a waker is foreign code, and may panic.
         let waker = context.waker().clone();
         ensure_janitor(engine);
-        let deadline = if self.needs_a_timer(runtime) { u64::MAX } else { self.deadline };
-        let (entry, joined) = engine.core.join(waker, deadline, |claim| engine.serve(claim));
+        self.is_timed_here = self.needs_a_timer(runtime);
+        let deadline = if self.is_timed_here { u64::MAX } else { self.deadline };
+        let (entry, joined, came_in) = engine.core.join(waker, deadline, |claim| engine.serve(claim));
+        self.came_in = came_in;
         let grant = match entry {
-            Entry::Served(grant) => Some(grant),
+            Entry::Served(grant) => self.accept(grant),
             Entry::Queued(ticket) => {
                 self.ticket = Some(ticket);
                 None
@@ -129,7 +158,7 @@ impl<D: Driver> Waiting<'_, D> {
         if joined == Joined::Closed {
             return Some(self.refuse(grant));
         }
-        if grant.is_some() {
+        if grant.is_some() || self.ticket.is_none() {
             return grant;
         }
         if engine.alarm.advance(deadline) {
@@ -159,7 +188,7 @@ impl<D: Driver> Waiting<'_, D> {
 
     /// Whether the deadline is not in the queue, or nobody may look at it there.
     fn needs_a_timer(&self, runtime: Id) -> bool {
-        self.timer.is_some() || !self.engine.janitor_is_on(runtime)
+        self.is_timed_here || !self.engine.janitor_is_on(runtime)
     }
 
     /// Whether its own timer, if it has one, says that the time is over.
@@ -171,7 +200,7 @@ impl<D: Driver> Waiting<'_, D> {
     fn leave(&mut self) -> Option<EngineGrant<D>> {
         match self.engine.core.leave(self.ticket.take()?) {
             Left::Nothing => None,
-            Left::Grant(grant) => Some(grant),
+            Left::Grant(grant) => self.accept(grant),
             Left::PassedOn(offered) => {
                 self.engine.follow_up(offered);
                 None

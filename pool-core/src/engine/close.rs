@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use super::panics::wake;
+use super::panics::{shielded, wake};
 use super::{Engine, ensure_janitor};
 use crate::driver::Driver;
 
@@ -26,14 +26,17 @@ impl<D: Driver> Engine<D> {
 /// Closes the pool and waits until nothing is open.
 pub(crate) async fn close<D: Driver>(engine: &Arc<Engine<D>>) {
     engine.begin_close();
-    loop {
-        let mut janitor_left = pin!(engine.janitor_left.notified());
-        // Listening before looking: a janitor that leaves in between is noticed.
-        janitor_left.as_mut().enable();
-        ensure_janitor(engine);
-        // Owned across the await: nothing. A caller that stops waiting leaves the pool closing.
-        if engine.all_closed.run_until_cancelled(janitor_left).await.is_none() || engine.all_closed.is_cancelled() {
-            return;
+    shielded(async {
+        loop {
+            let mut janitor_left = pin!(engine.janitor_left.notified());
+            // Listening before looking: a janitor that leaves in between is noticed.
+            janitor_left.as_mut().enable();
+            ensure_janitor(engine);
+            // Owned across the await: nothing. A caller that stops waiting leaves the pool closing.
+            if engine.all_closed.run_until_cancelled(janitor_left).await.is_none() || engine.all_closed.is_cancelled() {
+                return;
+            }
         }
-    }
+    })
+    .await;
 }

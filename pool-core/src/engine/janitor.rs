@@ -35,11 +35,22 @@ pub(crate) fn ensure_janitor<D: Driver>(engine: &Arc<Engine<D>>) {
     let Ok(runtime) = Handle::try_current() else { return };
     // Panics in a runtime without a timer: here and now, and not in the janitor, whose panic nobody would see.
     drop(sleep(Duration::ZERO));
+    if !accepts_tasks(&runtime) {
+        return;
+    }
     if engine.janitor.occupy(runtime_key(runtime.id())) {
         // Made before the spawn: a runtime that is shutting down drops the task unpolled, and the seat must become free then.
         let duty = Duty(Arc::clone(engine));
         runtime.spawn(Janitor::new(duty).run());
     }
+}
+
+/// Whether the runtime has not begun to end. A janitor that is dropped where it was spawned would call those who wait for one, who spawn the next one.
+fn accepts_tasks(runtime: &Handle) -> bool {
+    let probe = runtime.spawn(std::future::pending::<()>());
+    let accepted = !probe.is_finished();
+    probe.abort();
+    accepted
 }
 
 impl<D: Driver> Engine<D> {
@@ -81,8 +92,7 @@ impl<D: Driver> Drop for Duty<D> {
         engine.janitor.leave_first();
         // Nobody keeps their time any more. Those who can still run join again, and one of them starts the next janitor.
         let _ = engine.core.expire(u64::MAX, wake, |claim| engine.serve(claim));
-        // The wakers of those who wait for a close are foreign, too.
-        report(|| engine.janitor_left.notify_waiters());
+        engine.janitor_left.notify_waiters();
     }
 }
 
@@ -132,7 +142,7 @@ impl<D: Driver> Janitor<D> {
             self.make_round();
             self.start_openers();
             if self.is_done() {
-                report(|| self.duty.0.all_closed.cancel());
+                self.duty.0.all_closed.cancel();
                 return;
             }
             // Owned across the await: the seat, by `self.duty`. What the janitor has dispatched lives in tasks of its own.

@@ -4,7 +4,8 @@ use std::any::Any;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::task::{Poll, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 
 use crate::foreign::drop_quietly;
 
@@ -36,6 +37,41 @@ pub(super) fn caught<T>(call: impl FnOnce() -> T) -> Result<T, String> {
 pub(super) fn wake(waker: Waker) {
     if let Err(message) = caught(|| waker.wake()) {
         report(|| tracing::error!(message, "a waker panicked"));
+    }
+}
+
+/// Polls a future with a waker that does not panic. For one that waits in a list of others' wakers which is not the pool's: a waker that panics there keeps the
+/// rest from being woken.
+///
+/// Cancel safety: dropping this drops the future.
+pub(super) async fn shielded<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        let waker = Arc::new(Shield(Some(context.waker().clone()))).into();
+        future.as_mut().poll(&mut Context::from_waker(&waker))
+    })
+    .await
+}
+
+/// A waker that does not panic, around one that may.
+struct Shield(Option<Waker>);
+
+impl Wake for Shield {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if let Some(waker) = &self.0 {
+            // Its clone is as foreign as the rest of it.
+            caught(|| waker.clone()).into_iter().for_each(wake);
+        }
+    }
+}
+
+impl Drop for Shield {
+    fn drop(&mut self) {
+        drop_quietly(self.0.take());
     }
 }
 

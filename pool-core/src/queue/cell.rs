@@ -205,7 +205,7 @@ impl Cell {
         matches!(tag.state(word), Some(State::Waiting | State::Held)).then(|| self.deadline.get())
     }
 
-    /// Ends the waiter's time. For a caller that has withdrawn its count. `None` if it does not wait any more.
+    /// Ends the waiter's time. For a caller that has withdrawn its count. `None` if it does not wait any more, or is busy at this moment.
     pub(super) fn expire(&self, tag: Tag, finish: impl FnOnce()) -> Option<Waker> {
         let (waiting, expired) = (tag.word(State::Waiting, 0), tag.word(State::Expired, 0) | PICKING);
         // ORDERING: Acquire, pairs with Release in `install`, `look`: the waker is there.

@@ -68,7 +68,7 @@ pub enum Cancelled {
 
 /// How the count of those who wait is changed for a waiter whose time is over.
 pub trait Overdue {
-    /// Takes one from the count. `false` if everybody is promised something, so that somebody is on the way, or if somebody else keeps the time, too.
+    /// Takes one from the count. `false` if everybody is promised something: somebody is on the way.
     fn withdraw(&mut self) -> bool;
     /// Gives back what was withdrawn: the waiter was promised something meanwhile.
     fn restore(&mut self);
@@ -91,6 +91,12 @@ impl Default for Fifo {
         let counter = || AtomicU64::new(FIRST * CELLS);
         Self { entering: counter(), resuming: counter(), segments: Segments::new() }
     }
+}
+
+#[cfg(not(feature = "loom"))]
+impl Fifo {
+    /// Where what every waiter and every giver write ends.
+    pub const END_OF_TICKETS: usize = std::mem::offset_of!(Self, resuming) + size_of::<AtomicU64>();
 }
 
 /// How many tickets a segment has.

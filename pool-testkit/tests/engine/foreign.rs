@@ -142,6 +142,96 @@ async fn a_close_may_be_waited_for_with_a_waker_that_panics() {
     driver.ledger().settle(&pool.stats());
 }
 
+/// Begins to wait for a close with a waker that panics, and lets an ordinary task wait after it.
+async fn close_twice(pool: &Pool<FakeDriver>) -> (impl Future<Output = ()>, tokio::task::JoinHandle<()>) {
+    let grumpy: Waker = Arc::new(Grumpy).into();
+    let mut closing = Box::pin(pool.close());
+    assert!(closing.as_mut().poll(&mut Context::from_waker(&grumpy)).is_pending());
+    let pool = pool.clone();
+    let other = tokio::spawn(async move { pool.close().await });
+    tokio::task::yield_now().await;
+    (closing, other)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waker_that_panics_keeps_nobody_else_waiting_for_a_close() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 1);
+    let lease = pool.acquire_owned().await.unwrap();
+    let (_closing, other) = close_twice(&pool).await;
+    drop(lease);
+    tokio::time::timeout(10 * SECOND, other).await.expect("the other one is woken").unwrap();
+}
+
+#[test]
+fn a_waker_that_panics_keeps_nobody_else_from_starting_the_next_janitor() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 1);
+    let [first, second] =
+        [0; 2].map(|_| Builder::new_current_thread().enable_time().start_paused(true).build().unwrap());
+    let lease = first.block_on(pool.acquire_owned()).unwrap();
+    second.block_on(async {
+        let (_closing, other) = close_twice(&pool).await;
+        tokio::task::spawn_blocking(move || drop(first)).await.unwrap();
+        drop(lease);
+        tokio::time::timeout(10 * SECOND, other).await.expect("the other one is woken").unwrap();
+    });
+}
+
+/// In the context of a runtime that has ended, nobody can start a janitor.
+#[test]
+fn a_close_that_cannot_go_on_does_not_spin() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 1);
+    let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+    let lease = runtime.block_on(pool.acquire_owned()).unwrap();
+    let handle = runtime.handle().clone();
+    drop(runtime);
+    let (done, is_done) = std::sync::mpsc::channel();
+    let closing = pool.clone();
+    std::thread::spawn(move || {
+        let _inside = handle.enter();
+        assert!(is_pending(&mut Box::pin(closing.close())));
+        done.send(()).unwrap();
+    });
+    is_done.recv_timeout(10 * SECOND).expect("one poll ends");
+    drop(lease);
+}
+
+#[test]
+fn a_wait_whose_timer_has_gone_says_so_outside_of_a_runtime() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 1);
+    let [first, second] =
+        [0; 2].map(|_| Builder::new_current_thread().enable_time().start_paused(true).build().unwrap());
+    let held = first.block_on(pool.acquire_owned()).unwrap();
+    let mut waiting = Box::pin(pool.acquire_timeout(SECOND));
+    second.block_on(async { assert!(is_pending(&mut waiting)) });
+    assert!(is_pending(&mut waiting), "its timer is still there");
+    drop(second);
+    assert!(matches!(ready(&mut waiting), Err(AcquireError::NoRuntime { .. })));
+    assert_eq!(pool.stats().state.waiting, 0);
+    drop(held);
+    first.block_on(prove_nothing_lost(&pool, &driver));
+}
+
+#[test]
+fn a_wait_takes_its_timer_along() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 1);
+    let [first, second, third] =
+        [0; 3].map(|_| Builder::new_current_thread().enable_time().start_paused(true).build().unwrap());
+    let held = first.block_on(pool.acquire_owned()).unwrap();
+    let mut waiting = Box::pin(pool.acquire_timeout(SECOND));
+    second.block_on(async { assert!(is_pending(&mut waiting)) });
+    third.block_on(async {
+        let waited = tokio::time::timeout(2 * SECOND, waiting).await;
+        assert!(matches!(waited, Ok(Err(AcquireError::Timeout { .. }))));
+    });
+    drop(held);
+    first.block_on(prove_nothing_lost(&pool, &driver));
+}
+
 #[test]
 fn a_runtime_without_a_timer_is_refused_at_once() {
     let driver = FakeDriver::new();

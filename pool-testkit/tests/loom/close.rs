@@ -2,10 +2,11 @@
 
 use std::task::{Context, Waker};
 
-use pool_core::internals::Grant;
+use pool_core::internals::{Entry, Grant};
 
 use crate::common::{
-    NEVER, Scene, acquiring, assert_at_rest, at_once, close, join, offer_all_idle, race, release, releasing,
+    NEVER, Scene, acquiring, assert_at_rest, at_once, close, join, leave, offer, offer_all_idle, pass_on, race,
+    release, releasing,
 };
 
 fn closing(scene: &Scene) {
@@ -60,4 +61,28 @@ fn nobody_gets_an_old_connection_who_comes_after_a_new_generation() {
         assert!(at_once(&scene.core).is_none(), "there are only old ones");
     };
     race(3, || Scene::new(1, 0, 1), [replacing_and_coming, releasing], |scene| assert_at_rest(&scene.core, 0));
+}
+
+/// As above, and it waits behind one that came before and gives up: what was meant for that one is not for this.
+#[test]
+fn nobody_gets_an_old_connection_who_waits_after_a_new_generation() {
+    let replacing_and_waiting = |scene: &Scene| {
+        let core = &scene.core;
+        replacing_all(scene);
+        let (entry, _, came_in) = core.join(Waker::noop().clone(), NEVER, |claim| offer(core, claim));
+        let Entry::Queued(ticket) = entry else { panic!("nobody gives to the one who came last") };
+        pass_on(core, leave(core, scene.waiter()));
+        let mut ticket = Some(ticket);
+        if let Some(Grant::Slot(claim)) = core.look(&mut ticket, Waker::noop()) {
+            let present = core.gate().glance().generation().to_figure();
+            let is_present = core.table.facts(&claim).generation.get() == present;
+            assert_eq!(core.may_have(&claim, came_in), is_present);
+            offer(core, claim);
+        }
+        if let Some(ticket) = ticket {
+            pass_on(core, leave(core, ticket));
+        }
+    };
+    let setup = || Scene::new(1, 0, 1).with_waiters(1);
+    race(3, setup, [replacing_and_waiting, releasing], |scene| assert_at_rest(&scene.core, 0));
 }

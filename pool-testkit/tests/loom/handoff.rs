@@ -105,7 +105,7 @@ fn an_opener_whose_waiter_is_gone_opens_for_the_pool() {
 fn nobody_overtakes_a_waiter_that_is_being_served() {
     let waiting = |scene: &Scene| {
         let core = &scene.core;
-        let (entry, _) = core.join(Waker::noop().clone(), NEVER, |claim| {
+        let (entry, ..) = core.join(Waker::noop().clone(), NEVER, |claim| {
             assert!(at_once(core).is_none(), "the other idle connection is for those who wait");
             offer(core, claim);
         });

@@ -6,7 +6,9 @@ use std::task::{Context, Waker};
 
 use pool_core::internals::{Alarm, Claim, Figure, Grant, Seat};
 
-use crate::common::{NEVER, Scene, assert_at_rest, at_once, join, leave, offer, race, release, releasing, wait};
+use crate::common::{
+    NEVER, Scene, assert_at_rest, at_once, close, join, leave, offer, pass_on, race, release, releasing, wait,
+};
 
 /// The one who keeps the time ends what is due.
 fn ending(scene: &Scene) {
@@ -94,6 +96,62 @@ fn nobody_overtakes_while_a_wait_is_ended() {
         let newcomer = late.newcomer.into_inner().unwrap();
         assert!(newcomer.is_none() || behind.is_some(), "the one behind {first:?} was overtaken");
     });
+}
+
+/// As above, and the pool is closed meanwhile: all are told.
+#[test]
+fn a_close_does_not_miss_those_behind_a_wait_that_is_ended() {
+    race(
+        3,
+        || one_that_is_late(1),
+        [ending, |scene| close(&scene.core)],
+        |scene| {
+            for _ in 0..2 {
+                assert!(scene.core.look(&mut Some(scene.waiter()), Waker::noop()).is_some(), "one was not told");
+            }
+            releasing(&scene);
+            assert_at_rest(&scene.core, 0);
+        },
+    );
+}
+
+/// A wait is ended, and the waiter gives up at the same moment. It may stay in the count, until the next connection comes back and is refused by it.
+#[test]
+fn the_end_of_a_wait_and_a_waiter_that_gives_up_lose_nothing() {
+    let setup = || {
+        let scene = Scene::new(1, 0, 1);
+        let late = join(&scene.core, &Context::from_waker(Waker::noop()), 5).expect("nothing is idle");
+        scene.leave_ticket(late);
+        scene
+    };
+    let giving_up = |scene: &Scene| pass_on(&scene.core, leave(&scene.core, scene.waiter()));
+    race(3, setup, [ending, giving_up], |scene| {
+        releasing(&scene);
+        assert_at_rest(&scene.core, 1);
+    });
+}
+
+/// A janitor that leaves ends all waits while the next one ends the first of them. What it cannot end, because the count was borrowed, is the next one's.
+#[test]
+fn two_that_keep_time_end_what_each_has_to() {
+    let ending_all = |scene: &Scene| {
+        let _ = scene.core.expire(NEVER, Waker::wake, |claim| offer(&scene.core, claim));
+    };
+    race(
+        2,
+        || one_that_is_late(2),
+        [ending, ending_all],
+        |scene| {
+            let _ = scene.core.expire(NEVER, Waker::wake, |claim| offer(&scene.core, claim));
+            for _ in 0..2 {
+                let heard = scene.core.look(&mut Some(scene.waiter()), Waker::noop());
+                assert!(matches!(heard, Some(Grant::Expired)), "{heard:?}");
+            }
+            (0..2).for_each(|_| releasing(&scene));
+            assert_at_rest(&scene.core, 2);
+            assert!(at_once(&scene.core).is_some(), "and newcomers pass again");
+        },
+    );
 }
 
 /// What the janitor does when it rings.
