@@ -100,20 +100,9 @@ pub struct Core<C> {
     pub table: Table<C>,
     /// What may be opened.
     pub capacity: CachePadded<Capacity>,
-    door: CachePadded<Door>,
-}
-
-/// Where waiters and releases meet. The words that both write are on one cache line: whoever comes to wait needs all of them, and so does whoever hands over.
-#[derive(Debug, Default)]
-#[repr(C)]
-struct Door {
-    gate: Gate,
+    gate: CachePadded<Gate>,
     queue: Fifo,
 }
-
-#[cfg(not(feature = "loom"))] // whose atomics are larger
-const _: () =
-    assert!(std::mem::offset_of!(Door, queue) + Fifo::END_OF_TICKETS <= 64, "the gate and the tickets are on one line");
 
 impl<C> Core<C> {
     /// A pool of at most `max_size` connections, none of them open.
@@ -121,7 +110,8 @@ impl<C> Core<C> {
         let core = Self {
             table: Table::new(max_size),
             capacity: CachePadded::new(Capacity::new(max_size)),
-            door: CachePadded::default(),
+            gate: CachePadded::default(),
+            queue: Fifo::default(),
         };
         core.set_idle_order(idle_order);
         core
@@ -130,12 +120,12 @@ impl<C> Core<C> {
     /// Who waits.
     #[inline]
     pub fn gate(&self) -> &Gate {
-        &self.door.gate
+        &self.gate
     }
 
     /// Hands out idle slots in this order from now on.
     pub fn set_idle_order(&self, order: IdleOrder) {
-        self.door.gate.set_ordered(order != IdleOrder::Recent);
+        self.gate.set_ordered(order != IdleOrder::Recent);
         self.table.set_idle_order(order);
     }
 
@@ -143,7 +133,7 @@ impl<C> Core<C> {
     /// [offered](Core::offer): a release that had not heard of that one has left it a moment ago.
     #[inline]
     pub fn claim_at_once(&self, hints: impl IntoIterator<Item = usize>) -> Option<(Claim<C>, Sight)> {
-        let sight = self.door.gate.glance();
+        let sight = self.gate.glance();
         let claim = if sight.lets_pass() { self.table.claim_recent(hints) } else { self.claim_in_turn(sight) }?;
         Some((claim, sight))
     }
@@ -157,12 +147,12 @@ impl<C> Core<C> {
     /// it, to the queue and not to this waiter. One that finds the pool closed leaves by [`Core::leave`]. What comes of the wait has to be asked for
     /// [`Core::may_have`].
     pub fn join(&self, waker: Waker, deadline: u64, serve: impl FnMut(Claim<C>)) -> (Entry<C>, Joined, Generation) {
-        let (joined, generation) = self.door.gate.join();
-        let entry = match self.door.queue.enter(waker, deadline) {
+        let (joined, generation) = self.gate.join();
+        let entry = match self.queue.enter(waker, deadline) {
             Entered::Waiting(ticket) => Entry::Queued(ticket),
             Entered::Granted(note) => Entry::Served(self.grant(note)),
         };
-        self.door.gate.fence_after_joining();
+        self.gate.fence_after_joining();
         if joined == Joined::First {
             self.serve(serve);
         }
@@ -173,7 +163,7 @@ impl<C> Core<C> {
     #[inline]
     pub fn may_have(&self, claim: &Claim<C>, came_in: Generation) -> bool {
         let generation = self.generation(claim);
-        generation == came_in || generation == self.door.gate.glance().generation()
+        generation == came_in || generation == self.gate.glance().generation()
     }
 
     /// Passes idle slots to `serve`, as long as there are any and somebody waits.
@@ -182,13 +172,13 @@ impl<C> Core<C> {
     }
 
     fn claim_for_queue(&self) -> Option<Claim<C>> {
-        if self.door.gate.glance().waiting() > 0 { self.table.claim_in_order() } else { None }
+        if self.gate.glance().waiting() > 0 { self.table.claim_in_order() } else { None }
     }
 
     /// Gives a slot back that has been used: to the oldest waiter, or to nobody in particular.
     #[inline]
     pub fn release(&self, claim: Claim<C>) -> Offered<C> {
-        let sight = self.door.gate.glance();
+        let sight = self.gate.glance();
         if sight.is_plain_for(self.generation(&claim)) {
             self.park(claim)
         } else {
@@ -199,7 +189,7 @@ impl<C> Core<C> {
 
     /// As `release`, for a slot that has not been used.
     pub fn offer(&self, claim: Claim<C>) -> Offered<C> {
-        self.offer_at(self.door.gate.glance(), claim)
+        self.offer_at(self.gate.glance(), claim)
     }
 
     /// Makes a slot idle, and looks whether somebody came meanwhile.
@@ -207,7 +197,7 @@ impl<C> Core<C> {
     fn park(&self, claim: Claim<C>) -> Offered<C> {
         let (index, generation) = (self.table.index(&claim), self.generation(&claim));
         self.table.publish_idle(claim);
-        let sight = self.door.gate.look_after_publishing();
+        let sight = self.gate.look_after_publishing();
         if sight.is_plain_for(generation) { Offered::Parked } else { self.look_again(sight, index, generation) }
     }
 
@@ -242,7 +232,7 @@ impl<C> Core<C> {
         if sight.is_oversize() && self.shed() {
             return Offered::Excess(claim);
         }
-        if sight.waiting() > 0 && self.door.gate.reserve_for(generation) {
+        if sight.waiting() > 0 && self.gate.reserve_for(generation) {
             return self.hand_over(claim);
         }
         self.park(claim)
@@ -251,7 +241,7 @@ impl<C> Core<C> {
     /// Hands a slot to the oldest waiter. For a caller that has reserved one.
     fn hand_over(&self, claim: Claim<C>) -> Offered<C> {
         let note = self.table.send(claim);
-        match self.door.queue.resume(note) {
+        match self.queue.resume(note) {
             Resumed::Delivered(waker) => Offered::Handed(waker),
             // SAFETY: sent above, by this thread, and refused.
             Resumed::Refused => self.offer(unsafe { self.table.receive(note) }),
@@ -276,11 +266,11 @@ impl<C> Core<C> {
 
     /// Tells the oldest waiter that there is no connection for it.
     pub fn deny(&self, denial: Denial) -> Denied {
-        if !self.door.gate.reserve() {
+        if !self.gate.reserve() {
             return Denied::Nobody;
         }
         let note = if denial == Denial::Failed { FAILED } else { CLOSED };
-        match self.door.queue.resume(note) {
+        match self.queue.resume(note) {
             Resumed::Delivered(waker) => Denied::Told(waker),
             Resumed::Refused => Denied::Told(None),
         }
@@ -288,9 +278,9 @@ impl<C> Core<C> {
 
     /// The grant, if it has come, which uses the ticket up. Otherwise `waker` is woken when it comes.
     pub fn look(&self, ticket: &mut Option<Ticket>, waker: &Waker) -> Option<Grant<C>> {
-        match self.door.queue.look(ticket, waker) {
+        match self.queue.look(ticket, waker) {
             Heard::Nothing => {
-                self.door.gate.fence_after_looking();
+                self.gate.fence_after_looking();
                 None
             }
             Heard::Granted(note) => Some(self.grant(note)),
@@ -300,7 +290,7 @@ impl<C> Core<C> {
 
     /// Leaves the queue.
     pub fn leave(&self, ticket: Ticket) -> Left<C> {
-        match self.door.queue.cancel(ticket, || self.door.gate.withdraw()) {
+        match self.queue.cancel(ticket, || self.gate.withdraw()) {
             Cancelled::Left => Left::Nothing,
             Cancelled::Granted(note) => Left::Grant(self.grant(note)),
             Cancelled::Overtaken(note) => Left::PassedOn(self.pass_on(note)),
@@ -311,7 +301,7 @@ impl<C> Core<C> {
     fn pass_on(&self, note: Note) -> Offered<C> {
         match self.grant(note) {
             Grant::Slot(claim) => self.hand_over(claim),
-            _ => match self.door.queue.resume(note) {
+            _ => match self.queue.resume(note) {
                 Resumed::Delivered(waker) => Offered::Handed(waker),
                 Resumed::Refused => Offered::Parked,
             },
@@ -321,11 +311,11 @@ impl<C> Core<C> {
     /// Ends the time of every waiter whose deadline is not after `now`, and wakes it. Returns the earliest deadline that is left.
     pub fn expire(&self, now: u64, wake: impl FnMut(Waker), serve: impl FnMut(Claim<C>)) -> Option<u64> {
         let mut ending = Ending { core: self, wake, restored: None };
-        let earliest = self.door.queue.expire(now, &mut ending);
+        let earliest = self.queue.expire(now, &mut ending);
         match ending.restored {
             None | Some(Joined::Behind) => {}
             Some(Joined::First) => {
-                self.door.gate.fence_after_joining();
+                self.gate.fence_after_joining();
                 self.serve(serve);
             }
             // Whoever closed the pool may have counted one waiter too few.
@@ -346,7 +336,7 @@ impl<C> Core<C> {
     pub fn resize(&self, max_size: usize) {
         self.table.grow_to(max_size);
         if self.capacity.set_max(max_size).excess() > 0 {
-            self.door.gate.set_oversize();
+            self.gate.set_oversize();
         } else {
             self.settle();
         }
@@ -363,9 +353,9 @@ impl<C> Core<C> {
 
     /// There is no surplus any more, unless the maximum is lowered at this moment.
     fn settle(&self) {
-        self.door.gate.clear_oversize();
+        self.gate.clear_oversize();
         if self.capacity.read().excess() > 0 {
-            self.door.gate.set_oversize();
+            self.gate.set_oversize();
         }
     }
 }
@@ -374,7 +364,7 @@ impl<C> Core<C> {
 impl<C> Core<C> {
     /// How many segments of cells the queue has ever needed.
     pub fn waiting_room(&self) -> u64 {
-        self.door.queue.segments_made()
+        self.queue.segments_made()
     }
 }
 
@@ -388,18 +378,18 @@ struct Ending<'a, C, W> {
 
 impl<C, W: FnMut(Waker)> Overdue for Ending<'_, C, W> {
     fn withdraw(&mut self) -> bool {
-        self.core.door.gate.begin_to_end()
+        self.core.gate.begin_to_end()
     }
 
     fn restore(&mut self) {
-        let joined = self.core.door.gate.restore();
+        let joined = self.core.gate.restore();
         if joined != Joined::Behind {
             self.restored = Some(joined);
         }
     }
 
     fn end(&mut self, waker: Waker) {
-        self.core.door.gate.end();
+        self.core.gate.end();
         (self.wake)(waker);
     }
 }

@@ -76,8 +76,7 @@ pub trait Overdue {
     fn end(&mut self, waker: Waker);
 }
 
-/// The queue. Its tickets come first, beside what the owner has before it.
-#[repr(C)]
+/// The queue.
 pub struct Fifo {
     /// The ticket of the next waiter.
     entering: AtomicU64,
@@ -91,12 +90,6 @@ impl Default for Fifo {
         let counter = || AtomicU64::new(FIRST * CELLS);
         Self { entering: counter(), resuming: counter(), segments: Segments::new() }
     }
-}
-
-#[cfg(not(feature = "loom"))]
-impl Fifo {
-    /// Where what every waiter and every giver write ends.
-    pub const END_OF_TICKETS: usize = std::mem::offset_of!(Self, resuming) + size_of::<AtomicU64>();
 }
 
 /// How many tickets a segment has.

@@ -7,6 +7,8 @@
 //! saw the list as it was. The two links `first` and `last` name a segment together with the number it had when it was in the list, so
 //! one that has begun another life is recognised.
 
+use crossbeam_utils::CachePadded;
+
 use super::segment::{Link, Segment};
 use super::stock::Stock;
 use crate::counters::{Counter, Figure, Seat};
@@ -23,7 +25,7 @@ pub(super) struct Segments {
     /// A late one, to begin with.
     last: AtomicU64,
     /// The one that givers have come to: between those two there may be some whose waiters have not looked yet.
-    serving: AtomicU64,
+    serving: CachePadded<AtomicU64>,
     version: AtomicU64,
     appended: Counter,
     finished: Counter,
@@ -61,7 +63,7 @@ impl Segments {
             stock,
             first: AtomicU64::new(link),
             last: AtomicU64::new(link),
-            serving: AtomicU64::new(link),
+            serving: CachePadded::new(AtomicU64::new(link)),
             version: AtomicU64::new(0),
             appended,
             finished: Counter::default(),
