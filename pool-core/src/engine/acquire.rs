@@ -104,19 +104,25 @@ impl<D: Driver> Waiting<'_, D> {
     #[cold]
     fn poll_outside(&mut self, context: &mut Context<'_>) -> Poll<Result<Claim<D::Connection>, AcquireError>> {
         // A timer whose runtime has ended panics.
-        let is_over = caught(|| self.is_over(context));
-        let somebody_keeps_time = self.timer.is_some() || self.engine.janitor.is_taken();
-        let end = match is_over {
-            Ok(false) if self.ticket.is_some() && somebody_keeps_time => return Poll::Pending,
+        let end = match caught(|| self.is_over(context)) {
+            Ok(false) if self.is_looked_after() => return Poll::Pending,
             Ok(true) => Some(Grant::Expired),
             _ => None,
         };
-        let state = self.engine.state();
-        Poll::Ready(match self.leave().or(end) {
-            Some(grant) => self.conclude(grant),
-            None if state.closed => Err(AcquireError::Closed),
-            None => Err(AcquireError::NoRuntime { state: Box::new(state) }),
-        })
+        let grant = self.leave().or(end);
+        Poll::Ready(grant.map_or_else(|| Err(self.without_runtime()), |grant| self.conclude(grant)))
+    }
+
+    /// Whether this waits and somebody keeps its time.
+    fn is_looked_after(&self) -> bool {
+        self.ticket.is_some() && (self.timer.is_some() || self.engine.janitor.is_taken())
+    }
+
+    fn without_runtime(&self) -> AcquireError {
+        match self.engine.state() {
+            state if state.closed => AcquireError::Closed,
+            state => AcquireError::NoRuntime { state: Box::new(state) },
+        }
     }
 
     /// What has come, if this waits already.
