@@ -29,6 +29,12 @@ impl Generation {
         self.0
     }
 
+    /// Whether this one came first: within half of all there are, after which they repeat.
+    #[inline]
+    pub fn is_before(self, other: Self) -> bool {
+        self.0.wrapping_sub(other.0) & GENERATION > GENERATION / 2
+    }
+
     /// From such a number.
     #[inline]
     pub fn from_figure(figure: u64) -> Self {
@@ -256,5 +262,18 @@ impl Gate {
     pub fn clear_oversize(&self) {
         // ORDERING: Acquire, pairs with Release in `set_oversize`: the look at the capacity that follows sees the maximum that the bit was set for.
         self.0.fetch_and(!OVERSIZE, order("gate.clear_oversize", Ordering::Acquire));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generations_come_one_after_the_other_even_when_they_repeat() {
+        let first = Generation(0);
+        let [second, last] = [ONE_GENERATION, GENERATION].map(Generation);
+        assert!(first.is_before(second) && !second.is_before(first) && !first.is_before(first));
+        assert!(last.is_before(first) && last.is_before(second) && !first.is_before(last));
     }
 }

@@ -162,8 +162,7 @@ impl<C> Core<C> {
     /// Whether a waiter that came in this generation may have a slot: it may be of an earlier one than the present, but not than the waiter.
     #[inline]
     pub fn may_have(&self, claim: &Claim<C>, came_in: Generation) -> bool {
-        let generation = self.generation(claim);
-        generation == came_in || generation == self.gate.glance().generation()
+        !self.generation(claim).is_before(came_in)
     }
 
     /// Passes idle slots to `serve`, as long as there are any and somebody waits.
