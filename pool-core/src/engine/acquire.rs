@@ -10,7 +10,7 @@ use tokio::runtime::{Handle, Id};
 use tokio::time::{Sleep, sleep_until};
 
 use super::clock::nanos;
-use super::panics::caught;
+use super::panics::{caught, wake};
 use super::release::Condition;
 use super::{Engine, EngineGrant, ensure_janitor, hint};
 use crate::driver::Driver;
@@ -180,6 +180,8 @@ impl<D: Driver> Waiting<'_, D> {
         if let Some(Grant::Slot(claim)) = grant.or_else(|| self.leave()) {
             self.engine.offer(claim);
         }
+        // It may have been for one who was counted before the close, and enters the queue only now: that one is owed what this has counted.
+        self.engine.core.send_away(wake);
         Grant::Closed
     }
 

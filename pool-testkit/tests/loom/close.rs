@@ -42,6 +42,32 @@ fn nobody_gets_a_connection_who_comes_after_the_close() {
     });
 }
 
+/// Somebody has counted itself before the close and enters the queue after somebody who came after the close, who so finds what was meant for the first.
+#[test]
+fn nobody_is_forgotten_whose_place_another_took() {
+    let closing_and_coming = |scene: &Scene| {
+        closing(scene);
+        let joined = join(&scene.core, &Context::from_waker(Waker::noop()), NEVER);
+        assert!(matches!(joined, Err(Grant::Closed)), "{joined:?}");
+    };
+    let coming = |scene: &Scene| match join(&scene.core, &Context::from_waker(Waker::noop()), NEVER) {
+        Ok(ticket) => scene.leave_ticket(ticket),
+        Err(grant) => assert!(matches!(grant, Grant::Closed), "{grant:?}"),
+    };
+    race(
+        3,
+        || Scene::new(1, 0, 0),
+        [closing_and_coming, coming],
+        |scene| {
+            if !scene.nobody_waits() {
+                let heard = scene.core.look(&mut Some(scene.waiter()), Waker::noop());
+                assert!(matches!(heard, Some(Grant::Closed)), "it was not told: {heard:?}");
+            }
+            assert_at_rest(&scene.core, 0);
+        },
+    );
+}
+
 fn replacing_all(scene: &Scene) {
     scene.core.gate().begin_generation();
     offer_all_idle(&scene.core);

@@ -201,6 +201,7 @@ pub(crate) fn join(core: &Pool, context: &Context<'_>, deadline: u64) -> Result<
 /// The pool was closed before.
 fn refuse(core: &Pool, grant: Option<Grant<u64>>) -> Grant<u64> {
     pass_on(core, grant);
+    core.send_away(Waker::wake);
     Grant::Closed
 }
 
