@@ -38,6 +38,7 @@ fn threads_see_a_pool_that_serves_one_call_after_the_other() {
         Config { cases: programs, rng_seed: RngSeed::Fixed(seed), failure_persistence: None, ..Config::default() };
     let outcome = TestRunner::new(config).run(&program::programs(), |program| {
         for history in run::run(&program, ROUNDS) {
+            let history = history.in_steps();
             checker::check(&history).map_err(|order| TestCaseError::fail(complaint(&history, &order)))?;
         }
         Ok(())

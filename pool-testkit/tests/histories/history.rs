@@ -78,6 +78,21 @@ impl History {
         self.events[other].ended < self.events[event].began
     }
 
+    /// The same with the first polls that ended with a connection in two, if others were at it, too: a place in the queue first, and the connection later.
+    pub(crate) fn in_steps(&self) -> Self {
+        let steps = |place: usize| {
+            let event = self.events[place];
+            match event.call {
+                Call::Join(waiter, answer @ Answer::Connection(_)) if self.is_disturbed(place) => {
+                    let calls = [Call::Join(waiter, Answer::Nothing), Call::Look(waiter, answer)];
+                    calls.map(|call| Event { call, ..event }).to_vec()
+                }
+                _ => vec![event],
+            }
+        };
+        Self { idle: self.idle.clone(), events: (0..self.events.len()).flat_map(steps).collect(), ..*self }
+    }
+
     /// Whether somebody may have had a connection on the way while `event` was under way.
     pub(crate) fn is_disturbed(&self, event: usize) -> bool {
         let overlaps = |other| !self.is_before(other, event) && !self.is_before(event, other);

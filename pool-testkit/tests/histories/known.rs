@@ -33,7 +33,7 @@ fn at_rest(size: usize, idle: usize, waiting: usize) -> Call {
 const GOT: fn(u64) -> Answer = Answer::Connection;
 
 fn accepted(history: &History) -> bool {
-    check(history).is_ok()
+    check(&history.in_steps()).is_ok()
 }
 
 #[test]
@@ -135,4 +135,44 @@ fn calls_at_the_same_time_may_have_come_in_any_order() {
     assert!(accepted(&history));
     history.events[2].ended = 12;
     assert!(!accepted(&history), "both have come, and A has not got any");
+}
+
+/// Calls with the times at which they began and ended, on one connection, which is leased.
+fn at_times(calls: &[(u64, u64, Call)]) -> History {
+    let event = |(began, ended, call): &(u64, u64, Call)| Event { call: *call, began: *began, ended: *ended };
+    History { idle: Vec::new(), size: 1, max: 1, events: calls.iter().map(event).collect() }
+}
+
+#[test]
+fn whoever_has_taken_its_place_may_be_served_before_it_hears_of_it() {
+    let calls = [
+        (0, 7, Call::Join(A, GOT(0))),
+        (1, 2, Call::Join(B, Answer::Nothing)),
+        (3, 4, Call::Release(0)),
+        (5, 6, Call::Look(B, Answer::Nothing)),
+    ];
+    assert!(accepted(&at_times(&calls)));
+    let overtaking = [
+        (0, 1, Call::Join(B, Answer::Nothing)),
+        (2, 5, Call::Join(A, GOT(0))),
+        (3, 4, Call::Release(0)),
+        (6, 7, Call::Look(B, Answer::Nothing)),
+    ];
+    assert!(!accepted(&at_times(&overtaking)));
+}
+
+#[test]
+fn a_close_sends_away_whom_it_reaches_and_nobody_gets_a_connection_after_it() {
+    let calls = [
+        (0, 1, Call::Join(A, Answer::Nothing)),
+        (2, 3, Call::Release(0)),
+        (4, 6, Call::Join(B, Answer::Nothing)),
+        (5, 8, Call::Close),
+        (7, 9, Call::TryAcquire(Answer::Closed)),
+        (10, 11, Call::Cancel(B)),
+        (12, 13, Call::Look(A, GOT(0))),
+    ];
+    assert!(accepted(&at_times(&calls)));
+    let late = [(0, 1, Call::Close), (2, 5, Call::Join(A, GOT(0))), (3, 4, Call::Release(0))];
+    assert!(!accepted(&at_times(&late)));
 }

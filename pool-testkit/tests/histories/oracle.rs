@@ -90,18 +90,12 @@ impl Oracle {
     /// Somebody who does not wait yet, and queues if told nothing and if it is a waiter.
     fn arrive(&self, answer: Answer, disturbed: bool, waiter: Option<Waiter>) -> Vec<Self> {
         let possible = match answer {
-            Answer::Connection(connection) if !self.free.contains(&connection) => false,
-            // Whoever joins while the pool closes can meet a connection that was under way to somebody who has just left.
-            Answer::Connection(_) => self.meets(disturbed && waiter.is_some()),
+            Answer::Connection(connection) => !self.closed && self.spare() > 0 && self.free.contains(&connection),
             Answer::Nothing => !self.closed && (disturbed || self.spare() == 0),
             Answer::Closed => self.closed,
         };
         let next = || self.arrived(answer, waiter);
         possible.then(next).into_iter().collect()
-    }
-
-    fn meets(&self, on_its_way: bool) -> bool {
-        if self.closed { on_its_way } else { self.spare() > 0 }
     }
 
     fn arrived(&self, answer: Answer, waiter: Option<Waiter>) -> Self {
@@ -145,7 +139,8 @@ impl Oracle {
         // Which of the connections was its, nobody knows.
         let (go, stay): (Vec<u64>, Vec<u64>) = self.free.iter().partition(|connection| self.is_unwanted(**connection));
         let mut next: Vec<_> = go.into_iter().map(|connection| left.leave(connection)).collect();
-        if !stay.is_empty() || disturbed {
+        // One that may have been sent away need not have had any.
+        if !stay.is_empty() || disturbed || self.dismissed.contains(&waiter) {
             next.push(left);
         }
         next
