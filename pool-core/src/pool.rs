@@ -135,7 +135,7 @@ impl<D: Driver> Pool<D> {
     /// Limits of time apply to what begins from now on; a maximum lifetime, to connections opened from now on; what concerns idle connections, to those that
     /// are idle already, too. A higher `max_size` applies at once. After a lower one,
     /// surplus connections are closed as soon as they are idle or given back, and no more are opened meanwhile; nobody loses a lease. Callers that
-    /// wait keep their place and their deadline. Of two calls at the same time the settings of one stay, and those of the other may be in force for a moment.
+    /// wait keep their place and their deadline. Calls at the same time take turns.
     ///
     /// # Errors
     ///

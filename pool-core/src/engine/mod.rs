@@ -20,7 +20,7 @@ pub(crate) use acquiring::Acquiring;
 pub(crate) use close::close;
 pub(crate) use janitor::ensure_janitor;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use crossbeam_queue::SegQueue;
@@ -47,6 +47,8 @@ pub(crate) struct Engine<D: Driver> {
     epoch: Figure,
     /// Of the settings, in nanoseconds: it is read for every wait.
     acquire_timeout: Figure,
+    /// Held by whoever changes the settings, and by nobody else.
+    reconfiguring: Mutex<()>,
     /// How often the settings have been changed.
     reconfigured: Counter,
     /// What the janitor has to see to, left by whoever may not do it: a `Drop` neither blocks nor spawns.
@@ -107,6 +109,7 @@ impl<D: Driver> Engine<D> {
             acquire_timeout: Figure::of(nanos(config.acquire_timeout)),
             config: ArcSwap::from_pointee(config),
             epoch: Figure::default(),
+            reconfiguring: Mutex::default(),
             reconfigured: Counter::default(),
             jobs: SegQueue::new(),
             bell: Notify::new(),

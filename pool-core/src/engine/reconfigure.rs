@@ -1,6 +1,6 @@
 //! Other settings, or other connections, for a pool that is in use.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use super::Engine;
 use super::clock::nanos;
@@ -12,28 +12,25 @@ impl<D: Driver> Engine<D> {
     /// Puts other settings in force, all of them or none.
     pub(crate) fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
         config.validate()?;
-        self.config.store(config.into());
-        self.apply();
+        self.put_in_force(config);
         if self.core.gate().glance().is_oversize() {
             self.offer_all_idle();
         }
         // The janitor may have to open more, or to look after what there is more often.
-        self.reconfigured.add(1);
         self.bell.notify_one();
         Ok(())
     }
 
-    /// Makes the lock-free layer follow the settings, those of whoever changes them at the same time included.
-    fn apply(&self) {
-        loop {
-            let config = self.config.load_full();
-            self.core.resize(config.max_size);
-            self.core.set_idle_order(config.idle_order);
-            self.acquire_timeout.set(nanos(config.acquire_timeout));
-            if Arc::ptr_eq(&config, &self.config.load()) {
-                return;
-            }
-        }
+    /// Makes the lock-free layer follow the settings. One caller after the other: whoever had a number of its own for the maximum could
+    /// be late with it, when the next settings are in force already.
+    fn put_in_force(&self, config: Config) {
+        let config = Arc::new(config);
+        let _turn = self.reconfiguring.lock().unwrap_or_else(PoisonError::into_inner);
+        self.config.store(config.clone());
+        self.core.resize(config.max_size);
+        self.core.set_idle_order(config.idle_order);
+        self.acquire_timeout.set(nanos(config.acquire_timeout));
+        self.reconfigured.add(1);
     }
 
     /// Replaces all connections.

@@ -1,5 +1,7 @@
 //! Other settings while the pool is in use.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use pool_core::AcquireError;
 use pool_testkit::fake::FakeDriver;
 
@@ -45,6 +47,31 @@ async fn after_a_lower_maximum_the_surplus_leaves_and_nobody_loses_a_lease() {
     assert_eq!((pool.stats().state.size, pool.stats().closed), (3, 7));
     driver.limit(3);
     prove_nothing_lost(&pool, &driver).await;
+}
+
+#[tokio::test]
+async fn settings_that_were_replaced_do_not_come_back() {
+    const LOW: usize = 1;
+    const HIGH: usize = 3;
+    let pool = quiet_pool(&FakeDriver::new(), HIGH);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                pool.reconfigure(quiet(HIGH)).unwrap();
+            }
+        });
+        let seen: Vec<_> = (0..20_000)
+            .map(|_| {
+                pool.reconfigure(quiet(LOW)).unwrap();
+                pool.reconfigure(quiet(HIGH)).unwrap();
+                // Nobody else wants few, and it takes a while until whoever was late is there.
+                (0..20).map(|_| pool.stats().state.max_size).min().unwrap()
+            })
+            .collect();
+        done.store(true, Ordering::Relaxed);
+        assert!(seen.iter().all(|max_size| *max_size == HIGH));
+    });
 }
 
 #[tokio::test(start_paused = true)]
