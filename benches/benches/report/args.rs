@@ -7,7 +7,7 @@ use super::workload::WORKLOADS;
 const USAGE: &str = "\
 Measures the pool beside its peers, prints a table, and writes plots and figures to target/report/.
   cargo bench -p pool-benches --bench report -- [OPTIONS]
-    --rounds N       how often all take turns (default 11, quick 3)
+    --rounds N       how often all take turns (default 19, quick 3)
     --quick          short turns: for a look, not for a judgement
     --only WORKLOAD  this one alone
     --check          fail if a claim of docs/performance.md does not hold";
@@ -36,7 +36,7 @@ impl Args {
 
     /// How often all take turns.
     pub(crate) fn rounds(&self) -> usize {
-        self.rounds.unwrap_or(if self.quick { 3 } else { 11 })
+        self.rounds.unwrap_or(if self.quick { 3 } else { 19 })
     }
 
     fn option(&mut self, name: &str, parser: &mut lexopt::Parser) -> Result<(), lexopt::Error> {

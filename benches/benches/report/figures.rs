@@ -1,4 +1,4 @@
-//! From the turns to figures: the median of the rounds, each figure for itself.
+//! From the turns to figures: the median of the quieter half of the rounds, each figure for itself.
 
 use std::collections::BTreeMap;
 
@@ -45,37 +45,44 @@ pub(crate) struct Figures {
     pub(crate) p999_ns: f64,
     pub(crate) max_ns: f64,
     pub(crate) fairness: f64,
-    /// The quarter and three quarters of `ns_per_op`, for the table.
+    /// The quarter and three quarters of `ns_per_op` in all rounds, for the table.
     #[serde(skip)]
     pub(crate) spread: (f64, f64),
 }
 
-impl From<Vec<Turn>> for Figures {
-    fn from(turns: Vec<Turn>) -> Self {
-        let sorted = |figure: &dyn Fn(&Turn) -> f64| {
-            let mut values: Vec<f64> = turns.iter().map(figure).collect();
-            values.sort_by(f64::total_cmp);
-            values
-        };
-        let median = |figure: &dyn Fn(&Turn) -> f64| quantile(&sorted(figure), 2);
+impl Figures {
+    /// From a turn in each round, and the rounds that were quiet.
+    fn new(turns: &[Turn], quiet: &[usize]) -> Self {
+        let median = |figure: &dyn Fn(&Turn) -> f64| quantile(quiet.iter().map(|round| figure(&turns[*round])), 2);
         let latency = |place: usize| median(&|turn| turn.latencies[place]);
-        let nanos = sorted(&|turn| 1e9 / turn.ops_per_s);
+        let nanos = |turn: &Turn| 1e9 / turn.ops_per_s;
         Self {
             ops_per_s: median(&|turn| turn.ops_per_s),
-            ns_per_op: quantile(&nanos, 2),
+            ns_per_op: median(&nanos),
             p50_ns: latency(0),
             p99_ns: latency(1),
             p999_ns: latency(2),
             max_ns: latency(3),
             fairness: median(&|turn| turn.fairness),
-            spread: (quantile(&nanos, 1), quantile(&nanos, 3)),
+            spread: (quantile(turns.iter().map(nanos), 1), quantile(turns.iter().map(nanos), 3)),
         }
     }
 }
 
-/// So many quarters through the sorted values.
-fn quantile(sorted: &[f64], quarters: usize) -> f64 {
-    sorted.get((sorted.len() - 1) * quarters / 4).copied().unwrap_or(f64::NAN)
+/// So many quarters through the values in order.
+fn quantile(values: impl Iterator<Item = f64>, quarters: usize) -> f64 {
+    let mut values: Vec<_> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get((values.len() - 1) * quarters / 4).copied().unwrap_or(f64::NAN)
+}
+
+/// The half of the rounds in which all contenders together were fastest: who else is at work on the machine slows down all of them, though not all alike.
+fn quieter_half<'a>(contenders: impl Iterator<Item = &'a Vec<Turn>> + Clone, rounds: usize) -> Vec<usize> {
+    let speed = |round: &usize| contenders.clone().map(|turns| turns[*round].ops_per_s.ln()).sum::<f64>();
+    let mut quietest: Vec<_> = (0..rounds).collect();
+    quietest.sort_by(|a, b| speed(b).total_cmp(&speed(a)));
+    quietest.truncate(rounds.div_ceil(2));
+    quietest
 }
 
 #[allow(clippy::cast_precision_loss)] // nobody counts to 2^52 here
@@ -99,12 +106,15 @@ impl Results {
     }
 }
 
-impl From<BTreeMap<(&'static str, &'static str), Vec<Turn>>> for Results {
-    fn from(turns: BTreeMap<(&'static str, &'static str), Vec<Turn>>) -> Self {
-        let mut results = Self::default();
-        for ((workload, contender), turns) in turns {
-            results.0.entry(workload).or_default().insert(contender, Figures::from(turns));
-        }
-        results
+/// The turns of every contender at every workload, one in each round.
+pub(crate) type Turns = BTreeMap<&'static str, BTreeMap<&'static str, Vec<Turn>>>;
+
+impl Results {
+    pub(crate) fn new(turns: &Turns, rounds: usize) -> Self {
+        let figures = |contenders: &BTreeMap<&'static str, Vec<Turn>>| {
+            let quiet = quieter_half(contenders.values(), rounds);
+            contenders.iter().map(|(name, turns)| (*name, Figures::new(turns, &quiet))).collect()
+        };
+        Self(turns.iter().map(|(workload, contenders)| (*workload, figures(contenders))).collect())
     }
 }

@@ -1,10 +1,9 @@
 //! The rounds: in each of them every contender has a turn at every workload, and the order moves on by one each time.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::args::Args;
-use super::figures::{Results, Turn};
+use super::figures::{Results, Turn, Turns};
 use super::window::Lengths;
 use super::workload::{Slice, WORKLOADS, Workload, run};
 use crate::contenders::{Bb8, Contender, Deadpool, DeadpoolTimeouts, Mobc, Ours, QueueOnly, SemaphoreQueue};
@@ -38,15 +37,15 @@ impl Entry {
 
     /// The throughput and the latencies, one after the other.
     fn turn(&self, workload: Workload, args: &Args) -> Turn {
-        let counted = (self.throughput)(workload, args.lengths(Duration::from_millis(150)));
-        let timed = (self.latency)(workload, args.lengths(Duration::from_millis(100)));
+        let counted = (self.throughput)(workload, args.lengths(Duration::from_millis(120)));
+        let timed = (self.latency)(workload, args.lengths(Duration::from_millis(80)));
         Turn::new(&counted, &timed.latencies)
     }
 }
 
 /// Everything that the arguments ask for.
 pub(crate) fn measure(args: &Args) -> Results {
-    let mut turns: BTreeMap<_, Vec<Turn>> = BTreeMap::new();
+    let mut turns = Turns::new();
     let started = Instant::now();
     for round in 0..args.rounds() {
         eprintln!("round {} of {}, after {} s", round + 1, args.rounds(), started.elapsed().as_secs());
@@ -55,12 +54,12 @@ pub(crate) fn measure(args: &Args) -> Results {
                 let entry = &ENTRIES[(place + round) % ENTRIES.len()];
                 if entry.can_do(workload) {
                     let turn = entry.turn(workload, args);
-                    turns.entry((workload_name, entry.name)).or_default().push(turn);
+                    turns.entry(workload_name).or_default().entry(entry.name).or_default().push(turn);
                 }
             }
         }
     }
-    Results::from(turns)
+    Results::new(&turns, args.rounds())
 }
 
 impl Args {
