@@ -1,6 +1,6 @@
-//! Numbers and flags that are read from anywhere, each with the one ordering it needs.
+//! Numbers and marks that are read from anywhere, each with the one ordering it needs.
 
-use crate::sync::{AtomicBool, AtomicU64, Ordering, full_fence, order};
+use crate::sync::{AtomicU64, Ordering, full_fence, order};
 
 /// A number with one writer at a time, read by anybody.
 #[derive(Debug)]
@@ -63,29 +63,73 @@ impl Counter {
     }
 }
 
-/// Whether something has been announced that nobody has looked at yet.
+/// The number under which something has been announced that nobody has looked at yet, or 0.
 #[derive(Debug)]
-pub struct Flag(AtomicBool);
+pub struct Mark(AtomicU64);
 
-impl Default for Flag {
+impl Default for Mark {
     fn default() -> Self {
-        Self(AtomicBool::new(false))
+        Self(AtomicU64::new(0))
     }
 }
 
-impl Flag {
-    /// Raises the flag, after `Gate::look_after_publishing`. `true` for the one who did.
+impl Mark {
+    /// Announces, after `Gate::look_after_publishing`. `true` unless it is announced under this number already.
     #[must_use]
-    pub fn raise(&self) -> bool {
-        // ORDERING: Relaxed: the fence before it and Acquire in `lower` make what is announced visible to the one who lowers the flag, even if it was up
+    pub fn raise(&self, number: u64) -> bool {
+        // ORDERING: Relaxed: the fence before it and Acquire in `lower` make what is announced visible to the one who lowers the mark, even if it was up
         // already.
-        !self.0.swap(true, Ordering::Relaxed)
+        self.0.swap(number, Ordering::Relaxed) != number
     }
 
-    /// Lowers the flag, for one who looks at what was announced afterwards.
-    pub fn lower(&self) {
+    /// Takes the mark away if it has this number, for one who looks at what was announced afterwards. `false` if it has been announced under another one
+    /// since.
+    #[must_use]
+    pub fn lower(&self, number: u64) -> bool {
         // ORDERING: Acquire, pairs with the fence before `raise`.
-        self.0.swap(false, order("flag.lower", Ordering::Acquire));
+        self.0.compare_exchange(number, 0, order("mark.lower", Ordering::Acquire), Ordering::Relaxed).is_ok()
+    }
+
+    /// Whether it had this number a moment ago.
+    pub fn is(&self, number: u64) -> bool {
+        // ORDERING: Relaxed: a guess.
+        self.0.load(Ordering::Relaxed) == number
+    }
+}
+
+/// How often something has begun and ended that takes a moment.
+#[derive(Debug, Default)]
+pub struct Moments {
+    begun: Counter,
+    ended: Counter,
+}
+
+/// One of those moments, which ends when this is dropped.
+#[derive(Debug)]
+#[must_use = "the moment ends when this is dropped"]
+pub struct Moment<'a>(&'a Moments);
+
+impl Moments {
+    /// Begins one.
+    pub fn begin(&self) -> Moment<'_> {
+        self.begun.add(1);
+        Moment(self)
+    }
+
+    /// How many have ended.
+    pub fn ended(&self) -> u64 {
+        self.ended.get()
+    }
+
+    /// Whether none has gone on since so many had ended, as far as anybody can tell.
+    pub fn none_since(&self, ended: u64) -> bool {
+        self.begun.get() == ended
+    }
+}
+
+impl Drop for Moment<'_> {
+    fn drop(&mut self) {
+        self.0.ended.add(1);
     }
 }
 

@@ -131,7 +131,8 @@ impl Default for Gate {
 }
 
 impl Gate {
-    /// Whether an order of the idle slots has to be kept from now on. Nobody depends on the moment.
+    /// Whether an order of the idle slots has to be kept from now on. Nobody depends on the moment: one that becomes idle in the old way at this moment
+    /// has no ticket, and is found all the same.
     pub fn set_ordered(&self, ordered: bool) {
         // ORDERING: Relaxed: what was released or claimed in the old way meanwhile is found all the same.
         if ordered {
@@ -205,7 +206,8 @@ impl Gate {
     }
 
     /// As `withdraw`, for somebody who ends the wait of another, and then `ends` or `restores` it. No newcomer passes meanwhile: the count may be one
-    /// too low for the others that wait.
+    /// too low for the others that wait. `false`, too, while as many end waits as the word can count, which is more than there are: the caller
+    /// comes again.
     #[must_use]
     pub fn begin_to_end(&self) -> bool {
         self.take_one(|sight| sight.0 & ENDING != ENDING, ONE_ENDING)

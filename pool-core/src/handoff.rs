@@ -179,11 +179,13 @@ impl<C> Core<C> {
     pub fn release(&self, claim: Claim<C>) -> Offered<C> {
         let sight = self.gate.glance();
         if sight.is_plain_for(self.generation(&claim)) {
-            self.park(claim)
-        } else {
-            self.table.note_use(&claim);
-            self.offer_at(sight, claim)
+            return match self.park(claim) {
+                Ok(()) => Offered::Parked,
+                Err(parked) => self.offer_again(parked),
+            };
         }
+        self.table.note_use(&claim);
+        self.offer_at(sight, claim)
     }
 
     /// As `release`, for a slot that has not been used.
@@ -191,20 +193,30 @@ impl<C> Core<C> {
         self.offer_at(self.gate.glance(), claim)
     }
 
-    /// Makes a slot idle, and looks whether somebody came meanwhile.
+    /// Makes a slot idle, and looks whether that is all there is to do.
     #[inline]
-    fn park(&self, claim: Claim<C>) -> Offered<C> {
+    fn park(&self, claim: Claim<C>) -> Result<(), Parked> {
         let (index, generation) = (self.table.index(&claim), self.generation(&claim));
         self.table.publish_idle(claim);
         let sight = self.gate.look_after_publishing();
-        if sight.is_plain_for(generation) { Offered::Parked } else { self.look_again(sight, index, generation) }
+        if sight.is_plain_for(generation) { Ok(()) } else { Err(Parked { sight, index, generation }) }
     }
 
     #[cold]
-    fn look_again(&self, sight: Sight, index: usize, generation: Generation) -> Offered<C> {
+    fn offer_again(&self, parked: Parked) -> Offered<C> {
+        match self.take_back(parked) {
+            None => Offered::Parked,
+            Some((claim, sight)) => self.offer_at(sight, claim),
+        }
+    }
+
+    /// Takes an idle slot back if it should not be idle, unless somebody else has it already, who runs this protocol when it gives it back.
+    #[cold]
+    fn take_back(&self, parked: Parked) -> Option<(Claim<C>, Sight)> {
+        let Parked { sight, index, generation } = parked;
         // In order or not, one that stays idle has to be found.
         self.table.announce_idle(index);
-        if sight.is_clear_for(generation) { Offered::Parked } else { self.take_back(sight, index) }
+        if sight.is_clear_for(generation) { None } else { Some((self.table.claim_at(index)?, sight)) }
     }
 
     #[inline]
@@ -212,38 +224,39 @@ impl<C> Core<C> {
         Generation::from_figure(self.table.facts(claim).generation.get())
     }
 
-    fn take_back(&self, sight: Sight, index: usize) -> Offered<C> {
-        match self.table.claim_at(index) {
-            Some(claim) => self.offer_at(sight, claim),
-            // Whoever has it now runs this protocol when it gives it back.
-            None => Offered::Parked,
+    fn offer_at(&self, mut sight: Sight, mut claim: Claim<C>) -> Offered<C> {
+        // Once more for each waiter that leaves or comes at the same moment.
+        loop {
+            let generation = self.generation(&claim);
+            if sight.is_closed() {
+                return Offered::Closed(claim);
+            } else if sight.generation() != generation {
+                return Offered::Outdated(claim);
+            } else if sight.is_oversize() && self.shed() {
+                return Offered::Excess(claim);
+            }
+            let again = if sight.waiting() > 0 && self.gate.reserve_for(generation) {
+                match self.send(claim) {
+                    Ok(waker) => return Offered::Handed(waker),
+                    Err(refused) => Some((refused, self.gate.glance())),
+                }
+            } else {
+                self.park(claim).err().and_then(|parked| self.take_back(parked))
+            };
+            match again {
+                Some(both) => (claim, sight) = both,
+                None => return Offered::Parked,
+            }
         }
     }
 
-    fn offer_at(&self, sight: Sight, claim: Claim<C>) -> Offered<C> {
-        if sight.is_closed() {
-            return Offered::Closed(claim);
-        }
-        let generation = self.generation(&claim);
-        if sight.generation() != generation {
-            return Offered::Outdated(claim);
-        }
-        if sight.is_oversize() && self.shed() {
-            return Offered::Excess(claim);
-        }
-        if sight.waiting() > 0 && self.gate.reserve_for(generation) {
-            return self.hand_over(claim);
-        }
-        self.park(claim)
-    }
-
-    /// Hands a slot to the oldest waiter. For a caller that has reserved one.
-    fn hand_over(&self, claim: Claim<C>) -> Offered<C> {
+    /// Hands a slot to the oldest waiter, for a caller that has reserved one. It comes back if that one has left.
+    fn send(&self, claim: Claim<C>) -> Result<Option<Waker>, Claim<C>> {
         let note = self.table.send(claim);
         match self.queue.resume(note) {
-            Resumed::Delivered(waker) => Offered::Handed(waker),
+            Resumed::Delivered(waker) => Ok(waker),
             // SAFETY: sent above, by this thread, and refused.
-            Resumed::Refused => self.offer(unsafe { self.table.receive(note) }),
+            Resumed::Refused => Err(unsafe { self.table.receive(note) }),
         }
     }
 
@@ -251,7 +264,7 @@ impl<C> Core<C> {
         match note {
             FAILED => Grant::Failed,
             CLOSED => Grant::Closed,
-            // SAFETY: every other note was sent by `hand_over`, which delivers it once; the queue orders the delivery before this.
+            // SAFETY: every other note was sent by `send`, which delivers it once; the queue orders the delivery before this.
             slot => Grant::Slot(unsafe { self.table.receive(slot) }),
         }
     }
@@ -260,6 +273,7 @@ impl<C> Core<C> {
     pub fn fill(&self, vacancy: Vacancy, connection: C, generation: Generation) -> Claim<C> {
         let claim = self.table.fill(vacancy, connection);
         self.table.facts(&claim).generation.set(generation.to_figure());
+        self.table.note_use(&claim);
         claim
     }
 
@@ -299,7 +313,10 @@ impl<C> Core<C> {
     /// Hands on what was meant for a waiter whose count somebody else was given. The reservation still stands.
     fn pass_on(&self, note: Note) -> Offered<C> {
         match self.grant(note) {
-            Grant::Slot(claim) => self.hand_over(claim),
+            Grant::Slot(claim) => match self.send(claim) {
+                Ok(waker) => Offered::Handed(waker),
+                Err(claim) => self.offer(claim),
+            },
             _ => match self.queue.resume(note) {
                 Resumed::Delivered(waker) => Offered::Handed(waker),
                 Resumed::Refused => Offered::Parked,
@@ -307,8 +324,9 @@ impl<C> Core<C> {
         }
     }
 
-    /// Ends the time of every waiter whose deadline is not after `now`, and wakes it. Returns the earliest deadline that is left.
-    pub fn expire(&self, now: u64, wake: impl FnMut(Waker), serve: impl FnMut(Claim<C>)) -> Option<u64> {
+    /// Ends the time of every waiter whose deadline is not after `now`, and wakes it. Returns when to come again, or `u64::MAX`: no
+    /// deadline that is left is before that. For the one who has silenced the alarm, or left the seat of the one who keeps the time.
+    pub fn expire(&self, now: u64, wake: impl FnMut(Waker), serve: impl FnMut(Claim<C>)) -> u64 {
         let mut ending = Ending { core: self, wake, restored: None };
         let earliest = self.queue.expire(now, &mut ending);
         match ending.restored {
@@ -365,6 +383,13 @@ impl<C> Core<C> {
     pub fn waiting_room(&self) -> u64 {
         self.queue.segments_made()
     }
+}
+
+/// A slot that has become idle, and what was in sight then.
+struct Parked {
+    sight: Sight,
+    index: usize,
+    generation: Generation,
 }
 
 /// The gate's side of waiters whose time is over.

@@ -50,7 +50,7 @@ impl<D: Driver> Pool<D> {
     ///
     /// # Errors
     ///
-    /// [`AcquireError::Unavailable`] if none is idle or somebody is waiting already, [`AcquireError::Closed`] if the pool is closed.
+    /// [`AcquireError::Unavailable`] if none is idle (one that the pool only looks at for an instant is; that instant is waited for) or somebody is waiting already, [`AcquireError::Closed`] if the pool is closed.
     #[inline]
     pub fn try_acquire(&self) -> Result<Lease<'_, D>, AcquireError> {
         self.try_claim().map(|claim| Lease::new(&self.engine, claim))
@@ -70,7 +70,12 @@ impl<D: Driver> Pool<D> {
     /// in which they came, and nobody who comes later overtakes them.
     ///
     /// Cancel safety: dropping the future leaves the queue and loses nothing; a connection that was just handed to it goes to the
-    /// next one, and a connection being opened on its behalf is still opened, for the pool.
+    /// next one, and a connection being opened on its behalf is still opened, for the pool. A future that is neither polled nor dropped
+    /// keeps its place and, once its turn has come, the connection that was handed to it: do not leave one aside in a `select!` loop while doing something
+    /// else, and do not [forget](std::mem::forget) one.
+    ///
+    /// One exception to the order: a caller that waits while [`retire_all`](Pool::retire_all) is called goes to the end of the queue if it is handed, in
+    /// that very instant, a connection from before that was on its way to a caller that gave up.
     ///
     /// # Errors
     ///
@@ -155,7 +160,9 @@ impl<D: Driver> Pool<D> {
     }
 
     /// Replaces every connection that is open or being opened at this moment, for instance after the server's address or a password has changed: idle
-    /// ones are closed at once, the others when they are given back. No caller that comes afterwards gets one of them, and nobody loses a lease.
+    /// ones are closed at once, the others when they are given back. No caller that comes afterwards gets one of them, and nobody loses a lease. (Somebody who
+    /// swaps the connections of two leases, through `DerefMut`, swaps what the pool knows about their age, too.) Calls do not add up to more than 2^25 within
+    /// the time of one lease: a connection that is older than that counts as new again.
     ///
     /// # Example
     ///
@@ -195,15 +202,15 @@ impl<D: Driver> Pool<D> {
 
     #[inline(always)] // see `Acquiring`
     fn try_claim(&self) -> Result<Claim<D::Connection>, AcquireError> {
-        self.engine.acquire_at_once().ok_or_else(|| self.unavailable())
+        self.engine.acquire_at_once().map_or_else(|| self.try_again(), Ok)
     }
 
     #[cold]
-    fn unavailable(&self) -> AcquireError {
-        match self.engine.state() {
+    fn try_again(&self) -> Result<Claim<D::Connection>, AcquireError> {
+        self.engine.acquire_patiently().ok_or_else(|| match self.engine.state() {
             state if state.closed => AcquireError::Closed,
             state => AcquireError::Unavailable { state: Box::new(state) },
-        }
+        })
     }
 
     /// The future of every kind of acquire. Owned while it is pending: see `Waiting`.

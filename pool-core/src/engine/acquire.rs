@@ -38,12 +38,31 @@ impl<D: Driver> Engine<D> {
         }
     }
 
+    /// As `acquire_at_once`, for somebody who does not wait: not even a connection that the pool is looking at itself at this moment is missed. Unless that takes
+    /// long, because the thread that looks was stopped, say.
+    #[cold]
+    pub(crate) fn acquire_patiently(&self) -> Option<Claim<D::Connection>> {
+        for _ in 0..PATIENCE {
+            let ended = self.inspections.ended();
+            let claim = self.acquire_at_once();
+            if claim.is_some() || self.inspections.none_since(ended) {
+                return claim;
+            }
+            (0..BREATH).for_each(|_| std::hint::spin_loop());
+        }
+        None
+    }
+
     /// Offers an idle connection to the queue, if it is still good.
     pub(super) fn serve(&self, mut claim: Claim<D::Connection>) {
         let condition = self.condition(&mut claim);
         self.set_aside(claim, condition);
     }
 }
+
+/// How often somebody tries who does not wait, and how many instants pass in between: some ten microseconds altogether.
+const PATIENCE: u32 = 100;
+const BREATH: u32 = 32;
 
 /// Queues for a connection, for as long as a limit or the pool's acquire timeout.
 ///
@@ -110,7 +129,8 @@ impl<D: Driver> Waiting<'_, D> {
             _ => None,
         };
         let grant = self.leave().or(end);
-        Poll::Ready(grant.map_or_else(|| Err(self.without_runtime()), |grant| self.conclude(grant)))
+        let at_once = || self.engine.acquire_patiently().ok_or_else(|| self.without_runtime());
+        Poll::Ready(grant.map_or_else(at_once, |grant| self.conclude(grant)))
     }
 
     /// Whether this waits and somebody keeps its time.

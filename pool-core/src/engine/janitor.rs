@@ -167,10 +167,9 @@ impl<D: Driver> Janitor<D> {
             return;
         }
         engine.alarm.silence();
-        if let Some(earliest) = engine.core.expire(now, wake, |claim| engine.serve(claim)) {
-            // One that is due and was not ended: somebody is on the way to it at this moment.
-            engine.alarm.advance(earliest.max(now + SOON));
-        }
+        let earliest = engine.core.expire(now, wake, |claim| engine.serve(claim));
+        // One that is due and was not ended: somebody is on the way to it at this moment.
+        engine.alarm.advance(earliest.max(now + SOON));
     }
 
     fn drain_jobs(&mut self) {
@@ -240,9 +239,11 @@ impl<D: Driver> Janitor<D> {
         self.settings = settings;
         let config = engine.config.load();
         self.next_round = now + maintenance_interval(&config);
+        engine.core.table.tidy_line(2 * engine.core.table.size());
         let counts = engine.core.table.counts();
         let mut surplus =
             (counts.opening + counts.idle + counts.leased + counts.resetting).saturating_sub(config.min_size);
+        let _inspection = engine.inspections.begin();
         for index in (0..engine.core.table.size()).rev() {
             // Claimed first, judged after: the slot may have been used since it was last looked at.
             if let Some(claim) = engine.core.table.claim_at(index)

@@ -28,7 +28,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::counters::{Alarm, Counter, Figure, Seat};
+use crate::counters::{Alarm, Counter, Figure, Moments, Seat};
 use crate::driver::Driver;
 use crate::error::OpenFailure;
 use crate::handoff::{Core, Grant};
@@ -60,6 +60,8 @@ pub(crate) struct Engine<D: Driver> {
     /// The next moment when somebody's time is over.
     alarm: Alarm,
     clock: Clock,
+    /// When somebody looks after the idle connections, and so has each of them for an instant.
+    inspections: Moments,
     /// Told to those who wait for a close when a janitor ends before its work is done.
     janitor_left: Notify,
     /// Cancelled once the pool is closed and nothing is open.
@@ -116,6 +118,7 @@ impl<D: Driver> Engine<D> {
             janitor: Seat::default(),
             alarm: Alarm::default(),
             clock: Clock::starting_now(),
+            inspections: Moments::default(),
             janitor_left: Notify::new(),
             all_closed: CancellationToken::new(),
             last_failure: ArcSwapOption::empty(),

@@ -29,8 +29,16 @@ impl<D: Driver> Engine<D> {
                 other => self.follow_up(other),
             }
         } else {
-            self.set_aside(claim, condition);
+            self.set_aside_after_use(claim, condition);
         }
+    }
+
+    /// As `set_aside`, for a connection that its user gives back: it has been idle from now on, whatever is done with it first.
+    #[cold]
+    fn set_aside_after_use(&self, claim: Claim<D::Connection>, condition: Condition) {
+        self.core.table.facts(&claim).released_at.set(self.epoch.get());
+        self.core.table.note_use(&claim);
+        self.set_aside(claim, condition);
     }
 
     /// Looks at a connection without I/O.
@@ -77,6 +85,7 @@ impl<D: Driver> Engine<D> {
 
     /// Offers every idle connection once: those that the pool has no use for any more do not become idle again.
     pub(super) fn offer_all_idle(&self) {
+        let _inspection = self.inspections.begin();
         for index in (0..self.core.table.size()).rev() {
             if let Some(claim) = self.core.table.claim_at(index) {
                 self.offer(claim);

@@ -117,11 +117,21 @@ pub(super) enum Leaving {
     Overtaken(Note),
 }
 
+/// How long somebody waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Term {
+    /// Nobody has come yet.
+    Unknown,
+    Until(u64),
+    /// Nobody waits any more.
+    Over,
+}
+
 pub(super) struct Cell {
     word: AtomicU64,
     waker: Place<Waker>,
     /// When the waiter's time is over.
-    pub(super) deadline: Figure,
+    deadline: Figure,
 }
 
 // SAFETY: the waker, which is `Send` and `Sync` itself, is touched only by the one whom the word names as its owner; see the module's
@@ -198,14 +208,18 @@ impl Cell {
         waker
     }
 
-    /// The deadline of the one who waits here, if somebody does.
-    pub(super) fn waits_until(&self, tag: Tag) -> Option<u64> {
+    /// Until when somebody waits here.
+    pub(super) fn term(&self, tag: Tag) -> Term {
         // ORDERING: Acquire, pairs with Release in `install`: the deadline is that of this waiter, or an earlier one's, which `expire` notices.
-        let word = self.word.load(order("cell.waits_until", Acquire));
-        matches!(tag.state(word), Some(State::Waiting | State::Held)).then(|| self.deadline.get())
+        let word = self.word.load(order("cell.term", Acquire));
+        match tag.state(word) {
+            Some(State::Empty) => Term::Unknown,
+            Some(State::Waiting | State::Held) => Term::Until(self.deadline.get()),
+            _ => Term::Over,
+        }
     }
 
-    /// Ends the waiter's time. For a caller that has withdrawn its count. `None` if it does not wait any more, or is busy at this moment.
+    /// Ends the waiter's time. For a caller that has taken one from the count. `None` if it does not wait any more, or is busy at this moment.
     pub(super) fn expire(&self, tag: Tag, finish: impl FnOnce()) -> Option<Waker> {
         let (waiting, expired) = (tag.word(State::Waiting, 0), tag.word(State::Expired, 0) | PICKING);
         // ORDERING: Acquire, pairs with Release in `install`, `look`: the waker is there.

@@ -7,7 +7,7 @@
 use std::task::Waker;
 
 use super::Note;
-use super::cell::{Cell, Delivery, Found, Leaving, Tag};
+use super::cell::{Cell, Delivery, Found, Leaving, Tag, Term};
 use super::segment::{self, Segment};
 use super::segments::{FIRST, Position, Segments};
 use crate::sync::AtomicU64;
@@ -168,30 +168,57 @@ impl Fifo {
         Some((ticket.number, self.segments.at(ticket.index)?))
     }
 
-    /// Ends the time of every waiter whose deadline is not after `now`. Returns the earliest deadline of the others; one whose time is over
-    /// but to whom somebody is on the way, or who is busy at this moment, counts among them.
-    pub fn expire(&self, now: u64, overdue: &mut impl Overdue) -> Option<u64> {
-        let mut earliest: Option<u64> = None;
-        self.segments.visit(|segment, number| {
-            let tag = Tag::of(number);
-            for cell in &segment.cells {
-                let Some(deadline) = cell.waits_until(tag) else { continue };
-                if deadline > now || !self.expire_one(segment, cell, tag, overdue) {
-                    earliest = Some(earliest.map_or(deadline, |earliest| earliest.min(deadline)));
-                }
-            }
+    /// Ends the time of every waiter whose deadline is not after `now`. Returns a moment that no deadline of the others is before, and `u64::MAX` if there
+    /// are none: the earliest, rounded down to about a millisecond, or that of one who has left since the last time. One whose time is over but to
+    /// whom somebody is on the way, or who is busy at this moment, counts among the others.
+    ///
+    /// Whoever comes later is not looked at, or those who are woken here and join again would keep this busy for ever. The caller has made sure, by a fence
+    /// before this, that they see for themselves that nobody has looked at them.
+    pub fn expire(&self, now: u64, overdue: &mut impl Overdue) -> u64 {
+        // ORDERING: Relaxed: it follows the fence of `Alarm::silence` or `Seat::leave_first`. Whoever is missed here takes its ticket, and passes the
+        // fence of `Gate::fence_after_joining`, after that: it finds the alarm silent, or the seat free.
+        let end = self.entering.load(Relaxed);
+        let mut earliest = u64::MAX;
+        self.segments.visit(end.div_ceil(CELLS), |segment, number| {
+            let left = match segment.earliest(number) {
+                Some(known) if known > now => known,
+                _ => self.expire_in(segment, number, end, now, overdue),
+            };
+            earliest = earliest.min(left);
         });
         earliest
     }
 
-    /// `false` if it still waits.
+    /// As `expire`, in one segment, for those whose tickets come before `end`.
+    fn expire_in(&self, segment: &Segment, number: u64, end: u64, now: u64, overdue: &mut impl Overdue) -> u64 {
+        let tag = Tag::of(number);
+        let tickets = number * CELLS..end;
+        let mut all_have_come = tickets.end - tickets.start >= CELLS;
+        let mut earliest = u64::MAX;
+        for (cell, _) in segment.cells.iter().zip(tickets) {
+            match cell.term(tag) {
+                Term::Unknown => all_have_come = false,
+                Term::Until(deadline) if deadline > now || !self.expire_one(segment, cell, tag, overdue) => {
+                    earliest = earliest.min(deadline);
+                }
+                Term::Until(_) | Term::Over => {}
+            }
+        }
+        // From now on waiters only leave, until the segment's next life.
+        if all_have_come {
+            segment.note_earliest(number, earliest);
+        }
+        earliest
+    }
+
+    /// `false` if it still waits, as far as anybody can tell.
     fn expire_one(&self, segment: &Segment, cell: &Cell, tag: Tag, overdue: &mut impl Overdue) -> bool {
         if !overdue.withdraw() {
             return false;
         }
         let Some(waker) = cell.expire(tag, || self.segments.finish_one(segment)) else {
             overdue.restore();
-            return cell.waits_until(tag).is_none();
+            return cell.term(tag) == Term::Over;
         };
         overdue.end(waker);
         true

@@ -3,6 +3,7 @@
 use crossbeam_utils::CachePadded;
 
 use super::cell::{Cell, Tag};
+use crate::counters::Figure;
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::sync::{AtomicU64, order};
 
@@ -46,9 +47,37 @@ impl Link {
     }
 }
 
+/// The earliest deadline in a segment, rounded down to about a millisecond, and the number of the life that it was found in. Both fit into a word; the
+/// number is cut off after 20 bits.
+#[derive(Clone, Copy)]
+struct Earliest {
+    number: u64,
+    deadline: u64,
+}
+
+/// About a millisecond, in nanoseconds.
+const DEADLINE_STEP: u32 = 20;
+const DEADLINE_BITS: u32 = u64::BITS - DEADLINE_STEP;
+
+impl Earliest {
+    fn to_figure(self) -> u64 {
+        self.number << DEADLINE_BITS | self.deadline >> DEADLINE_STEP
+    }
+
+    /// `None` if it was found in another life.
+    fn from_figure(figure: u64, number: u64) -> Option<u64> {
+        let deadline = figure << DEADLINE_STEP;
+        // What was as late as can be still is.
+        let deadline = if deadline >> DEADLINE_STEP == u64::MAX >> DEADLINE_STEP { u64::MAX } else { deadline };
+        (figure >> DEADLINE_BITS == number << DEADLINE_BITS >> DEADLINE_BITS).then_some(deadline)
+    }
+}
+
 pub(super) struct Segment {
     /// Which tickets: those from `number * CELLS` on.
     number: AtomicU64,
+    /// So that whoever keeps the time need not look at every cell.
+    earliest: Figure,
     /// The segment after this one, with the number of this one.
     next: AtomicU64,
     /// How many of its cells are finished. On a line of its own: it is written once for each cell, while the number is read for each.
@@ -62,6 +91,7 @@ impl Segment {
     pub(super) fn unused() -> Self {
         Self {
             number: AtomicU64::new(NONE),
+            earliest: Figure::of(Earliest { number: NONE, deadline: 0 }.to_figure()),
             next: AtomicU64::new(0),
             finished: CachePadded::new(AtomicU64::new(0)),
             below: AtomicU64::new(0),
@@ -112,6 +142,16 @@ impl Segment {
     pub(super) fn set_next(&self, number: u64, next: Option<usize>) {
         // ORDERING: Release, pairs with Acquire in `next`.
         self.next.store(Link::new(next, number).to_word(), order("segment.set_next", Release));
+    }
+
+    /// A moment that nobody's deadline here is before, if it has been noted in this life.
+    pub(super) fn earliest(&self, number: u64) -> Option<u64> {
+        Earliest::from_figure(self.earliest.get(), number)
+    }
+
+    /// For somebody who has seen all waiters of this life. That may have ended meanwhile: the number tells.
+    pub(super) fn note_earliest(&self, number: u64, deadline: u64) {
+        self.earliest.set(Earliest { number, deadline }.to_figure());
     }
 
     /// One more cell is finished. `true` if it was the last one.

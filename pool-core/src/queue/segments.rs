@@ -239,10 +239,10 @@ impl Segments {
         self.stock.put(step.index);
     }
 
-    /// Calls `visit` for every segment that is in the list all the while, with its number, more than once if the list changes meanwhile.
-    pub(super) fn visit(&self, mut visit: impl FnMut(&Segment, u64)) {
+    /// Calls `visit` for every segment before `end` that is in the list all the while, with its number, more than once if the list changes meanwhile.
+    pub(super) fn visit(&self, end: u64, mut visit: impl FnMut(&Segment, u64)) {
         let mut step = Some(self.begin_visit());
-        while let Some(at) = step {
+        while let Some(at) = step.filter(|at| at.number < end) {
             visit(at.segment, at.number);
             step = self.visited_next(at).unwrap_or_else(|Changed| Some(self.begin_visit()));
         }

@@ -72,13 +72,16 @@ enum Operation {
     Expire(u64),
 }
 
+/// Deadlines that are known exactly, and not to within a millisecond.
+const DEADLINE_STEP: u64 = 1 << 20;
+
 fn operations() -> impl Strategy<Value = Vec<Operation>> {
     let one = prop_oneof![
-        4 => (1..10_u64).prop_map(Operation::Enter),
+        4 => (1..10_u64).prop_map(|deadline| Operation::Enter(deadline * DEADLINE_STEP)),
         3 => Just(Operation::Resume),
         2 => any::<usize>().prop_map(Operation::Look),
         2 => any::<usize>().prop_map(Operation::Leave),
-        1 => (1..10_u64).prop_map(Operation::Expire),
+        1 => (1..10_u64).prop_map(|now| Operation::Expire(now * DEADLINE_STEP)),
     ];
     prop::collection::vec(one, 0..400)
 }
@@ -94,6 +97,8 @@ struct Waiter {
 #[derive(Default)]
 struct Oracle {
     waiters: VecDeque<Waiter>,
+    /// Of those who ever came.
+    deadlines: Vec<u64>,
     next_note: Note,
 }
 
@@ -106,6 +111,7 @@ impl Oracle {
         match *operation {
             Operation::Enter(deadline) => {
                 let ticket = Some(queue.enter(deadline));
+                self.deadlines.push(deadline);
                 self.waiters.push_back(Waiter { ticket, deadline, heard: Heard::Nothing });
             }
             Operation::Resume => {
@@ -151,7 +157,9 @@ impl Oracle {
             .iter_mut()
             .filter(|waiter| waiter.heard == Heard::Nothing)
             .partition(|waiter| waiter.deadline <= now);
-        prop_assert_eq!(earliest, left.iter().map(|waiter| waiter.deadline).min());
+        prop_assert!(left.iter().all(|waiter| earliest <= waiter.deadline));
+        prop_assert!(earliest > now, "nobody is told to come again at once");
+        prop_assert!(earliest == u64::MAX || self.deadlines.contains(&earliest));
         prop_assert_eq!(woken, over.len());
         for waiter in over {
             waiter.heard = Heard::Expired;
@@ -177,7 +185,7 @@ fn a_million_timeouts_behind_one_waiter_need_no_more_memory_than_a_few() {
     for _ in 0..500_000 {
         let (leaving, late) = (queue.enter(0), queue.enter(0));
         assert!(queue.leave(leaving).is_none());
-        assert_eq!(queue.queue.expire(0, &mut Clock(&mut queue.unpromised, 0)), Some(u64::MAX));
+        assert_eq!(queue.queue.expire(0, &mut Clock(&mut queue.unpromised, 0)), u64::MAX);
         assert_eq!(queue.queue.look(&mut Some(late), Waker::noop()), Heard::Expired);
     }
     assert!(queue.queue.segments_made() <= 8, "{} segments", queue.queue.segments_made());
@@ -204,27 +212,81 @@ fn waiters_in_the_middle_leave_no_memory_behind() {
 }
 
 #[test]
+fn each_who_stays_keeps_two_segments_at_most() {
+    let mut queue = Counted::default();
+    // One of each segment's cells stays taken, the worst that may happen.
+    let (stay, leave): (Vec<_>, Vec<_>) =
+        (0..16_000).map(|_| queue.enter(0)).enumerate().partition(|(place, _)| place % 16 == 0);
+    let (stay, made) = (stay.len() as u64, queue.queue.segments_made());
+    let leave_all = |queue: &mut Counted, tickets: Vec<Ticket>| {
+        for ticket in tickets {
+            assert!(queue.leave(ticket).is_none());
+        }
+    };
+    leave_all(&mut queue, leave.into_iter().map(|(_, ticket)| ticket).collect());
+    for _ in 0..10_000 {
+        let passing = (0..16).map(|_| queue.enter(0)).collect();
+        leave_all(&mut queue, passing);
+    }
+    let now = queue.queue.segments_made();
+    let taken = stay + 2;
+    assert!(made <= taken && now <= 2 * taken + 3, "{made} segments have become {now} for {stay}");
+}
+
+/// Waiters that join again as soon as they are woken.
+struct Insistent<'a>(&'a Fifo, usize);
+
+impl Overdue for Insistent<'_> {
+    fn withdraw(&mut self) -> bool {
+        true
+    }
+
+    fn restore(&mut self) {}
+
+    fn end(&mut self, _: Waker) {
+        self.1 += 1;
+        assert!(self.1 <= 1_000, "they keep it busy for ever");
+        let _ = self.0.enter(Waker::noop().clone(), 0);
+    }
+}
+
+#[test]
+fn those_who_join_again_at_once_keep_nobody_busy() {
+    for waiters in [1, 15, 16, 17, 100] {
+        let queue = Fifo::default();
+        for _ in 0..waiters {
+            let _ = queue.enter(Waker::noop().clone(), 0);
+        }
+        let mut insistent = Insistent(&queue, 0);
+        let _ = queue.expire(u64::MAX, &mut insistent);
+        assert_eq!(insistent.1, waiters);
+    }
+}
+
+#[test]
 fn somebody_who_waits_is_seen_while_others_come_and_go() {
     let queue = Fifo::default();
-    let enter = || match queue.enter(Waker::noop().clone(), 7) {
+    let enter = |deadline| match queue.enter(Waker::noop().clone(), deadline) {
         Entered::Waiting(ticket) => ticket,
         Entered::Granted(note) => panic!("nobody gave {note}"),
     };
     std::thread::scope(|scope| {
         let coming_and_going = scope.spawn(|| {
-            // There are always some: one comes before one leaves.
-            let mut waiting: VecDeque<_> = (0..20).map(|_| enter()).collect();
+            let mut waiting: VecDeque<_> = (0..20).map(|_| enter(u64::MAX)).collect();
             for _ in 0..300_000 {
-                waiting.push_back(enter());
+                waiting.push_back(enter(u64::MAX));
                 let oldest = waiting.pop_front().map(|ticket| queue.cancel(ticket, || true));
                 assert!(matches!(oldest, Some(Cancelled::Left)));
             }
-            waiting
         });
         let mut count = 0;
-        while queue.expire(0, &mut Clock(&mut count, 0)).is_none() {}
-        while !coming_and_going.is_finished() {
-            assert_eq!(queue.expire(0, &mut Clock(&mut count, 0)), Some(7));
+        // Each time another one, among all the others. What was noted for the last one is over.
+        for now in (0..).map(|round| round * DEADLINE_STEP).take_while(|_| !coming_and_going.is_finished()) {
+            let waiting = enter(now + DEADLINE_STEP);
+            for _ in 0..3 {
+                assert_eq!(queue.expire(now, &mut Clock(&mut count, 0)), now + DEADLINE_STEP);
+            }
+            assert!(matches!(queue.cancel(waiting, || true), Cancelled::Left));
         }
     });
 }

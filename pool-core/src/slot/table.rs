@@ -8,7 +8,7 @@ use super::claim::{Claim, Vacancy};
 use super::idle::Idle;
 use super::word::{State, Word};
 use crate::chunks::Chunks;
-use crate::counters::{Figure, Flag};
+use crate::counters::{Figure, Mark};
 use crate::foreign::drop_quietly;
 use crate::place::Place;
 
@@ -29,7 +29,7 @@ pub struct Facts {
     pub expires_at: Figure,
     /// The generation in which the connection was opened.
     pub generation: Figure,
-    /// Grows from one use to the next, if the idle order asks for it.
+    /// Grows from one use to the next, opening among them, if the idle order asks for it.
     pub last_use: Figure,
 }
 
@@ -38,8 +38,8 @@ pub(super) struct Slot<C> {
     pub(super) word: Word,
     pub(super) facts: Facts,
     pub(super) index: u32,
-    /// Whether the line of idle slots has its ticket.
-    pub(super) in_line: Flag,
+    /// The number of its ticket in the line of idle slots.
+    pub(super) in_line: Mark,
     connection: Place<C>,
 }
 
@@ -109,7 +109,7 @@ impl<C> Table<C> {
             word: Word::vacant(),
             facts: Facts::default(),
             index: u32::try_from(index).unwrap_or(u32::MAX),
-            in_line: Flag::default(),
+            in_line: Mark::default(),
             connection: Place::empty(),
         };
         self.slots.grow_to(size, |index| CachePadded::new(slot(index)));

@@ -86,6 +86,50 @@ async fn a_connection_that_was_looked_after_keeps_its_turn() {
     }
 }
 
+/// What takes the place of a connection that died while it was idle became idle last.
+#[tokio::test(start_paused = true)]
+async fn a_new_connection_does_not_inherit_a_turn() {
+    for order in [IdleOrder::Fifo, IdleOrder::LeastRecentlyUsed] {
+        let driver = FakeDriver::new();
+        let pool = pool_of_three(&driver, order, [2, 0, 1]).await;
+        let mut config = (*pool.config()).clone();
+        config.min_size = 3;
+        config.health_check_interval = Some(SECOND);
+        driver.script(Call::Ping, [Step::Fail]);
+        pool.reconfigure(config).unwrap();
+        driver.reached(Call::Connect, 4).await;
+        until(&pool, |state| state.idle == 3).await;
+        assert_eq!(in_turn(&pool, 4).await, [0, 1, 3, 0], "{order:?}");
+        prove_nothing_lost(&pool, &driver).await;
+    }
+}
+
+/// Nor does a connection keep a turn from an earlier time when turns were kept.
+#[tokio::test(start_paused = true)]
+async fn turns_are_forgotten_when_the_order_changes() {
+    for order in [IdleOrder::Fifo, IdleOrder::LeastRecentlyUsed] {
+        let driver = FakeDriver::new();
+        let pool = pool_of_three(&driver, order, [2, 0, 1]).await;
+        let in_order = (*pool.config()).clone();
+        let mut recent = in_order.clone();
+        recent.idle_order = IdleOrder::Recent;
+        pool.reconfigure(recent).unwrap();
+        let mut leases = Vec::new();
+        for _ in 0..3 {
+            leases.push(pool.acquire().await.unwrap());
+        }
+        leases.sort_by_key(|lease| lease.id());
+        for lease in leases {
+            drop(lease);
+            // The order of uses is known to within the step of the janitor's clock, a second, while nobody asks for it.
+            tokio::time::sleep(2 * SECOND).await;
+        }
+        pool.reconfigure(in_order).unwrap();
+        assert_eq!(in_turn(&pool, 4).await, [0, 1, 2, 0], "{order:?}");
+        prove_nothing_lost(&pool, &driver).await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_order_changes_while_the_pool_is_in_use() {
     let driver = FakeDriver::new();

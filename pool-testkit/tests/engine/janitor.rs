@@ -59,6 +59,25 @@ async fn a_connection_in_use_is_not_idle() {
     prove_nothing_lost(&pool, &driver).await;
 }
 
+/// A session that has to be reset after every use is idle from its release on, as any other.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_always_given_back_dirty_is_not_idle() {
+    let driver = FakeDriver::new();
+    let mut config = quiet(1);
+    config.idle_timeout = Some(Duration::from_mins(5));
+    let pool = pool_with(&driver, config);
+    for _ in 0..5 {
+        let lease = pool.acquire().await.unwrap();
+        lease.make_dirty();
+        tokio::time::sleep(Duration::from_mins(4)).await;
+        drop(lease);
+        until(&pool, |state| state.idle == 1).await;
+        tokio::time::sleep(Duration::from_mins(4)).await;
+    }
+    assert_eq!(pool.stats().opened, 1);
+    prove_nothing_lost(&pool, &driver).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn old_connections_are_retired_when_idle_and_on_release() {
     let driver = FakeDriver::new();

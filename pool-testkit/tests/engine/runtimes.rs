@@ -1,8 +1,14 @@
 //! Pools that outlive runtimes, and leases dropped where there is none.
 
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake};
+use std::thread::ThreadId;
 use std::time::Duration;
 
-use pool_core::{AcquireError, Pool};
+use pool_core::{AcquireError, Driver, ErrorClass, Pool, SessionState};
 use pool_testkit::fake::{Call, FakeDriver, Step};
 use tokio::runtime::{Builder, Runtime};
 
@@ -76,6 +82,46 @@ fn those_who_wait_on_another_runtime_start_the_next_janitor() {
         waiter.await.unwrap().unwrap();
         prove_nothing_lost(&pool, &driver).await;
     });
+}
+
+/// The task of an executor that polls where it is woken, as some do. It is polled a thousand times at most, or a fault would show as a test that never ends.
+struct AtOnce {
+    runtime: tokio::runtime::Handle,
+    future: Mutex<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    polls: AtomicUsize,
+}
+
+impl Wake for AtOnce {
+    fn wake(self: Arc<Self>) {
+        // ORDERING: Relaxed: a count.
+        if self.polls.fetch_add(1, Ordering::Relaxed) < 1_000 {
+            let _runtime = self.runtime.enter();
+            let waker = Arc::clone(&self).into();
+            let _ = self.future.lock().unwrap().as_mut().poll(&mut Context::from_waker(&waker));
+        }
+    }
+}
+
+#[test]
+fn waiters_that_join_again_at_once_do_not_keep_a_runtime_from_ending() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 1);
+    let (first, second) = (runtime(), runtime());
+    let held = first.block_on(pool.acquire_owned()).unwrap();
+    let waiting = pool.clone();
+    let task = Arc::new(AtOnce {
+        runtime: second.handle().clone(),
+        future: Mutex::new(Box::pin(async move { waiting.acquire().await.map(drop).unwrap() })),
+        polls: AtomicUsize::new(0),
+    });
+    Arc::clone(&task).wake();
+    drop(first);
+    // ORDERING: Relaxed: there is one thread.
+    assert_eq!(task.polls.load(Ordering::Relaxed), 2, "it is woken once, and joins again");
+    drop(held);
+    // ORDERING: Relaxed, as above.
+    assert_eq!(task.polls.load(Ordering::Relaxed), 3, "and is served");
+    second.block_on(prove_nothing_lost(&pool, &driver));
 }
 
 #[test]
@@ -217,4 +263,52 @@ fn many_threads_share_a_few_connections() {
         assert_eq!(pool.stats().acquired, 16 * 500);
         prove_nothing_lost(&pool, &driver).await;
     });
+}
+
+/// Takes an instant to look at a connection, and counts how often the janitor does.
+#[derive(Clone)]
+struct Slow {
+    caller: ThreadId,
+    inspected: Arc<AtomicUsize>,
+}
+
+impl Driver for Slow {
+    type Connection = ();
+    type Error = std::io::Error;
+
+    async fn connect(&self) -> Result<(), std::io::Error> {
+        Ok(())
+    }
+
+    fn inspect(&self, (): &mut ()) -> SessionState {
+        if std::thread::current().id() != self.caller {
+            (0..64).for_each(|_| std::hint::spin_loop());
+            // ORDERING: Relaxed: a count.
+            self.inspected.fetch_add(1, Ordering::Relaxed);
+        }
+        SessionState::Clean
+    }
+
+    fn classify(&self, _: &std::io::Error) -> ErrorClass {
+        ErrorClass::Transient
+    }
+}
+
+/// The only connection is idle all the while, but for the instants in which the janitor looks at it.
+#[test]
+fn whoever_does_not_wait_gets_what_the_janitor_looks_at() {
+    let driver = Slow { caller: std::thread::current().id(), inspected: Arc::default() };
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
+    let mut config = quiet(1);
+    config.min_size = 1;
+    config.idle_timeout = Some(Duration::from_millis(1));
+    let pool = Pool::builder(driver.clone()).config(config).build().unwrap();
+    drop(runtime.block_on(pool.acquire()).unwrap());
+    let mut missed = 0;
+    // ORDERING: Relaxed: a count.
+    while driver.inspected.load(Ordering::Relaxed) < 40 {
+        missed += usize::from(pool.try_acquire().is_err());
+        missed += usize::from(crate::common::ready(&mut Box::pin(pool.acquire())).is_err());
+    }
+    assert!(missed < 10, "missed {missed} times, more often than the janitor's thread can have been stopped");
 }

@@ -75,8 +75,13 @@ impl Scene {
 
     /// With waiters that have joined one after the other.
     pub(crate) fn with_waiters(self, waiters: usize) -> Self {
+        self.with_waiters_until(waiters, NEVER)
+    }
+
+    /// As above, with this deadline.
+    pub(crate) fn with_waiters_until(self, waiters: usize, deadline: u64) -> Self {
         for _ in 0..waiters {
-            let ticket = join(&self.core, &Context::from_waker(Waker::noop()), NEVER).expect("nothing is idle");
+            let ticket = join(&self.core, &Context::from_waker(Waker::noop()), deadline).expect("nothing is idle");
             self.tickets.lock().unwrap().push(ticket);
         }
         self

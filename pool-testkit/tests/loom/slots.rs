@@ -80,28 +80,47 @@ fn a_vacated_slot_is_filled_by_an_opener_that_knows_nothing_of_its_past() {
     race(3, || Scene::new(2, 0, 1), [opening, closing], |scene| assert_at_rest(&scene.core, 1));
 }
 
+/// An idle slot that has a ticket.
+fn in_turn() -> Scene {
+    let scene = Scene::new(1, 0, 1);
+    scene.core.set_idle_order(IdleOrder::Fifo);
+    releasing(&scene);
+    scene
+}
+
+/// Claims the slot by its name.
+fn by_name(scene: &Scene) {
+    if let Some(claim) = scene.core.table.claim_at(0) {
+        release(&scene.core, claim);
+    }
+}
+
+fn assert_in_line(scene: &Scene) {
+    let claim = scene.core.table.claim_next_in_line().expect("it is idle, and has a ticket");
+    release(&scene.core, claim);
+    assert_at_rest(&scene.core, 1);
+}
+
+/// The line is tidied meanwhile.
+#[test]
+fn an_idle_slot_keeps_its_ticket_when_others_are_thrown_away() {
+    let closing_by_name = |scene: &Scene| {
+        if let Some(claim) = scene.core.table.claim_at(0) {
+            retire(&scene.core, claim);
+            release(&scene.core, open(&scene.core, 7));
+        }
+    };
+    let tidying = |scene: &Scene| scene.core.table.tidy_line(0);
+    race(3, in_turn, [closing_by_name, tidying], |scene| assert_in_line(&scene));
+}
+
 /// A slot is claimed by its name while the line of idle slots comes to its ticket: whatever happens, an idle slot is in the line afterwards.
 #[test]
 fn an_idle_slot_keeps_a_ticket() {
-    let in_turn = || {
-        let scene = Scene::new(1, 0, 1);
-        scene.core.set_idle_order(IdleOrder::Fifo);
-        releasing(&scene);
-        scene
-    };
-    let by_name = |scene: &Scene| {
-        if let Some(claim) = scene.core.table.claim_at(0) {
-            release(&scene.core, claim);
-        }
-    };
     let taking_turns = |scene: &Scene| {
         if let Some(claim) = scene.core.table.claim_next_in_line() {
             release(&scene.core, claim);
         }
     };
-    race(3, in_turn, [by_name, taking_turns], |scene| {
-        let claim = scene.core.table.claim_next_in_line().expect("it is idle, and has a ticket");
-        release(&scene.core, claim);
-        assert_at_rest(&scene.core, 1);
-    });
+    race(3, in_turn, [by_name, taking_turns], |scene| assert_in_line(&scene));
 }

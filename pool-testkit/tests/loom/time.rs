@@ -157,9 +157,7 @@ fn two_that_keep_time_end_what_each_has_to() {
 /// What the janitor does when it rings.
 fn keeping_time(watch: &Watch, now: u64) {
     watch.alarm.silence();
-    if let Some(earliest) = watch.scene.core.expire(now, Waker::wake, |_| unreachable!("nothing is idle")) {
-        watch.alarm.advance(earliest);
-    }
+    watch.alarm.advance(watch.scene.core.expire(now, Waker::wake, |_| unreachable!("nothing is idle")));
 }
 
 /// Somebody who keeps the time looks, while a waiter joins: it is found in its cell, or makes the alarm ring earlier.
@@ -168,6 +166,19 @@ fn a_deadline_is_found_or_rung_for() {
     race(3, watch, [|watch| keeping_time(watch, 1), waiting_for_the_alarm], |watch| {
         assert_eq!(watch.alarm.rings_at(), 5);
         assert!(leave(&watch.scene.core, watch.scene.waiter()).is_none());
+    });
+}
+
+/// As above, for a waiter whose ticket was seen and who was not: what is remembered about its neighbours does not stand for it.
+#[test]
+fn a_waiter_that_comes_during_a_look_ends_in_time() {
+    let setup = || Watch { scene: Scene::new(1, 0, 0).with_waiters(1), ..watch() };
+    race(3, setup, [|watch| keeping_time(watch, 1), waiting_for_the_alarm], |watch| {
+        assert_eq!(watch.alarm.rings_at(), 5);
+        keeping_time(&watch, 5);
+        let (patient, mut late) = (watch.scene.waiter(), Some(watch.scene.waiter()));
+        assert!(matches!(watch.scene.core.look(&mut late, Waker::noop()), Some(Grant::Expired)));
+        assert!(leave(&watch.scene.core, patient).is_none());
     });
 }
 
@@ -254,6 +265,9 @@ fn the_next_janitor_sees_what_the_last_one_wrote() {
     race(3, setup, [ending, beginning], drop);
 }
 
+/// A deadline that is known exactly, and not to within a millisecond.
+const FAR: u64 = 1 << 30;
+
 /// Segments are unlinked and begin again while somebody who keeps the time walks along them: it does not miss those who wait all the while.
 #[test]
 fn whoever_keeps_the_time_sees_those_who_wait_all_the_while() {
@@ -266,11 +280,11 @@ fn whoever_keeps_the_time_sees_those_who_wait_all_the_while() {
     };
     let looking = |scene: &Scene| {
         let earliest = scene.core.expire(0, Waker::wake, |_| unreachable!("nothing is idle"));
-        assert_eq!(earliest, Some(NEVER));
+        assert_eq!(earliest, FAR);
     };
     race(
         2,
-        || Scene::new(1, 0, 0).with_waiters(4),
+        || Scene::new(1, 0, 0).with_waiters_until(4, FAR),
         [coming_and_going, looking],
         |scene| {
             (0..3).for_each(|_| assert!(leave(&scene.core, scene.waiter()).is_none()));
