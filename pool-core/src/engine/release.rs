@@ -33,7 +33,7 @@ impl<D: Driver> Engine<D> {
         }
     }
 
-    /// As `set_aside`, for a connection that its user gives back: it has been idle from now on, whatever is done with it first.
+    /// As `set_aside`, for a connection that its user gives back: it counts as idle from now on, whatever is done with it first.
     #[cold]
     fn set_aside_after_use(&self, claim: Claim<D::Connection>, condition: Condition) {
         self.core.table.facts(&claim).released_at.set(self.epoch.get());
