@@ -52,16 +52,23 @@ impl<D: Driver> PoolBuilder<D> {
     setters! {
         max_size: usize,
         min_size: usize,
+        min_idle: usize,
+        lazy: bool,
         idle_order: IdleOrder,
         acquire_timeout: Duration,
         connect_timeout: Duration,
         idle_timeout: Option<Duration>,
         max_lifetime: Option<Duration>,
+        rotation_headroom: usize,
+        max_uses: Option<u64>,
         health_check_interval: Option<Duration>,
         health_check_timeout: Duration,
+        check_after_idle: Option<Duration>,
+        check_timeout: Duration,
         reset_timeout: Duration,
         close_timeout: Duration,
         max_openers: usize,
+        opener_interval: Option<Duration>,
         backoff_initial: Duration,
         backoff_max: Duration,
     }
@@ -71,7 +78,7 @@ impl<D: Driver> PoolBuilder<D> {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] names the first setting that is out of its range.
+    /// [`ConfigError`] names every setting that is out of its range.
     ///
     /// # Panics
     ///

@@ -65,9 +65,15 @@ impl Capacity {
     /// Reserves the right to open one connection if there is room and `wanted` agrees with what it sees.
     #[must_use]
     pub fn reserve(&self, wanted: impl Fn(Room) -> bool) -> bool {
+        self.reserve_beyond(0, wanted)
+    }
+
+    /// As `reserve`, with room for so many more than the maximum, for which there have to be slots.
+    #[must_use]
+    pub fn reserve_beyond(&self, headroom: usize, wanted: impl Fn(Room) -> bool) -> bool {
         let take = |word| {
             let room = Room::of(word);
-            (room.open < room.max && wanted(room)).then(|| word + ONE_OPEN + ONE_OPENING)
+            (room.open < room.max + headroom && wanted(room)).then(|| word + ONE_OPEN + ONE_OPENING)
         };
         // ORDERING: Acquire, pairs with Release in `give`: the slot that made room is seen as vacant; and with Release in `set_max`.
         self.0.fetch_update(order("capacity.reserve", Ordering::Acquire), Ordering::Relaxed, take).is_ok()

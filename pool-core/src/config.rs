@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::error::ConfigError;
+use crate::error::{ConfigError, RefusedSetting};
 use crate::slot::IdleOrder;
 
 /// The settings of a pool.
@@ -18,12 +18,18 @@ use crate::slot::IdleOrder;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
-    /// The most connections the pool has open at any moment, the ones being opened, reset, pinged and closed included. After it was
-    /// lowered in use, what is leased at that moment may exceed it until it comes back.
+    /// The most connections the pool has open at any moment, the ones being opened, reset, pinged and closed included; only
+    /// [`rotation_headroom`](Config::rotation_headroom) goes beyond it. After it was lowered in use, what is leased at that moment may exceed it until it comes back.
     /// From 1 to [`Config::MAX_SIZE_LIMIT`]; default 20.
     pub max_size: usize,
     /// Connections that the pool keeps open even when nobody needs them. At most `max_size`; default 2.
     pub min_size: usize,
+    /// Connections that the pool keeps ready beyond those in use, within `max_size`. It looks after them at least once a second. At most
+    /// `max_size`; default 0. (pgxpool has it as `MinIdleConns`, HikariCP as `minimumIdle`.)
+    pub min_idle: usize,
+    /// Opens nothing until somebody needs a connection; from then on the minima are kept. Otherwise they are opened in the background from
+    /// the start; [`Pool::ready`](crate::Pool::ready) waits for that. Default `false`.
+    pub lazy: bool,
     /// Which of several idle connections is handed out. Default [`IdleOrder::Recent`].
     pub idle_order: IdleOrder,
     /// How long [`Pool::acquire`](crate::Pool::acquire) waits. Default 30 s.
@@ -33,12 +39,24 @@ pub struct Config {
     /// Connections above `min_size` that nobody used for this long are closed; `None` keeps them. Default 5 min.
     pub idle_timeout: Option<Duration>,
     /// Connections older than this are closed when nobody holds them; `None` lets them live. Each connection's own
-    /// life is shortened by up to a tenth at random, so that connections opened together are not closed together. Default 1 h.
+    /// life is shortened by up to a tenth at random, so that connections opened together are not closed together. Towards its end
+    /// a connection that is needed is replaced before it is closed, so that no caller waits for the new one. Default 1 h.
     pub max_lifetime: Option<Duration>,
+    /// By how many connections the pool may exceed `max_size` while it replaces those that reach their lifetime. With 0, a pool at its maximum closes one
+    /// idle connection at a time before it opens the next. Default 0.
+    pub rotation_headroom: usize,
+    /// How often a connection is leased before it is closed, when it comes back, and replaced if it is needed; `None` does not count. At least 1; default
+    /// `None`.
+    pub max_uses: Option<u64>,
     /// An idle connection that nobody used for this long is pinged. `None` never pings. Default 30 s.
     pub health_check_interval: Option<Duration>,
     /// Budget of one ping. Default 5 s.
     pub health_check_timeout: Duration,
+    /// A connection that was idle for this long, to within a second, is pinged before it is handed to a caller who waits for it. [`Pool::try_acquire`](crate::Pool::try_acquire), which does not
+    /// wait, does not check. `None` never does; default `None`.
+    pub check_after_idle: Option<Duration>,
+    /// Budget of the ping before a hand-over. It belongs to the pool: a caller whose own time is over before is not held up. Default 5 s.
+    pub check_timeout: Duration,
     /// Budget of one reset. Default 5 s.
     pub reset_timeout: Duration,
     /// Budget of one close. Default 5 s.
@@ -46,6 +64,8 @@ pub struct Config {
     /// How many connections are opened at the same time, to spare a server that has just come back. From 1 to 255, or to
     /// `max_size` if that is more; default 4.
     pub max_openers: usize,
+    /// The least time from the start of one attempt to open a connection to the start of the next; `None` leaves it at `max_openers`. Default `None`.
+    pub opener_interval: Option<Duration>,
     /// Pause after the first failed attempt to open a connection. It doubles with each failure in a row up to `backoff_max`, and
     /// between a tenth and all of it is waited, at random. Default 50 ms.
     pub backoff_initial: Duration,
@@ -61,7 +81,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// The first field that is out of its range, with the values it may have.
+    /// All fields that are out of their range, each with the values it may have.
     ///
     /// # Example
     ///
@@ -72,7 +92,26 @@ impl Config {
     /// assert_eq!(error.to_string(), "min_size = 21 is not allowed; allowed: 0 to max_size");
     /// ```
     pub fn validate(&self) -> Result<(), ConfigError> {
-        self.validate_sizes()?;
+        let mut check = Check::default();
+        self.check_sizes(&mut check);
+        self.check_times(&mut check);
+        if check.refused.is_empty() { Ok(()) } else { Err(ConfigError { refused: check.refused }) }
+    }
+
+    fn check_sizes(&self, check: &mut Check) {
+        let sizes = 1..=Self::MAX_SIZE_LIMIT;
+        check.that(sizes.contains(&self.max_size), "max_size", &self.max_size, "1 to 65535");
+        check.that(self.min_size <= self.max_size, "min_size", &self.min_size, "0 to max_size");
+        check.that(self.min_idle <= self.max_size, "min_idle", &self.min_idle, "0 to max_size");
+        let openers = (1..=self.max_size.max(255)).contains(&self.max_openers);
+        check.that(openers, "max_openers", &self.max_openers, "1 to 255, or to max_size if that is more");
+        let most = Self::MAX_SIZE_LIMIT.saturating_sub(self.max_size);
+        let headroom = self.rotation_headroom <= most;
+        check.that(headroom, "rotation_headroom", &self.rotation_headroom, "0 to 65535 - max_size");
+        check.that(self.max_uses != Some(0), "max_uses", &self.max_uses, "None, or 1 and more");
+    }
+
+    fn check_times(&self, check: &mut Check) {
         let budgets = [
             ("acquire_timeout", Some(self.acquire_timeout)),
             ("connect_timeout", Some(self.connect_timeout)),
@@ -80,28 +119,38 @@ impl Config {
             ("max_lifetime", self.max_lifetime),
             ("health_check_interval", self.health_check_interval),
             ("health_check_timeout", Some(self.health_check_timeout)),
+            ("check_after_idle", self.check_after_idle),
+            ("check_timeout", Some(self.check_timeout)),
             ("reset_timeout", Some(self.reset_timeout)),
             ("close_timeout", Some(self.close_timeout)),
+            ("opener_interval", self.opener_interval),
             ("backoff_initial", Some(self.backoff_initial)),
         ];
         for (field, value) in budgets.into_iter().filter_map(|(field, value)| Some((field, value?))) {
-            require((MIN_BUDGET..=MAX_BUDGET).contains(&value), field, &value, "1 ms to 10 years")?;
+            check.that((MIN_BUDGET..=MAX_BUDGET).contains(&value), field, &value, "1 ms to 10 years");
         }
         let backoff = self.backoff_initial..=MAX_BUDGET;
-        require(backoff.contains(&self.backoff_max), "backoff_max", &self.backoff_max, "backoff_initial to 10 years")
-    }
-
-    fn validate_sizes(&self) -> Result<(), ConfigError> {
-        let most_openers = self.max_size.max(255);
-        require((1..=Self::MAX_SIZE_LIMIT).contains(&self.max_size), "max_size", &self.max_size, "1 to 65535")?;
-        require(self.min_size <= self.max_size, "min_size", &self.min_size, "0 to max_size")?;
-        let openers = (1..=most_openers).contains(&self.max_openers);
-        require(openers, "max_openers", &self.max_openers, "1 to 255, or to max_size if that is more")
+        check.that(
+            backoff.contains(&self.backoff_max),
+            "backoff_max",
+            &self.backoff_max,
+            "backoff_initial to 10 years",
+        );
     }
 }
 
-fn require(holds: bool, field: &'static str, value: &dyn fmt::Debug, allowed: &'static str) -> Result<(), ConfigError> {
-    if holds { Ok(()) } else { Err(ConfigError { field, value: format!("{value:?}"), allowed }) }
+/// What was found so far.
+#[derive(Default)]
+struct Check {
+    refused: Vec<RefusedSetting>,
+}
+
+impl Check {
+    fn that(&mut self, holds: bool, field: &'static str, value: &dyn fmt::Debug, allowed: &'static str) {
+        if !holds {
+            self.refused.push(RefusedSetting { field, value: format!("{value:?}"), allowed });
+        }
+    }
 }
 
 const MIN_BUDGET: Duration = Duration::from_millis(1);
@@ -113,16 +162,23 @@ impl Default for Config {
         Self {
             max_size: 20,
             min_size: 2,
+            min_idle: 0,
+            lazy: false,
             idle_order: IdleOrder::Recent,
             acquire_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(5),
             idle_timeout: Some(Duration::from_mins(5)),
             max_lifetime: Some(Duration::from_hours(1)),
+            rotation_headroom: 0,
+            max_uses: None,
             health_check_interval: Some(Duration::from_secs(30)),
             health_check_timeout: Duration::from_secs(5),
+            check_after_idle: None,
+            check_timeout: Duration::from_secs(5),
             reset_timeout: Duration::from_secs(5),
             close_timeout: Duration::from_secs(5),
             max_openers: 4,
+            opener_interval: None,
             backoff_initial: Duration::from_millis(50),
             backoff_max: Duration::from_secs(2),
         }

@@ -63,6 +63,35 @@ impl Counter {
     }
 }
 
+/// How often something may be done that one party allows and any other does.
+#[derive(Debug, Default)]
+pub struct Permits(Counter);
+
+impl Permits {
+    /// Allows it so many times, whatever was allowed before.
+    pub fn set(&self, permits: u64) {
+        // ORDERING: Relaxed: a number that nobody reads anything through.
+        self.0.0.store(permits, Ordering::Relaxed);
+    }
+
+    /// Allows it once more.
+    pub fn add(&self) {
+        self.0.add(1);
+    }
+
+    /// How often it may be done.
+    pub fn left(&self) -> u64 {
+        self.0.get()
+    }
+
+    /// Takes one permit, if there is one.
+    #[must_use]
+    pub fn take(&self) -> bool {
+        // ORDERING: Relaxed, as in `set`.
+        self.0.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+    }
+}
+
 /// The number under which something has been announced that nobody has looked at yet, or 0.
 #[derive(Debug)]
 pub struct Mark(AtomicU64);
@@ -112,8 +141,24 @@ pub struct Moment<'a>(&'a Moments);
 impl Moments {
     /// Begins one.
     pub fn begin(&self) -> Moment<'_> {
-        self.begun.add(1);
+        self.enter();
         Moment(self)
+    }
+
+    /// As `begin`, for one who says when it ends.
+    pub fn enter(&self) {
+        self.begun.add(1);
+    }
+
+    /// One that was entered ends.
+    pub fn leave(&self) {
+        self.ended.add(1);
+    }
+
+    /// How many go on, as far as anybody can tell.
+    pub fn under_way(&self) -> u64 {
+        let ended = self.ended();
+        self.begun.get().saturating_sub(ended)
     }
 
     /// How many have ended.
@@ -129,7 +174,7 @@ impl Moments {
 
 impl Drop for Moment<'_> {
     fn drop(&mut self) {
-        self.0.ended.add(1);
+        self.0.leave();
     }
 }
 

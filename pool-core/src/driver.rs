@@ -27,6 +27,10 @@ pub enum ErrorClass {
     Permanent,
 }
 
+/// Cuts off a connection that somebody uses: what the user does with it fails from then on. It neither blocks nor waits, and may come after the connection has been
+/// closed.
+pub type Aborter = Box<dyn FnOnce() + Send>;
+
 /// A backend that the pool opens connections to.
 ///
 /// The pool calls `connect`, `reset`, `ping` and `close` from tasks of its own, each under a budget of the
@@ -118,6 +122,20 @@ pub trait Driver: Send + Sync + 'static {
     fn close(&self, connection: Self::Connection) -> impl Future<Output = ()> + Send {
         drop(connection);
         std::future::ready(())
+    }
+
+    /// The host that a connection goes to, by the name that [`Pool::retire_host`](crate::Pool::retire_host) is given. `None`, the default, if there is none to be
+    /// told apart.
+    fn host<'a>(&'a self, connection: &'a Self::Connection) -> Option<&'a str> {
+        let _ = connection;
+        None
+    }
+
+    /// What cuts a connection off while somebody uses it, for [`Pool::close_within`](crate::Pool::close_within). Asked for once, when the connection has been opened. `None`,
+    /// the default, if there is no such means: then its user keeps it for as long as he likes.
+    fn aborter(&self, connection: &Self::Connection) -> Option<Aborter> {
+        let _ = connection;
+        None
     }
 
     /// Tells whether an error of [`connect`](Driver::connect) may pass by itself.

@@ -120,10 +120,69 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
-/// A configuration that the pool refuses, with the field to change.
+/// Why a connection could not be [adopted](crate::Pool::adopt). It comes back.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum AdoptError<C> {
+    /// There are as many connections as there may be, those being opened and closed included.
+    #[error("the pool has no room for another connection; max_size = {max_size}")]
+    Full {
+        /// The connection.
+        connection: C,
+        /// The maximum in force.
+        max_size: usize,
+    },
+    /// The pool is closed.
+    #[error("the pool is closed")]
+    Closed {
+        /// The connection.
+        connection: C,
+    },
+}
+
+impl<C> AdoptError<C> {
+    /// The connection.
+    pub fn into_connection(self) -> C {
+        match self {
+            Self::Full { connection, .. } | Self::Closed { connection } => connection,
+        }
+    }
+}
+
+// By hand: a connection need not be `Debug`, and may have secrets to show.
+impl<C> fmt::Debug for AdoptError<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full { .. } => "Full",
+            Self::Closed { .. } => "Closed",
+        })
+    }
+}
+
+/// A configuration that the pool refuses, with every field to change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConfigError {
+    /// The settings that are out of their range; at least one.
+    pub refused: Vec<RefusedSetting>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.refused.iter().enumerate().try_for_each(|(place, setting)| {
+            let between = if place == 0 { "" } else { "; " };
+            write!(f, "{between}{setting}")
+        })
+    }
+}
+
+impl StdError for ConfigError {}
+
+/// A setting that is out of its range.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field} = {value} is not allowed; allowed: {allowed}")]
-pub struct ConfigError {
+#[non_exhaustive]
+pub struct RefusedSetting {
     /// The field of [`Config`](crate::Config).
     pub field: &'static str,
     /// The value it had.

@@ -12,12 +12,14 @@ const ORDERED: u64 = 1 << 61;
 /// How many are ending a wait, and have taken one from the count that may have to come back. There is one janitor at a time, and perhaps one that leaves.
 const ENDING: u64 = ORDERED - ONE_ENDING;
 const ONE_ENDING: u64 = 1 << 58;
+/// Nobody gets a connection who asks for one, and what is given back stays idle.
+const PAUSED: u64 = 1 << 57;
 /// The generation, from here up to those.
 const ONE_GENERATION: u64 = 1 << 32;
-const GENERATION: u64 = ONE_ENDING - ONE_GENERATION;
+const GENERATION: u64 = PAUSED - ONE_GENERATION;
 const WAITING: u64 = ONE_GENERATION - 1;
 
-/// Which connections are meant to be in use: those of the present generation, as a part of the gate's word. It repeats after 2^26
+/// Which connections are meant to be in use: those of the present generation, as a part of the gate's word. It repeats after 2^25
 /// generations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Generation(u64);
@@ -27,6 +29,12 @@ impl Generation {
     #[inline]
     pub fn to_figure(self) -> u64 {
         self.0
+    }
+
+    /// The one after this.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.wrapping_add(ONE_GENERATION) & GENERATION)
     }
 
     /// Whether this one came first: within half of all there are, after which they repeat.
@@ -59,10 +67,11 @@ pub enum Joined {
 pub struct Sight(u64);
 
 impl Sight {
-    /// Whether a connection of this generation can simply be left idle: nobody waits, and no bit is set that matters for that.
+    /// Whether a connection of this generation can simply be left idle: nobody is to be served, and no bit is set that matters for that.
     #[inline]
     pub fn is_clear_for(self, generation: Generation) -> bool {
-        self.0 & !(ORDERED | ENDING) == generation.0
+        let counted = if self.is_paused() { WAITING } else { 0 };
+        self.0 & !(ORDERED | ENDING | PAUSED | counted) == generation.0
     }
 
     /// As `is_clear_for`, and there is nothing else to be done about it.
@@ -78,15 +87,15 @@ impl Sight {
         self.is_plain_for(generation) || self.generation() == generation
     }
 
-    /// Whether a newcomer may try its luck: nobody waits, the pool is open, and no order has to be kept.
+    /// Whether a newcomer may try its luck: nobody waits, the pool is open and not paused, and no order has to be kept.
     #[inline]
     pub fn lets_pass(self) -> bool {
-        self.0 & (CLOSED | ORDERED | ENDING | WAITING) == 0
+        self.0 & (CLOSED | ORDERED | ENDING | PAUSED | WAITING) == 0
     }
 
     /// As `lets_pass`, for a newcomer that keeps the order.
     pub fn lets_pass_in_order(self) -> bool {
-        self.0 & (CLOSED | ENDING | WAITING) == 0
+        self.0 & (CLOSED | ENDING | PAUSED | WAITING) == 0
     }
 
     /// The present generation.
@@ -98,6 +107,11 @@ impl Sight {
     /// Waiters without a promise.
     pub fn waiting(self) -> usize {
         usize::try_from(self.0 & WAITING).unwrap_or(usize::MAX)
+    }
+
+    /// Waiters without a promise, if they are to be served.
+    pub fn to_be_served(self) -> usize {
+        if self.is_paused() { 0 } else { self.waiting() }
     }
 
     /// What one finds that joins here.
@@ -112,6 +126,12 @@ impl Sight {
     /// Whether the pool is closed.
     pub fn is_closed(self) -> bool {
         self.0 & CLOSED != 0
+    }
+
+    /// Whether the pool is paused.
+    #[inline]
+    pub fn is_paused(self) -> bool {
+        self.0 & PAUSED != 0
     }
 
     /// Whether there may be more connections than the maximum.
@@ -155,7 +175,7 @@ impl Gate {
     /// waiter's own search sees the thing.
     #[inline]
     pub fn look_after_publishing(&self) -> Sight {
-        // ORDERING: SeqCst fence, pairs with the fences in `fence_after_joining`, `close`, `set_oversize` and `begin_generation`: the store before it (a slot becomes idle) and the load
+        // ORDERING: SeqCst fence, pairs with the fences in `fence_after_joining`, `close`, `resume`, `set_oversize` and `begin_generation`: the store before it (a slot becomes idle) and the load
         // after it cannot both miss the other side's count or bit and search (I4, no lost wake-up).
         full_fence("gate.look_after_publishing");
         self.glance()
@@ -192,10 +212,10 @@ impl Gate {
         self.take_one(|_| true, 0)
     }
 
-    /// As `reserve`, for a connection of this generation, which is still the present one if it succeeds.
+    /// As `reserve`, for a connection of this generation, which is still the present one if it succeeds, and the pool is not paused.
     #[must_use]
     pub fn reserve_for(&self, generation: Generation) -> bool {
-        self.take_one(|sight| sight.generation() == generation, 0)
+        self.take_one(|sight| sight.generation() == generation && !sight.is_paused(), 0)
     }
 
     /// Takes one from the count for a waiter that gives up: nobody will owe it anything. `false` if everybody is promised already, in which case
@@ -241,14 +261,37 @@ impl Gate {
         before & CLOSED == 0
     }
 
+    /// Pauses the pool: nobody is served until `resume`, but for those who are promised a connection already. `true` for the caller that did it.
+    pub fn pause(&self) -> bool {
+        // ORDERING: Relaxed: `reserve_for` finds the bit in the word that it takes a waiter from.
+        self.0.fetch_or(PAUSED, Ordering::Relaxed) & PAUSED == 0
+    }
+
+    /// Ends the pause. `true` for the caller that did it, who then serves those who wait.
+    pub fn resume(&self) -> bool {
+        // ORDERING: Relaxed: a release that misses it is found by the search that follows.
+        let before = self.0.fetch_and(!PAUSED, Ordering::Relaxed);
+        // ORDERING: SeqCst fence, pairs with `look_after_publishing`: the search for idle slots that follows sees every slot that was left idle
+        // because of the pause.
+        full_fence("gate.resume");
+        before & PAUSED != 0
+    }
+
     /// Begins another generation: connections of earlier ones are not to be used again.
     pub fn begin_generation(&self) {
-        let next = |word: u64| Some(word & !GENERATION | word.wrapping_add(ONE_GENERATION) & GENERATION);
-        // ORDERING: Relaxed: a release that misses it is found by the search that follows.
-        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        let next = |word: u64| Some(word & !GENERATION | Generation(word & GENERATION).next().0);
+        // ORDERING: Release, pairs with Acquire in `present_generation`: whoever judges by this generation knows why it was begun. A release that misses
+        // it is found by the search that follows.
+        let _ = self.0.fetch_update(order("gate.begin_generation.why", Ordering::Release), Ordering::Relaxed, next);
         // ORDERING: SeqCst fence, pairs with `look_after_publishing`: the search for idle slots that follows sees every slot whose
         // release did not see the new generation.
         full_fence("gate.begin_generation");
+    }
+
+    /// The present generation, for one who looks for the reason why it, or one before it, was begun.
+    pub fn present_generation(&self) -> Generation {
+        // ORDERING: Acquire, pairs with Release in `begin_generation`.
+        Sight(self.0.load(order("gate.present_generation", Ordering::Acquire))).generation()
     }
 
     /// Tells those who release that there may be more connections than the maximum.

@@ -59,6 +59,8 @@ pub enum Offered<C> {
     Handed(Option<Waker>),
     /// Nobody waits: the slot is idle, or somebody else has claimed it meanwhile.
     Parked,
+    /// The pool is paused: the slot is idle, whoever waits.
+    Paused,
     /// The pool is closed: the slot comes back.
     Closed(Claim<C>),
     /// There are more connections than the maximum, and this one is counted as leaving: the slot comes back.
@@ -146,7 +148,12 @@ impl<C> Core<C> {
     /// Joins the queue. The waiter that finds nobody waiting before it passes every idle slot to `serve`, which judges and [offers](Core::offer)
     /// it, to the queue and not to this waiter. One that finds the pool closed leaves by [`Core::leave`]. What comes of the wait has to be asked for
     /// [`Core::may_have`].
-    pub fn join(&self, waker: Waker, deadline: u64, serve: impl FnMut(Claim<C>)) -> (Entry<C>, Joined, Generation) {
+    pub fn join(
+        &self,
+        waker: Waker,
+        deadline: u64,
+        serve: impl FnMut(Claim<C>) -> bool,
+    ) -> (Entry<C>, Joined, Generation) {
         let (joined, generation) = self.gate.join();
         let entry = match self.queue.enter(waker, deadline) {
             Entered::Waiting(ticket) => Entry::Queued(ticket),
@@ -165,13 +172,24 @@ impl<C> Core<C> {
         !self.generation(claim).is_before(came_in)
     }
 
-    /// Passes idle slots to `serve`, as long as there are any and somebody waits.
-    fn serve(&self, serve: impl FnMut(Claim<C>)) {
-        std::iter::from_fn(|| self.claim_for_queue()).for_each(serve);
+    /// Passes idle slots to `serve`, as long as there are any, somebody waits, and `serve` says so.
+    pub fn serve(&self, mut serve: impl FnMut(Claim<C>) -> bool) {
+        while let Some(claim) = self.claim_for_queue() {
+            if !serve(claim) {
+                return;
+            }
+        }
     }
 
     fn claim_for_queue(&self) -> Option<Claim<C>> {
-        if self.gate.glance().waiting() > 0 { self.table.claim_in_order() } else { None }
+        if self.gate.glance().to_be_served() > 0 { self.table.claim_in_order() } else { None }
+    }
+
+    /// Ends a pause, and passes idle slots to `serve`, which judges and [offers](Core::offer) them. `true` for the caller that ended it.
+    pub fn resume(&self, serve: impl FnMut(Claim<C>) -> bool) -> bool {
+        let resumed = self.gate.resume();
+        self.serve(serve);
+        resumed
     }
 
     /// Gives a slot back that has been used: to the oldest waiter, or to nobody in particular.
@@ -235,16 +253,23 @@ impl<C> Core<C> {
             } else if sight.is_oversize() && self.shed() {
                 return Offered::Excess(claim);
             }
-            let again = if sight.waiting() > 0 && self.gate.reserve_for(generation) {
+            let again = if sight.to_be_served() > 0 && self.gate.reserve_for(generation) {
                 match self.send(claim) {
                     Ok(waker) => return Offered::Handed(waker),
                     Err(refused) => Some((refused, self.gate.glance())),
                 }
             } else {
-                self.park(claim).err().and_then(|parked| self.take_back(parked))
+                match self.park(claim) {
+                    Ok(()) => return Offered::Parked,
+                    Err(parked) => {
+                        sight = parked.sight;
+                        self.take_back(parked)
+                    }
+                }
             };
             match again {
                 Some(both) => (claim, sight) = both,
+                None if sight.is_paused() => return Offered::Paused,
                 None => return Offered::Parked,
             }
         }
@@ -326,7 +351,7 @@ impl<C> Core<C> {
 
     /// Ends the time of every waiter whose deadline is not after `now`, and wakes it. Returns when to come again, or `u64::MAX`: no
     /// deadline that is left is before that. For the one who has silenced the alarm, or left the seat of the one who keeps the time.
-    pub fn expire(&self, now: u64, wake: impl FnMut(Waker), serve: impl FnMut(Claim<C>)) -> u64 {
+    pub fn expire(&self, now: u64, wake: impl FnMut(Waker), serve: impl FnMut(Claim<C>) -> bool) -> u64 {
         let mut ending = Ending { core: self, wake, restored: None };
         let earliest = self.queue.expire(now, &mut ending);
         match ending.restored {

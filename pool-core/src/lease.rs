@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::driver::Driver;
 use crate::engine::Engine;
 use crate::lifetime::RetireReason;
+use crate::retirement::ConnectionId;
 use crate::slot::Claim;
 
 /// An acquired connection that borrows the pool; it goes back when dropped.
@@ -47,6 +48,32 @@ macro_rules! guard {
             pub fn discard(mut self) {
                 if let Some(claim) = self.claim.take() {
                     self.engine.retire(claim, RetireReason::Broken);
+                }
+            }
+        }
+
+        impl<D: Driver> $lease {
+            /// The name of the connection, under which it can be [evicted](crate::Pool::evict).
+            pub fn connection_id(&self) -> ConnectionId {
+                self.engine.id(&self.claim)
+            }
+
+            /// Takes the connection out of the pool, for good: the pool counts it as closed, may open another one in its place, and does not
+            /// know of it any more.
+            ///
+            /// # Example
+            ///
+            /// ```no_run
+            /// # async fn keep<D: pool_core::Driver>(pool: &pool_core::Pool<D>) -> Result<(), pool_core::AcquireError> {
+            /// let connection = pool.acquire().await?.detach();
+            /// # drop(connection);
+            /// # Ok(())
+            /// # }
+            /// ```
+            pub fn detach(mut self) -> D::Connection {
+                match self.claim.take() {
+                    Some(claim) => self.engine.detach(claim),
+                    None => unreachable!("a lease has its claim until it is dropped"),
                 }
             }
         }

@@ -40,9 +40,9 @@
 //!
 //! | layer | what | files |
 //! | --- | --- | --- |
-//! | 4 | handles | `pool`, `builder`, `lease` |
-//! | 3 | protocols: acquire, release, open, maintain, reconfigure, close | `engine/` |
-//! | 2 | policy: pure decisions | `config`, `lifetime`, `backoff` |
+//! | 4 | handles | `pool`, `control`, `builder`, `lease` |
+//! | 3 | protocols: acquire, release, open, maintain, rotate, retire, pause, reconfigure, close | `engine/` |
+//! | 2 | policy: pure decisions | `config`, `reconfigured`, `sizes`, `lifetime`, `rotation`, `retirement`, `warmth`, `backoff` |
 //! | 1 | lock-free: slots, gate, capacity, hand-over; every atomic ordering, all `unsafe` | `slot/`, `gate`, `capacity`, `counters`, `queue/`, `chunks`, `place`, `handoff` |
 //! | 0 | seams | `sync`, `foreign`, `driver`, `error`, `stats` |
 #![deny(missing_docs)]
@@ -65,7 +65,7 @@ mod sync;
 #[doc(hidden)]
 pub mod internals {
     pub use crate::capacity::{Capacity, Room};
-    pub use crate::counters::{Alarm, Counter, Figure, Mark, Moments, Seat};
+    pub use crate::counters::{Alarm, Counter, Figure, Mark, Moments, Permits, Seat};
     pub use crate::gate::{Gate, Generation, Joined};
     pub use crate::handoff::{Core, Denial, Denied, Entry, Grant, Left, Offered};
     pub use crate::queue::{Cancelled, Entered, Fifo, Heard, Resumed, Ticket};
@@ -80,6 +80,8 @@ mod builder;
 #[cfg(not(feature = "loom"))]
 mod config;
 #[cfg(not(feature = "loom"))]
+mod control;
+#[cfg(not(feature = "loom"))]
 mod driver;
 #[cfg(not(feature = "loom"))]
 mod engine;
@@ -92,16 +94,28 @@ mod lifetime;
 #[cfg(not(feature = "loom"))]
 mod pool;
 #[cfg(not(feature = "loom"))]
+mod reconfigured;
+#[cfg(not(feature = "loom"))]
+mod retirement;
+#[cfg(not(feature = "loom"))]
+mod rotation;
+#[cfg(not(feature = "loom"))]
+mod sizes;
+#[cfg(not(feature = "loom"))]
 mod stats;
+#[cfg(not(feature = "loom"))]
+mod warmth;
 
 #[cfg(not(feature = "loom"))]
 pub use crate::{
     builder::PoolBuilder,
     config::Config,
-    driver::{Driver, ErrorClass, SessionState},
-    error::{AcquireError, ConfigError, OpenFailure},
+    driver::{Aborter, Driver, ErrorClass, SessionState},
+    error::{AcquireError, AdoptError, ConfigError, OpenFailure, RefusedSetting},
     lease::{Lease, OwnedLease},
     pool::Pool,
+    reconfigured::Reconfigured,
+    retirement::ConnectionId,
     slot::IdleOrder,
-    stats::{PoolState, Stats},
+    stats::{Distribution, Errors, PoolState, Stats},
 };

@@ -9,16 +9,20 @@ use crate::config::Config;
 pub(crate) enum RetireReason {
     /// It no longer works, or failed a reset or a ping, or its user discarded it.
     Broken,
-    /// It has reached its maximum lifetime.
+    /// It has reached its maximum lifetime, or has been replaced shortly before.
     Expired,
+    /// It has been leased as often as it may be.
+    Worn,
     /// Nobody has used it for the idle timeout.
     Idle,
     /// The pool is closed.
     Closed,
     /// There are more connections than the maximum, which has been lowered.
     Excess,
-    /// All connections of its generation are to be replaced.
+    /// All connections of its generation are to be replaced, or all to its host.
     Outdated,
+    /// Somebody wanted this one to go.
+    Evicted,
 }
 
 /// What to do with an idle connection.
@@ -41,17 +45,20 @@ pub(crate) struct IdleFacts {
 
 /// Judges an idle connection.
 pub(crate) fn judge(facts: IdleFacts, now: u64, config: &Config) -> Verdict {
-    let reached =
-        |since: u64, limit: Option<Duration>| limit.is_some_and(|limit| now.saturating_sub(since) >= millis(limit));
     if facts.expires_at <= now {
         Verdict::Retire(RetireReason::Expired)
-    } else if facts.surplus && reached(facts.released_at, config.idle_timeout) {
+    } else if facts.surplus && reached(facts.released_at, now, config.idle_timeout) {
         Verdict::Retire(RetireReason::Idle)
-    } else if reached(facts.checked_at.max(facts.released_at), config.health_check_interval) {
+    } else if reached(facts.checked_at.max(facts.released_at), now, config.health_check_interval) {
         Verdict::Ping
     } else {
         Verdict::Keep
     }
+}
+
+/// Whether so much time has passed since an epoch.
+pub(crate) fn reached(since: u64, now: u64, limit: Option<Duration>) -> bool {
+    limit.is_some_and(|limit| now.saturating_sub(since) >= millis(limit))
 }
 
 /// The epoch at which a connection opened now is too old. `random` takes up to a tenth off, or connections opened
@@ -63,7 +70,9 @@ pub(crate) fn expires_at(now: u64, max_lifetime: Option<Duration>, random: u64) 
 
 /// How often the janitor looks after the idle connections and advances the epoch: a second, or often enough for shorter limits.
 pub(crate) fn maintenance_interval(config: &Config) -> Duration {
-    let limits = [config.idle_timeout, config.max_lifetime, config.health_check_interval];
+    // A connection is replaced in the last part of its life, which has to be seen in time.
+    let lifetime = config.max_lifetime.map(|lifetime| lifetime / 5);
+    let limits = [config.idle_timeout, lifetime, config.health_check_interval, config.check_after_idle];
     let shortest = limits.into_iter().flatten().min().unwrap_or(Duration::MAX);
     (shortest / 4).clamp(Duration::from_millis(5), Duration::from_secs(1))
 }

@@ -8,18 +8,17 @@ use std::time::Duration;
 use crate::builder::PoolBuilder;
 use crate::config::Config;
 use crate::driver::Driver;
-use crate::engine::{Acquiring, Engine, close, ensure_janitor};
-use crate::error::{AcquireError, ConfigError};
+use crate::engine::{Acquiring, Engine, Occasion, ensure_janitor};
+use crate::error::AcquireError;
 use crate::lease::{Lease, OwnedLease};
 use crate::slot::Claim;
-use crate::stats::Stats;
 
 /// A pool of connections. Cheap to clone; all clones are the same pool.
 ///
 /// Dropping the last clone closes the pool in the background: idle connections at once, the ones in an
 /// [`OwnedLease`] when they come back. [`Pool::close`] does the same and waits for it.
 pub struct Pool<D: Driver> {
-    engine: Arc<Engine<D>>,
+    pub(crate) engine: Arc<Engine<D>>,
     /// Counts the handles, apart from the leases and tasks that also keep the engine alive.
     handle: Arc<Handle<D>>,
 }
@@ -45,12 +44,12 @@ impl<D: Driver> Pool<D> {
         Self { handle: Arc::new(Handle(Arc::clone(&engine))), engine }
     }
 
-    /// Takes an idle connection, without waiting. Works outside of a runtime, too. A connection that is being reset,
+    /// Takes an idle connection, without waiting, and without the check that [`Config::check_after_idle`] asks for. Works outside of a runtime, too. A connection that is being reset,
     /// pinged or closed is not idle.
     ///
     /// # Errors
     ///
-    /// [`AcquireError::Unavailable`] if none is idle (one that the pool only looks at for an instant is; that instant is waited for) or somebody is waiting already, [`AcquireError::Closed`] if the pool is closed.
+    /// [`AcquireError::Unavailable`] if none is idle (one that the pool only looks at for an instant is; that instant is waited for) or somebody is waiting already, or the pool is paused; [`AcquireError::Closed`] if the pool is closed.
     #[inline]
     pub fn try_acquire(&self) -> Result<Lease<'_, D>, AcquireError> {
         self.try_claim().map(|claim| Lease::new(&self.engine, claim))
@@ -74,8 +73,10 @@ impl<D: Driver> Pool<D> {
     /// keeps its place and, once its turn has come, the connection that was handed to it: do not leave one aside in a `select!` loop while doing something
     /// else, and do not [forget](std::mem::forget) one.
     ///
-    /// One exception to the order: a caller that waits while [`retire_all`](Pool::retire_all) is called goes to the end of the queue if it is handed, in
+    /// One exception to the order: a caller that waits while [`retire_all`](Pool::retire_all), or one of its kin, is called goes to the end of the queue if it is handed, in
     /// that very instant, a connection from before that was on its way to a caller that gave up.
+    ///
+    /// While the pool is [paused](Pool::pause), every caller waits.
     ///
     /// # Errors
     ///
@@ -125,91 +126,19 @@ impl<D: Driver> Pool<D> {
         self.claim(Some(limit), |claim| OwnedLease::new(Arc::clone(&self.engine), claim))
     }
 
-    /// Where the connections are and what happened since the pool was built.
-    pub fn stats(&self) -> Stats {
-        self.engine.stats()
-    }
-
-    /// The settings in force.
-    pub fn config(&self) -> Arc<Config> {
-        self.engine.config.load_full()
-    }
-
-    /// Puts other settings in force while the pool is in use: all of them, or none.
-    ///
-    /// Limits of time apply to what begins from now on; a maximum lifetime, to connections opened from now on; what concerns idle connections, to those that
-    /// are idle already, too. A higher `max_size` applies at once. After a lower one,
-    /// surplus connections are closed as soon as they are idle or given back, and no more are opened meanwhile; nobody loses a lease. Callers that
-    /// wait keep their place and their deadline. Calls at the same time take turns.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError`] names the first setting that is out of its range; then nothing has changed. On a closed pool nothing comes of it, and it is no error.
-    ///
-    /// # Example
-    ///
-    /// ```no_run
-    /// # fn double<D: pool_core::Driver>(pool: &pool_core::Pool<D>) -> Result<(), pool_core::ConfigError> {
-    /// let mut config = (*pool.config()).clone();
-    /// config.max_size *= 2;
-    /// pool.reconfigure(config)
-    /// # }
-    /// ```
-    pub fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
-        self.engine.reconfigure(config)
-    }
-
-    /// Replaces every connection that is open or being opened at this moment, for instance after the server's address or a password has changed: idle
-    /// ones are closed at once, the others when they are given back. No caller that comes afterwards gets one of them, and nobody loses a lease. (Somebody who
-    /// swaps the connections of two leases, through `DerefMut`, swaps what the pool knows about their age, too.) Calls do not add up to more than 2^25 within
-    /// the time of one lease: a connection that is older than that counts as new again.
-    ///
-    /// # Example
-    ///
-    /// ```no_run
-    /// # fn failed_over<D: pool_core::Driver>(pool: &pool_core::Pool<D>) {
-    /// pool.retire_all();
-    /// # }
-    /// ```
-    pub fn retire_all(&self) {
-        self.engine.retire_all();
-    }
-
-    /// The driver.
-    pub fn driver(&self) -> &D {
-        &self.engine.driver
-    }
-
-    /// Closes the pool and waits until nothing is open: callers that wait get [`AcquireError::Closed`], idle connections are closed at
-    /// once, the others when their leases come back. An attempt to connect that is under way is waited for, up to [`Config::connect_timeout`]. It waits for the leases for ever; put it into a `tokio::time::timeout` to
-    /// stop waiting, and the pool goes on closing.
-    ///
-    /// Any number of callers may close and wait; all of them return once it is done. Cancel safety: the pool stays closed.
-    ///
-    /// Call it in a tokio runtime: outside of one it waits for a background task that nobody can start.
-    ///
-    /// # Panics
-    ///
-    /// In a tokio runtime that was built without its timer.
-    pub async fn close(&self) {
-        close(&self.engine).await;
-    }
-
-    /// Whether the pool has been closed. Connections may still be in use.
-    pub fn is_closed(&self) -> bool {
-        self.engine.is_closed()
-    }
-
     #[inline(always)] // see `Acquiring`
     fn try_claim(&self) -> Result<Claim<D::Connection>, AcquireError> {
-        self.engine.acquire_at_once().map_or_else(|| self.try_again(), Ok)
+        self.engine.acquire_at_once(Occasion::WithoutWaiting).map_or_else(|| self.try_again(), Ok)
     }
 
     #[cold]
     fn try_again(&self) -> Result<Claim<D::Connection>, AcquireError> {
         self.engine.acquire_patiently().ok_or_else(|| match self.engine.state() {
             state if state.closed => AcquireError::Closed,
-            state => AcquireError::Unavailable { state: Box::new(state) },
+            state => {
+                self.engine.count_shed();
+                AcquireError::Unavailable { state: Box::new(state) }
+            }
         })
     }
 
@@ -232,6 +161,6 @@ impl<D: Driver> Clone for Pool<D> {
 
 impl<D: Driver> fmt::Debug for Pool<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("stats", &self.stats()).finish_non_exhaustive()
+        f.debug_struct("Pool").field("state", &self.state()).finish_non_exhaustive()
     }
 }

@@ -23,21 +23,25 @@ pub struct PoolState {
     pub waiting: usize,
     /// The most connections the pool opens.
     pub max_size: usize,
+    /// Whether the pool has been paused.
+    pub paused: bool,
     /// Whether the pool has been closed.
     pub closed: bool,
 }
 
 impl fmt::Display for PoolState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { idle, leased, opening, in_maintenance, waiting, max_size, .. } = self;
+        let Self { idle, leased, opening, in_maintenance, waiting, max_size, paused, .. } = self;
+        let paused = if *paused { "; paused" } else { "" };
         write!(
             f,
-            "{leased} leased, {idle} idle, {opening} opening, {in_maintenance} in maintenance of {max_size}; {waiting} waiting"
+            "{leased} leased, {idle} idle, {opening} opening, {in_maintenance} in maintenance of {max_size}; {waiting} waiting{paused}"
         )
     }
 }
 
-/// The state of the pool and what happened since it was built. Counters only ever grow.
+/// The state of the pool and what happened since it was built. Counters only ever grow. While the pool is in use, counts that are read one after
+/// the other may be some events apart; at rest they agree to the last one. `docs/statistics.md` has the names that other pools give them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -45,6 +49,8 @@ pub struct Stats {
     pub state: PoolState,
     /// Connections handed to callers.
     pub acquired: u64,
+    /// Of these, the ones that were handed out without a wait.
+    pub immediate: u64,
     /// Acquires that had to wait, the ones that failed or were cancelled included.
     pub waited: u64,
     /// Time spent in acquires that had to wait, the ones that failed or were cancelled included. An estimate: after the first 256 that a connection ended, only
@@ -54,16 +60,113 @@ pub struct Stats {
     pub timeouts: u64,
     /// Acquires dropped by their caller while they waited.
     pub cancelled: u64,
-    /// Connections opened.
+    /// Acquires that did not want to wait and ended in [`AcquireError::Unavailable`](crate::AcquireError::Unavailable).
+    pub shed: u64,
+    /// Acquires that ended in [`AcquireError::OpenFailed`](crate::AcquireError::OpenFailed).
+    pub failed: u64,
+    /// Connections opened, the adopted ones included. Always `closed` and those that are there now.
     pub opened: u64,
-    /// Connections closed.
+    /// Of these, the ones that were [adopted](crate::Pool::adopt).
+    pub adopted: u64,
+    /// Connections closed, the detached ones included. Each has one of the reasons that follow; while connections are on their way out, the reasons are ahead.
     pub closed: u64,
-    /// Attempts to open a connection that failed.
-    pub open_failures: u64,
+    /// Connections [detached](crate::Lease::detach) by their user.
+    pub detached: u64,
     /// Connections closed because they were found broken, failed a reset or a ping, or were discarded by their user.
     pub broken: u64,
     /// Connections closed because of their age.
     pub expired: u64,
+    /// Connections closed because they had been leased as often as they may be.
+    pub worn: u64,
     /// Connections closed because they were idle for too long.
     pub reaped: u64,
+    /// Connections closed because there were more than the maximum.
+    pub excess: u64,
+    /// Connections closed because [all](crate::Pool::retire_all), or all [to their host](crate::Pool::retire_host), were to be replaced.
+    pub outdated: u64,
+    /// Connections [evicted](crate::Pool::evict).
+    pub evicted: u64,
+    /// Connections closed with the pool.
+    pub ended: u64,
+    /// Attempts to open a connection that failed, for whatever reason.
+    pub open_failures: u64,
+    /// What went wrong, by class.
+    pub errors: Errors,
+    /// How long acquires waited that had to, the ones that failed or were cancelled included. Sampled as `wait_time` is.
+    pub wait: Distribution,
+    /// How long connections were leased: of the first 256 leases of a slot all are timed, after that every 256th, which counts for as many.
+    pub hold: Distribution,
+    /// How long it took to open a connection, when that succeeded.
+    pub open: Distribution,
+    /// How long pings took, whatever came of them.
+    pub check: Distribution,
+    /// What was told to [`Pool::record_execution`](crate::Pool::record_execution).
+    pub execution: Distribution,
+}
+
+impl Stats {
+    /// How many connections left or are on their way out, by reason. The sum is `closed` for a pool at rest.
+    pub fn closes(&self) -> [(&'static str, u64); 9] {
+        [
+            ("broken", self.broken),
+            ("expired", self.expired),
+            ("worn", self.worn),
+            ("idle", self.reaped),
+            ("excess", self.excess),
+            ("outdated", self.outdated),
+            ("evicted", self.evicted),
+            ("pool_closed", self.ended),
+            ("detached", self.detached),
+        ]
+    }
+}
+
+/// What went wrong between the pool and the driver.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Errors {
+    /// Attempts to open a connection that failed with a [transient](crate::ErrorClass::Transient) error.
+    pub open_transient: u64,
+    /// Attempts that failed with a [permanent](crate::ErrorClass::Permanent) error.
+    pub open_permanent: u64,
+    /// Attempts that took longer than the connect timeout.
+    pub open_timeouts: u64,
+    /// Attempts that panicked.
+    pub open_panics: u64,
+    /// Attempts whose runtime ended, or that were aborted with the pool.
+    pub open_abandoned: u64,
+    /// Resets that failed, took too long, or panicked.
+    pub resets: u64,
+    /// Pings that failed, took too long, or panicked.
+    pub pings: u64,
+    /// Inspections that panicked.
+    pub inspections: u64,
+}
+
+impl Errors {
+    /// Attempts to open a connection that failed.
+    pub(crate) fn open_failures(&self) -> u64 {
+        self.open_transient + self.open_permanent + self.open_timeouts + self.open_panics + self.open_abandoned
+    }
+}
+
+/// How times of one kind are distributed since the pool was built; to the microsecond, and within one percent for longer ones. If two are noted at the very same
+/// moment, one may be left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Distribution {
+    /// How many, with those that a sample stands for.
+    pub count: u64,
+    /// The mean.
+    pub mean: Duration,
+    /// Half of them took no longer.
+    pub p50: Duration,
+    /// 90 % took no longer.
+    pub p90: Duration,
+    /// 99 % took no longer.
+    pub p99: Duration,
+    /// 99.9 % took no longer.
+    pub p999: Duration,
+    /// The longest.
+    pub max: Duration,
 }

@@ -86,7 +86,7 @@ impl PostgresPool {
             Ok(Ok(())) => {
                 let latency = started.elapsed();
                 drop(lease);
-                Ok(Health { latency, state: self.pool.stats().state })
+                Ok(Health { latency, state: self.pool.state() })
             }
             Ok(Err(error)) => Err(PostgresError::Ping(error.to_string())),
             Err(_) => {
@@ -99,7 +99,7 @@ impl PostgresPool {
 
     /// Whether the pool is open and has a session, as far as it knows without asking the server. See [`health`](Self::health) for asking.
     pub fn is_connected(&self) -> bool {
-        let state = self.pool.stats().state;
+        let state = self.pool.state();
         !state.closed && state.idle + state.leased > 0
     }
 }

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The layer of each part of `pool-core/src`, by the first name of its path.
-const LAYERS: [(&str, u8); 21] = [
+const LAYERS: [(&str, u8); 27] = [
     ("sync", 0),
     ("foreign", 0),
     ("driver", 0),
@@ -22,10 +22,16 @@ const LAYERS: [(&str, u8); 21] = [
     ("queue", 1),
     ("handoff", 1),
     ("config", 2),
+    ("reconfigured", 2),
+    ("sizes", 2),
     ("lifetime", 2),
+    ("rotation", 2),
+    ("retirement", 2),
+    ("warmth", 2),
     ("backoff", 2),
     ("engine", 3),
     ("pool", 4),
+    ("control", 4),
     ("builder", 4),
     ("lease", 4),
     ("lib", 5),

@@ -11,7 +11,7 @@ use tokio::time::{Sleep, sleep_until};
 
 use super::clock::nanos;
 use super::panics::{caught, wake};
-use super::release::Condition;
+use super::release::{Condition, Occasion};
 use super::{Engine, EngineGrant, ensure_janitor, hint};
 use crate::driver::Driver;
 use crate::error::AcquireError;
@@ -23,18 +23,30 @@ use crate::slot::{Claim, Facts};
 impl<D: Driver> Engine<D> {
     /// The fast path: an idle connection, if there is one and nobody waits.
     #[inline(always)] // see `Acquiring`
-    pub(crate) fn acquire_at_once(&self) -> Option<Claim<D::Connection>> {
+    pub(crate) fn acquire_at_once(&self, occasion: Occasion) -> Option<Claim<D::Connection>> {
         loop {
-            let (mut claim, sight) = self.core.claim_at_once(hint::take(self.core.table.id()))?;
+            let warm = self.warm.get();
+            let hints = hint::take(self.core.table.id()).filter(|index| *index as u64 <= warm);
+            let (mut claim, sight) = self.core.claim_at_once(hints)?;
             let slot = self.core.table.open(&mut claim);
-            match self.condition_of(slot.facts, slot.connection) {
+            match self.condition_of(slot.facts, slot.connection, occasion) {
                 Condition::Usable if sight.is_of(Generation::from_figure(slot.facts.generation.get())) => {
-                    slot.facts.uses.set(slot.facts.uses.get() + 1);
+                    self.count_use(slot.facts);
                     return Some(claim);
                 }
                 // It broke, expired or was replaced while it was idle: on to the next one.
-                other => self.set_aside(claim, other),
+                other => self.set_aside(claim, other)?,
             }
+        }
+    }
+
+    /// Counts a lease that begins.
+    #[inline(always)] // as the one above
+    fn count_use(&self, facts: &Facts) {
+        let uses = facts.uses.get() + 1;
+        facts.uses.set(uses);
+        if uses >= facts.next_look.get() {
+            self.look_at_use(facts, uses);
         }
     }
 
@@ -44,7 +56,7 @@ impl<D: Driver> Engine<D> {
     pub(crate) fn acquire_patiently(&self) -> Option<Claim<D::Connection>> {
         for _ in 0..PATIENCE {
             let ended = self.inspections.ended();
-            let claim = self.acquire_at_once();
+            let claim = self.acquire_at_once(Occasion::WithoutWaiting);
             if claim.is_some() || self.inspections.none_since(ended) {
                 return claim;
             }
@@ -53,10 +65,17 @@ impl<D: Driver> Engine<D> {
         None
     }
 
-    /// Offers an idle connection to the queue, if it is still good.
-    pub(super) fn serve(&self, mut claim: Claim<D::Connection>) {
-        let condition = self.condition(&mut claim);
+    /// Offers an idle connection to the queue, if it is still good. `false` if those who wait are served with those that are being checked.
+    pub(super) fn serve(&self, mut claim: Claim<D::Connection>) -> bool {
+        let condition = self.condition(&mut claim, Occasion::HandOver);
+        if condition != Condition::Unchecked {
+            self.set_aside(claim, condition);
+            return true;
+        }
+        self.unserved.set(1);
         self.set_aside(claim, condition);
+        // After the fence: whoever joins now sees that there may be more to be had.
+        self.checks.under_way() < self.core.gate().look_after_publishing().to_be_served() as u64
     }
 }
 
@@ -154,12 +173,11 @@ impl<D: Driver> Waiting<'_, D> {
         if too_early { None } else { self.accept(grant) }
     }
 
-    /// Takes what has come, unless it is a connection from before a `retire_all` that this came after: meant for somebody who came before and has given up.
+    /// Takes what has come, unless it is a connection that was to be retired before this came: meant for somebody who came before and has given up.
     fn accept(&self, grant: EngineGrant<D>) -> Option<EngineGrant<D>> {
         match grant {
             Grant::Slot(claim) if !self.engine.core.may_have(&claim, self.came_in) => {
-                self.engine.offer(claim);
-                None
+                self.engine.judge_again(claim).map(Grant::Slot)
             }
             grant => Some(grant),
         }
@@ -191,6 +209,9 @@ impl<D: Driver> Waiting<'_, D> {
             engine.bell.notify_one();
         }
         engine.ask_for_openers();
+        if engine.unserved.get() != 0 {
+            engine.bell.notify_one();
+        }
         None
     }
 
@@ -240,7 +261,7 @@ impl<D: Driver> Waiting<'_, D> {
     #[cold]
     fn give_up(&mut self) {
         self.engine.events.cancelled.add(1);
-        self.engine.events.count_wait(self.waited());
+        self.engine.count_wait(self.waited());
         if let Some(Grant::Slot(claim)) = self.leave() {
             self.engine.offer(claim);
         }
@@ -254,10 +275,11 @@ impl<D: Driver> Waiting<'_, D> {
             return Ok(claim);
         }
         let waited = self.waited();
-        engine.events.count_wait(waited);
+        engine.count_wait(waited);
         Err(match grant {
             Grant::Closed => AcquireError::Closed,
             Grant::Failed if let Some(failure) = engine.denial.load_full() => {
+                engine.events.failed.add(1);
                 AcquireError::OpenFailed { state: Box::new(engine.state()), failure }
             }
             _ => {
@@ -274,12 +296,14 @@ impl<D: Driver> Waiting<'_, D> {
     /// Written by the one who holds the slot, as everything that is counted about it.
     fn count_success(&self, facts: &Facts) {
         let waits = facts.waits.get();
-        facts.uses.set(facts.uses.get() + 1);
+        self.engine.count_use(facts);
         facts.waits.set(waits + 1);
         // Reading a clock costs as much as a hand-over: once there are many waits, one stands for several.
         let stands_for = if waits < ALL_MEASURED { 1 } else { SAMPLE };
         if waits.is_multiple_of(stands_for) {
-            facts.wait_nanos.set(facts.wait_nanos.get() + self.waited() * stands_for);
+            let waited = self.waited();
+            facts.wait_nanos.set(facts.wait_nanos.get() + waited * stands_for);
+            self.engine.measures.wait.note(waited, stands_for);
         }
     }
 

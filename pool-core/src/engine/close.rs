@@ -1,10 +1,13 @@
 //! Close: nobody gets a connection any more, and every connection is closed as soon as it is given back.
 
-use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::panics::{shielded, wake};
-use super::{Engine, ensure_janitor};
+use tokio::time::timeout;
+
+use super::Engine;
+use super::changes::watch;
+use super::panics::wake;
 use crate::driver::Driver;
 
 impl<D: Driver> Engine<D> {
@@ -16,6 +19,7 @@ impl<D: Driver> Engine<D> {
         // Whoever counts itself from now on sees the bit and leaves by itself.
         self.core.send_away(wake);
         self.bell.notify_one();
+        self.tell();
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -26,17 +30,21 @@ impl<D: Driver> Engine<D> {
 /// Closes the pool and waits until nothing is open.
 pub(crate) async fn close<D: Driver>(engine: &Arc<Engine<D>>) {
     engine.begin_close();
-    shielded(async {
-        loop {
-            let mut janitor_left = pin!(engine.janitor_left.notified());
-            // Listening before looking: a janitor that leaves in between is noticed.
-            janitor_left.as_mut().enable();
-            ensure_janitor(engine);
-            // Owned across the await: nothing. A caller that stops waiting leaves the pool closing.
-            if engine.all_closed.run_until_cancelled(janitor_left).await.is_none() || engine.all_closed.is_cancelled() {
-                return;
-            }
-        }
+    watch(engine, || engine.all_closed.is_cancelled().then_some(())).await;
+}
+
+/// Closes the pool, waits for up to `limit`, and aborts what goes on then. Returns how many connections somebody still holds.
+pub(crate) async fn close_within<D: Driver>(engine: &Arc<Engine<D>>, limit: Duration) -> usize {
+    if timeout(limit, close(engine)).await.is_ok() {
+        return 0;
+    }
+    engine.tasks.abort();
+    engine.bell.notify_one();
+    // Owned across the await: nothing.
+    watch(engine, || {
+        let held = engine.core.table.counts().leased;
+        let rest = engine.core.capacity.read().open - held.min(engine.core.capacity.read().open);
+        (rest == 0).then_some(held)
     })
-    .await;
+    .await
 }

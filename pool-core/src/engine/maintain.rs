@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::Engine;
 use super::panics::{guarded, report};
-use super::release::Condition;
+use super::release::{Condition, Occasion};
 use crate::driver::Driver;
 use crate::foreign::drop_quietly;
 use crate::lifetime::RetireReason;
@@ -18,12 +18,21 @@ use crate::slot::{Claim, Vacancy};
 pub(super) struct Tended<D: Driver> {
     engine: Arc<Engine<D>>,
     claim: Claim<D::Connection>,
+    /// Whether those who wait count on it.
+    checked_first: bool,
 }
 
 impl<D: Driver> Tended<D> {
     pub(super) fn new(engine: &Arc<Engine<D>>, claim: Claim<D::Connection>) -> Self {
         engine.core.table.show_resetting(&claim);
-        Self { engine: Arc::clone(engine), claim }
+        Self { engine: Arc::clone(engine), claim, checked_first: false }
+    }
+
+    /// As `new`, for a connection that is [checked](Engine::checks) before it is handed out.
+    pub(super) fn to_be_checked(engine: &Arc<Engine<D>>, claim: Claim<D::Connection>) -> Self {
+        let mut tended = Self::new(engine, claim);
+        tended.checked_first = true;
+        tended
     }
 
     /// Resets a dirty session and gives the connection back.
@@ -38,15 +47,22 @@ impl<D: Driver> Tended<D> {
 
     /// Asks an idle connection for a sign of life and gives it back.
     pub(super) async fn ping(mut self) {
-        let budget = self.engine.config.load().health_check_timeout;
         let engine = Arc::clone(&self.engine);
+        let config = engine.config.load_full();
+        let budget = if self.checked_first { config.check_timeout } else { config.health_check_timeout };
+        let started = engine.clock.now();
         let connection = engine.core.table.get_mut(&mut self.claim);
         // Owned across the await: `self`. Dropping it closes the connection.
         let outcome = guarded(timeout(budget, async { engine.driver.ping(connection).await })).await;
+        engine.measures.check.note(engine.clock.now().saturating_sub(started), 1);
         self.finish("ping", budget, outcome);
     }
 
     fn finish<E>(&mut self, what: &str, budget: Duration, outcome: Result<Result<Result<(), D::Error>, E>, String>) {
+        if !matches!(outcome, Ok(Ok(Ok(())))) {
+            let errors = &self.engine.events.errors;
+            if what == "ping" { &errors.pings } else { &errors.resets }.add(1);
+        }
         match outcome {
             Ok(Ok(Ok(()))) => self.give_back(),
             Ok(Ok(Err(error))) => report(|| tracing::debug!(%error, "{what} failed; the connection will be closed")),
@@ -57,10 +73,18 @@ impl<D: Driver> Tended<D> {
 
     fn give_back(&mut self) {
         let engine = &self.engine;
-        if engine.condition(&mut self.claim) == Condition::Usable
-            && let Some(claim) = self.claim.take()
-        {
-            engine.core.table.facts(&claim).checked_at.set(engine.epoch.get());
+        match engine.condition(&mut self.claim, Occasion::Round) {
+            Condition::Usable => {}
+            // Still, or still not.
+            Condition::Dirty | Condition::Unchecked => return,
+            Condition::Retired(reason) => {
+                return self.claim.take().into_iter().for_each(|claim| engine.retire(claim, reason));
+            }
+        }
+        if let Some(claim) = self.claim.take() {
+            let facts = engine.core.table.facts(&claim);
+            facts.checked_at.set(engine.epoch.get());
+            engine.trust(facts);
             engine.core.table.show_leased(&claim);
             engine.offer(claim);
         }
@@ -71,6 +95,11 @@ impl<D: Driver> Drop for Tended<D> {
     fn drop(&mut self) {
         if let Some(claim) = self.claim.take() {
             self.engine.retire(claim, RetireReason::Broken);
+        }
+        if self.checked_first {
+            self.engine.checks.leave();
+            // Those for whom it was not enough.
+            self.engine.bell.notify_one();
         }
     }
 }
@@ -114,6 +143,7 @@ impl<D: Driver> Drop for Closing<D> {
             self.engine.core.capacity.closed();
             // There is room now, and a closing pool may be done.
             self.engine.bell.notify_one();
+            self.engine.tell();
         }
     }
 }

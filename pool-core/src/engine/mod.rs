@@ -2,25 +2,44 @@
 
 mod acquire;
 mod acquiring;
+mod changes;
 mod clock;
 mod close;
+mod exchange;
 mod hint;
 mod janitor;
+mod look;
 mod maintain;
+mod measure;
 mod open;
+mod openers;
 mod panics;
+mod pause;
 mod random;
 mod reconfigure;
 mod release;
 mod report;
+mod retire;
+mod rotate;
+mod round;
+mod tasks;
+mod warm_up;
 
 use clock::{Clock, nanos};
 
 pub(crate) use acquiring::Acquiring;
-pub(crate) use close::close;
+pub(crate) use close::{close, close_within};
+pub(crate) use exchange::adopt;
 pub(crate) use janitor::ensure_janitor;
+pub(crate) use pause::drained;
+pub(crate) use release::Occasion;
+pub(crate) use warm_up::{ready, warm_up};
 
 use std::sync::{Arc, Mutex};
+
+use measure::Measures;
+use tasks::Tasks;
+use warm_up::WarmUps;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use crossbeam_queue::SegQueue;
@@ -28,12 +47,14 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::counters::{Alarm, Counter, Figure, Moments, Seat};
+use crate::counters::{Alarm, Counter, Figure, Moments, Permits, Seat};
 use crate::driver::Driver;
 use crate::error::OpenFailure;
 use crate::handoff::{Core, Grant};
 use crate::lifetime::RetireReason;
+use crate::retirement::Retirement;
 use crate::slot::Claim;
+use open::Purpose;
 
 type Conn<D> = <D as Driver>::Connection;
 type EngineGrant<D> = Grant<Conn<D>>;
@@ -47,10 +68,23 @@ pub(crate) struct Engine<D: Driver> {
     epoch: Figure,
     /// Of the settings, in nanoseconds: it is read for every wait.
     acquire_timeout: Figure,
-    /// Held by whoever changes the settings, and by nobody else.
-    reconfiguring: Mutex<()>,
-    /// How often the settings have been changed.
+    /// Held by whoever changes the settings or retires connections, and by nobody else.
+    operator: Mutex<()>,
+    /// How often the settings have been changed, or something else that the next round has to see to.
     reconfigured: Counter,
+    /// Why the latest generations were begun.
+    retirements: ArcSwap<Vec<Retirement>>,
+    warm_ups: WarmUps,
+    /// How many connections that are due may leave, because there are others in their place.
+    may_leave: Permits,
+    /// The slot above which none is preferred because a thread remembers it.
+    warm: Figure,
+    /// Whether the pool has ever had a connection.
+    used: Figure,
+    /// Connections that are checked before they are handed out.
+    checks: Moments,
+    /// Not 0 while somebody may have left idle connections to those who wait because enough of them are being checked.
+    unserved: Figure,
     /// What the janitor has to see to, left by whoever may not do it: a `Drop` neither blocks nor spawns.
     jobs: SegQueue<Job<D::Connection>>,
     /// Calls the janitor.
@@ -62,8 +96,10 @@ pub(crate) struct Engine<D: Driver> {
     clock: Clock,
     /// When somebody looks after the idle connections, and so has each of them for an instant.
     inspections: Moments,
-    /// Told to those who wait for a close when a janitor ends before its work is done.
-    janitor_left: Notify,
+    /// Told to those who watch.
+    changed: Notify,
+    tasks: Tasks,
+    measures: Measures,
     /// Cancelled once the pool is closed and nothing is open.
     all_closed: CancellationToken,
     /// The last failure to open a connection, unless one succeeded since.
@@ -80,26 +116,41 @@ struct Events {
     wait_nanos: Counter,
     timeouts: Counter,
     cancelled: Counter,
-    open_failures: Counter,
+    shed: Counter,
+    failed: Counter,
+    adopted: Counter,
+    detached: Counter,
     broken: Counter,
     expired: Counter,
+    worn: Counter,
     reaped: Counter,
+    excess: Counter,
+    outdated: Counter,
+    evicted: Counter,
+    ended: Counter,
+    errors: ErrorEvents,
 }
 
-impl Events {
-    /// Counts a wait that ended without a connection; the others are counted in their slots.
-    fn count_wait(&self, nanos: u64) {
-        self.waited.add(1);
-        self.wait_nanos.add(nanos);
-    }
+/// Calls to the driver that failed, by what became of them.
+#[derive(Default)]
+struct ErrorEvents {
+    transient: Counter,
+    permanent: Counter,
+    open_timeouts: Counter,
+    open_panics: Counter,
+    abandoned: Counter,
+    resets: Counter,
+    pings: Counter,
+    inspections: Counter,
 }
 
 /// Work for the janitor.
 enum Job<C> {
     Close(Claim<C>),
     Reset(Claim<C>),
+    Check(Claim<C>),
     /// An opener has ended, with this failure if it failed.
-    OpenerDone(Option<Arc<OpenFailure>>),
+    OpenerDone(Purpose, Option<Arc<OpenFailure>>),
 }
 
 impl<D: Driver> Engine<D> {
@@ -111,20 +162,34 @@ impl<D: Driver> Engine<D> {
             acquire_timeout: Figure::of(nanos(config.acquire_timeout)),
             config: ArcSwap::from_pointee(config),
             epoch: Figure::default(),
-            reconfiguring: Mutex::default(),
+            operator: Mutex::default(),
             reconfigured: Counter::default(),
+            retirements: ArcSwap::default(),
+            warm_ups: WarmUps::default(),
+            may_leave: Permits::default(),
+            warm: Figure::of(u64::MAX),
+            used: Figure::default(),
+            checks: Moments::default(),
+            unserved: Figure::default(),
             jobs: SegQueue::new(),
             bell: Notify::new(),
             janitor: Seat::default(),
             alarm: Alarm::default(),
             clock: Clock::starting_now(),
             inspections: Moments::default(),
-            janitor_left: Notify::new(),
+            changed: Notify::new(),
+            tasks: Tasks::default(),
+            measures: Measures::default(),
             all_closed: CancellationToken::new(),
             last_failure: ArcSwapOption::empty(),
             denial: ArcSwapOption::empty(),
             events: Events::default(),
         }
+    }
+
+    /// Somebody did not want to wait.
+    pub(crate) fn count_shed(&self) {
+        self.events.shed.add(1);
     }
 
     /// The connection of a claim.
@@ -144,15 +209,21 @@ impl<D: Driver> Engine<D> {
         match reason {
             RetireReason::Broken => self.events.broken.add(1),
             RetireReason::Expired => self.events.expired.add(1),
+            RetireReason::Worn => self.events.worn.add(1),
             RetireReason::Idle => self.events.reaped.add(1),
-            RetireReason::Closed | RetireReason::Excess | RetireReason::Outdated => {}
+            RetireReason::Closed => self.events.ended.add(1),
+            RetireReason::Excess => self.events.excess.add(1),
+            RetireReason::Outdated => self.events.outdated.add(1),
+            RetireReason::Evicted => self.events.evicted.add(1),
         }
         // Excess was counted when it was found.
         if reason != RetireReason::Excess {
             self.core.capacity.leaving();
         }
         self.core.table.show_resetting(&claim);
+        self.tasks.forget(self.id(&claim));
         self.call_janitor(Job::Close(claim));
+        self.tell();
     }
 
     fn call_janitor(&self, job: Job<D::Connection>) {

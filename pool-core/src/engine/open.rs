@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use tokio::time::timeout;
 
-use super::panics::{caught, guarded};
+use super::panics::{caught, guarded, report};
 use super::random::random;
 use super::{Engine, Job};
-use crate::config::Config;
 use crate::driver::{Driver, ErrorClass};
 use crate::error::OpenFailure;
 use crate::foreign::drop_quietly;
-use crate::gate::Generation;
+use crate::gate::{Generation, Sight};
 use crate::lifetime::expires_at;
-use crate::slot::Vacancy;
+use crate::rotation::due_at;
+use crate::sizes::Demand;
+use crate::slot::{Claim, Vacancy};
 
 impl<D: Driver> Engine<D> {
     /// Calls the janitor if waiters outnumber openers and there is room for another one. Every waiter asks, or the pool
@@ -25,25 +26,40 @@ impl<D: Driver> Engine<D> {
         }
     }
 
-    /// Reserves room for an opener if one is wanted: somebody waits for whom none is under way, or the pool is below its minimum.
-    pub(super) fn reserve_opener(self: &Arc<Self>, config: &Config, at_once: usize) -> Option<Opener<D>> {
+    /// Reserves room for an opener if one is wanted: somebody waits for whom none is under way, or the pool is below a minimum, or has fewer than `warm`.
+    pub(super) fn reserve_opener(self: &Arc<Self>, at_once: usize, warm: usize) -> Option<Opener<D>> {
+        let config = self.config.load();
         // After the fence: an opener that has just made room and a waiter that has just come cannot miss each other.
         let sight = self.core.gate().look_after_publishing();
-        let wanted = self
-            .core
-            .capacity
-            .reserve(|room| room.opening < at_once && (room.opening < sight.waiting() || room.open < config.min_size));
-        if sight.is_closed() && wanted {
-            self.core.capacity.open_failed();
-        }
-        (wanted && !sight.is_closed()).then(|| Opener {
-            engine: Arc::clone(self),
-            vacancy: Some(self.vacancy()),
-            generation: sight.generation(),
-        })
+        // Looked up if it matters: it takes a look at every slot.
+        let idle = if config.min_idle > 0 { self.core.table.counts().idle } else { 0 };
+        let demand = Demand { waiting: sight.waiting(), idle, used: self.used.get() != 0 };
+        let wanted = self.core.capacity.reserve(|room| {
+            let one_more = demand.wants_another(room.open, room.opening, &config) || room.open < warm;
+            room.opening < at_once && one_more
+        });
+        if wanted { self.opener(Purpose::Demand, sight) } else { None }
     }
 
-    fn vacancy(&self) -> Vacancy {
+    /// Reserves room for an opener that replaces a connection, with so many more than the maximum.
+    pub(super) fn reserve_replacement(self: &Arc<Self>, at_once: usize, headroom: usize) -> Option<Opener<D>> {
+        self.core.table.grow_to(self.core.capacity.read().max + headroom);
+        let sight = self.core.gate().look_after_publishing();
+        let reserved = self.core.capacity.reserve_beyond(headroom, |room| room.opening < at_once);
+        if reserved { self.opener(Purpose::Rotation, sight) } else { None }
+    }
+
+    /// An opener, for which room has been reserved; unless the pool is closed, or paused.
+    fn opener(self: &Arc<Self>, purpose: Purpose, sight: Sight) -> Option<Opener<D>> {
+        if sight.is_closed() || sight.is_paused() {
+            self.core.capacity.open_failed();
+            return None;
+        }
+        let (engine, vacancy) = (Arc::clone(self), Some(self.vacancy()));
+        Some(Opener { engine, vacancy, generation: sight.generation(), purpose, started: self.clock.now() })
+    }
+
+    pub(super) fn vacancy(&self) -> Vacancy {
         loop {
             // A reservation guarantees a vacant slot; a search can still miss it while others come and go.
             match self.core.table.claim_vacant() {
@@ -52,6 +68,54 @@ impl<D: Driver> Engine<D> {
             }
         }
     }
+
+    /// Puts a connection that was opened for this generation into its slot, and sends it through the door of a release.
+    pub(super) fn settle_in(&self, vacancy: Vacancy, connection: D::Connection, generation: Generation) {
+        let claim = self.core.fill(vacancy, connection, generation);
+        let config = self.config.load();
+        let (now, facts) = (self.epoch.get(), self.core.table.facts(&claim));
+        let expires_at = expires_at(now, config.max_lifetime, random());
+        facts.expires_at.set(expires_at);
+        facts.due_at.set(due_at(expires_at, config.max_lifetime, config.max_size).max(now));
+        facts.released_at.set(now);
+        facts.checked_at.set(now);
+        facts.first_use.set(facts.uses.get());
+        facts.held_since.set(0);
+        facts.next_look.set(0);
+        self.trust(facts);
+        self.used.set(1);
+        self.core.capacity.opened();
+        self.keep_aborter(&claim);
+        self.offer(claim);
+    }
+
+    fn keep_aborter(&self, claim: &Claim<D::Connection>) {
+        match caught(|| self.driver.aborter(self.core.table.get(claim))) {
+            Ok(aborter) => aborter.into_iter().for_each(|aborter| self.tasks.keep(self.id(claim), aborter)),
+            Err(message) => report(|| tracing::error!(message, "asking for what aborts a connection panicked")),
+        }
+    }
+
+    fn count_open_failure(&self, failure: &OpenFailure) {
+        let errors = &self.events.errors;
+        let counter = match failure {
+            OpenFailure::Driver { class: ErrorClass::Permanent, .. } => &errors.permanent,
+            OpenFailure::Driver { .. } => &errors.transient,
+            OpenFailure::TimedOut { .. } => &errors.open_timeouts,
+            OpenFailure::Panicked { .. } => &errors.open_panics,
+            OpenFailure::Abandoned => &errors.abandoned,
+        };
+        counter.add(1);
+    }
+}
+
+/// What a connection is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Somebody waits, or a minimum is to be kept.
+    Demand,
+    /// To take the place of one that is due.
+    Rotation,
 }
 
 /// One attempt. Whatever happens to it, its slot and its share of the capacity come back.
@@ -60,9 +124,16 @@ pub(super) struct Opener<D: Driver> {
     vacancy: Option<Vacancy>,
     /// The one in which it began: what a driver connected to before the next one began is outdated.
     generation: Generation,
+    purpose: Purpose,
+    started: u64,
 }
 
 impl<D: Driver> Opener<D> {
+    /// The engine that it opens for.
+    pub(super) fn engine(&self) -> Arc<Engine<D>> {
+        Arc::clone(&self.engine)
+    }
+
     /// Opens a connection and sends it through the door of a release.
     pub(super) async fn run(mut self) {
         let engine = Arc::clone(&self.engine);
@@ -83,15 +154,10 @@ impl<D: Driver> Opener<D> {
     fn succeed(&mut self, connection: D::Connection) {
         let Some(vacancy) = self.vacancy.take() else { return };
         let engine = &self.engine;
-        let claim = engine.core.fill(vacancy, connection, self.generation);
-        let (now, facts) = (engine.epoch.get(), engine.core.table.facts(&claim));
-        facts.expires_at.set(expires_at(now, engine.config.load().max_lifetime, random()));
-        facts.released_at.set(now);
-        facts.checked_at.set(now);
-        engine.core.capacity.opened();
-        engine.offer(claim);
+        engine.measures.open.note(engine.clock.now().saturating_sub(self.started), 1);
+        engine.settle_in(vacancy, connection, self.generation);
         drop_quietly(engine.last_failure.swap(None));
-        engine.call_janitor(Job::OpenerDone(None));
+        engine.call_janitor(Job::OpenerDone(self.purpose, None));
     }
 
     fn fail(&mut self, failure: OpenFailure) {
@@ -99,9 +165,9 @@ impl<D: Driver> Opener<D> {
         let (engine, failure) = (&self.engine, Arc::new(failure));
         engine.core.table.publish_vacant(vacancy);
         engine.core.capacity.open_failed();
-        engine.events.open_failures.add(1);
+        engine.count_open_failure(&failure);
         drop_quietly(engine.last_failure.swap(Some(Arc::clone(&failure))));
-        engine.call_janitor(Job::OpenerDone(Some(failure)));
+        engine.call_janitor(Job::OpenerDone(self.purpose, Some(failure)));
     }
 }
 

@@ -12,7 +12,22 @@ use crate::slot::{Claim, Facts};
 pub(super) enum Condition {
     Usable,
     Dirty,
+    /// It was idle for so long that it has to be checked before it is handed out.
+    Unchecked,
     Retired(RetireReason),
+}
+
+/// Why a connection is looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Occasion {
+    /// It is to be handed to somebody who can wait until it has been checked.
+    HandOver,
+    /// It is to be handed to somebody who does not wait.
+    WithoutWaiting,
+    /// It comes back.
+    Return,
+    /// The pool looks after it.
+    Round,
 }
 
 impl<D: Driver> Engine<D> {
@@ -20,7 +35,7 @@ impl<D: Driver> Engine<D> {
     #[inline(never)] // small enough by itself; whether the caller's destructor is one function with it depended on the caller
     pub(crate) fn release(&self, mut claim: Claim<D::Connection>) {
         let slot = self.core.table.open(&mut claim);
-        let condition = self.condition_of(slot.facts, slot.connection);
+        let condition = self.condition_of(slot.facts, slot.connection, Occasion::Return);
         if condition == Condition::Usable {
             slot.facts.released_at.set(self.epoch.get());
             let index = slot.index;
@@ -42,37 +57,50 @@ impl<D: Driver> Engine<D> {
     }
 
     /// Looks at a connection without I/O.
-    pub(super) fn condition(&self, claim: &mut Claim<D::Connection>) -> Condition {
+    pub(super) fn condition(&self, claim: &mut Claim<D::Connection>, occasion: Occasion) -> Condition {
         let slot = self.core.table.open(claim);
-        self.condition_of(slot.facts, slot.connection)
+        self.condition_of(slot.facts, slot.connection, occasion)
     }
 
     #[inline]
-    pub(super) fn condition_of(&self, facts: &Facts, connection: &mut D::Connection) -> Condition {
-        let too_old = facts.expires_at.get() <= self.epoch.get();
+    pub(super) fn condition_of(&self, facts: &Facts, connection: &mut D::Connection, occasion: Occasion) -> Condition {
+        let doubtful = facts.good_until.get() <= self.epoch.get();
         match caught(|| self.driver.inspect(connection)) {
             Ok(SessionState::Broken) => Condition::Retired(RetireReason::Broken),
-            Ok(_) if too_old => Condition::Retired(RetireReason::Expired),
+            Ok(state) if doubtful => self.look_closely(facts, state, occasion),
             Ok(SessionState::Clean) => Condition::Usable,
             Ok(SessionState::Dirty) => Condition::Dirty,
-            Err(message) => {
-                report(|| tracing::error!(message, "inspecting a connection panicked; it will be closed"));
-                Condition::Retired(RetireReason::Broken)
-            }
+            Err(message) => self.inspection_panicked(&message),
         }
     }
 
-    /// Leaves a connection that cannot be handed out to the janitor.
     #[cold]
-    pub(super) fn set_aside(&self, claim: Claim<D::Connection>, condition: Condition) {
+    fn inspection_panicked(&self, message: &str) -> Condition {
+        self.events.errors.inspections.add(1);
+        report(|| tracing::error!(message, "inspecting a connection panicked; it will be closed"));
+        Condition::Retired(RetireReason::Broken)
+    }
+
+    /// Leaves a connection that cannot be handed out to the janitor. `None` if it comes back when it has been checked, to somebody who waits.
+    #[cold]
+    pub(super) fn set_aside(&self, claim: Claim<D::Connection>, condition: Condition) -> Option<()> {
         match condition {
             Condition::Usable => self.offer(claim),
             Condition::Retired(reason) => self.retire(claim, reason),
-            Condition::Dirty => {
-                self.core.table.show_resetting(&claim);
-                self.call_janitor(Job::Reset(claim));
+            Condition::Dirty => self.tend(claim, Job::Reset),
+            Condition::Unchecked => {
+                self.checks.enter();
+                self.tend(claim, Job::Check);
+                return None;
             }
         }
+        Some(())
+    }
+
+    fn tend(&self, claim: Claim<D::Connection>, job: impl FnOnce(Claim<D::Connection>) -> Job<D::Connection>) {
+        self.core.table.show_resetting(&claim);
+        self.call_janitor(job(claim));
+        self.tell();
     }
 
     /// Gives a usable connection to the oldest waiter, or makes it idle.
@@ -95,13 +123,23 @@ impl<D: Driver> Engine<D> {
 
     /// Does what is left to do for a connection that was offered.
     #[inline(never)]
-    pub(super) fn follow_up(&self, offered: Offered<D::Connection>) {
-        match offered {
-            Offered::Parked => {}
-            Offered::Handed(waker) => waker.into_iter().for_each(wake),
-            Offered::Closed(claim) => self.retire(claim, RetireReason::Closed),
-            Offered::Excess(claim) => self.retire(claim, RetireReason::Excess),
-            Offered::Outdated(claim) => self.retire(claim, RetireReason::Outdated),
+    pub(super) fn follow_up(&self, mut offered: Offered<D::Connection>) {
+        // Once more for each generation that begins meanwhile.
+        loop {
+            match offered {
+                Offered::Parked => {}
+                Offered::Paused => self.tell(),
+                Offered::Handed(waker) => waker.into_iter().for_each(wake),
+                Offered::Closed(claim) => self.retire(claim, RetireReason::Closed),
+                Offered::Excess(claim) => self.retire(claim, RetireReason::Excess),
+                Offered::Outdated(claim) => {
+                    if let Some(claim) = self.judge_again(claim) {
+                        offered = self.core.offer(claim);
+                        continue;
+                    }
+                }
+            }
+            return;
         }
     }
 }

@@ -5,20 +5,18 @@ use std::time::Duration;
 use super::Engine;
 use crate::counters::Figure;
 use crate::driver::Driver;
-use crate::slot::Facts;
-use crate::stats::{PoolState, Stats};
+use crate::slot::{Counts, Facts};
+use crate::stats::{Errors, PoolState, Stats};
 
 impl<D: Driver> Engine<D> {
     /// Where the connections are.
     pub(crate) fn state(&self) -> PoolState {
-        self.stats().state
+        self.state_of(&self.core.table.counts())
     }
 
-    /// Where the connections are and what happened so far.
-    pub(crate) fn stats(&self) -> Stats {
-        let counts = self.core.table.counts();
+    fn state_of(&self, counts: &Counts) -> PoolState {
         let sight = self.core.gate().glance();
-        let state = PoolState {
+        PoolState {
             size: counts.opening + counts.idle + counts.leased + counts.resetting + counts.closing,
             idle: counts.idle,
             leased: counts.leased,
@@ -26,23 +24,73 @@ impl<D: Driver> Engine<D> {
             in_maintenance: counts.resetting + counts.closing,
             waiting: sight.waiting(),
             max_size: self.core.capacity.read().max,
+            paused: sight.is_paused(),
             closed: sight.is_closed(),
-        };
-        let (events, facts) = (&self.events, || self.core.table.all_facts());
+        }
+    }
+
+    /// Where the connections are and what happened so far.
+    pub(crate) fn stats(&self) -> Stats {
+        let counts = self.core.table.counts();
+        let (events, measures, facts) = (&self.events, &self.measures, || self.core.table.all_facts());
         let in_slots = |figure: fn(&Facts) -> &Figure| facts().map(|facts| figure(facts).get()).sum::<u64>();
+        let (acquired, served) = (in_slots(|facts| &facts.uses), in_slots(|facts| &facts.waits));
+        let errors = self.errors();
         Stats {
-            state,
-            acquired: in_slots(|facts| &facts.uses),
-            waited: events.waited.get() + in_slots(|facts| &facts.waits),
+            state: self.state_of(&counts),
+            acquired,
+            immediate: acquired.saturating_sub(served),
+            waited: events.waited.get() + served,
             wait_time: Duration::from_nanos(events.wait_nanos.get() + in_slots(|facts| &facts.wait_nanos)),
             timeouts: events.timeouts.get(),
             cancelled: events.cancelled.get(),
+            shed: events.shed.get(),
+            failed: events.failed.get(),
             opened: counts.opened,
+            adopted: events.adopted.get(),
             closed: counts.closed,
-            open_failures: events.open_failures.get(),
+            detached: events.detached.get(),
             broken: events.broken.get(),
             expired: events.expired.get(),
+            worn: events.worn.get(),
             reaped: events.reaped.get(),
+            excess: events.excess.get(),
+            outdated: events.outdated.get(),
+            evicted: events.evicted.get(),
+            ended: events.ended.get(),
+            open_failures: errors.open_failures(),
+            errors,
+            wait: measures.wait.distribution(),
+            hold: measures.hold.distribution(),
+            open: measures.open.distribution(),
+            check: measures.check.distribution(),
+            execution: measures.execution.distribution(),
         }
+    }
+
+    fn errors(&self) -> Errors {
+        let errors = &self.events.errors;
+        Errors {
+            open_transient: errors.transient.get(),
+            open_permanent: errors.permanent.get(),
+            open_timeouts: errors.open_timeouts.get(),
+            open_panics: errors.open_panics.get(),
+            open_abandoned: errors.abandoned.get(),
+            resets: errors.resets.get(),
+            pings: errors.pings.get(),
+            inspections: errors.inspections.get(),
+        }
+    }
+
+    /// Counts a wait that ended without a connection; the others are counted in their slots.
+    pub(super) fn count_wait(&self, nanos: u64) {
+        self.events.waited.add(1);
+        self.events.wait_nanos.add(nanos);
+        self.measures.wait.note(nanos, 1);
+    }
+
+    /// Notes how long something took that a connection was used for.
+    pub(crate) fn record_execution(&self, time: Duration) {
+        self.measures.execution.note(super::nanos(time), 1);
     }
 }

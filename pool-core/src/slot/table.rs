@@ -27,6 +27,16 @@ pub struct Facts {
     pub checked_at: Figure,
     /// Epoch from which on the connection is too old.
     pub expires_at: Figure,
+    /// Epoch from which on it is to be replaced.
+    pub due_at: Figure,
+    /// Epoch up to which nobody has to ask whether it may still be used, by age.
+    pub good_until: Figure,
+    /// How often the slot had been leased when the connection was opened.
+    pub first_use: Figure,
+    /// When the present lease began, if it is timed.
+    pub held_since: Figure,
+    /// How often the slot has been leased when somebody has to look at it again.
+    pub next_look: Figure,
     /// The generation in which the connection was opened.
     pub generation: Figure,
     /// Grows from one use to the next, opening among them, if the idle order asks for it.
@@ -158,6 +168,24 @@ impl<C> Table<C> {
     #[inline]
     pub fn index(&self, claim: &Claim<C>) -> usize {
         self.slot(claim).index()
+    }
+
+    /// How many connections had been closed in a claimed slot before this one.
+    pub fn life(&self, claim: &Claim<C>) -> u64 {
+        self.slot(claim).word.read().1
+    }
+
+    /// Whether the connection is in its slot that had so many before it. Old the moment it returns.
+    pub fn has(&self, index: usize, life: u64) -> bool {
+        let word = self.slots.get(index).map(|slot| slot.word.read());
+        word.is_some_and(|(state, closed)| state.is_filled() && closed == life)
+    }
+
+    /// What is known about every slot that has a connection, lowest first, and whether it is idle.
+    pub fn filled(&self) -> impl Iterator<Item = (bool, &Facts)> {
+        let state = |slot: &Slot<C>| slot.word.read().0;
+        let filled = self.slots.iter().filter(move |slot| state(slot).is_filled());
+        filled.map(move |slot| (state(slot) == State::Idle, &slot.facts))
     }
 
     /// The connection.

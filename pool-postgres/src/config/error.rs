@@ -14,6 +14,9 @@ pub enum PostgresConfigError {
         /// The values it may have.
         allowed: &'static str,
     },
+    /// More than one value that is not allowed.
+    #[error("{}", list(.0))]
+    Several(Vec<PostgresConfigError>),
     /// A keyword that does not exist.
     #[error("unknown keyword {keyword:?}; allowed: {allowed}")]
     Unknown {
@@ -40,15 +43,26 @@ pub enum PostgresConfigError {
 
 impl From<pool_core::ConfigError> for PostgresConfigError {
     fn from(error: pool_core::ConfigError) -> Self {
-        // By the names that the user wrote.
-        let (field, allowed) = match error.field {
-            "max_size" => ("max_conns", error.allowed),
-            "min_size" => ("min_conns", "0 to max_conns"),
-            "max_lifetime" => ("max_conn_lifetime", error.allowed),
-            "idle_timeout" => ("max_conn_idle_time", error.allowed),
-            "health_check_interval" => ("health_check_period", error.allowed),
-            other => (other, error.allowed),
-        };
-        Self::Value { field, value: error.value, allowed }
+        let mut refused: Vec<_> = error.refused.into_iter().map(Self::from).collect();
+        if refused.len() == 1 { refused.remove(0) } else { Self::Several(refused) }
     }
+}
+
+impl From<pool_core::RefusedSetting> for PostgresConfigError {
+    fn from(setting: pool_core::RefusedSetting) -> Self {
+        // By the names that the user wrote.
+        let (field, allowed) = match setting.field {
+            "max_size" => ("max_conns", setting.allowed),
+            "min_size" => ("min_conns", "0 to max_conns"),
+            "max_lifetime" => ("max_conn_lifetime", setting.allowed),
+            "idle_timeout" => ("max_conn_idle_time", setting.allowed),
+            "health_check_interval" => ("health_check_period", setting.allowed),
+            other => (other, setting.allowed),
+        };
+        Self::Value { field, value: setting.value, allowed }
+    }
+}
+
+fn list(errors: &[PostgresConfigError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }

@@ -81,7 +81,7 @@ async fn settings_that_cannot_be_change_nothing() {
     let mut wrong = quiet(5);
     wrong.min_size = 6;
     let error = pool.reconfigure(wrong).unwrap_err();
-    assert_eq!(error.field, "min_size");
+    assert_eq!(error.refused[0].field, "min_size");
     assert_eq!((pool.config().max_size, pool.stats().state.max_size), (2, 2));
     prove_nothing_lost(&pool, &driver).await;
 }

@@ -70,7 +70,7 @@ impl Person {
     fn command(&mut self, world: &World, command: Step) {
         match command {
             Step::Resize(max) => {
-                self.record(world, || world.pool.reconfigure(quiet(max)).unwrap(), |()| Call::Resize(max));
+                self.record(world, || world.pool.reconfigure(quiet(max)).unwrap(), |_| Call::Resize(max));
             }
             Step::Replace => self.record(world, || world.pool.retire_all(), |()| Call::Replace),
             _ => self.close(world),

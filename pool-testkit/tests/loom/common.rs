@@ -151,7 +151,7 @@ pub(crate) fn offer(core: &Pool, claim: Claim<u64>) {
 
 fn follow_up(core: &Pool, offered: Offered<u64>) {
     match offered {
-        Offered::Parked => {}
+        Offered::Parked | Offered::Paused => {}
         Offered::Handed(waker) => waker.into_iter().for_each(Waker::wake),
         Offered::Closed(claim) | Offered::Outdated(claim) => retire(core, claim),
         Offered::Excess(claim) => {
@@ -159,6 +159,12 @@ fn follow_up(core: &Pool, offered: Offered<u64>) {
             offer_surplus(core);
         }
     }
+}
+
+/// As `offer`, for the one who serves those who wait.
+pub(crate) fn serve(core: &Pool, claim: Claim<u64>) -> bool {
+    offer(core, claim);
+    true
 }
 
 /// Offers every idle connection once.
@@ -194,7 +200,7 @@ pub(crate) const NEVER: u64 = u64::MAX;
 
 /// The first poll of a waiter: a place in the queue, or what came before it got there.
 pub(crate) fn join(core: &Pool, context: &Context<'_>, deadline: u64) -> Result<Ticket, Grant<u64>> {
-    let (entry, joined, _) = core.join(context.waker().clone(), deadline, |claim| offer(core, claim));
+    let (entry, joined, _) = core.join(context.waker().clone(), deadline, |claim| serve(core, claim));
     match entry {
         Entry::Served(grant) if joined == Joined::Closed => Err(refuse(core, Some(grant))),
         Entry::Queued(ticket) if joined == Joined::Closed => Err(refuse(core, leave(core, ticket))),

@@ -12,7 +12,7 @@ use crate::common::{
 
 /// The one who keeps the time ends what is due.
 fn ending(scene: &Scene) {
-    let _ = scene.core.expire(5, Waker::wake, |claim| offer(&scene.core, claim));
+    let _ = scene.core.expire(5, Waker::wake, |claim| serve(&scene.core, claim));
 }
 
 /// A pool, and somebody who keeps the time.
@@ -135,14 +135,14 @@ fn the_end_of_a_wait_and_a_waiter_that_gives_up_lose_nothing() {
 #[test]
 fn two_that_keep_time_end_what_each_has_to() {
     let ending_all = |scene: &Scene| {
-        let _ = scene.core.expire(NEVER, Waker::wake, |claim| offer(&scene.core, claim));
+        let _ = scene.core.expire(NEVER, Waker::wake, |claim| serve(&scene.core, claim));
     };
     race(
         2,
         || one_that_is_late(2),
         [ending, ending_all],
         |scene| {
-            let _ = scene.core.expire(NEVER, Waker::wake, |claim| offer(&scene.core, claim));
+            let _ = scene.core.expire(NEVER, Waker::wake, |claim| serve(&scene.core, claim));
             for _ in 0..2 {
                 let heard = scene.core.look(&mut Some(scene.waiter()), Waker::noop());
                 assert!(matches!(heard, Some(Grant::Expired)), "{heard:?}");

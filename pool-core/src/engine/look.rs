@@ -1,0 +1,77 @@
+//! What is looked at now and then, and not whenever a connection changes hands: its age, its uses, and how long it is held.
+
+use super::Engine;
+use super::release::{Condition, Occasion};
+use crate::driver::{Driver, SessionState};
+use crate::lifetime::{RetireReason, reached};
+use crate::slot::Facts;
+
+/// How many leases of a slot are all timed.
+const ALL_TIMED: u64 = 256;
+/// After these, one in so many.
+const SAMPLE: u64 = 256;
+
+impl<D: Driver> Engine<D> {
+    /// The lease that begins is one to be looked at: as it is timed, or as it is the last one.
+    #[cold]
+    pub(super) fn look_at_use(&self, facts: &Facts, uses: u64) {
+        let last = self.last_use(facts);
+        // Looked at when it comes back, too.
+        facts.good_until.set(0);
+        facts.held_since.set(self.clock.now());
+        let next_timed = if uses < ALL_TIMED { uses + 1 } else { (uses / SAMPLE + 1) * SAMPLE };
+        facts.next_look.set(if uses < last { next_timed.min(last) } else { next_timed });
+    }
+
+    /// The lease of the slot after which the connection is not used again.
+    fn last_use(&self, facts: &Facts) -> u64 {
+        self.config.load().max_uses.map_or(u64::MAX, |uses| facts.first_use.get().saturating_add(uses))
+    }
+
+    /// Looks at a connection whose `good_until` is over.
+    #[cold]
+    pub(super) fn look_closely(&self, facts: &Facts, state: SessionState, occasion: Occasion) -> Condition {
+        if occasion == Occasion::Return {
+            self.time_lease(facts);
+        }
+        let now = self.epoch.get();
+        if facts.expires_at.get() <= now {
+            return Condition::Retired(RetireReason::Expired);
+        }
+        if facts.uses.get() >= self.last_use(facts) {
+            return Condition::Retired(RetireReason::Worn);
+        }
+        if facts.due_at.get() <= now && self.may_leave.take() {
+            return Condition::Retired(RetireReason::Expired);
+        }
+        if state == SessionState::Dirty {
+            return Condition::Dirty;
+        }
+        if occasion == Occasion::HandOver && self.is_unchecked(facts) {
+            return Condition::Unchecked;
+        }
+        self.trust(facts);
+        Condition::Usable
+    }
+
+    /// Nobody needs to look closely until the connection is due, or once in each epoch when it is.
+    pub(super) fn trust(&self, facts: &Facts) {
+        facts.good_until.set(facts.due_at.get().max(self.epoch.get() + 1));
+    }
+
+    /// Whether it was idle for too long to be handed out unseen.
+    pub(super) fn is_unchecked(&self, facts: &Facts) -> bool {
+        let last_seen = facts.released_at.get().max(facts.checked_at.get());
+        reached(last_seen, self.epoch.get(), self.config.load().check_after_idle)
+    }
+
+    fn time_lease(&self, facts: &Facts) {
+        let since = facts.held_since.get();
+        if since == 0 {
+            return;
+        }
+        facts.held_since.set(0);
+        let stands_for = if facts.uses.get() <= ALL_TIMED { 1 } else { SAMPLE };
+        self.measures.hold.note(self.clock.now().saturating_sub(since), stands_for);
+    }
+}

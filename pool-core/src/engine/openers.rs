@@ -1,0 +1,112 @@
+//! The janitor's part in opening connections: when to start attempts, and what to do about those that fail.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Engine;
+use super::open::Opener;
+use super::panics::{report, wake};
+use super::random::random;
+use crate::backoff::Backoff;
+use crate::driver::{Driver, ErrorClass};
+use crate::error::OpenFailure;
+use crate::foreign::drop_quietly;
+use crate::handoff::{Denial, Denied};
+
+pub(super) struct Openers {
+    backoff: Backoff,
+    /// No attempt to open a connection starts before, because others have failed.
+    not_before: Instant,
+    /// When the last one started.
+    last: Option<Instant>,
+    /// When one may start that may not now, to keep a distance.
+    held_until: Option<Instant>,
+}
+
+impl Openers {
+    pub(super) fn new() -> Self {
+        Self { backoff: Backoff::default(), not_before: Instant::now(), last: None, held_until: None }
+    }
+
+    pub(super) fn recovered(&mut self) {
+        let failures = self.backoff.failures();
+        if failures > 0 {
+            report(|| tracing::info!(failures, "connections can be opened again"));
+        }
+        self.backoff.succeeded();
+        self.not_before = Instant::now();
+    }
+
+    pub(super) fn failed<D: Driver>(&mut self, engine: &Engine<D>, failure: &Arc<OpenFailure>) {
+        let pause = self.backoff.failed(&engine.config.load(), random());
+        self.not_before = Instant::now() + pause;
+        if self.backoff.is_notable() {
+            let failures = self.backoff.failures();
+            report(|| tracing::warn!(error = %failure, failures, ?pause, "could not open a connection"));
+        }
+        let counts = engine.core.table.counts();
+        let nobody_returns = counts.idle + counts.leased + counts.resetting == 0;
+        // In a pause nobody expects a backend; after it the next attempt tells.
+        let paused = engine.core.gate().glance().is_paused();
+        if failure.class() == ErrorClass::Permanent && nobody_returns && !paused {
+            deny_waiters(engine, failure);
+        }
+    }
+
+    /// Starts those attempts that are wanted and may start now.
+    pub(super) fn start<D: Driver>(&mut self, engine: &Arc<Engine<D>>) {
+        self.held_until = None;
+        let at_once = self.at_once(engine);
+        // No more than may be under way at once: a runtime that is ending drops what it is given, and the next one would be wanted at once, for ever.
+        for _ in 0..at_once {
+            let now = Instant::now();
+            if !self.may_start(engine, now) {
+                return;
+            }
+            let Some(opener) = engine.reserve_opener(at_once, engine.warm_ups.wanted(now)) else { break };
+            engine.warm_ups.count(now, engine.core.capacity.read().open - 1);
+            self.run(opener);
+        }
+        self.held_until = engine.warm_ups.next(Instant::now());
+    }
+
+    /// Starts one attempt.
+    pub(super) fn run<D: Driver>(&mut self, opener: Opener<D>) {
+        self.last = Some(Instant::now());
+        let engine = opener.engine();
+        engine.tasks.spawn(opener.run());
+    }
+
+    /// How many attempts there may be at the same time.
+    pub(super) fn at_once<D: Driver>(&self, engine: &Engine<D>) -> usize {
+        self.backoff.openers(&engine.config.load())
+    }
+
+    /// Whether an attempt may start now, by the backoff and by the distance to the last one.
+    pub(super) fn may_start<D: Driver>(&mut self, engine: &Engine<D>, now: Instant) -> bool {
+        let interval = engine.config.load().opener_interval.unwrap_or(Duration::ZERO);
+        let next = self.last.map_or(now, |last| last + interval);
+        if next > now {
+            self.held_until = Some(next);
+        }
+        now >= self.not_before && next <= now
+    }
+
+    /// When an attempt may start that may not now.
+    pub(super) fn next_wake_up(&self, now: Instant) -> Option<Instant> {
+        [Some(self.not_before), self.held_until].into_iter().flatten().filter(|moment| *moment > now).min()
+    }
+}
+
+/// Tells everybody who waits now why there is no connection, instead of letting each find out by its timeout.
+fn deny_waiters<D: Driver>(engine: &Engine<D>, failure: &Arc<OpenFailure>) {
+    drop_quietly(engine.denial.swap(Some(Arc::clone(failure))));
+    for _ in 0..engine.core.gate().glance().waiting() {
+        match engine.core.deny(Denial::Failed) {
+            Denied::Told(waker) => waker.into_iter().for_each(wake),
+            Denied::Nobody => return,
+        }
+    }
+}

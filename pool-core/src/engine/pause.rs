@@ -1,0 +1,35 @@
+//! Pause: those who ask for a connection wait, and what is given back rests, until somebody resumes.
+
+use std::sync::Arc;
+
+use super::Engine;
+use super::changes::watch;
+use crate::driver::Driver;
+
+impl<D: Driver> Engine<D> {
+    pub(crate) fn pause(&self) {
+        self.core.gate().pause();
+    }
+
+    pub(crate) fn resume(&self) {
+        if self.core.resume(|claim| self.serve(claim)) {
+            self.bell.notify_one();
+            self.tell();
+        }
+    }
+
+    /// Connections in the hands of callers, or on their way to one.
+    fn leased(&self) -> usize {
+        self.core.table.counts().leased
+    }
+}
+
+/// Waits until no connection is leased. `false` if the pool is not paused any more, or never was.
+pub(crate) async fn drained<D: Driver>(engine: &Arc<Engine<D>>) -> bool {
+    watch(engine, || match engine.core.gate().look_after_publishing() {
+        sight if !sight.is_paused() => Some(false),
+        _ if engine.leased() == 0 => Some(true),
+        _ => None,
+    })
+    .await
+}

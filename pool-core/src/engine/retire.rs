@@ -1,0 +1,102 @@
+//! Retire: connections that are open have to go, all of them or some.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use super::Engine;
+use super::panics::caught;
+use super::random::random;
+use crate::driver::Driver;
+use crate::gate::Generation;
+use crate::lifetime::RetireReason;
+use crate::retirement::{Candidate, ConnectionId, Retirement, Sentence, Whom, with_one_more};
+use crate::slot::Claim;
+
+impl<D: Driver> Engine<D> {
+    /// Begins another generation, for this reason. Idle connections are judged at once, the others when they come back.
+    pub(crate) fn retire_those(&self, whom: Whom) {
+        {
+            let _turn = self.operator.lock().unwrap_or_else(PoisonError::into_inner);
+            let one = Retirement { begun: self.core.gate().present_generation().next(), whom };
+            let list = with_one_more(&self.retirements.load(), self.oldest_generation(), one);
+            // Before the generation: whoever sees that sees this.
+            self.retirements.store(Arc::new(list));
+            self.core.gate().begin_generation();
+        }
+        self.offer_all_idle();
+    }
+
+    pub(crate) fn retire_all_over(&self, interval: Duration) {
+        self.retire_those(Whom::Over { since: self.epoch.get(), interval });
+        // The first may be due already.
+        self.reconfigured.add(1);
+        self.bell.notify_one();
+    }
+
+    /// Retires one connection, when it comes back if somebody has it. `false` if it is not there.
+    pub(crate) fn evict(&self, id: ConnectionId) -> bool {
+        if !self.core.table.has(id.slot, id.life) {
+            return false;
+        }
+        match self.core.table.claim_at(id.slot) {
+            Some(claim) if self.core.table.life(&claim) == id.life => self.retire(claim, RetireReason::Evicted),
+            // Another one meanwhile: it is gone.
+            Some(claim) => self.offer(claim),
+            None => self.retire_those(Whom::One(id)),
+        }
+        true
+    }
+
+    pub(crate) fn id(&self, claim: &Claim<D::Connection>) -> ConnectionId {
+        ConnectionId { slot: self.core.table.index(claim), life: self.core.table.life(claim) }
+    }
+
+    /// The generation of the oldest connection, unless there may be one that nobody sees yet.
+    fn oldest_generation(&self) -> Option<Generation> {
+        if self.core.capacity.read().opening > 0 {
+            return None;
+        }
+        let generations = self.core.table.filled().map(|(_, facts)| Generation::from_figure(facts.generation.get()));
+        let first = |a: Generation, b: Generation| if b.is_before(a) { b } else { a };
+        Some(generations.fold(self.core.gate().present_generation(), first))
+    }
+
+    /// Judges a connection of an earlier generation. It comes back, as one of the present generation, if it stays.
+    #[cold]
+    pub(super) fn judge_again(&self, claim: Claim<D::Connection>) -> Option<Claim<D::Connection>> {
+        // Before the list: the demands that began it are in there.
+        let present = self.core.gate().present_generation();
+        match self.sentence(&claim) {
+            Sentence::Retired(reason) => {
+                self.retire(claim, reason);
+                return None;
+            }
+            Sentence::Leaves { due_at, expires_at } => {
+                let facts = self.core.table.facts(&claim);
+                facts.due_at.set(facts.due_at.get().min(due_at));
+                facts.expires_at.set(facts.expires_at.get().min(expires_at));
+                facts.good_until.set(facts.good_until.get().min(due_at));
+            }
+            Sentence::Stays => {}
+        }
+        self.core.table.facts(&claim).generation.set(present.to_figure());
+        Some(claim)
+    }
+
+    fn sentence(&self, claim: &Claim<D::Connection>) -> Sentence {
+        let (id, generation) = (self.id(claim), Generation::from_figure(self.core.table.facts(claim).generation.get()));
+        let connection = self.core.table.get(claim);
+        // A driver that panics does not say; then it is not this host.
+        let host = caught(|| self.driver.host(connection)).ok().flatten();
+        let candidate = Candidate { id, host, generation };
+        let list = self.retirements.load();
+        let sentences = list.iter().map(|demand| demand.judge(&candidate, random()));
+        sentences.fold(Sentence::Stays, |worst, next| match (worst, next) {
+            (retired @ Sentence::Retired(_), _) | (_, retired @ Sentence::Retired(_)) => retired,
+            (Sentence::Leaves { due_at, expires_at }, Sentence::Leaves { due_at: due, expires_at: end }) => {
+                Sentence::Leaves { due_at: due_at.min(due), expires_at: expires_at.min(end) }
+            }
+            (leaves @ Sentence::Leaves { .. }, _) | (_, leaves) => leaves,
+        })
+    }
+}

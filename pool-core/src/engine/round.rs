@@ -1,0 +1,121 @@
+//! The janitor's rounds: what every idle connection needs.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::Engine;
+use super::maintain::Tended;
+use super::release::{Condition, Occasion};
+use crate::config::Config;
+use crate::driver::Driver;
+use crate::lifetime::{IdleFacts, RetireReason, Verdict, judge, maintenance_interval, millis};
+use crate::sizes::surplus;
+use crate::slot::Claim;
+use crate::warmth::Warmth;
+
+pub(super) struct Rounds {
+    /// When to look after the idle connections next.
+    next: Instant,
+    /// The settings by which that was decided.
+    settings: u64,
+    started: Instant,
+    /// The epoch when this janitor started: an epoch never goes back, even if the clock of another runtime does.
+    first_epoch: u64,
+    warmth: Warmth,
+}
+
+/// What came of a look at an idle connection.
+#[derive(PartialEq, Eq)]
+enum Attended {
+    Kept,
+    Retired,
+}
+
+impl Rounds {
+    pub(super) fn new(first_epoch: u64) -> Self {
+        let now = Instant::now();
+        Self { next: now, settings: 0, started: now, first_epoch, warmth: Warmth::default() }
+    }
+
+    pub(super) fn next(&self) -> Instant {
+        self.next
+    }
+
+    /// Advances the epoch and looks after every idle connection, the coldest first, when it is time to.
+    pub(super) fn make<D: Driver>(&mut self, engine: &Arc<Engine<D>>) {
+        let now = Instant::now();
+        engine.epoch.set(self.first_epoch + millis(now - self.started));
+        let sight = engine.core.gate().look_after_publishing();
+        let (closed, settings) = (sight.is_closed(), engine.reconfigured.get());
+        if now < self.next && settings == self.settings && !closed {
+            return;
+        }
+        self.settings = settings;
+        let config = engine.config.load();
+        self.next = now + maintenance_interval(&config);
+        engine.core.table.tidy_line(2 * engine.core.table.size());
+        let counts = engine.core.table.counts();
+        engine.warm.set(self.warmth.note(counts.leased));
+        let size = counts.opening + counts.idle + counts.leased + counts.resetting;
+        let mut surplus = surplus(size, counts.idle, &config);
+        let tending = Tending { engine, config: &config, closed, paused: sight.is_paused() };
+        let _inspection = engine.inspections.begin();
+        for index in (0..engine.core.table.size()).rev() {
+            // Claimed first, judged after: the slot may have been used since it was last looked at.
+            if let Some(claim) = engine.core.table.claim_at(index)
+                && tending.attend(claim, surplus > 0) == Attended::Retired
+            {
+                surplus = surplus.saturating_sub(1);
+            }
+        }
+    }
+}
+
+/// One round.
+struct Tending<'a, D: Driver> {
+    engine: &'a Arc<Engine<D>>,
+    config: &'a Config,
+    closed: bool,
+    paused: bool,
+}
+
+impl<D: Driver> Tending<'_, D> {
+    /// Does what an idle connection needs.
+    fn attend(&self, mut claim: Claim<D::Connection>, surplus: bool) -> Attended {
+        let engine = self.engine;
+        let condition = engine.condition(&mut claim, Occasion::Round);
+        let verdict = match condition {
+            _ if self.closed => Verdict::Retire(RetireReason::Closed),
+            Condition::Usable => judge(self.idle_facts(&claim, surplus), engine.epoch.get(), self.config),
+            _ => Verdict::Keep,
+        };
+        match verdict {
+            Verdict::Ping if !self.paused => engine.tasks.spawn(Tended::new(engine, claim).ping()),
+            Verdict::Keep | Verdict::Ping => {
+                self.mark_if_unchecked(&claim);
+                engine.set_aside(claim, condition);
+            }
+            Verdict::Retire(reason) => {
+                engine.retire(claim, reason);
+                return Attended::Retired;
+            }
+        }
+        Attended::Kept
+    }
+
+    /// Whoever gets it next looks closely.
+    fn mark_if_unchecked(&self, claim: &Claim<D::Connection>) {
+        let facts = self.engine.core.table.facts(claim);
+        if self.engine.is_unchecked(facts) {
+            facts.good_until.set(0);
+        }
+    }
+
+    fn idle_facts(&self, claim: &Claim<D::Connection>, surplus: bool) -> IdleFacts {
+        let facts = self.engine.core.table.facts(claim);
+        let (released_at, checked_at, expires_at) =
+            (facts.released_at.get(), facts.checked_at.get(), facts.expires_at.get());
+        IdleFacts { released_at, checked_at, expires_at, surplus }
+    }
+}
