@@ -15,6 +15,8 @@ mod capacity;
 mod close;
 #[path = "loom/handoff.rs"]
 mod handoff;
+#[path = "loom/pause.rs"]
+mod pause;
 #[path = "loom/queue.rs"]
 mod queue;
 #[path = "loom/slots.rs"]

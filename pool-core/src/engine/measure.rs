@@ -33,6 +33,9 @@ impl Times {
     pub(super) fn distribution(&self) -> Distribution {
         // Held for some nanoseconds by whoever notes one.
         let times = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if times.is_empty() {
+            return Distribution::default();
+        }
         let at = |quantile| Duration::from_micros(times.value_at_quantile(quantile));
         Distribution {
             count: times.len(),

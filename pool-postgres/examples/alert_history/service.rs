@@ -104,7 +104,7 @@ async fn serve_until(listener: TcpListener, app: Arc<App>, stop: Stop) -> Result
 async fn drain(app: &App) {
     tracing::info!("closing the pool");
     if timeout(DRAIN_LIMIT, app.pool.disconnect()).await.is_err() {
-        tracing::warn!(pool = %app.pool.stats().state, "some connections were still in use");
+        tracing::warn!(pool = %app.pool.state(), "some connections were still in use");
     }
 }
 

@@ -102,20 +102,20 @@ async fn a_long_history_is_streamed_and_not_collected() {
     let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
     assert!(first.len() < 1 << 20, "the first of some 70 MB: {}", first.len());
     // The reader stops here, so the sockets fill up and the database waits: its connection is still in use.
-    assert_eq!(service.app.pool.stats().state.leased, 1);
+    assert_eq!(service.app.pool.state().leased, 1);
     let mut lines = newlines(&first);
     while let Some(frame) = body.frame().await {
         lines += newlines(&frame.unwrap().into_data().unwrap());
     }
     assert_eq!(lines, 100_000);
-    eventually("the connection is back", async || service.app.pool.stats().state.leased == 0).await;
+    eventually("the connection is back", async || service.app.pool.state().leased == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_goes_away_gives_the_connection_back() {
     let (_database, service) = Service::fresh().await;
     fill(&service, 20_000).await;
-    let state = || service.app.pool.stats().state;
+    let state = || service.app.pool.state();
     for _ in 0..22 {
         let mut body = service.send(get("/history?limit=1000000")).await.into_body();
         body.frame().await.unwrap().unwrap();

@@ -49,10 +49,10 @@ async fn requests_fail_with_503_while_the_database_is_down_and_no_slot_is_lost()
     eventually("ready again", async || service.get("/health/ready").await.0 == 200).await;
     assert_eq!(service.post(body()).await.0, 200);
     let pool = &service.app.pool;
-    let max = pool.stats().state.max_size;
+    let max = pool.state().max_size;
     let leases = join_all((0..max).map(|_| pool.acquire_timeout(Duration::from_secs(10)))).await;
     assert!(leases.iter().all(Result::is_ok), "every slot can be had");
-    assert_eq!(pool.stats().state.size, max);
+    assert_eq!(pool.state().size, max);
     drop(leases);
     assert_eq!(service.history("").await.len(), 2, "what was accepted is there, what was refused is not");
 }

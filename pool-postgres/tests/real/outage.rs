@@ -32,7 +32,7 @@ async fn the_pool_recovers_from_a_killed_server_and_loses_no_slot() {
     for lease in &leases {
         lease.query_one("SELECT 1", &[]).await.unwrap();
     }
-    assert_eq!((pool.stats().state.size, pool.stats().state.leased), (4, 4));
+    assert_eq!((pool.state().size, pool.state().leased), (4, 4));
     drop(leases);
     pool.disconnect().await;
     assert_eq!(pool.stats().opened, pool.stats().closed);
@@ -96,9 +96,9 @@ fn leases_come_back_outside_of_a_runtime_and_sessions_end_with_theirs() {
     first.block_on(lease.batch_execute("SELECT 1")).unwrap();
     drop(lease);
     // Back at once, or as soon as the session's task has finished its turn.
-    first.block_on(eventually("the connection is idle", async || pool.stats().state.idle == 1));
+    first.block_on(eventually("the connection is idle", async || pool.state().idle == 1));
     drop(pool.try_acquire().unwrap());
-    first.block_on(eventually("the connection is idle", async || pool.stats().state.idle == 1));
+    first.block_on(eventually("the connection is idle", async || pool.state().idle == 1));
     drop(first);
     let error = pool.try_acquire().unwrap_err();
     assert!(matches!(error, AcquireError::Unavailable { .. }), "the session ended with its runtime: {error}");

@@ -31,8 +31,8 @@ pub async fn prove_nothing_lost(pool: &Pool<FakeDriver>, driver: &FakeDriver) {
         let lease = pool.acquire_timeout(Duration::from_mins(1)).await;
         leases.push(lease.unwrap_or_else(|error| panic!("only {held} of {max_size} connections: {error}")));
     }
-    assert_eq!(pool.stats().state.leased, max_size);
-    assert_eq!(pool.stats().state.waiting, 0, "nobody waits, and the gate says so");
+    assert_eq!(pool.state().leased, max_size);
+    assert_eq!(pool.state().waiting, 0, "nobody waits, and the gate says so");
     drop(leases);
     let closed = tokio::time::timeout(Duration::from_mins(1), pool.close()).await;
     assert!(closed.is_ok(), "close does not end: {:?}", pool.stats());

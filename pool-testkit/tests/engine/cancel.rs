@@ -13,7 +13,7 @@ async fn cancel_while_queued_leaves_the_others_in_order() {
     let mut waiters: Vec<_> = (0..3).map(|_| Box::pin(pool.acquire())).collect();
     assert!(waiters.iter_mut().all(is_pending));
     drop(waiters.remove(1));
-    assert_eq!(pool.stats().state.waiting, 2);
+    assert_eq!(pool.state().waiting, 2);
     assert_eq!(pool.stats().cancelled, 1);
     drop(held);
     let first = ready(&mut waiters[0]).unwrap();
@@ -33,7 +33,7 @@ async fn cancel_at_hand_over_passes_the_connection_on() {
     let mut second = Box::pin(pool.acquire());
     assert!(is_pending(&mut first) && is_pending(&mut second));
     drop(held);
-    assert_eq!(pool.stats().state.waiting, 1, "the first one has been promised the connection");
+    assert_eq!(pool.state().waiting, 1, "the first one has been promised the connection");
     drop(first);
     drop(ready(&mut second).unwrap());
     let mut third = Box::pin(pool.acquire());
@@ -42,7 +42,7 @@ async fn cancel_at_hand_over_passes_the_connection_on() {
     assert!(is_pending(&mut fourth));
     drop(held);
     drop(fourth);
-    assert_eq!(pool.stats().state.idle, 1, "nobody else waited, so it is idle again");
+    assert_eq!(pool.state().idle, 1, "nobody else waited, so it is idle again");
     drop((second, third));
     prove_nothing_lost(&pool, &driver).await;
 }

@@ -42,7 +42,7 @@ async fn close_sends_waiters_away() {
     for waiter in &mut waiters {
         assert!(matches!(ready(waiter), Err(AcquireError::Closed)));
     }
-    assert_eq!(pool.stats().state.waiting, 0);
+    assert_eq!(pool.state().waiting, 0);
     drop(held);
     closing.await;
     driver.ledger().settle(&pool.stats());

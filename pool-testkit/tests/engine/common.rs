@@ -36,7 +36,7 @@ pub(crate) fn ready<F: Future + Unpin>(future: &mut F) -> F::Output {
 /// Lets background tasks run until the pool looks as wanted. Gives up after an hour of virtual time.
 pub(crate) async fn until(pool: &Pool<FakeDriver>, wanted: impl Fn(PoolState) -> bool) {
     let look = async {
-        while !wanted(pool.stats().state) {
+        while !wanted(pool.state()) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };

@@ -210,7 +210,7 @@ fn a_wait_whose_timer_has_gone_says_so_outside_of_a_runtime() {
     assert!(is_pending(&mut waiting), "its timer is still there");
     drop(second);
     assert!(matches!(ready(&mut waiting), Err(AcquireError::NoRuntime { .. })));
-    assert_eq!(pool.stats().state.waiting, 0);
+    assert_eq!(pool.state().waiting, 0);
     drop(held);
     first.block_on(prove_nothing_lost(&pool, &driver));
 }
@@ -239,7 +239,7 @@ fn a_runtime_without_a_timer_is_refused_at_once() {
     let timeless = Builder::new_current_thread().build().unwrap();
     let acquire = std::panic::AssertUnwindSafe(|| timeless.block_on(pool.acquire_timeout(SECOND)).is_ok());
     assert!(std::panic::catch_unwind(acquire).is_err(), "it cannot wait");
-    assert_eq!(pool.stats().state.waiting, 0);
+    assert_eq!(pool.state().waiting, 0);
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(prove_nothing_lost(&pool, &driver));
 }
@@ -278,7 +278,7 @@ fn thousands_of_dead_connections_are_passed_over() {
     (config.min_size, config.max_openers) = (MANY, MANY);
     let pool = runtime.block_on(async {
         let pool = Pool::builder(Numbers::new(|_| None)).config(config).build().unwrap();
-        while pool.stats().state.idle < MANY {
+        while pool.state().idle < MANY {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         pool
@@ -304,7 +304,7 @@ struct Watched(Witness);
 impl Drop for Watched {
     fn drop(&mut self) {
         let Some(pool) = self.0.pool.lock().unwrap().clone() else { return };
-        self.0.sizes.lock().unwrap().push(pool.stats().state.size);
+        self.0.sizes.lock().unwrap().push(pool.state().size);
     }
 }
 

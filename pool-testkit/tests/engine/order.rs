@@ -103,7 +103,7 @@ async fn openers_are_limited() {
     assert!(waiters.iter_mut().all(is_pending));
     driver.reached(Call::Connect, 3).await;
     tokio::time::sleep(SECOND).await;
-    assert_eq!((driver.begun(Call::Connect), pool.stats().state.opening), (3, 3));
+    assert_eq!((driver.begun(Call::Connect), pool.state().opening), (3, 3));
     driver.let_go(Call::Connect, 10);
     until(&pool, |state| state.size == 10).await;
     drop(waiters);

@@ -20,7 +20,7 @@ async fn a_higher_maximum_serves_those_who_wait() {
     for waiter in waiters {
         leases.push(waiter.await.unwrap());
     }
-    assert_eq!((pool.stats().state.leased, pool.stats().state.max_size), (41, 41));
+    assert_eq!((pool.state().leased, pool.state().max_size), (41, 41));
     drop((held, leases));
     prove_nothing_lost(&pool, &driver).await;
 }
@@ -36,7 +36,7 @@ async fn after_a_lower_maximum_the_surplus_leaves_and_nobody_loses_a_lease() {
     drop(leases.split_off(6));
     pool.reconfigure(quiet(3)).unwrap();
     until(&pool, |state| state.size == 6).await;
-    assert_eq!(pool.stats().state.leased, 6, "the idle ones have gone, the leased ones are still in use");
+    assert_eq!(pool.state().leased, 6, "the idle ones have gone, the leased ones are still in use");
     let mut waiter = Box::pin(pool.acquire());
     assert!(is_pending(&mut waiter));
     drop(leases.split_off(3));
@@ -44,7 +44,7 @@ async fn after_a_lower_maximum_the_surplus_leaves_and_nobody_loses_a_lease() {
     assert!(is_pending(&mut waiter), "what was one too many has not gone to the waiter");
     drop(leases);
     drop(waiter.await.unwrap());
-    assert_eq!((pool.stats().state.size, pool.stats().closed), (3, 7));
+    assert_eq!((pool.state().size, pool.stats().closed), (3, 7));
     driver.limit(3);
     prove_nothing_lost(&pool, &driver).await;
 }
@@ -66,7 +66,7 @@ async fn settings_that_were_replaced_do_not_come_back() {
                 pool.reconfigure(quiet(LOW)).unwrap();
                 pool.reconfigure(quiet(HIGH)).unwrap();
                 // Nobody else wants few, and it takes a while until whoever was late is there.
-                (0..20).map(|_| pool.stats().state.max_size).min().unwrap()
+                (0..20).map(|_| pool.state().max_size).min().unwrap()
             })
             .collect();
         done.store(true, Ordering::Relaxed);
@@ -82,7 +82,7 @@ async fn settings_that_cannot_be_change_nothing() {
     wrong.min_size = 6;
     let error = pool.reconfigure(wrong).unwrap_err();
     assert_eq!(error.refused[0].field, "min_size");
-    assert_eq!((pool.config().max_size, pool.stats().state.max_size), (2, 2));
+    assert_eq!((pool.config().max_size, pool.state().max_size), (2, 2));
     prove_nothing_lost(&pool, &driver).await;
 }
 

@@ -25,7 +25,7 @@ fn beside(call: Call, mut history: History) -> History {
 
 /// What a pool says that is open and at rest.
 fn at_rest(size: usize, idle: usize, waiting: usize) -> Call {
-    let mut state: PoolState = Pool::builder(FakeDriver::new()).config(quiet(1)).build().unwrap().stats().state;
+    let mut state: PoolState = Pool::builder(FakeDriver::new()).config(quiet(1)).build().unwrap().state();
     (state.size, state.idle, state.waiting) = (size, idle, waiting);
     Call::Rest(state)
 }

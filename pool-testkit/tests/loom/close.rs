@@ -6,7 +6,7 @@ use pool_core::internals::{Entry, Grant};
 
 use crate::common::{
     NEVER, Scene, acquiring, assert_at_rest, at_once, close, join, leave, offer, offer_all_idle, pass_on, race,
-    release, releasing,
+    release, releasing, serve,
 };
 
 fn closing(scene: &Scene) {

@@ -5,7 +5,7 @@ use std::task::Waker;
 use pool_core::internals::{Entry, Grant};
 
 use crate::common::{
-    NEVER, Scene, assert_at_rest, at_once, give_up, leave, offer, open, pass_on, race, release, releasing, use_once,
+    NEVER, Scene, assert_at_rest, at_once, give_up, leave, open, pass_on, race, release, releasing, serve, use_once,
 };
 
 fn using(scene: &Scene) {
@@ -107,7 +107,7 @@ fn nobody_overtakes_a_waiter_that_is_being_served() {
         let core = &scene.core;
         let (entry, ..) = core.join(Waker::noop().clone(), NEVER, |claim| {
             assert!(at_once(core).is_none(), "the other idle connection is for those who wait");
-            offer(core, claim);
+            serve(core, claim)
         });
         let Entry::Queued(ticket) = entry else { panic!("nobody but the waiter itself serves") };
         pass_on(core, leave(core, ticket));

@@ -7,7 +7,7 @@ use std::task::{Context, Waker};
 use pool_core::internals::{Alarm, Claim, Figure, Grant, Seat};
 
 use crate::common::{
-    NEVER, Scene, assert_at_rest, at_once, close, join, leave, offer, pass_on, race, release, releasing, wait,
+    NEVER, Scene, assert_at_rest, at_once, close, join, leave, pass_on, race, release, releasing, serve, wait,
 };
 
 /// The one who keeps the time ends what is due.

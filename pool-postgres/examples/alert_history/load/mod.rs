@@ -65,7 +65,7 @@ async fn watch(app: &App, time: Duration) -> Vec<usize> {
     let (started, mut ticks, mut samples) = (Instant::now(), interval(Duration::from_millis(100)), Vec::new());
     while started.elapsed() < time {
         ticks.tick().await;
-        let state = app.pool.stats().state;
+        let state = app.pool.state();
         samples.push(state.leased);
         bar.set_position(samples.len() as u64);
         bar.set_message(format!(
