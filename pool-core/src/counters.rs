@@ -63,6 +63,36 @@ impl Counter {
     }
 }
 
+/// Whether something is so, as far as anybody has said.
+#[derive(Debug)]
+pub struct Flag(AtomicU64);
+
+impl Default for Flag {
+    fn default() -> Self {
+        Self(AtomicU64::new(0))
+    }
+}
+
+impl Flag {
+    /// It is so.
+    pub fn raise(&self) {
+        // ORDERING: Relaxed: it stands for itself; where it matters who comes first there are fences around it.
+        self.0.store(1, Ordering::Relaxed);
+    }
+
+    /// It is not.
+    pub fn lower(&self) {
+        // ORDERING: Relaxed, as in `raise`.
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether it is so.
+    pub fn is_up(&self) -> bool {
+        // ORDERING: Relaxed, as in `raise`.
+        self.0.load(Ordering::Relaxed) != 0
+    }
+}
+
 /// How often something may be done that one party allows and any other does.
 #[derive(Debug, Default)]
 pub struct Permits(Counter);

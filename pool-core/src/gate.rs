@@ -70,8 +70,12 @@ impl Sight {
     /// Whether a connection of this generation can simply be left idle: nobody is to be served, and no bit is set that matters for that.
     #[inline]
     pub fn is_clear_for(self, generation: Generation) -> bool {
-        let counted = if self.is_paused() { WAITING } else { 0 };
-        self.0 & !(ORDERED | ENDING | PAUSED | counted) == generation.0
+        self.may_rest(generation) && self.to_be_served() == 0
+    }
+
+    /// As `is_clear_for`, whoever waits.
+    pub fn may_rest(self, generation: Generation) -> bool {
+        self.0 & !(ORDERED | ENDING | PAUSED | WAITING) == generation.0
     }
 
     /// As `is_clear_for`, and there is nothing else to be done about it.

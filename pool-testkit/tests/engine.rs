@@ -5,10 +5,16 @@
 #[path = "engine/common.rs"]
 mod common;
 
+#[path = "engine/abort.rs"]
+mod abort;
+#[path = "engine/ages.rs"]
+mod ages;
 #[path = "engine/cancel.rs"]
 mod cancel;
 #[path = "engine/close.rs"]
 mod close;
+#[path = "engine/exchange.rs"]
+mod exchange;
 #[path = "engine/faults.rs"]
 mod faults;
 #[path = "engine/foreign.rs"]
@@ -19,9 +25,17 @@ mod idle_order;
 mod janitor;
 #[path = "engine/order.rs"]
 mod order;
+#[path = "engine/pause.rs"]
+mod pause;
 #[path = "engine/resize.rs"]
 mod resize;
+#[path = "engine/retire.rs"]
+mod retire;
 #[path = "engine/runtimes.rs"]
 mod runtimes;
 #[path = "engine/shutdown.rs"]
 mod shutdown;
+#[path = "engine/sizes.rs"]
+mod sizes;
+#[path = "engine/statistics.rs"]
+mod statistics;

@@ -72,10 +72,19 @@ impl<D: Driver> Engine<D> {
             self.set_aside(claim, condition);
             return true;
         }
-        self.unserved.set(1);
-        self.set_aside(claim, condition);
-        // After the fence: whoever joins now sees that there may be more to be had.
-        self.checks.under_way() < self.core.gate().look_after_publishing().to_be_served() as u64
+        if self.checks.under_way() < self.core.gate().glance().to_be_served() as u64 {
+            self.set_aside(claim, condition);
+            return true;
+        }
+        self.unserved.raise();
+        // With a fence: whoever joins now sees that there may be more to be had.
+        match self.core.leave_idle(claim) {
+            Ok(sight) => self.checks.under_way() < sight.to_be_served() as u64,
+            Err(claim) => {
+                self.offer(claim);
+                true
+            }
+        }
     }
 }
 
@@ -209,7 +218,7 @@ impl<D: Driver> Waiting<'_, D> {
             engine.bell.notify_one();
         }
         engine.ask_for_openers();
-        if engine.unserved.get() != 0 {
+        if engine.unserved.is_up() {
             engine.bell.notify_one();
         }
         None

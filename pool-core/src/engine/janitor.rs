@@ -114,10 +114,10 @@ impl<D: Driver> Janitor<D> {
             drain_jobs(engine, &mut self.openers, &mut self.rotation);
             find_surplus(engine);
             keep_time(engine);
-            self.rounds.make(engine);
+            let round = self.rounds.make(engine);
             serve_the_rest(engine);
+            self.rotation.go_on(engine, &mut self.openers, round);
             self.openers.start(engine);
-            self.rotation.go_on(engine, &mut self.openers);
             if self.is_done() {
                 self.duty.0.all_closed.cancel();
                 self.duty.0.tell();
@@ -151,8 +151,8 @@ fn find_surplus<D: Driver>(engine: &Engine<D>) {
 
 /// Serves those for whom the connections that were checked have not been enough.
 fn serve_the_rest<D: Driver>(engine: &Engine<D>) {
-    if engine.unserved.get() != 0 {
-        engine.unserved.set(0);
+    if engine.unserved.is_up() {
+        engine.unserved.lower();
         engine.core.serve(|claim| engine.serve(claim));
     }
 }

@@ -93,11 +93,14 @@ impl<D: Driver> Tended<D> {
 
 impl<D: Driver> Drop for Tended<D> {
     fn drop(&mut self) {
-        if let Some(claim) = self.claim.take() {
-            self.engine.retire(claim, RetireReason::Broken);
-        }
+        let failed = self.claim.take().map(|claim| self.engine.retire(claim, RetireReason::Broken)).is_some();
         if self.checked_first {
             self.engine.checks.leave();
+            if failed {
+                self.engine.doubtful.raise();
+            } else {
+                self.engine.doubtful.lower();
+            }
             // Those for whom it was not enough.
             self.engine.bell.notify_one();
         }

@@ -47,7 +47,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::counters::{Alarm, Counter, Figure, Moments, Permits, Seat};
+use crate::counters::{Alarm, Counter, Figure, Flag, Moments, Permits, Seat};
 use crate::driver::Driver;
 use crate::error::OpenFailure;
 use crate::handoff::{Core, Grant};
@@ -80,11 +80,13 @@ pub(crate) struct Engine<D: Driver> {
     /// The slot above which none is preferred because a thread remembers it.
     warm: Figure,
     /// Whether the pool has ever had a connection.
-    used: Figure,
+    used: Flag,
     /// Connections that are checked before they are handed out.
     checks: Moments,
-    /// Not 0 while somebody may have left idle connections to those who wait because enough of them are being checked.
-    unserved: Figure,
+    /// Whether the last of these checks has failed.
+    doubtful: Flag,
+    /// Whether idle connections may have been left to those who wait because enough of them are being checked.
+    unserved: Flag,
     /// What the janitor has to see to, left by whoever may not do it: a `Drop` neither blocks nor spawns.
     jobs: SegQueue<Job<D::Connection>>,
     /// Calls the janitor.
@@ -168,9 +170,10 @@ impl<D: Driver> Engine<D> {
             warm_ups: WarmUps::default(),
             may_leave: Permits::default(),
             warm: Figure::of(u64::MAX),
-            used: Figure::default(),
+            used: Flag::default(),
             checks: Moments::default(),
-            unserved: Figure::default(),
+            doubtful: Flag::default(),
+            unserved: Flag::default(),
             jobs: SegQueue::new(),
             bell: Notify::new(),
             janitor: Seat::default(),
@@ -221,6 +224,8 @@ impl<D: Driver> Engine<D> {
             self.core.capacity.leaving();
         }
         self.core.table.show_resetting(&claim);
+        // It needs no replacement any more.
+        self.core.table.facts(&claim).due_at.set(u64::MAX);
         self.tasks.forget(self.id(&claim));
         self.call_janitor(Job::Close(claim));
         self.tell();

@@ -21,9 +21,15 @@ impl<D: Driver> Engine<D> {
     /// would grow by one connection at a time.
     pub(super) fn ask_for_openers(&self) {
         let room = self.core.capacity.read();
-        if room.open < room.max && room.opening < self.core.gate().glance().waiting() {
+        if room.open < room.max && room.opening < self.unprovided(self.core.gate().glance()) {
             self.bell.notify_one();
         }
+    }
+
+    /// Those who wait and for whom no idle connection is being checked. Once a check has failed, nobody relies on the next.
+    fn unprovided(&self, sight: Sight) -> usize {
+        let checks = if self.doubtful.is_up() { 0 } else { self.checks.under_way() };
+        sight.waiting().saturating_sub(usize::try_from(checks).unwrap_or(usize::MAX))
     }
 
     /// Reserves room for an opener if one is wanted: somebody waits for whom none is under way, or the pool is below a minimum, or has fewer than `warm`.
@@ -33,7 +39,7 @@ impl<D: Driver> Engine<D> {
         let sight = self.core.gate().look_after_publishing();
         // Looked up if it matters: it takes a look at every slot.
         let idle = if config.min_idle > 0 { self.core.table.counts().idle } else { 0 };
-        let demand = Demand { waiting: sight.waiting(), idle, used: self.used.get() != 0 };
+        let demand = Demand { waiting: self.unprovided(sight), idle, used: self.used.is_up() };
         let wanted = self.core.capacity.reserve(|room| {
             let one_more = demand.wants_another(room.open, room.opening, &config) || room.open < warm;
             room.opening < at_once && one_more
@@ -83,7 +89,7 @@ impl<D: Driver> Engine<D> {
         facts.held_since.set(0);
         facts.next_look.set(0);
         self.trust(facts);
-        self.used.set(1);
+        self.used.raise();
         self.core.capacity.opened();
         self.keep_aborter(&claim);
         self.offer(claim);

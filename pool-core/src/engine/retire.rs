@@ -71,6 +71,10 @@ impl<D: Driver> Engine<D> {
                 self.retire(claim, reason);
                 return None;
             }
+            Sentence::Leaves { expires_at, .. } if expires_at <= self.epoch.get() => {
+                self.retire(claim, RetireReason::Expired);
+                return None;
+            }
             Sentence::Leaves { due_at, expires_at } => {
                 let facts = self.core.table.facts(&claim);
                 facts.due_at.set(facts.due_at.get().min(due_at));

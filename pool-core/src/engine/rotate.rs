@@ -16,9 +16,6 @@ pub(super) struct Rotation {
     opening: usize,
     /// A connection was let go for which no replacement has been opened yet.
     lost: Option<Lost>,
-    /// No connection is due before this epoch, unless the settings change.
-    next_due: u64,
-    settings: u64,
 }
 
 /// At the maximum: one connection goes first, and its replacement comes after.
@@ -34,7 +31,7 @@ impl Rotation {
     pub(super) fn new<D: Driver>(engine: &Engine<D>) -> Self {
         // What the last janitor allowed has no replacement that is sure to come.
         engine.may_leave.set(0);
-        Self { opening: 0, lost: None, next_due: 0, settings: 0 }
+        Self { opening: 0, lost: None }
     }
 
     /// A replacement is open, or could not be opened.
@@ -45,19 +42,15 @@ impl Rotation {
         } else if opened {
             engine.may_leave.add();
         }
-        self.next_due = 0;
     }
 
-    /// Goes on with the rotation.
-    pub(super) fn go_on<D: Driver>(&mut self, engine: &Arc<Engine<D>>, openers: &mut Openers) {
-        let settings = engine.reconfigured.get();
+    /// Goes on with the rotation. It begins in a `round`.
+    pub(super) fn go_on<D: Driver>(&mut self, engine: &Arc<Engine<D>>, openers: &mut Openers, round: bool) {
         let rests = self.opening == 0 && self.lost.is_none() && engine.may_leave.left() == 0;
-        if rests && engine.epoch.get() < self.next_due && settings == self.settings {
+        if rests && !round {
             return;
         }
-        self.settings = settings;
-        let now = engine.epoch.get();
-        let due = self.find_due(engine, now);
+        let due = find_due(engine);
         if due == 0 {
             self.call_off(engine);
         }
@@ -87,9 +80,11 @@ impl Rotation {
     fn reopen<D: Driver>(&mut self, engine: &Arc<Engine<D>>, openers: &mut Openers) {
         if self.lost == Some(Lost::Allowed) && engine.may_leave.left() == 0 {
             self.open(engine, openers);
+            let room = engine.core.capacity.read();
             if self.opening > 0 {
                 self.lost = Some(Lost::Reopening);
-            } else if engine.core.gate().glance().is_closed() {
+            } else if room.leaving == 0 && room.open >= room.max {
+                // Somebody who waited was quicker; that is as good as a replacement.
                 self.lost = None;
             }
         }
@@ -112,29 +107,23 @@ impl Rotation {
             openers.run(opener);
         }
     }
+}
 
-    /// How many connections are due and needed.
-    fn find_due<D: Driver>(&mut self, engine: &Engine<D>, now: u64) -> usize {
-        self.next_due = u64::MAX;
-        let counts = engine.core.table.counts();
-        let size = counts.idle + counts.leased + counts.resetting;
-        let needed = engine.config.load().min_size.max(engine.core.gate().glance().waiting());
-        let (mut due, mut unused) = (0, size.saturating_sub(needed));
-        for (idle, facts) in engine.core.table.filled() {
-            if facts.due_at.get() > now {
-                self.next_due = self.next_due.min(facts.due_at.get());
-            } else if !idle || was_used(facts) || unused == 0 {
-                due += 1;
-            } else {
-                // It goes when it is too old, and nobody misses it.
-                unused -= 1;
-            }
+/// How many connections are due and needed.
+fn find_due<D: Driver>(engine: &Engine<D>) -> usize {
+    let (now, counts) = (engine.epoch.get(), engine.core.table.counts());
+    let needed = engine.config.load().min_size.max(engine.core.gate().glance().waiting());
+    let mut unused = (counts.idle + counts.leased + counts.resetting).saturating_sub(needed);
+    let due = engine.core.table.filled().filter(|(_, facts)| facts.due_at.get() <= now);
+    due.filter(|(idle, facts)| {
+        let stays = !idle || was_used(facts) || unused == 0;
+        if !stays {
+            // It goes when it is too old, and nobody misses it.
+            unused -= 1;
         }
-        if due > 0 || unused < size.saturating_sub(needed) {
-            self.next_due = now + 1;
-        }
-        due
-    }
+        stays
+    })
+    .count()
 }
 
 /// Whether somebody has used it not long before it became due.

@@ -42,14 +42,14 @@ impl Rounds {
         self.next
     }
 
-    /// Advances the epoch and looks after every idle connection, the coldest first, when it is time to.
-    pub(super) fn make<D: Driver>(&mut self, engine: &Arc<Engine<D>>) {
+    /// Advances the epoch and looks after every idle connection, the coldest first, when it is time to. Whether it was.
+    pub(super) fn make<D: Driver>(&mut self, engine: &Arc<Engine<D>>) -> bool {
         let now = Instant::now();
         engine.epoch.set(self.first_epoch + millis(now - self.started));
         let sight = engine.core.gate().look_after_publishing();
         let (closed, settings) = (sight.is_closed(), engine.reconfigured.get());
         if now < self.next && settings == self.settings && !closed {
-            return;
+            return false;
         }
         self.settings = settings;
         let config = engine.config.load();
@@ -69,6 +69,7 @@ impl Rounds {
                 surplus = surplus.saturating_sub(1);
             }
         }
+        true
     }
 }
 
@@ -92,10 +93,8 @@ impl<D: Driver> Tending<'_, D> {
         };
         match verdict {
             Verdict::Ping if !self.paused => engine.tasks.spawn(Tended::new(engine, claim).ping()),
-            Verdict::Keep | Verdict::Ping => {
-                self.mark_if_unchecked(&claim);
-                engine.set_aside(claim, condition);
-            }
+            Verdict::Keep | Verdict::Ping if condition == Condition::Usable => self.keep(claim),
+            Verdict::Keep | Verdict::Ping => drop(engine.set_aside(claim, condition)),
             Verdict::Retire(reason) => {
                 engine.retire(claim, reason);
                 return Attended::Retired;
@@ -104,11 +103,18 @@ impl<D: Driver> Tending<'_, D> {
         Attended::Kept
     }
 
-    /// Whoever gets it next looks closely.
-    fn mark_if_unchecked(&self, claim: &Claim<D::Connection>) {
-        let facts = self.engine.core.table.facts(claim);
-        if self.engine.is_unchecked(facts) {
-            facts.good_until.set(0);
+    /// Gives a connection back. If it has to be checked first, whoever gets it next looks closely.
+    fn keep(&self, claim: Claim<D::Connection>) {
+        let engine = self.engine;
+        let facts = engine.core.table.facts(&claim);
+        if !engine.is_unchecked(facts) {
+            return engine.offer(claim);
+        }
+        facts.good_until.set(0);
+        if engine.core.gate().glance().to_be_served() == 0 {
+            engine.offer(claim);
+        } else {
+            engine.serve(claim);
         }
     }
 

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use pool_core::Aborter;
+
 use super::ledger::Ledger;
 
 /// One connection. Dropping it closes it, and the ledger knows.
@@ -12,12 +14,13 @@ pub struct FakeConnection {
     ledger: Ledger,
     in_hand: Arc<AtomicBool>,
     dirty: AtomicBool,
-    broken: AtomicBool,
+    broken: Arc<AtomicBool>,
+    host: Option<String>,
     inspections_left: AtomicU64,
 }
 
 impl FakeConnection {
-    pub(super) fn open(id: u64, ledger: Ledger, inspections_left: u64) -> Self {
+    pub(super) fn open(id: u64, ledger: Ledger, inspections_left: u64, host: Option<String>) -> Self {
         {
             let mut books = ledger.books();
             books.opened += 1;
@@ -31,7 +34,8 @@ impl FakeConnection {
             ledger,
             in_hand: Arc::default(),
             dirty: AtomicBool::new(false),
-            broken: AtomicBool::new(false),
+            broken: Arc::default(),
+            host,
             inspections_left: AtomicU64::new(inspections_left),
         }
     }
@@ -51,6 +55,20 @@ impl FakeConnection {
         self.broken.store(true, Ordering::SeqCst);
     }
 
+    /// Whether it has been broken, by its user or by the pool that aborted it.
+    pub fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn host(&self) -> Option<&str> {
+        self.host.as_deref()
+    }
+
+    pub(super) fn aborter(&self) -> Aborter {
+        let broken = Arc::clone(&self.broken);
+        Box::new(move || broken.store(true, Ordering::SeqCst))
+    }
+
     pub(super) fn is_dirty(&self) -> bool {
         self.dirty.load(Ordering::SeqCst)
     }
@@ -63,7 +81,7 @@ impl FakeConnection {
     pub(super) fn wear(&self) -> bool {
         let spend = |left: u64| (left != u64::MAX).then(|| left.saturating_sub(1));
         let left = self.inspections_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, spend);
-        self.broken.load(Ordering::SeqCst) || left == Ok(0)
+        self.is_broken() || left == Ok(0)
     }
 
     /// Uses the connection until the guard is dropped. A second user at the same time is a violation in the ledger.

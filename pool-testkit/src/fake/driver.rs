@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::future::{Future, pending};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pool_core::{Driver, ErrorClass, SessionState};
+use pool_core::{Aborter, Driver, ErrorClass, SessionState};
 use tokio::sync::{Semaphore, watch};
 
 use super::connection::FakeConnection;
@@ -46,6 +46,7 @@ struct Plan {
     scripts: HashMap<Call, Script>,
     dice: Option<Dice>,
     break_after: Option<u64>,
+    hosts: Vec<String>,
     next_id: u64,
 }
 
@@ -99,6 +100,24 @@ impl FakeDriver {
     /// Lets every connection opened from now on break after it has been inspected `n` times.
     pub fn break_after(&self, n: u64) {
         self.plan().break_after = Some(n);
+    }
+
+    /// Lets connections opened from now on go to these hosts in turn, by their ids.
+    pub fn hosts<'a>(&self, hosts: impl IntoIterator<Item = &'a str>) {
+        self.plan().hosts = hosts.into_iter().map(str::to_owned).collect();
+    }
+
+    /// Opens a connection, as the pool would have it opened: to be adopted.
+    pub fn open(&self) -> FakeConnection {
+        let (id, wear, host) = {
+            let mut plan = self.plan();
+            plan.next_id += 1;
+            let id = plan.next_id - 1;
+            let host =
+                usize::try_from(id).ok().and_then(|id| plan.hosts.get(id.checked_rem(plan.hosts.len())?)).cloned();
+            (id, plan.break_after.unwrap_or(u64::MAX), host)
+        };
+        FakeConnection::open(id, self.ledger(), wear, host)
     }
 
     /// Notes a violation if there are ever more than `limit` connections, the ones being opened included.
@@ -157,15 +176,6 @@ impl FakeDriver {
             Step::Hang => pending().await,
             Step::Panic => panic!("the fake backend was told to panic in {call:?}"),
         }
-    }
-
-    fn open(&self) -> FakeConnection {
-        let (id, wear) = {
-            let mut plan = self.plan();
-            plan.next_id += 1;
-            (plan.next_id - 1, plan.break_after.unwrap_or(u64::MAX))
-        };
-        FakeConnection::open(id, self.ledger(), wear)
     }
 }
 
@@ -230,6 +240,14 @@ impl Driver for FakeDriver {
         // A close that fails closes all the same.
         let _ = self.play(Call::Close).await;
         drop(connection);
+    }
+
+    fn host<'a>(&'a self, connection: &'a FakeConnection) -> Option<&'a str> {
+        connection.host()
+    }
+
+    fn aborter(&self, connection: &FakeConnection) -> Option<Aborter> {
+        Some(connection.aborter())
     }
 
     fn classify(&self, error: &FakeError) -> ErrorClass {

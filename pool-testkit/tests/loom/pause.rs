@@ -2,7 +2,7 @@
 
 use std::task::{Context, Waker};
 
-use pool_core::internals::{Figure, Gate, Generation, Grant};
+use pool_core::internals::{Figure, Flag, Gate, Generation, Grant};
 
 use crate::common::{
     NEVER, Scene, acquiring, assert_at_rest, at_once, close, join, leave, pass_on, race, release, releasing, serve,
@@ -103,7 +103,7 @@ fn whoever_sees_a_generation_knows_the_reason() {
 /// A pool in which connections may be left to those who wait, and whether each side has noticed the other.
 struct Left {
     scene: Scene,
-    unserved: Figure,
+    unserved: Flag,
     noticed: [Figure; 2],
 }
 
@@ -111,17 +111,17 @@ struct Left {
 #[test]
 fn a_waiter_knows_that_there_may_be_more() {
     let leaving = |left: &Left| {
-        left.unserved.set(1);
+        left.unserved.raise();
         let waiting = left.scene.core.gate().look_after_publishing().to_be_served();
         left.noticed[0].set(u64::from(waiting > 0));
     };
     let joining = |left: &Left| {
         let scene = &left.scene;
         let ticket = join(&scene.core, &Context::from_waker(Waker::noop()), NEVER).expect("nothing is idle");
-        left.noticed[1].set(left.unserved.get());
+        left.noticed[1].set(left.unserved.is_up().into());
         scene.leave_ticket(ticket);
     };
-    let setup = || Left { scene: Scene::new(1, 0, 0), unserved: Figure::default(), noticed: Default::default() };
+    let setup = || Left { scene: Scene::new(1, 0, 0), unserved: Flag::default(), noticed: Default::default() };
     race(3, setup, [leaving, joining], |left| {
         assert!(left.noticed.iter().any(|noticed| noticed.get() != 0), "they missed each other");
         let core = &left.scene.core;

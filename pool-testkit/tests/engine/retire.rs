@@ -1,0 +1,138 @@
+//! Connections that have to go: all of them, one after the other, those to a host, or one.
+
+use pool_testkit::fake::{Call, FakeDriver, Step};
+
+use crate::common::{SECOND, pool_with, prove_nothing_lost, quiet, quiet_pool, until};
+
+#[tokio::test(start_paused = true)]
+async fn one_connection_is_evicted_whoever_has_it() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 3);
+    let [idle, held, other] = [(); 3].map(|()| pool.acquire_owned());
+    let (idle, held, other) = (idle.await.unwrap(), held.await.unwrap(), other.await.unwrap());
+    let [of_idle, of_held] = [idle.connection_id(), held.connection_id()];
+    drop(idle);
+    assert!(pool.evict(of_idle));
+    until(&pool, |state| state.size == 2).await;
+    assert!(!pool.evict(of_idle), "it has gone");
+    assert!(pool.evict(of_held) && pool.evict(of_held));
+    drop(held.take_in_hand());
+    drop((held, other));
+    until(&pool, |state| state.size == 1).await;
+    assert_eq!((pool.stats().evicted, pool.stats().outdated), (2, 0));
+    assert_eq!(pool.try_acquire().unwrap().id(), 2, "the one that nobody minded");
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_to_one_host_are_replaced() {
+    let driver = FakeDriver::new();
+    driver.hosts(["a", "b"]);
+    let pool = quiet_pool(&driver, 4);
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(pool.acquire().await.unwrap());
+    }
+    held.truncate(2);
+    pool.retire_host("a");
+    until(&pool, |state| state.size == 3).await;
+    drop(held);
+    until(&pool, |state| state.size == 2).await;
+    assert_eq!(pool.stats().outdated, 2);
+    let left = [pool.acquire().await.unwrap().id(), pool.acquire().await.unwrap().id()];
+    assert!(left.iter().all(|id| id % 2 == 1), "{left:?}");
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_are_replaced_one_after_the_other() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 10);
+    pool.warm_up(10, std::time::Duration::ZERO, SECOND).await.unwrap();
+    // So that all of them are needed, and replaced.
+    let mut config = quiet(10);
+    config.min_size = 10;
+    pool.reconfigure(config).unwrap();
+    pool.retire_all_over(100 * SECOND);
+    let mut seen = Vec::new();
+    for _ in 0..10 {
+        tokio::time::sleep(10 * SECOND).await;
+        seen.push(pool.stats().expired);
+        assert!(pool.state().idle >= 9, "{:?}", pool.state());
+    }
+    tokio::time::sleep(2 * SECOND).await;
+    assert_eq!(pool.stats().expired, 10);
+    assert!(seen[4] > 0 && seen[4] < 10, "spread over the time: {seen:?}");
+    assert!(pool.try_acquire().unwrap().id() >= 10);
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_leased_for_longer_goes_when_it_comes_back() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 2);
+    let held = pool.acquire().await.unwrap();
+    pool.retire_all_over(10 * SECOND);
+    tokio::time::sleep(20 * SECOND).await;
+    drop(held);
+    assert_eq!(pool.state().idle, 0);
+    until(&pool, |state| state.size == 0).await;
+    assert_eq!(pool.stats().expired, 1);
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_being_opened_is_judged_when_it_is_open() {
+    let driver = FakeDriver::new();
+    driver.hosts(["a"]);
+    driver.script(Call::Connect, [Step::Hold]);
+    let pool = quiet_pool(&driver, 1);
+    let waiter = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.acquire_owned().await.unwrap().id() }
+    });
+    driver.reached(Call::Connect, 1).await;
+    pool.retire_host("b");
+    pool.retire_host("a");
+    driver.let_go(Call::Connect, 1);
+    assert_eq!(waiter.await.unwrap(), 1, "the second one");
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+/// Each demand is remembered until nobody is left who has not heard of it.
+#[tokio::test(start_paused = true)]
+async fn a_lease_outlives_many_demands() {
+    let driver = FakeDriver::new();
+    driver.hosts(["a", "b"]);
+    let pool = quiet_pool(&driver, 2);
+    let (first, second) = (pool.acquire().await.unwrap(), pool.acquire().await.unwrap());
+    for _ in 0..100 {
+        pool.retire_host("c");
+    }
+    pool.retire_host("b");
+    drop((first, second));
+    until(&pool, |state| state.size == 1).await;
+    assert_eq!(pool.try_acquire().unwrap().id(), 0);
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worn_connection_goes_when_it_comes_back() {
+    let driver = FakeDriver::new();
+    let mut config = quiet(1);
+    config.max_uses = Some(3);
+    let pool = pool_with(&driver, config.clone());
+    let mut ids = Vec::new();
+    for _ in 0..7 {
+        ids.push(pool.acquire().await.unwrap().id());
+    }
+    assert_eq!(ids, [0, 0, 0, 1, 1, 1, 2]);
+    config.max_uses = Some(300);
+    pool.reconfigure(config).unwrap();
+    for _ in 0..299 {
+        assert_eq!(pool.acquire().await.unwrap().id(), 2);
+    }
+    assert_eq!(pool.acquire().await.unwrap().id(), 3);
+    assert_eq!(pool.stats().worn, 3);
+    prove_nothing_lost(&pool, &driver).await;
+}

@@ -1,0 +1,157 @@
+//! How many connections there are: minima, starts, and the pace of opening.
+
+use std::time::Duration;
+
+use pool_core::{AcquireError, Config, Pool};
+use pool_testkit::fake::{Call, FakeDriver, Step};
+use tokio::time::Instant;
+
+use crate::common::{SECOND, pool_with, prove_nothing_lost, quiet, quiet_pool, until};
+
+fn with(driver: &FakeDriver, change: impl FnOnce(&mut Config)) -> Pool<FakeDriver> {
+    let mut config = quiet(10);
+    change(&mut config);
+    pool_with(driver, config)
+}
+
+#[tokio::test(start_paused = true)]
+async fn some_are_kept_ready_beyond_those_in_use() {
+    let driver = FakeDriver::new();
+    let pool = with(&driver, |config| (config.max_size, config.min_idle) = (4, 2));
+    until(&pool, |state| state.idle == 2).await;
+    let mut held = vec![pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
+    until(&pool, |state| state.idle == 2).await;
+    held.push(pool.acquire().await.unwrap());
+    tokio::time::sleep(60 * SECOND).await;
+    assert_eq!((pool.state().idle, pool.state().size), (1, 4), "within the maximum");
+    drop(held);
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_the_load_the_pool_returns_to_its_minimum() {
+    let driver = FakeDriver::new();
+    let pool = with(&driver, |config| {
+        (config.min_size, config.min_idle, config.idle_timeout) = (1, 2, Some(30 * SECOND));
+    });
+    let held: Vec<_> = futures_of(&pool, 10).await;
+    drop(held);
+    until(&pool, |state| state.idle == 10).await;
+    tokio::time::sleep(60 * SECOND).await;
+    assert_eq!(pool.state().size, 2);
+    assert_eq!(pool.stats().reaped, 8);
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+async fn futures_of(pool: &Pool<FakeDriver>, leases: usize) -> Vec<pool_core::Lease<'_, FakeDriver>> {
+    let mut held = Vec::new();
+    for _ in 0..leases {
+        held.push(pool.acquire().await.unwrap());
+    }
+    held
+}
+
+/// One caller at a time, on connections that its thread remembers: those that it could do without reach their idle timeout.
+#[tokio::test(start_paused = true)]
+async fn a_small_load_keeps_a_small_pool_warm() {
+    let driver = FakeDriver::new();
+    let pool = with(&driver, |config| config.idle_timeout = Some(120 * SECOND));
+    drop(futures_of(&pool, 8).await);
+    for _ in 0..400 {
+        drop(pool.acquire().await.unwrap());
+        tokio::time::sleep(SECOND).await;
+        // As another thread would that remembers another slot.
+        drop(futures_of(&pool, 2).await);
+        tokio::time::sleep(SECOND).await;
+    }
+    assert!(pool.state().size <= 3, "{:?}", pool.state());
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lazy_pool_opens_nothing_until_it_is_used_and_keeps_its_minimum_from_then_on() {
+    let driver = FakeDriver::new();
+    let pool = with(&driver, |config| (config.min_size, config.lazy) = (3, true));
+    tokio::time::sleep(60 * SECOND).await;
+    assert_eq!(driver.begun(Call::Connect), 0);
+    drop(pool.acquire().await.unwrap());
+    until(&pool, |state| state.idle == 3).await;
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn ready_waits_for_the_minimum() {
+    let driver = FakeDriver::new();
+    driver.always(Call::Connect, Step::Delay(SECOND));
+    let pool = with(&driver, |config| (config.min_size, config.max_openers) = (3, 1));
+    let started = Instant::now();
+    pool.ready(10 * SECOND).await.unwrap();
+    assert_eq!((pool.state().idle, started.elapsed()), (3, 3 * SECOND));
+    pool.ready(SECOND).await.unwrap();
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn ready_opens_one_in_a_pool_that_needs_none() {
+    let driver = FakeDriver::new();
+    let pool = with(&driver, |config| config.lazy = true);
+    pool.ready(SECOND).await.unwrap();
+    assert_eq!(pool.state().idle, 1);
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn ready_tells_why_it_is_not() {
+    let driver = FakeDriver::new();
+    driver.always(Call::Connect, Step::Fail);
+    let pool = with(&driver, |config| config.min_size = 2);
+    let late = pool.ready(3 * SECOND).await.unwrap_err();
+    assert!(matches!(&late, AcquireError::Timeout { waited, failure: Some(_), .. } if *waited == 3 * SECOND), "{late}");
+    driver.always(Call::Connect, Step::FailForGood);
+    let never = pool.ready(60 * SECOND).await.unwrap_err();
+    assert!(matches!(never, AcquireError::OpenFailed { .. }), "{never}");
+    // What failed before says nothing about the next attempt.
+    driver.always(Call::Connect, Step::Ok);
+    pool.ready(60 * SECOND).await.unwrap();
+    let mut ending = Box::pin(pool.warm_up(5, SECOND, 60 * SECOND));
+    assert!(crate::common::is_pending(&mut ending));
+    pool.close().await;
+    assert!(matches!(ending.await, Err(AcquireError::Closed)));
+    driver.ledger().settle(&pool.stats());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_warm_up_opens_one_after_the_other() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 10);
+    let started = Instant::now();
+    pool.warm_up(5, SECOND, 60 * SECOND).await.unwrap();
+    assert_eq!((pool.state().idle, started.elapsed()), (5, 4 * SECOND), "the first at once");
+    pool.warm_up(100, Duration::ZERO, 60 * SECOND).await.unwrap();
+    assert_eq!(pool.state().idle, 10, "the maximum");
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_warm_up_that_is_dropped_has_ended() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 10);
+    assert!(tokio::time::timeout(SECOND / 2, pool.warm_up(5, SECOND, 60 * SECOND)).await.is_err());
+    tokio::time::sleep(60 * SECOND).await;
+    assert_eq!(pool.state().idle, 1);
+    let started = Instant::now();
+    pool.warm_up(2, 20 * SECOND, SECOND).await.unwrap();
+    assert_eq!(started.elapsed(), Duration::ZERO, "it does not wait for the pace of another that has ended");
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_keep_their_distance() {
+    let driver = FakeDriver::new();
+    let pool = with(&driver, |config| (config.min_size, config.opener_interval) = (4, Some(SECOND)));
+    let started = Instant::now();
+    until(&pool, |state| state.idle == 4).await;
+    let took = started.elapsed();
+    assert!((3 * SECOND..3 * SECOND + SECOND / 10).contains(&took), "{took:?}");
+    prove_nothing_lost(&pool, &driver).await;
+}

@@ -1,0 +1,101 @@
+//! What the pool says of itself.
+
+use pool_core::{AcquireError, Stats};
+use pool_testkit::fake::{Call, FakeDriver, Step};
+use tokio::time::sleep;
+
+use crate::common::{SECOND, is_pending, pool_with, prove_nothing_lost, quiet, quiet_pool};
+
+/// What holds for a pool at rest.
+fn assert_books(stats: &Stats) {
+    let reasons: u64 = stats.closes().iter().map(|(_, count)| count).sum();
+    assert_eq!(stats.closed, reasons, "each close has its reason: {:?}", stats.closes());
+    let live = stats.state.size - stats.state.opening;
+    assert_eq!(stats.opened, stats.closed + live as u64, "opened = closed + live");
+    assert_eq!(stats.acquired, stats.immediate + (stats.waited - stats.timeouts - stats.cancelled - stats.failed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_acquire_is_counted_once() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 1);
+    let held = pool.acquire().await.unwrap();
+    drop(held);
+    let held = pool.acquire().await.unwrap();
+    assert!(matches!(pool.try_acquire(), Err(AcquireError::Unavailable { .. })));
+    assert!(pool.acquire_timeout(2 * SECOND).await.is_err());
+    let mut given_up = Box::pin(pool.acquire());
+    assert!(is_pending(&mut given_up));
+    drop(given_up);
+    held.discard();
+    driver.always(Call::Connect, Step::FailForGood);
+    assert!(matches!(pool.acquire().await, Err(AcquireError::OpenFailed { .. })));
+    let stats = pool.stats();
+    assert_eq!((stats.acquired, stats.immediate, stats.waited), (2, 1, 4));
+    assert_eq!((stats.timeouts, stats.cancelled, stats.shed, stats.failed), (1, 1, 1, 1));
+    assert_eq!(stats.wait.count, 4);
+    assert_eq!(stats.wait.max.as_secs(), 2);
+    assert_books(&stats);
+    prove_nothing_lost(&pool, &driver).await;
+    assert_books(&pool.stats());
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_are_counted_by_class() {
+    let driver = FakeDriver::new();
+    driver.script(Call::Connect, [Step::Fail, Step::FailForGood, Step::Panic, Step::Hang]);
+    let mut config = quiet(1);
+    config.min_size = 1;
+    let pool = pool_with(&driver, config);
+    sleep(60 * SECOND).await;
+    let errors = pool.stats().errors;
+    assert_eq!((errors.open_transient, errors.open_permanent, errors.open_panics, errors.open_timeouts), (1, 1, 1, 1));
+    assert_eq!(pool.stats().open_failures, 4);
+    driver.script(Call::Reset, [Step::Fail]);
+    let lease = pool.acquire().await.unwrap();
+    lease.make_dirty();
+    drop(lease);
+    sleep(SECOND).await;
+    driver.script(Call::Inspect, [Step::Panic]);
+    drop(pool.acquire().await.unwrap());
+    sleep(SECOND).await;
+    let errors = pool.stats().errors;
+    assert_eq!((errors.resets, errors.inspections, errors.pings), (1, 1, 0));
+    assert_books(&pool.stats());
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn times_are_measured() {
+    let driver = FakeDriver::new();
+    driver.always(Call::Connect, Step::Delay(SECOND));
+    let pool = quiet_pool(&driver, 1);
+    for held in 1..=10 {
+        let lease = pool.acquire().await.unwrap();
+        sleep(held * SECOND).await;
+        drop(lease);
+    }
+    pool.record_execution(SECOND / 4);
+    let stats = pool.stats();
+    assert_eq!((stats.open.count, stats.open.p50.as_millis() / 10), (1, 100));
+    assert_eq!((stats.hold.count, stats.hold.max.as_secs(), stats.hold.mean.as_millis() / 100), (10, 10, 55));
+    assert_eq!((stats.execution.count, stats.execution.p99.as_millis()), (1, 250));
+    assert_eq!(stats.check, pool_core::Distribution::default());
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+/// After the first ones a sample stands for the rest.
+#[tokio::test(start_paused = true)]
+async fn a_sample_stands_for_the_rest() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 1);
+    for _ in 0..10_000 {
+        let lease = pool.acquire().await.unwrap();
+        sleep(SECOND / 1000).await;
+        drop(lease);
+    }
+    let hold = pool.stats().hold;
+    assert!((9_500..10_500).contains(&hold.count), "{hold:?}");
+    assert_eq!(hold.p50.as_micros() / 100, 10);
+    prove_nothing_lost(&pool, &driver).await;
+}
