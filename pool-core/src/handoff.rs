@@ -255,14 +255,11 @@ impl<C> Core<C> {
     fn offer_at(&self, mut sight: Sight, mut claim: Claim<C>) -> Offered<C> {
         // Once more for each waiter that leaves or comes at the same moment.
         loop {
+            claim = match self.keep_if_good(sight, claim) {
+                Ok(good) => good,
+                Err(offered) => return offered,
+            };
             let generation = self.generation(&claim);
-            if sight.is_closed() {
-                return Offered::Closed(claim);
-            } else if sight.generation() != generation {
-                return Offered::Outdated(claim);
-            } else if sight.is_oversize() && self.shed() {
-                return Offered::Excess(claim);
-            }
             let again = if sight.to_be_served() > 0 && self.gate.reserve_for(generation) {
                 match self.send(claim) {
                     Ok(waker) => return Offered::Handed(waker),
@@ -279,9 +276,21 @@ impl<C> Core<C> {
             };
             match again {
                 Some(both) => (claim, sight) = both,
-                None if sight.is_paused() => return Offered::Paused,
-                None => return Offered::Parked,
+                None => return if sight.is_paused() { Offered::Paused } else { Offered::Parked },
             }
+        }
+    }
+
+    /// A slot that the pool has a use for; otherwise, what has to be done with it.
+    fn keep_if_good(&self, sight: Sight, claim: Claim<C>) -> Result<Claim<C>, Offered<C>> {
+        if sight.is_closed() {
+            Err(Offered::Closed(claim))
+        } else if sight.generation() != self.generation(&claim) {
+            Err(Offered::Outdated(claim))
+        } else if sight.is_oversize() && self.shed() {
+            Err(Offered::Excess(claim))
+        } else {
+            Ok(claim)
         }
     }
 

@@ -8,6 +8,8 @@
 
 #[path = "stress/random.rs"]
 mod random;
+#[path = "stress/resizing.rs"]
+mod resizing;
 #[path = "stress/user.rs"]
 mod user;
 

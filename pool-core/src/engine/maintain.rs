@@ -60,8 +60,7 @@ impl<D: Driver> Tended<D> {
 
     fn finish<E>(&mut self, what: &str, budget: Duration, outcome: Result<Result<Result<(), D::Error>, E>, String>) {
         if !matches!(outcome, Ok(Ok(Ok(())))) {
-            let errors = &self.engine.events.errors;
-            if what == "ping" { &errors.pings } else { &errors.resets }.add(1);
+            self.engine.count_failure(what);
         }
         match outcome {
             Ok(Ok(Ok(()))) => self.give_back(),

@@ -82,6 +82,13 @@ impl<D: Driver> Engine<D> {
         }
     }
 
+    /// Counts a reset or a ping that did not work.
+    pub(super) fn count_failure(&self, what: &str) {
+        let errors = &self.events.errors;
+        let counter = if what == "ping" { &errors.pings } else { &errors.resets };
+        counter.add(1);
+    }
+
     /// Counts a wait that ended without a connection; the others are counted in their slots.
     pub(super) fn count_wait(&self, nanos: u64) {
         self.events.waited.add(1);

@@ -64,15 +64,18 @@ impl Place {
 /// Budgets are short, so that calls that hang do not hold up the test; a wait that is not meant to end early is long, so that one that is never
 /// woken shows.
 pub(crate) fn settings(random: &mut Random) -> Config {
-    let max_size = 1 + usize::try_from(random.below(MOST as u64)).unwrap();
-    let mut config = quiet(max_size);
-    config.idle_order =
-        [IdleOrder::Recent, IdleOrder::Fifo, IdleOrder::LeastRecentlyUsed][usize::try_from(random.below(3)).unwrap()];
-    config.min_size = usize::try_from(random.below(2)).unwrap();
+    let mut up_to = |most: usize| usize::try_from(random.below(most as u64 + 1)).unwrap();
+    let headroom = up_to(1);
+    let mut config = quiet(1 + up_to(MOST - 1 - headroom));
+    (config.rotation_headroom, config.min_idle, config.lazy) = (headroom, up_to(1), up_to(1) == 0);
+    config.max_uses = [None, Some(20)][up_to(1)];
+    config.idle_order = [IdleOrder::Recent, IdleOrder::Fifo, IdleOrder::LeastRecentlyUsed][up_to(2)];
+    config.min_size = up_to(1);
     config.acquire_timeout = Duration::from_mins(1);
     let short = Duration::from_millis(5);
     (config.connect_timeout, config.reset_timeout, config.close_timeout) = (short, short, short);
     (config.health_check_interval, config.health_check_timeout) = (Some(short), short);
+    (config.check_after_idle, config.check_timeout) = ([None, Some(short)][up_to(1)], short);
     (config.idle_timeout, config.max_lifetime) = (Some(4 * short), Some(10 * short));
     (config.backoff_initial, config.backoff_max) = (Duration::from_millis(1), Duration::from_millis(2));
     config
@@ -100,17 +103,32 @@ impl User {
                 14 => self.abandon().await,
                 15..17 => self.spoil_one().await,
                 17 => self.leave_one_to_others().await,
-                _ => self.operate(),
+                _ => self.operate().await,
             }
         }
     }
 
-    fn operate(&mut self) {
-        if self.random.below(8) > 0 {
-            self.place.pool.reconfigure(settings(&mut self.random)).unwrap();
-        } else {
-            self.place.pool.retire_all();
+    async fn operate(&mut self) {
+        let pool = &self.place.pool;
+        match self.random.below(12) {
+            0 => pool.retire_all(),
+            1 => pool.retire_all_over(Duration::from_millis(20)),
+            2 => {
+                let id = self.acquire().await.connection_id();
+                pool.evict(id);
+            }
+            3 => self.pause().await,
+            4 => drop(pool.warm_up(MOST, Duration::ZERO, Duration::from_millis(2)).await),
+            _ => drop(pool.reconfigure(settings(&mut self.random)).unwrap()),
         }
+    }
+
+    /// Others may resume, or pause again, before this does.
+    async fn pause(&self) {
+        self.place.pool.pause();
+        // Those who hold a connection may wait for another task to be rid of it.
+        let _ = tokio::time::timeout(Duration::from_millis(2), self.place.pool.drained()).await;
+        self.place.pool.resume();
     }
 
     async fn acquire(&self) -> OwnedLease<FakeDriver> {
