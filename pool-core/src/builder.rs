@@ -26,6 +26,7 @@ use crate::slot::IdleOrder;
 pub struct PoolBuilder<D> {
     driver: D,
     config: Config,
+    seed: Option<u64>,
 }
 
 macro_rules! setters {
@@ -40,12 +41,19 @@ macro_rules! setters {
 
 impl<D: Driver> PoolBuilder<D> {
     pub(crate) fn new(driver: D) -> Self {
-        Self { driver, config: Config::default() }
+        Self { driver, config: Config::default(), seed: None }
     }
 
     /// Replaces all settings.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
+        self
+    }
+
+    /// Draws what the pool leaves to chance (how lifetimes, pauses after failures and retirements are spread) from this seed, so that a
+    /// simulation can be repeated. By default no two pools are alike, and production should leave it so: pools with the same seed reconnect in step.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
         self
     }
 
@@ -85,6 +93,6 @@ impl<D: Driver> PoolBuilder<D> {
     /// In a tokio runtime that was built without its timer.
     pub fn build(self) -> Result<Pool<D>, ConfigError> {
         self.config.validate()?;
-        Ok(Pool::new(self.driver, self.config))
+        Ok(Pool::new(self.driver, self.config, self.seed))
     }
 }

@@ -38,8 +38,8 @@ impl<D: Driver> Pool<D> {
         PoolBuilder::new(driver)
     }
 
-    pub(crate) fn new(driver: D, config: Config) -> Self {
-        let engine = Arc::new(Engine::new(driver, config));
+    pub(crate) fn new(driver: D, config: Config, seed: Option<u64>) -> Self {
+        let engine = Arc::new(Engine::new(driver, config, seed));
         ensure_janitor(&engine);
         Self { handle: Arc::new(Handle(Arc::clone(&engine))), engine }
     }

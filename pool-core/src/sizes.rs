@@ -7,7 +7,7 @@ use crate::config::Config;
 pub(crate) struct Demand {
     /// Callers to whom nothing is promised.
     pub(crate) waiting: usize,
-    /// Connections that nobody uses.
+    /// Connections that nobody uses, those that are being looked after included.
     pub(crate) idle: usize,
     /// Whether the pool has ever had a connection.
     pub(crate) used: bool,

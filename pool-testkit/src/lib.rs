@@ -1,6 +1,7 @@
 //! What proves the pool.
 //!
 //! * [`fake`]: a driver that fails exactly as it is told, and a ledger of what the pool did with it.
+//! * [`simulation`]: everything that may happen to a pool, drawn from a seed and checked after every step.
 //! * [`postgres`]: a real PostgreSQL for tests, started from cargo alone.
 //! * `tests/loom`: models of the lock-free layer; `cargo test --features loom` runs them.
 #![deny(missing_docs)]
@@ -10,3 +11,7 @@
 pub mod fake;
 #[cfg(not(feature = "loom"))]
 pub mod postgres;
+#[cfg(not(feature = "loom"))]
+pub mod random;
+#[cfg(not(feature = "loom"))]
+pub mod simulation;

@@ -6,8 +6,6 @@
 #![cfg(not(feature = "loom"))]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
 
-#[path = "stress/random.rs"]
-mod random;
 #[path = "stress/resizing.rs"]
 mod resizing;
 #[path = "stress/user.rs"]
@@ -23,7 +21,7 @@ use pool_core::Pool;
 use pool_testkit::fake::{FakeDriver, Odds, prove_nothing_lost, quiet};
 use tokio::runtime::{Builder, Runtime};
 
-use random::Random;
+use pool_testkit::random::Random;
 use user::{MOST, Place, User, settings};
 
 const USERS: usize = 6;

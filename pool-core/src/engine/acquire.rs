@@ -88,6 +88,18 @@ impl<D: Driver> Engine<D> {
     }
 }
 
+impl<D: Driver> Engine<D> {
+    /// Gives a connection back that nobody has used and that may have to be checked: whoever gets it next looks closely.
+    pub(super) fn pass_on(&self, claim: Claim<D::Connection>) {
+        self.core.table.facts(&claim).good_until.set(0);
+        if self.core.gate().glance().to_be_served() == 0 {
+            self.offer(claim);
+        } else {
+            self.serve(claim);
+        }
+    }
+}
+
 /// How often somebody tries who does not wait, and how many instants pass in between: some ten microseconds altogether.
 const PATIENCE: u32 = 100;
 const BREATH: u32 = 32;
@@ -272,7 +284,8 @@ impl<D: Driver> Waiting<'_, D> {
         self.engine.events.cancelled.add(1);
         self.engine.count_wait(self.waited());
         if let Some(Grant::Slot(claim)) = self.leave() {
-            self.engine.offer(claim);
+            // It may have lain here for long.
+            self.engine.pass_on(claim);
         }
     }
 

@@ -55,6 +55,7 @@ use crate::lifetime::RetireReason;
 use crate::retirement::Retirement;
 use crate::slot::Claim;
 use open::Purpose;
+use random::Random;
 
 type Conn<D> = <D as Driver>::Connection;
 type EngineGrant<D> = Grant<Conn<D>>;
@@ -102,6 +103,7 @@ pub(crate) struct Engine<D: Driver> {
     changed: Notify,
     tasks: Tasks,
     measures: Measures,
+    random: Random,
     /// Cancelled once the pool is closed and nothing is open.
     all_closed: CancellationToken,
     /// The last failure to open a connection, unless one succeeded since.
@@ -156,8 +158,8 @@ enum Job<C> {
 }
 
 impl<D: Driver> Engine<D> {
-    /// For a configuration that has been validated.
-    pub(crate) fn new(driver: D, config: Config) -> Self {
+    /// For a configuration that has been validated. The seed is that of everything that is left to chance.
+    pub(crate) fn new(driver: D, config: Config, seed: Option<u64>) -> Self {
         Self {
             driver,
             core: Core::new(config.max_size, config.idle_order),
@@ -183,6 +185,7 @@ impl<D: Driver> Engine<D> {
             changed: Notify::new(),
             tasks: Tasks::default(),
             measures: Measures::default(),
+            random: Random::new(seed),
             all_closed: CancellationToken::new(),
             last_failure: ArcSwapOption::empty(),
             denial: ArcSwapOption::empty(),

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use tokio::time::timeout;
 
 use super::panics::{caught, guarded, report};
-use super::random::random;
 use super::{Engine, Job};
 use crate::driver::{Driver, ErrorClass};
 use crate::error::OpenFailure;
@@ -38,7 +37,7 @@ impl<D: Driver> Engine<D> {
         // After the fence: an opener that has just made room and a waiter that has just come cannot miss each other.
         let sight = self.core.gate().look_after_publishing();
         // Looked up if it matters: it takes a look at every slot.
-        let idle = if config.min_idle > 0 { self.core.table.counts().idle } else { 0 };
+        let idle = if config.min_idle > 0 { self.core.table.counts().idle_soon() } else { 0 };
         let demand = Demand { waiting: self.unprovided(sight), idle, used: self.used.is_up() };
         let wanted = self.core.capacity.reserve(|room| {
             let one_more = demand.wants_another(room.open, room.opening, &config) || room.open < warm;
@@ -80,7 +79,7 @@ impl<D: Driver> Engine<D> {
         let claim = self.core.fill(vacancy, connection, generation);
         let config = self.config.load();
         let (now, facts) = (self.epoch.get(), self.core.table.facts(&claim));
-        let expires_at = expires_at(now, config.max_lifetime, random());
+        let expires_at = expires_at(now, config.max_lifetime, self.random.next());
         facts.expires_at.set(expires_at);
         facts.due_at.set(due_at(expires_at, config.max_lifetime, config.max_size).max(now));
         facts.released_at.set(now);

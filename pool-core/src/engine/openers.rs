@@ -8,7 +8,6 @@ use tokio::time::Instant;
 use super::Engine;
 use super::open::Opener;
 use super::panics::{report, wake};
-use super::random::random;
 use crate::backoff::Backoff;
 use crate::driver::{Driver, ErrorClass};
 use crate::error::OpenFailure;
@@ -40,7 +39,7 @@ impl Openers {
     }
 
     pub(super) fn failed<D: Driver>(&mut self, engine: &Engine<D>, failure: &Arc<OpenFailure>) {
-        let pause = self.backoff.failed(&engine.config.load(), random());
+        let pause = self.backoff.failed(&engine.config.load(), engine.random.next());
         self.not_before = Instant::now() + pause;
         if self.backoff.is_notable() {
             let failures = self.backoff.failures();

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::Engine;
 use super::panics::caught;
-use super::random::random;
 use crate::driver::Driver;
 use crate::gate::Generation;
 use crate::lifetime::RetireReason;
@@ -94,7 +93,7 @@ impl<D: Driver> Engine<D> {
         let host = caught(|| self.driver.host(connection)).ok().flatten();
         let candidate = Candidate { id, host, generation };
         let list = self.retirements.load();
-        let sentences = list.iter().map(|demand| demand.judge(&candidate, random()));
+        let sentences = list.iter().map(|demand| demand.judge(&candidate, self.random.next()));
         sentences.fold(Sentence::Stays, |worst, next| match (worst, next) {
             (retired @ Sentence::Retired(_), _) | (_, retired @ Sentence::Retired(_)) => retired,
             (Sentence::Leaves { due_at, expires_at }, Sentence::Leaves { due_at: due, expires_at: end }) => {

@@ -106,15 +106,10 @@ impl<D: Driver> Tending<'_, D> {
     /// Gives a connection back. If it has to be checked first, whoever gets it next looks closely.
     fn keep(&self, claim: Claim<D::Connection>) {
         let engine = self.engine;
-        let facts = engine.core.table.facts(&claim);
-        if !engine.is_unchecked(facts) {
-            return engine.offer(claim);
-        }
-        facts.good_until.set(0);
-        if engine.core.gate().glance().to_be_served() == 0 {
-            engine.offer(claim);
+        if engine.is_unchecked(engine.core.table.facts(&claim)) {
+            engine.pass_on(claim);
         } else {
-            engine.serve(claim);
+            engine.offer(claim);
         }
     }
 

@@ -95,6 +95,13 @@ pub struct Counts {
     pub closed: u64,
 }
 
+impl Counts {
+    /// Ready for anybody, now or once the janitor is done with them.
+    pub fn idle_soon(&self) -> usize {
+        self.idle + self.resetting
+    }
+}
+
 /// The slots of one pool.
 pub struct Table<C> {
     id: u64,

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use pool_core::Aborter;
 
+use super::journal::Event;
 use super::ledger::Ledger;
 
 /// One connection. Dropping it closes it, and the ledger knows.
@@ -29,6 +30,7 @@ impl FakeConnection {
             }
             books.note_peak();
         }
+        ledger.note(Event::Opened(id));
         Self {
             id,
             ledger,
@@ -95,6 +97,7 @@ impl FakeConnection {
 
 impl Drop for FakeConnection {
     fn drop(&mut self) {
+        self.ledger.note(Event::Closed(self.id));
         let used = self.in_hand.load(Ordering::SeqCst);
         let mut books = self.ledger.books();
         books.closed += 1;

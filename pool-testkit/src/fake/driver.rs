@@ -8,6 +8,7 @@ use pool_core::{Aborter, Driver, ErrorClass, SessionState};
 use tokio::sync::{Semaphore, watch};
 
 use super::connection::FakeConnection;
+use super::journal::{Ending, Event, Record};
 use super::ledger::Ledger;
 use super::script::{Call, Dice, Odds, Script, Step};
 
@@ -48,6 +49,7 @@ struct Plan {
     break_after: Option<u64>,
     hosts: Vec<String>,
     next_id: u64,
+    attempts: u64,
 }
 
 impl Default for FakeDriver {
@@ -88,6 +90,11 @@ impl FakeDriver {
     /// Says what all calls of this kind do from now on, instead of what was said before.
     pub fn always(&self, call: Call, step: Step) {
         self.plan().scripts.entry(call).or_default().replace(step);
+    }
+
+    /// Lets calls fail at random from now on, the same way for the same seed, instead of what was said before.
+    pub fn roll(&self, seed: u64, odds: Odds) {
+        self.plan().dice = Some(Dice::new(seed, odds));
     }
 
     /// Ends all faults, seeded ones too.
@@ -158,7 +165,20 @@ impl FakeDriver {
         step
     }
 
-    async fn play(&self, call: Call) -> Result<(), FakeError> {
+    fn number_of_attempt(&self) -> u64 {
+        let mut plan = self.plan();
+        plan.attempts += 1;
+        plan.attempts - 1
+    }
+
+    async fn play(&self, call: Call, id: u64) -> Result<(), FakeError> {
+        let record = Record::begin(self.ledger(), call, id);
+        let outcome = self.perform(call).await;
+        record.end(outcome.as_ref().map_or_else(|error| Ending::Failed(error.class), |()| Ending::Succeeded));
+        outcome
+    }
+
+    async fn perform(&self, call: Call) -> Result<(), FakeError> {
         match self.next(call) {
             Step::Ok => Ok(()),
             Step::Fail => Err(FakeError { call, class: ErrorClass::Transient }),
@@ -205,40 +225,42 @@ impl Driver for FakeDriver {
 
     async fn connect(&self) -> Result<FakeConnection, FakeError> {
         let attempt = Attempt::new(self.ledger());
-        self.play(Call::Connect).await?;
+        let number = self.number_of_attempt();
+        self.play(Call::Connect, number).await?;
         drop(attempt);
         Ok(self.open())
     }
 
     fn inspect(&self, connection: &mut FakeConnection) -> SessionState {
         let _in_hand = connection.take_in_hand();
-        match self.next(Call::Inspect) {
-            Step::Panic => panic!("the fake backend was told to panic in Inspect"),
-            Step::Fail | Step::FailForGood | Step::Hang => SessionState::Broken,
-            Step::Ok | Step::Delay(_) | Step::Hold if connection.wear() => SessionState::Broken,
-            Step::Ok | Step::Delay(_) | Step::Hold if connection.is_dirty() => SessionState::Dirty,
-            Step::Ok | Step::Delay(_) | Step::Hold => SessionState::Clean,
+        let step = self.next(Call::Inspect);
+        let fails = matches!(step, Step::Panic | Step::Fail | Step::FailForGood | Step::Hang);
+        if fails || connection.wear() {
+            self.ledger().note(Event::FoundBroken(connection.id()));
+            assert!(step != Step::Panic, "the fake backend was told to panic in Inspect");
+            return SessionState::Broken;
         }
+        if connection.is_dirty() { SessionState::Dirty } else { SessionState::Clean }
     }
 
     async fn reset(&self, connection: &mut FakeConnection) -> Result<(), FakeError> {
         let _in_hand = connection.take_in_hand();
-        self.play(Call::Reset).await?;
+        self.play(Call::Reset, connection.id()).await?;
         connection.clean();
         Ok(())
     }
 
     fn ping(&self, connection: &mut FakeConnection) -> impl Future<Output = Result<(), FakeError>> + Send {
-        let in_hand = connection.take_in_hand();
+        let (in_hand, id) = (connection.take_in_hand(), connection.id());
         async move {
             let _in_hand = in_hand;
-            self.play(Call::Ping).await
+            self.play(Call::Ping, id).await
         }
     }
 
     async fn close(&self, connection: FakeConnection) {
         // A close that fails closes all the same.
-        let _ = self.play(Call::Close).await;
+        let _ = self.play(Call::Close, connection.id()).await;
         drop(connection);
     }
 

@@ -4,6 +4,9 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pool_core::Stats;
+use tokio::time::Instant;
+
+use super::journal::{Entry, Event};
 
 /// The books. Violations are written down instead of panicking: the pool would catch the panic.
 #[derive(Debug, Default)]
@@ -15,6 +18,7 @@ pub(super) struct Books {
     pub(super) opened: u64,
     pub(super) closed: u64,
     pub(super) violations: Vec<String>,
+    journal: Option<Vec<Entry>>,
 }
 
 impl Books {
@@ -38,6 +42,27 @@ pub struct Ledger(Arc<Mutex<Books>>);
 impl Ledger {
     pub(super) fn books(&self) -> MutexGuard<'_, Books> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a journal from now on.
+    pub fn keep_journal(&self) {
+        self.books().journal.get_or_insert_default();
+    }
+
+    /// What has happened since this was asked last. Nothing if no journal is [kept](Self::keep_journal).
+    pub fn take_journal(&self) -> Vec<Entry> {
+        self.books().journal.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    pub(super) fn note(&self, event: Event) {
+        if let Some(journal) = &mut self.books().journal {
+            journal.push(Entry { at: Instant::now(), event });
+        }
+    }
+
+    /// What must not have happened and did.
+    pub fn violations(&self) -> Vec<String> {
+        self.books().violations.clone()
     }
 
     /// Connections opened so far.

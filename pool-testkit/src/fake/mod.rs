@@ -17,6 +17,7 @@
 
 mod connection;
 mod driver;
+mod journal;
 mod ledger;
 mod numbers;
 mod proof;
@@ -24,6 +25,7 @@ mod script;
 
 pub use connection::{FakeConnection, InHand};
 pub use driver::{FakeDriver, FakeError};
+pub use journal::{Ending, Entry, Event};
 pub use ledger::Ledger;
 pub use numbers::Numbers;
 pub use proof::{prove_nothing_lost, quiet};

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::random::Random;
+
 /// A call of the pool to the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -87,27 +89,18 @@ impl Script {
 /// A seeded source of faults. The same seed and the same order of calls give the same faults.
 #[derive(Debug)]
 pub(super) struct Dice {
-    state: u64,
+    random: Random,
     odds: Odds,
 }
 
 impl Dice {
     pub(super) fn new(seed: u64, odds: Odds) -> Self {
-        Self { state: seed, odds }
-    }
-
-    /// `SplitMix64` (Steele, Lea, Flood 2014): tiny, and good enough to spread faults.
-    fn roll(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+        Self { random: Random::new(seed), odds }
     }
 
     pub(super) fn step(&mut self) -> Step {
-        let delay = Duration::from_millis(self.roll() % 20 + 1);
-        let mut left = self.roll() % 1000;
+        let delay = Duration::from_millis(self.random.below(20) + 1);
+        let mut left = self.random.below(1000);
         let Odds { fail, delay: slow, hang, panic } = self.odds;
         for (odds, step) in [(fail, Step::Fail), (slow, Step::Delay(delay)), (hang, Step::Hang), (panic, Step::Panic)] {
             let odds = u64::from(odds);

@@ -43,6 +43,18 @@ async fn after_the_load_the_pool_returns_to_its_minimum() {
     prove_nothing_lost(&pool, &driver).await;
 }
 
+/// A connection that is being pinged is not idle, and will be.
+#[tokio::test(start_paused = true)]
+async fn pings_open_no_more_than_the_idle_minimum() {
+    let driver = FakeDriver::new();
+    driver.always(Call::Ping, Step::Delay(SECOND));
+    let pool = with(&driver, |config| (config.min_idle, config.health_check_interval) = (3, Some(10 * SECOND)));
+    tokio::time::sleep(60 * SECOND).await;
+    assert_eq!((pool.state().size, driver.ledger().opened()), (3, 3));
+    assert!(driver.begun(Call::Ping) >= 12);
+    prove_nothing_lost(&pool, &driver).await;
+}
+
 async fn futures_of(pool: &Pool<FakeDriver>, leases: usize) -> Vec<pool_core::Lease<'_, FakeDriver>> {
     let mut held = Vec::new();
     for _ in 0..leases {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use pool_core::{AcquireError, Config, IdleOrder, OwnedLease, Pool};
 use pool_testkit::fake::{FakeDriver, quiet};
 
-use super::random::Random;
+use pool_testkit::random::Random;
 
 type Outcome = Result<OwnedLease<FakeDriver>, AcquireError>;
 type Waiting = Pin<Box<dyn Future<Output = Outcome> + Send>>;

@@ -1,0 +1,111 @@
+//! Plays scenarios, and makes those that fail smaller.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use tokio::runtime::Builder;
+
+use super::model::Checked;
+use super::scenario::{Scenario, scenarios};
+use super::world::World;
+
+fn drawn(seed: u64) -> Scenario {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    match scenarios().new_tree(&mut runner) {
+        Ok(tree) => tree.current(),
+        Err(reason) => unreachable!("nothing is filtered out: {reason}"),
+    }
+}
+
+/// Plays the scenario of a seed.
+///
+/// # Errors
+///
+/// What was wrong.
+pub fn run(seed: u64) -> Result<(), String> {
+    replay(seed, |_| {})
+}
+
+/// The scenario of a seed that fails, without the steps that can be left out, and what is wrong then.
+pub fn smallest(seed: u64) -> String {
+    let mut scenario = drawn(seed);
+    let Err(mut problem) = play(&scenario, &mut |_| {}) else { return "nothing is wrong".to_owned() };
+    let mut length = scenario.steps.len();
+    while length > 0 {
+        let mut from = 0;
+        while from < scenario.steps.len() {
+            let shorter = scenario.without(from, length);
+            match play(&shorter, &mut |_| {}) {
+                Ok(()) => from += length,
+                Err(found) => (scenario, problem) = (shorter, found),
+            }
+        }
+        length /= 2;
+    }
+    format!("{scenario}{problem}")
+}
+
+/// Plays the scenario of a seed, and tells `say` of every step: what is done, what the backend saw, and how the pool is afterwards.
+///
+/// # Errors
+///
+/// What was wrong.
+pub fn replay(seed: u64, mut say: impl FnMut(&str)) -> Result<(), String> {
+    play(&drawn(seed), &mut say)
+}
+
+/// A panic is a failure like any other.
+fn play(scenario: &Scenario, say: &mut dyn FnMut(&str)) -> Checked {
+    let whole = catch_unwind(AssertUnwindSafe(|| {
+        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
+        runtime.map_err(|error| error.to_string())?.block_on(play_steps(scenario, say))
+    }));
+    whole.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Err(format!("panicked: {}", text.unwrap_or_default()))
+    })
+}
+
+async fn play_steps(scenario: &Scenario, say: &mut dyn FnMut(&str)) -> Checked {
+    say(&format!("{:#?}", scenario.settings));
+    let mut world = World::new(scenario).await?;
+    for (number, step) in scenario.steps.iter().enumerate() {
+        say(&format!("\n{number}: {step:?}"));
+        let outcome = world.step(step).await;
+        world.describe(say);
+        outcome.map_err(|problem| format!("after step {number}, {step:?}: {problem}"))?;
+    }
+    say("\nthe end");
+    world.end().await.map_err(|problem| format!("at the end: {problem}"))
+}
+
+impl World {
+    fn describe(&self, say: &mut dyn FnMut(&str)) {
+        for entry in &self.journal {
+            say(&format!("    {} ms: {:?}", self.model.clock.at(entry.at), entry.event));
+        }
+        say(&format!("  {} ms: {}", self.model.clock.now(), self.pool.state()));
+    }
+}
+
+impl Scenario {
+    /// The same without so many steps.
+    fn without(&self, from: usize, length: usize) -> Self {
+        let to = (from + length).min(self.steps.len());
+        let steps = [&self.steps[..from], &self.steps[to..]].concat();
+        Self { steps, ..self.clone() }
+    }
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:#?}", self.settings)?;
+        self.steps.iter().enumerate().try_for_each(|(number, step)| writeln!(f, "{number}: {step:?}"))
+    }
+}
