@@ -11,11 +11,13 @@ fn main() -> Result<std::process::ExitCode, lexopt::Error> {
 
 #[cfg(not(feature = "loom"))]
 mod simulate {
+    use std::collections::BTreeMap;
     use std::num::NonZero;
     use std::process::ExitCode;
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-    use std::sync::{Mutex, PoisonError};
+    use std::sync::{Mutex, MutexGuard, PoisonError};
     use std::thread;
+    use std::time::{Duration, Instant};
 
     use indicatif::{ProgressBar, ProgressStyle};
     use lexopt::prelude::*;
