@@ -113,23 +113,29 @@ impl Config {
 
     fn check_times(&self, check: &mut Check) {
         let budgets = [
-            ("acquire_timeout", Some(self.acquire_timeout)),
-            ("connect_timeout", Some(self.connect_timeout)),
+            ("acquire_timeout", self.acquire_timeout),
+            ("connect_timeout", self.connect_timeout),
+            ("health_check_timeout", self.health_check_timeout),
+            ("check_timeout", self.check_timeout),
+            ("reset_timeout", self.reset_timeout),
+            ("close_timeout", self.close_timeout),
+            ("backoff_initial", self.backoff_initial),
+        ];
+        let optional = [
             ("idle_timeout", self.idle_timeout),
             ("max_lifetime", self.max_lifetime),
             ("health_check_interval", self.health_check_interval),
-            ("health_check_timeout", Some(self.health_check_timeout)),
             ("check_after_idle", self.check_after_idle),
-            ("check_timeout", Some(self.check_timeout)),
-            ("reset_timeout", Some(self.reset_timeout)),
-            ("close_timeout", Some(self.close_timeout)),
             ("opener_interval", self.opener_interval),
-            ("backoff_initial", Some(self.backoff_initial)),
         ];
-        for (field, value) in budgets.into_iter().filter_map(|(field, value)| Some((field, value?))) {
-            check.that((MIN_BUDGET..=MAX_BUDGET).contains(&value), field, &value, "1 ms to 10 years");
+        let fits = |value| (MIN_BUDGET..=MAX_BUDGET).contains(&value);
+        for (field, value) in budgets {
+            check.that(fits(value), field, &value, "1 ms to 10 years");
         }
-        let backoff = self.backoff_initial..=MAX_BUDGET;
+        for (field, value) in optional {
+            check.that(value.is_none_or(fits), field, &value, "None, or 1 ms to 10 years");
+        }
+        let backoff = self.backoff_initial.max(MIN_BUDGET)..=MAX_BUDGET;
         check.that(
             backoff.contains(&self.backoff_max),
             "backoff_max",

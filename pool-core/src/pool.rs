@@ -73,8 +73,8 @@ impl<D: Driver> Pool<D> {
     /// keeps its place and, once its turn has come, the connection that was handed to it: do not leave one aside in a `select!` loop while doing something
     /// else, and do not [forget](std::mem::forget) one.
     ///
-    /// One exception to the order: a caller that waits while [`retire_all`](Pool::retire_all), or one of its kin, is called goes to the end of the queue if it is handed, in
-    /// that very instant, a connection from before that was on its way to a caller that gave up.
+    /// One exception to the order: a caller that waits while [`retire_all`](Pool::retire_all), or one of its kin, is called, or [`Config::max_uses`] is changed, goes to the end of the
+    /// queue if it is handed, in that very instant, a connection from before that was on its way to a caller that gave up.
     ///
     /// While the pool is [paused](Pool::pause), every caller waits.
     ///

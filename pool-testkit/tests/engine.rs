@@ -23,16 +23,24 @@ mod foreign;
 mod idle_order;
 #[path = "engine/janitor.rs"]
 mod janitor;
+#[path = "engine/live_sizes.rs"]
+mod live_sizes;
+#[path = "engine/live_times.rs"]
+mod live_times;
 #[path = "engine/order.rs"]
 mod order;
 #[path = "engine/pause.rs"]
 mod pause;
+#[path = "engine/refused.rs"]
+mod refused;
 #[path = "engine/resize.rs"]
 mod resize;
 #[path = "engine/retire.rs"]
 mod retire;
 #[path = "engine/runtimes.rs"]
 mod runtimes;
+#[path = "engine/settings.rs"]
+mod settings;
 #[path = "engine/shutdown.rs"]
 mod shutdown;
 #[path = "engine/sizes.rs"]

@@ -28,6 +28,13 @@ impl<D: Driver> Engine<D> {
         self.config.load().max_uses.map_or(u64::MAX, |uses| facts.first_use.get().saturating_add(uses))
     }
 
+    /// Whether a connection has been used as often as it may be by the settings in force. If not, its last lease will be noticed.
+    pub(super) fn is_worn(&self, facts: &Facts) -> bool {
+        let last = self.last_use(facts);
+        facts.next_look.set(facts.next_look.get().min(last));
+        facts.uses.get() >= last
+    }
+
     /// Looks at a connection whose `good_until` is over.
     #[cold]
     pub(super) fn look_closely(&self, facts: &Facts, state: SessionState, occasion: Occasion) -> Condition {

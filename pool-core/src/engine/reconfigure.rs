@@ -14,7 +14,7 @@ impl<D: Driver> Engine<D> {
     pub(crate) fn reconfigure(&self, config: Config) -> Result<Reconfigured, ConfigError> {
         config.validate()?;
         let reconfigured = self.put_in_force(config);
-        if self.core.gate().glance().is_oversize() {
+        if self.core.gate().glance().is_oversize() || reconfigured.now.contains(&"max_uses") {
             self.offer_all_idle();
         }
         // The janitor may have to open more, or to look after what there is more often.
@@ -28,10 +28,17 @@ impl<D: Driver> Engine<D> {
         let config = Arc::new(config);
         let _turn = self.operator.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.config.swap(config.clone());
-        self.core.resize(config.max_size);
+        if before.max_size != config.max_size {
+            // Otherwise a replacement in the headroom would be taken for one too many.
+            self.core.resize(config.max_size);
+        }
         self.core.set_idle_order(config.idle_order);
         self.acquire_timeout.set(nanos(config.acquire_timeout));
         self.reconfigured.add(1);
+        if before.max_uses != config.max_uses {
+            // Each connection is judged once by the new number, now or when it comes back: what was noted about its next look may be far too late.
+            self.core.gate().begin_generation();
+        }
         Reconfigured::between(&before, &config)
     }
 }

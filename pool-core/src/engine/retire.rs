@@ -82,6 +82,11 @@ impl<D: Driver> Engine<D> {
             }
             Sentence::Stays => {}
         }
+        // By the settings in force, which may be the reason for the generation.
+        if self.is_worn(self.core.table.facts(&claim)) {
+            self.retire(claim, RetireReason::Worn);
+            return None;
+        }
         self.core.table.facts(&claim).generation.set(present.to_figure());
         Some(claim)
     }

@@ -6,7 +6,7 @@ use pool_core::{Config, Pool};
 use pool_testkit::fake::{Call, FakeDriver, Step};
 use tokio::time::{Instant, sleep};
 
-use crate::common::{SECOND, is_pending, pool_with, prove_nothing_lost, quiet};
+use crate::common::{SECOND, is_pending, pool_with, prove_nothing_lost, quiet, until};
 
 fn with(driver: &FakeDriver, change: impl FnOnce(&mut Config)) -> Pool<FakeDriver> {
     let mut config = quiet(10);
@@ -203,5 +203,26 @@ async fn a_check_that_fails_is_followed_by_another() {
     driver.script(Call::Ping, [Step::Fail, Step::Panic, Step::Ok]);
     drop(pool.acquire_timeout(2 * SECOND).await.unwrap());
     assert_eq!(pool.stats().errors.pings, 2);
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+/// A replacement beyond the maximum is not taken for one too many when other settings are put in force meanwhile.
+#[tokio::test(start_paused = true)]
+async fn other_settings_do_not_disturb_a_replacement() {
+    let driver = FakeDriver::new();
+    let pool = with(&driver, |config| {
+        (config.max_size, config.min_size, config.max_lifetime) = (2, 2, Some(100 * SECOND));
+        config.rotation_headroom = 1;
+    });
+    driver.limit(3);
+    pool.ready(20 * SECOND).await.unwrap();
+    driver.always(Call::Connect, Step::Hold);
+    until(&pool, |state| state.opening == 1).await;
+    let mut config = (*pool.config()).clone();
+    config.acquire_timeout += SECOND;
+    pool.reconfigure(config).unwrap();
+    sleep(SECOND).await;
+    assert_eq!((pool.state().idle, pool.state().opening, pool.stats().excess), (2, 1, 0));
+    driver.let_go(Call::Connect, 1);
     prove_nothing_lost(&pool, &driver).await;
 }

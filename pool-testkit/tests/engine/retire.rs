@@ -136,3 +136,23 @@ async fn a_worn_connection_goes_when_it_comes_back() {
     assert_eq!(pool.stats().worn, 3);
     prove_nothing_lost(&pool, &driver).await;
 }
+
+/// It has not been looked at for long when fewer uses are allowed, and somebody waits for it.
+#[tokio::test(start_paused = true)]
+async fn a_connection_in_use_that_has_been_used_too_often_goes_when_it_comes_back() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 1);
+    for _ in 0..299 {
+        drop(pool.acquire().await.unwrap());
+    }
+    let held = pool.acquire().await.unwrap();
+    let mut waiter = Box::pin(pool.acquire());
+    assert!(crate::common::is_pending(&mut waiter));
+    let mut config = quiet(1);
+    config.max_uses = Some(300);
+    pool.reconfigure(config).unwrap();
+    drop(held);
+    assert_eq!(waiter.await.unwrap().id(), 1);
+    assert_eq!(pool.stats().worn, 1);
+    prove_nothing_lost(&pool, &driver).await;
+}
