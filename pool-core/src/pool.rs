@@ -40,6 +40,7 @@ impl<D: Driver> Pool<D> {
 
     pub(crate) fn new(driver: D, config: Config) -> Self {
         let engine = Arc::new(Engine::new(driver, config));
+        engine.attach_driver();
         ensure_janitor(&engine);
         Self { handle: Arc::new(Handle(Arc::clone(&engine))), engine }
     }
