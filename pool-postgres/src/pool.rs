@@ -45,7 +45,7 @@ impl PostgresPool {
     /// [`PostgresError::Config`] and [`PostgresError::Tls`] before anything is sent; [`PostgresError::Acquire`] with the cause if no
     /// connection could be opened. The pool is closed then.
     pub async fn connect(config: PostgresConfig) -> Result<Self, PostgresError> {
-        let limit = config.connect_timeout.min(config.acquire_timeout);
+        let limit = config.pool.connect_timeout.min(config.pool.acquire_timeout);
         let pool = Self::connect_lazy(config)?;
         drop(pool.acquire_timeout(limit).await?);
         Ok(pool)
@@ -57,7 +57,8 @@ impl PostgresPool {
     ///
     /// [`PostgresError::Config`] and [`PostgresError::Tls`].
     pub fn connect_lazy(config: PostgresConfig) -> Result<Self, PostgresError> {
-        let settings = config.pool_config()?;
+        config.validate()?;
+        let settings = config.pool.clone();
         let driver = PostgresDriver::new(config)?;
         let pool = Pool::builder(driver).config(settings).build().map_err(crate::PostgresConfigError::from)?;
         Ok(Self { pool })
