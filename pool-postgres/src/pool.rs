@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::time::Duration;
 
-use pool_core::{Lease, OwnedLease, Pool, PoolState};
+use pool_core::{Driver, Lease, OwnedLease, Pool, PoolState};
 use tokio::time::{Instant, timeout};
 
 use crate::config::PostgresConfig;
@@ -82,8 +82,10 @@ impl PostgresPool {
         let config = self.pool.config();
         let limit = config.health_check_timeout.min(config.acquire_timeout);
         let started = Instant::now();
-        let lease = self.pool.acquire_timeout(limit).await?;
-        match timeout(limit.saturating_sub(started.elapsed()), lease.batch_execute("")).await {
+        let mut lease = self.pool.acquire_timeout(limit).await?;
+        // Owned across the await: the lease. Dropped, it goes back and is put in order.
+        let ping = self.pool.driver().ping(&mut lease);
+        match timeout(limit.saturating_sub(started.elapsed()), ping).await {
             Ok(Ok(())) => {
                 let latency = started.elapsed();
                 drop(lease);

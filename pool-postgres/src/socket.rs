@@ -26,10 +26,14 @@ pub(crate) async fn open(config: &PostgresConfig, tls: Option<&TlsConnector>) ->
     }
 }
 
-/// What errors call the server.
+/// What the server is called, by errors and by `Driver::host`.
 pub(crate) fn target(config: &PostgresConfig) -> String {
     let PostgresConfig { host, port, .. } = config;
-    if host.starts_with('/') { socket_path(config) } else { format!("{host}:{port}") }
+    match host {
+        folder if folder.starts_with('/') => socket_path(config),
+        address if address.contains(':') => format!("[{address}]:{port}"),
+        name => format!("{name}:{port}"),
+    }
 }
 
 fn socket_path(config: &PostgresConfig) -> String {
