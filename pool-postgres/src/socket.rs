@@ -96,3 +96,16 @@ async fn upgrade(
     let stream = tls.connect(name, tcp).await.map_err(failed(ConnectStep::TlsHandshake))?;
     Ok(Box::new(stream))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_called_by_host_and_port() {
+        let name = |host: &str| target(&PostgresConfig { host: host.to_owned(), ..PostgresConfig::default() });
+        assert_eq!(name("db.example"), "db.example:5432");
+        assert_eq!(name("::1"), "[::1]:5432");
+        assert_eq!(name("/run/postgresql"), "/run/postgresql/.s.PGSQL.5432");
+    }
+}

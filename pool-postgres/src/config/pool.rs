@@ -14,70 +14,73 @@ pub(super) struct Setting {
     pub(super) field: &'static str,
     /// The values that it may have.
     pub(super) allowed: &'static str,
-    /// `None` if the value cannot be read.
-    set: Set,
+    kind: Kind,
 }
 
-type Set = fn(&mut Config, &str) -> Option<()>;
+/// How a value is read, and where it goes.
+enum Kind {
+    Count(fn(&mut Config) -> &mut usize),
+    Budget(fn(&mut Config) -> &mut Duration),
+    /// 0 stands for none.
+    Age(fn(&mut Config) -> &mut Option<Duration>),
+    /// `None` if it cannot be read.
+    Other(fn(&mut Config, &str) -> Option<()>),
+}
 
-const BUDGET: &str = "a duration such as 90, 90s, 1m30s or 500ms, 1 ms to 10 years";
-const AGE: &str = "a duration such as 90, 90s, 1m30s or 500ms, 1 ms to 10 years, or 0 for never";
-const INTERVAL: &str = "a duration such as 90, 90s, 1m30s or 500ms, 1 ms to 10 years, or 0 for none";
-const LONGEST_PAUSE: &str = "a duration such as 90, 90s, 1m30s or 500ms, pool_backoff_initial to 10 years";
+use Kind::{Age, Budget, Count, Other};
+
+const FEW: &str = "0 to pool_max_conns";
+const HEADROOM: &str = "0 to 65535 - pool_max_conns";
 const OPENERS: &str = "1 to 255, or to pool_max_conns if that is more";
+const ORDERS: &str = "recent, fifo, least_recently_used";
+const TIME: &str = "a duration such as 90, 90s, 1m30s or 500ms, 1 ms to 10 years";
+const TIME_OR_NEVER: &str = "a duration such as 90, 90s, 1m30s or 500ms, 1 ms to 10 years, or 0 for never";
+const TIME_OR_NONE: &str = "a duration such as 90, 90s, 1m30s or 500ms, 1 ms to 10 years, or 0 for none";
+const LONGEST: &str = "a duration such as 90, 90s, 1m30s or 500ms, pool_backoff_initial to 10 years";
 
 /// All of them, in the order of the fields. Where pgxpool has a name, it is that one.
 pub(super) const SETTINGS: [Setting; 21] = [
-    setting("pool_max_conns", "max_size", "1 to 65535", max_size),
-    setting("pool_min_conns", "min_size", "0 to pool_max_conns", |pool, value| put(&mut pool.min_size, parsed(value))),
-    setting("pool_min_idle_conns", "min_idle", "0 to pool_max_conns", |pool, value| {
-        put(&mut pool.min_idle, parsed(value))
-    }),
-    setting("pool_lazy", "lazy", "true, false", |pool, value| put(&mut pool.lazy, parsed(value))),
-    setting("pool_idle_order", "idle_order", "recent, fifo, least_recently_used", |pool, value| {
-        put(&mut pool.idle_order, idle_order(value))
-    }),
-    setting("pool_acquire_timeout", "acquire_timeout", BUDGET, |pool, value| {
-        put(&mut pool.acquire_timeout, budget(value))
-    }),
-    setting("connect_timeout", "connect_timeout", BUDGET, |pool, value| put(&mut pool.connect_timeout, budget(value))),
-    setting("pool_max_conn_idle_time", "idle_timeout", AGE, |pool, value| put(&mut pool.idle_timeout, age(value))),
-    setting("pool_max_conn_lifetime", "max_lifetime", AGE, |pool, value| put(&mut pool.max_lifetime, age(value))),
-    setting("pool_rotation_headroom", "rotation_headroom", "0 to 65535 - pool_max_conns", |pool, value| {
-        put(&mut pool.rotation_headroom, parsed(value))
-    }),
-    setting("pool_max_uses", "max_uses", "1 and more, or 0 for any parsed", |pool, value| {
-        put(&mut pool.max_uses, parsed(value).map(|uses| Some(uses).filter(|uses| *uses > 0)))
-    }),
-    setting("pool_health_check_period", "health_check_interval", AGE, |pool, value| {
-        put(&mut pool.health_check_interval, age(value))
-    }),
-    setting("pool_health_check_timeout", "health_check_timeout", BUDGET, |pool, value| {
-        put(&mut pool.health_check_timeout, budget(value))
-    }),
-    setting("pool_check_after_idle", "check_after_idle", AGE, |pool, value| {
-        put(&mut pool.check_after_idle, age(value))
-    }),
-    setting("pool_check_timeout", "check_timeout", BUDGET, |pool, value| put(&mut pool.check_timeout, budget(value))),
-    setting("pool_reset_timeout", "reset_timeout", BUDGET, |pool, value| put(&mut pool.reset_timeout, budget(value))),
-    setting("pool_close_timeout", "close_timeout", BUDGET, |pool, value| put(&mut pool.close_timeout, budget(value))),
-    setting("pool_max_openers", "max_openers", OPENERS, |pool, value| put(&mut pool.max_openers, parsed(value))),
-    setting("pool_opener_interval", "opener_interval", INTERVAL, |pool, value| {
-        put(&mut pool.opener_interval, age(value))
-    }),
-    setting("pool_backoff_initial", "backoff_initial", BUDGET, |pool, value| {
-        put(&mut pool.backoff_initial, budget(value))
-    }),
-    setting("pool_backoff_max", "backoff_max", LONGEST_PAUSE, |pool, value| put(&mut pool.backoff_max, budget(value))),
+    setting("pool_max_conns", "max_size", "1 to 65535", Other(max_size)),
+    setting("pool_min_conns", "min_size", FEW, Count(|pool| &mut pool.min_size)),
+    setting("pool_min_idle_conns", "min_idle", FEW, Count(|pool| &mut pool.min_idle)),
+    setting("pool_lazy", "lazy", "true, false", Other(|pool, value| put(&mut pool.lazy, parsed(value)))),
+    setting("pool_idle_order", "idle_order", ORDERS, Other(|pool, value| put(&mut pool.idle_order, order(value)))),
+    setting("pool_acquire_timeout", "acquire_timeout", TIME, Budget(|pool| &mut pool.acquire_timeout)),
+    setting("connect_timeout", "connect_timeout", TIME, Budget(|pool| &mut pool.connect_timeout)),
+    setting("pool_max_conn_idle_time", "idle_timeout", TIME_OR_NEVER, Age(|pool| &mut pool.idle_timeout)),
+    setting("pool_max_conn_lifetime", "max_lifetime", TIME_OR_NEVER, Age(|pool| &mut pool.max_lifetime)),
+    setting("pool_rotation_headroom", "rotation_headroom", HEADROOM, Count(|pool| &mut pool.rotation_headroom)),
+    setting("pool_max_uses", "max_uses", "1 and more, or 0 for any number", Other(max_uses)),
+    setting(
+        "pool_health_check_period",
+        "health_check_interval",
+        TIME_OR_NEVER,
+        Age(|pool| &mut pool.health_check_interval),
+    ),
+    setting("pool_health_check_timeout", "health_check_timeout", TIME, Budget(|pool| &mut pool.health_check_timeout)),
+    setting("pool_check_after_idle", "check_after_idle", TIME_OR_NEVER, Age(|pool| &mut pool.check_after_idle)),
+    setting("pool_check_timeout", "check_timeout", TIME, Budget(|pool| &mut pool.check_timeout)),
+    setting("pool_reset_timeout", "reset_timeout", TIME, Budget(|pool| &mut pool.reset_timeout)),
+    setting("pool_close_timeout", "close_timeout", TIME, Budget(|pool| &mut pool.close_timeout)),
+    setting("pool_max_openers", "max_openers", OPENERS, Count(|pool| &mut pool.max_openers)),
+    setting("pool_opener_interval", "opener_interval", TIME_OR_NONE, Age(|pool| &mut pool.opener_interval)),
+    setting("pool_backoff_initial", "backoff_initial", TIME, Budget(|pool| &mut pool.backoff_initial)),
+    setting("pool_backoff_max", "backoff_max", LONGEST, Budget(|pool| &mut pool.backoff_max)),
 ];
 
-const fn setting(keyword: &'static str, field: &'static str, allowed: &'static str, set: Set) -> Setting {
-    Setting { keyword, field, allowed, set }
+const fn setting(keyword: &'static str, field: &'static str, allowed: &'static str, kind: Kind) -> Setting {
+    Setting { keyword, field, allowed, kind }
 }
 
 impl Setting {
     pub(super) fn apply(&self, pool: &mut Config, value: &str) -> Result<(), PostgresConfigError> {
-        (self.set)(pool, value).ok_or_else(|| self.refuse(value))
+        let done = match self.kind {
+            Count(place) => put(place(pool), parsed(value)),
+            Budget(place) => put(place(pool), duration::parse(value).filter(|budget| !budget.is_zero())),
+            Age(place) => put(place(pool), duration::parse(value).map(unless_zero)),
+            Other(set) => set(pool, value),
+        };
+        done.ok_or_else(|| self.refuse(value))
     }
 
     fn refuse(&self, value: &str) -> PostgresConfigError {
@@ -87,15 +90,24 @@ impl Setting {
 
 /// What a pool says about a field, said about its keyword.
 pub(super) fn refused(setting: pool_core::RefusedSetting) -> PostgresConfigError {
-    match SETTINGS.iter().find(|known| known.field == setting.field) {
-        Some(known) => known.refuse(&setting.value),
-        None => PostgresConfigError::Value { field: setting.field, value: setting.value, allowed: setting.allowed },
+    let pool_core::RefusedSetting { field, value, allowed, .. } = setting;
+    match SETTINGS.iter().find(|known| known.field == field) {
+        Some(known) => known.refuse(&value),
+        None => PostgresConfigError::Value { field, value, allowed },
     }
 }
 
 fn put<T>(place: &mut T, value: Option<T>) -> Option<()> {
     *place = value?;
     Some(())
+}
+
+fn parsed<T: FromStr>(value: &str) -> Option<T> {
+    value.parse().ok()
+}
+
+fn unless_zero<T: Default + PartialEq>(value: T) -> Option<T> {
+    Some(value).filter(|value| *value != T::default())
 }
 
 /// A small maximum takes the default minimum down with it; a minimum that is set is checked against it.
@@ -107,19 +119,11 @@ fn max_size(pool: &mut Config, value: &str) -> Option<()> {
     Some(())
 }
 
-fn parsed<T: FromStr>(value: &str) -> Option<T> {
-    value.parse().ok()
+fn max_uses(pool: &mut Config, value: &str) -> Option<()> {
+    put(&mut pool.max_uses, parsed(value).map(unless_zero))
 }
 
-fn budget(value: &str) -> Option<Duration> {
-    duration::parse(value).filter(|budget| !budget.is_zero())
-}
-
-fn age(value: &str) -> Option<Option<Duration>> {
-    duration::parse(value).map(|age| Some(age).filter(|age| !age.is_zero()))
-}
-
-fn idle_order(value: &str) -> Option<IdleOrder> {
+fn order(value: &str) -> Option<IdleOrder> {
     match value {
         "recent" => Some(IdleOrder::Recent),
         "fifo" => Some(IdleOrder::Fifo),

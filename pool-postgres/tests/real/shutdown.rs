@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use futures_util::join;
 use pool_core::Driver;
+use pool_postgres::tokio_postgres::{Client, Error};
 use pool_postgres::{PostgresConfig, PostgresDriver, PostgresPool};
 use pool_testkit::postgres::TestDatabase;
 use tokio::runtime::Builder;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::common::{config, eventually, pool, sessions_on_server, watcher};
@@ -15,9 +17,10 @@ use crate::common::{config, eventually, pool, sessions_on_server, watcher};
 const SLEEP: &str = "SELECT pg_sleep(600)";
 const SOON: Duration = Duration::from_secs(20);
 
-/// Closes a pool one of whose users sleeps on the server, two requests in a row.
-pub(crate) async fn close_over_a_sleeper(pool: PostgresPool, database: &TestDatabase) {
-    let watch = watcher(database).await;
+type Outcome = Result<(), Error>;
+
+/// Has a user sleep on the server, two requests in a row.
+async fn put_to_sleep(pool: &PostgresPool, database: &TestDatabase, watch: &Client) -> JoinHandle<(Outcome, Outcome)> {
     let lease = pool.acquire_owned().await.unwrap();
     let sleeper = tokio::spawn(async move { join!(lease.batch_execute(SLEEP), lease.batch_execute(SLEEP)) });
     let asleep = async || {
@@ -25,6 +28,13 @@ pub(crate) async fn close_over_a_sleeper(pool: PostgresPool, database: &TestData
         watch.query_one(count, &[&database.name(), &SLEEP]).await.unwrap().get::<_, i64>(0) == 1
     };
     eventually("the server sleeps", asleep).await;
+    sleeper
+}
+
+/// Closes a pool one of whose users sleeps on the server.
+pub(crate) async fn close_over_a_sleeper(pool: PostgresPool, database: &TestDatabase) {
+    let watch = watcher(database).await;
+    let sleeper = put_to_sleep(&pool, database, &watch).await;
     let held = timeout(SOON, pool.close_within(Duration::from_millis(50))).await.expect("close_within ends in time");
     assert!(held <= 1, "{held}");
     let (first, second) = timeout(SOON, sleeper).await.expect("its user wakes up").unwrap();
