@@ -28,10 +28,10 @@ use crate::tap::{Session, Tap};
 /// whenever a connection breaks: if that was a `COMMIT`, nobody knows whether it has happened.
 ///
 /// **Executions**, for [`Stats::execution`](pool_core::Stats::execution), are timed on the wire: from the first request that is sent when the session has nothing to do, to the
-/// answer after which it has nothing to do again. So requests that are sent without waiting for each other count as one, and so does one whose answer is an error;
-/// to prepare a statement does not count, nor what the pool asks for itself: logging in, resets (and what they cancel), and pings. Of each session the first 256 are
-/// timed, then one of 16, which counts for as many. A session that was opened by the [`connect`](Driver::connect) of another pool's driver goes on to count there, and one that
-/// was [detached](pool_core::Lease::detach) goes on to count here.
+/// answer after which it has nothing to do again. So requests that are sent without waiting for each other count as one. One whose answer is an error counts, and so does
+/// one that nobody waits for any more, until it is answered or cancelled. To prepare a statement does not count, nor what the pool asks for itself: logging in, resets, and
+/// pings. Of each session the first 256 are timed, then one of 16, which counts for as many. A session that was opened by the [`connect`](Driver::connect) of another pool's
+/// driver goes on to count there, and one that was [detached](pool_core::Lease::detach) goes on to count here.
 pub struct PostgresDriver {
     server: Arc<Server>,
     login: tokio_postgres::Config,

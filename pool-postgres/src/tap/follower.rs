@@ -61,7 +61,7 @@ impl Follower {
             b'Q' | b'F' => {
                 unanswered.push_back(Request::Simple);
                 session.set_busy();
-                stopwatch.sent(true);
+                stopwatch.sent(true, session.is_on_duty());
             }
             b'S' => unanswered.push_back(if mem::take(works) { Request::Extended } else { Request::Housekeeping }),
             // `Close` and `Flush`; a password belongs to the startup.
@@ -70,7 +70,7 @@ impl Follower {
                 *works = true;
                 session.set_busy();
                 // `Execute`.
-                stopwatch.sent(kind == b'E');
+                stopwatch.sent(kind == b'E', session.is_on_duty());
             }
         });
     }
@@ -98,7 +98,7 @@ impl Follower {
                 unanswered.pop_front();
                 // Something may have been sent in part.
                 if !*works && unanswered.iter().all(|request| *request == Request::Housekeeping) {
-                    stopwatch.answered(session.is_on_duty());
+                    stopwatch.answered();
                     session.set(first);
                 }
             }

@@ -58,7 +58,7 @@ impl Session {
         self.status.store(status, Ordering::Release);
     }
 
-    /// Until the guard is dropped, what is asked is asked by the pool itself: nobody wants to know how long it takes.
+    /// Until the guard is dropped, what begins is asked by the pool itself: nobody wants to know how long it takes.
     pub(crate) fn on_duty(&self) -> Duty<'_> {
         self.on_duty.store(true, Ordering::Release);
         Duty(self)

@@ -18,6 +18,8 @@ pub(super) struct Stopwatch {
     running: bool,
     /// Since when, if this time is to be noted.
     since: Option<Instant>,
+    /// Whether the pool has begun them, for itself.
+    on_duty: bool,
     /// Whether one of them executes something: to prepare a statement is no execution.
     executes: bool,
     /// How many have been executed.
@@ -30,22 +32,26 @@ impl Stopwatch {
     /// Without a recorder it does nothing.
     pub(super) fn new(recorder: Option<Recorder>) -> Self {
         let next_timed = if recorder.is_some() { 0 } else { u64::MAX };
-        Self { recorder, running: false, since: None, executes: false, executed: 0, next_timed }
+        Self { recorder, running: false, since: None, on_duty: false, executes: false, executed: 0, next_timed }
     }
 
     /// A part of a request is sent.
-    pub(super) fn sent(&mut self, executes: bool) {
+    pub(super) fn sent(&mut self, executes: bool, on_duty: bool) {
         self.executes |= executes;
-        if !mem::replace(&mut self.running, true) && self.executed >= self.next_timed {
+        if mem::replace(&mut self.running, true) {
+            return;
+        }
+        self.on_duty = on_duty;
+        if self.executed >= self.next_timed {
             self.since = Some(Instant::now());
         }
     }
 
     /// Nothing is in flight any more.
-    pub(super) fn answered(&mut self, on_duty: bool) {
+    pub(super) fn answered(&mut self) {
         self.running = false;
         let since = self.since.take();
-        if !mem::take(&mut self.executes) || on_duty {
+        if !mem::take(&mut self.executes) || self.on_duty {
             return;
         }
         self.executed += 1;
@@ -74,8 +80,8 @@ mod tests {
     use super::*;
 
     fn execute(stopwatch: &mut Stopwatch) {
-        stopwatch.sent(true);
-        stopwatch.answered(false);
+        stopwatch.sent(true, false);
+        stopwatch.answered();
     }
 
     #[test]
@@ -113,17 +119,17 @@ mod tests {
     fn what_nobody_wants_to_know_is_not_timed() {
         let recorder = Recorder::default();
         let mut stopwatch = Stopwatch::new(Some(recorder.clone()));
-        stopwatch.sent(false);
-        stopwatch.answered(false);
-        stopwatch.sent(true);
-        stopwatch.answered(true);
-        stopwatch.answered(false);
+        stopwatch.sent(false, false);
+        stopwatch.answered();
+        stopwatch.sent(true, true);
+        stopwatch.answered();
+        stopwatch.answered();
         assert_eq!(recorder.executions().count, 0, "prepared, asked by the pool, and asked by nobody");
-        stopwatch.sent(false);
-        stopwatch.sent(true);
-        stopwatch.sent(true);
-        stopwatch.answered(false);
-        assert_eq!(recorder.executions().count, 1);
+        stopwatch.sent(false, false);
+        stopwatch.sent(true, false);
+        stopwatch.sent(true, true);
+        stopwatch.answered();
+        assert_eq!(recorder.executions().count, 1, "begun by a user, and ended with something of the pool's");
         let mut silent = Stopwatch::new(None);
         execute(&mut silent);
         assert!(silent.since.is_none());

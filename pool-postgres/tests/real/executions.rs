@@ -5,10 +5,12 @@ use std::time::Duration;
 use futures_util::{join, pin_mut};
 use pool_core::Driver;
 
-use crate::common::pool;
+use crate::common::{eventually, pool};
 
 const NAP: Duration = Duration::from_millis(50);
 const SLEEP: &str = "SELECT pg_sleep(0.05)";
+/// At the earliest.
+const CANCELLED_AFTER: Duration = Duration::from_millis(20);
 
 #[tokio::test]
 async fn executions_are_counted_and_timed() {
@@ -32,7 +34,8 @@ async fn executions_are_counted_and_timed() {
     assert_eq!(execution.count, 11, "requests in one go are one");
     assert!(execution.max >= 2 * NAP, "{execution:?}");
     assert!(lease.batch_execute("SELECT 1/0").await.is_err());
-    assert_eq!(counted(), 12, "an error is an answer");
+    // Ready for more a moment after the error has been told.
+    eventually("an error is an answer", async || counted() == 12).await;
     let before = counted();
     for _ in 0..1000 {
         lease.batch_execute("SELECT 1").await.unwrap();
@@ -63,11 +66,9 @@ async fn what_the_pool_asks_is_not_counted() {
     }
     drop(lease);
     let lease = pool.acquire().await.unwrap();
-    assert_eq!(pool.stats().execution.count, 1, "nor what it has cancelled");
-    lease.batch_execute("SELECT 1").await.unwrap();
     let execution = pool.stats().execution;
-    assert_eq!(execution.count, 2);
-    assert!(execution.max < Duration::from_secs(10), "the time of what was cancelled is not that of what comes next");
+    assert_eq!(execution.count, 2, "but what it has cancelled, for as long as that went on");
+    assert!(execution.max >= CANCELLED_AFTER && execution.max < 500 * CANCELLED_AFTER, "{execution:?}");
     drop(lease);
     pool.disconnect().await;
 }
