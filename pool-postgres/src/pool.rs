@@ -19,7 +19,21 @@ pub type PostgresOwnedLease = OwnedLease<PostgresDriver>;
 
 /// A pool of PostgreSQL sessions. Cheap to clone; all clones are the same pool.
 ///
-/// Derefs to [`pool_core::Pool`], where `acquire` and its kin are.
+/// Derefs to [`pool_core::Pool`], where `acquire` and its kin are, and what an operator does to a pool while it serves.
+///
+/// # Example
+///
+/// A failover that fails no query: callers wait meanwhile.
+///
+/// ```no_run
+/// # async fn fail_over(pool: &pool_postgres::PostgresPool) {
+/// pool.pause();
+/// pool.drained().await;
+/// // Here the server is restarted, or its name moves to another one.
+/// pool.retire_all();
+/// pool.resume();
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct PostgresPool {
     pool: Pool<PostgresDriver>,
