@@ -70,10 +70,16 @@ impl PostgresConnection {
         false
     }
 
-    /// Ends the session and returns once the server has closed it.
+    /// Ends the session and returns once the server has closed it. What it is doing, and nobody waits for, is cancelled if it takes long.
     ///
     /// Cancel safety: dropping the future closes the socket at once.
-    pub(crate) async fn end(self) {
+    pub(crate) async fn end(self, server: &Server) {
+        let quiet = self.settle() && !self.session.is_busy();
+        let line = self.line();
+        if let Some(stream) = (!quiet).then(|| line.take_stream()).flatten() {
+            // Owned across the await: the stream, by the call, and the session without it. Dropping the stream closes it.
+            server.dismiss(stream, &line.token, false).await;
+        }
         let mut task = AbortOnDrop(self.task);
         // The task says goodbye to the server when its client is gone.
         drop(self.client);

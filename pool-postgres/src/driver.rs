@@ -145,7 +145,7 @@ impl Driver for PostgresDriver {
     }
 
     async fn close(&self, connection: PostgresConnection) {
-        connection.end().await;
+        connection.end(&self.server).await;
     }
 
     fn host<'a>(&'a self, connection: &'a PostgresConnection) -> Option<&'a str> {

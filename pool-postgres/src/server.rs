@@ -59,7 +59,7 @@ impl Server {
         closed.map_err(|error| ConnectError::new(ConnectStep::Session, &self.name, error))
     }
 
-    /// Ends a session that has been cut off, by its stream: a server that is busy does not look whether anybody is there, so it is asked to stop until it has let go.
+    /// Ends a session by its stream, which has been taken from it: a server that is busy does not look whether anybody is there, so it is asked to stop until it has let go.
     ///
     /// Cancel safety: dropping the future closes the stream; the server may go on for as long as the query takes.
     pub(crate) async fn dismiss(&self, stream: Box<dyn Stream>, token: &CancelToken, busy: bool) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures_util::join;
+use futures_util::{join, pin_mut};
 use pool_core::Driver;
 use pool_postgres::tokio_postgres::{Client, Error};
 use pool_postgres::{PostgresConfig, PostgresDriver, PostgresPool};
@@ -61,6 +61,22 @@ async fn a_session_inside_a_transaction_is_cut_off() {
     eventually("the server lets go", async || sessions_on_server(&watch, database.name()).await == 0).await;
     drop(lease);
     timeout(SOON, pool.close()).await.expect("nothing is left");
+}
+
+/// The pool cannot put such a session in order, as its user does not want it to.
+#[tokio::test]
+async fn a_session_that_is_closed_inside_a_query_ends_soon() {
+    let (database, pool) = pool(1).await;
+    let watch = watcher(&database).await;
+    let lease = pool.acquire().await.unwrap();
+    {
+        let abandoned = lease.batch_execute(SLEEP);
+        pin_mut!(abandoned);
+        assert!(futures_util::poll!(&mut abandoned).is_pending());
+    }
+    lease.discard();
+    timeout(SOON, pool.close()).await.expect("the server lets go");
+    assert_eq!(sessions_on_server(&watch, database.name()).await, 0, "at once: closing has waited for the server");
 }
 
 #[tokio::test]
