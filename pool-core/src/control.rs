@@ -24,7 +24,8 @@ impl<D: Driver> Pool<D> {
         self.engine.stats()
     }
 
-    /// Notes how long a query took, or whatever a connection is used for: it shows in [`Stats::execution`].
+    /// Notes how long a query took, or whatever a connection is used for: it shows in [`Stats::execution`]. Not needed with a driver that notes it by itself, as that of
+    /// `pool-postgres` does: then it would count twice.
     pub fn record_execution(&self, time: Duration) {
         self.engine.record_execution(time);
     }

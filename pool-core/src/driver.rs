@@ -3,6 +3,8 @@
 use std::error::Error as StdError;
 use std::future::Future;
 
+use crate::recorder::Recorder;
+
 /// What a connection's session looks like, told from memory alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -72,6 +74,66 @@ pub trait Driver: Send + Sync + 'static {
 
     /// What the driver's calls fail with.
     type Error: StdError + Send + Sync + 'static;
+
+    /// Gives the driver what it notes its own measurements with, for the statistics of the pool. Called once, when the pool is built, and before any other
+    /// method. The default drops the recorder: nothing shows in [`Stats::execution`](crate::Stats::execution) then, unless
+    /// [`Pool::record_execution`](crate::Pool::record_execution) is called.
+    ///
+    /// # Example
+    ///
+    /// A driver that keeps it, and gives each connection a clone. The connection notes the time of a query when it has ended.
+    ///
+    /// ```
+    /// use std::sync::OnceLock;
+    /// use std::time::Instant;
+    ///
+    /// use pool_core::{Driver, ErrorClass, Recorder, SessionState};
+    ///
+    /// #[derive(Default)]
+    /// struct Measuring(OnceLock<Recorder>);
+    ///
+    /// struct Connection(Option<Recorder>);
+    ///
+    /// impl Connection {
+    ///     fn query(&self) {
+    ///         let started = Instant::now();
+    ///         // Here it asks, and gets an answer.
+    ///         if let Some(recorder) = &self.0 {
+    ///             recorder.record_execution(started.elapsed());
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// impl Driver for Measuring {
+    ///     type Connection = Connection;
+    ///     type Error = std::io::Error;
+    ///
+    ///     fn attach(&self, recorder: Recorder) {
+    ///         let _ = self.0.set(recorder);
+    ///     }
+    ///     async fn connect(&self) -> Result<Connection, std::io::Error> {
+    ///         Ok(Connection(self.0.get().cloned()))
+    ///     }
+    ///     fn inspect(&self, _: &mut Connection) -> SessionState {
+    ///         SessionState::Clean
+    ///     }
+    ///     fn classify(&self, _: &std::io::Error) -> ErrorClass {
+    ///         ErrorClass::Transient
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = pool_core::Pool::builder(Measuring::default()).build()?;
+    /// pool.acquire().await?.query();
+    /// assert_eq!(pool.stats().execution.count, 1);
+    /// # pool.close().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn attach(&self, recorder: Recorder) {
+        let _ = recorder;
+    }
 
     /// Opens one connection.
     ///

@@ -44,7 +44,7 @@
 //! | 3 | protocols: acquire, release, open, maintain, rotate, retire, pause, reconfigure, close | `engine/` |
 //! | 2 | policy: pure decisions | `config`, `reconfigured`, `sizes`, `lifetime`, `rotation`, `retirement`, `warmth`, `backoff` |
 //! | 1 | lock-free: slots, gate, capacity, hand-over; every atomic ordering, all `unsafe` | `slot/`, `gate`, `capacity`, `counters`, `queue/`, `chunks`, `place`, `handoff` |
-//! | 0 | seams | `sync`, `foreign`, `driver`, `error`, `stats` |
+//! | 0 | seams | `sync`, `foreign`, `driver`, `recorder`, `error`, `stats`, `times` |
 #![deny(missing_docs)]
 #![cfg_attr(feature = "loom", allow(clippy::exhaustive_enums))] // as below: the models match on all outcomes
 #![allow(unreachable_pub)] // layer 1 is public to the models, with the feature `loom` alone
@@ -96,6 +96,8 @@ mod pool;
 #[cfg(not(feature = "loom"))]
 mod reconfigured;
 #[cfg(not(feature = "loom"))]
+mod recorder;
+#[cfg(not(feature = "loom"))]
 mod retirement;
 #[cfg(not(feature = "loom"))]
 mod rotation;
@@ -103,6 +105,8 @@ mod rotation;
 mod sizes;
 #[cfg(not(feature = "loom"))]
 mod stats;
+#[cfg(not(feature = "loom"))]
+mod times;
 #[cfg(not(feature = "loom"))]
 mod warmth;
 
@@ -115,6 +119,7 @@ pub use crate::{
     lease::{Lease, OwnedLease},
     pool::Pool,
     reconfigured::Reconfigured,
+    recorder::Recorder,
     retirement::ConnectionId,
     slot::IdleOrder,
     stats::{Distribution, Errors, PoolState, Stats},

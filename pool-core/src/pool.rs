@@ -40,6 +40,7 @@ impl<D: Driver> Pool<D> {
 
     pub(crate) fn new(driver: D, config: Config, seed: Option<u64>) -> Self {
         let engine = Arc::new(Engine::new(driver, config, seed));
+        engine.attach_driver();
         ensure_janitor(&engine);
         Self { handle: Arc::new(Handle(Arc::clone(&engine))), engine }
     }

@@ -100,7 +100,9 @@ pub struct Stats {
     pub open: Distribution,
     /// How long pings took, whatever came of them.
     pub check: Distribution,
-    /// What was told to [`Pool::record_execution`](crate::Pool::record_execution).
+    /// How long queries took, or whatever connections are used for: as far as the driver notes it by the recorder that it [is given](crate::Driver::attach), and what was told to
+    /// [`Pool::record_execution`](crate::Pool::record_execution). A driver may note a sample that stands for others: that of `pool-postgres` notes all of the first 256 of a
+    /// connection, then one of 16, which counts for as many; it does not count what the pool itself asks the server.
     pub execution: Distribution,
 }
 

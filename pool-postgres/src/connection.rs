@@ -5,10 +5,13 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::{Context, Poll, Waker};
 
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_postgres::tls::NoTlsStream;
-use tokio_postgres::{AsyncMessage, Client, Connection};
+use tokio_postgres::{AsyncMessage, CancelToken, Client, Connection};
 
+use crate::server::Server;
 use crate::socket::Stream;
 use crate::tap::{Session, Tap};
 
@@ -19,16 +22,31 @@ pub struct PostgresConnection {
     session: Arc<Session>,
     wire: Arc<Shared>,
     task: JoinHandle<()>,
+    /// Where the task runs.
+    runtime: Handle,
+    host: Arc<str>,
 }
 
-pub(crate) type Wire = Connection<Tap<Box<dyn Stream>>, NoTlsStream>;
+pub(crate) type Wire = Connection<Tap, NoTlsStream>;
 
 impl PostgresConnection {
-    /// Starts the task that moves the messages of the session.
-    pub(crate) fn new(client: Client, wire: Wire, session: Arc<Session>) -> Self {
+    /// Starts the task that moves the messages of the session. In a runtime only.
+    pub(crate) fn new(client: Client, wire: Wire, session: Arc<Session>, host: Arc<str>) -> Self {
         let wire = Arc::new(Shared(Mutex::new(Driven { wire: Some(wire), waker: None })));
-        let task = tokio::spawn(run(EndOnDrop(Arc::clone(&wire))));
-        Self { client, session, wire, task }
+        let runtime = Handle::current();
+        let task = runtime.spawn(run(EndOnDrop(Arc::clone(&wire))));
+        Self { client, session, wire, task, runtime, host }
+    }
+
+    /// The server, by the name that errors give it.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// What ends the session while somebody uses it.
+    pub(crate) fn line(&self) -> Line {
+        let (wire, session) = (Arc::clone(&self.wire), Arc::clone(&self.session));
+        Line { wire, session, token: self.client.cancel_token(), runtime: self.runtime.clone() }
     }
 
     /// What the session is doing. Exact only after [`settle`](Self::settle).
@@ -52,15 +70,55 @@ impl PostgresConnection {
         false
     }
 
-    /// Ends the session and returns once the server has closed it.
+    /// Ends the session and returns once the server has closed it. What it is doing, and nobody waits for, is cancelled if it takes long.
     ///
     /// Cancel safety: dropping the future closes the socket at once.
-    pub(crate) async fn end(self) {
+    pub(crate) async fn end(self, server: &Server) {
+        let quiet = self.settle() && !self.session.is_busy();
+        let line = self.line();
+        if let Some(stream) = (!quiet).then(|| line.take_stream()).flatten() {
+            // Owned across the await: the stream, by the call, and the session without it. Dropping the stream closes it.
+            server.dismiss(stream, &line.token, false).await;
+        }
         let mut task = AbortOnDrop(self.task);
         // The task says goodbye to the server when its client is gone.
         drop(self.client);
         // Owned across the await: the task. Aborting it drops the socket.
         let _ = (&mut task.0).await;
+    }
+}
+
+/// A session, for one who does not have it.
+pub(crate) struct Line {
+    wire: Arc<Shared>,
+    session: Arc<Session>,
+    token: CancelToken,
+    runtime: Handle,
+}
+
+impl Line {
+    /// Ends the session, in the background: its user's requests fail, and then the server is made to let go of it.
+    pub(crate) fn cut(self, server: Arc<Server>) {
+        let limit = server.config.pool.close_timeout;
+        let runtime = self.runtime.clone();
+        // Dropped if the runtime has ended: then the session has, too.
+        drop(runtime.spawn(async move {
+            let Some(stream) = self.take_stream() else { return };
+            // Owned across the await: the stream. Dropping it closes it.
+            let _ = timeout(limit, server.dismiss(stream, &self.token, self.session.is_busy())).await;
+        }));
+    }
+
+    /// Ends the session for its client, but not yet for the server. `None` if it has ended.
+    fn take_stream(&self) -> Option<Box<dyn Stream>> {
+        let (wire, waker) = {
+            let mut driven = self.wire.lock();
+            (driven.wire.take(), driven.waker.take())
+        };
+        let stream = self.session.take_stream_of(wire);
+        // The task has nothing to do any more.
+        waker.into_iter().for_each(Waker::wake);
+        stream
     }
 }
 

@@ -1,34 +1,42 @@
 //! The driver: PostgreSQL behind the pool's seam.
 
 use std::pin::pin;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
 
-use pool_core::{Driver, ErrorClass, SessionState};
-use tokio::io::AsyncWriteExt;
+use pool_core::{Aborter, Driver, ErrorClass, Recorder, SessionState};
 use tokio::time::timeout;
 use tokio_postgres::NoTls;
 use tokio_postgres::error::SqlState;
-use tokio_rustls::TlsConnector;
 
 use crate::config::PostgresConfig;
 use crate::connection::PostgresConnection;
 use crate::error::{ConnectError, ConnectStep, PostgresError};
-use crate::socket;
+use crate::server::{PATIENCE, Server};
 use crate::tap::{Session, Tap};
-use crate::tls;
-
-/// How long a reset waits for answers that are due before it asks the server to cancel, once for each request under way.
-const PATIENCE: Duration = Duration::from_millis(20);
 
 /// Opens sessions with one PostgreSQL server.
 ///
-/// Before a session gets to its next user, open transactions are rolled back and queries that nobody waits for are cancelled. What outlives a
+/// **Between users**, open transactions are rolled back and queries that nobody waits for are cancelled. What outlives a
 /// transaction stays: `SET`, `SET ROLE`, `LISTEN`, temporary tables, advisory locks of the session.
+///
+/// **Hosts**, for [`Pool::retire_host`](pool_core::Pool::retire_host), are named as [`ConnectError::target`] names them: host and port as configured, such as
+/// `db.example:5432` or `[::1]:5432`, or the path of the Unix socket, such as `/run/postgresql/.s.PGSQL.5432`.
+///
+/// **Sessions in use that are cut off**, by [`Pool::close_within`](pool_core::Pool::close_within): what the user waits for fails at once, with an error that
+/// [is about a closed connection](tokio_postgres::Error::is_closed). In the background, and for up to [`close_timeout`](pool_core::Config::close_timeout), the server is asked
+/// to cancel what it is doing for the session, since a server that is busy does not notice that nobody is there. If the runtime ends before that, it finishes the query. As
+/// whenever a connection breaks: if that was a `COMMIT`, nobody knows whether it has happened.
+///
+/// **Executions**, for [`Stats::execution`](pool_core::Stats::execution), are timed on the wire: from the first request that is sent when the session has nothing to do, to the
+/// answer after which it has nothing to do again. So requests that are sent without waiting for each other count as one. One whose answer is an error counts, and so does
+/// one that nobody waits for any more, until it is answered or cancelled. To prepare a statement does not count, nor what the pool asks for itself: logging in, resets, and
+/// pings. Of each session the first 256 are timed, then one of 16, which counts for as many. A session that was opened by the [`connect`](Driver::connect) of another pool's
+/// driver goes on to count there, and one that was [detached](pool_core::Lease::detach) goes on to count here.
 pub struct PostgresDriver {
-    config: PostgresConfig,
+    server: Arc<Server>,
     login: tokio_postgres::Config,
-    tls: Option<TlsConnector>,
+    /// Since there is a pool.
+    recorder: OnceLock<Recorder>,
 }
 
 impl PostgresDriver {
@@ -51,12 +59,12 @@ impl PostgresDriver {
         if let Some(name) = &config.application_name {
             login.application_name(name);
         }
-        Ok(Self { tls: tls::connector(&config)?, login, config })
+        Ok(Self { server: Arc::new(Server::new(config)?), login, recorder: OnceLock::new() })
     }
 
     /// The configuration.
     pub fn config(&self) -> &PostgresConfig {
-        &self.config
+        &self.server.config
     }
 
     /// Returns once the server has answered everything that has been asked of the session so far.
@@ -67,34 +75,18 @@ impl PostgresDriver {
             match timeout(PATIENCE, &mut last).await {
                 // A cancellation that came late has hit the empty query, and nobody minds.
                 Ok(Err(error)) if error.code() != Some(&SqlState::QUERY_CANCELED) => {
-                    return Err(self.session_error(error));
+                    return Err(self.server.error(ConnectStep::Session, error));
                 }
                 Ok(_) => return Ok(()),
-                Err(_) => self.cancel(connection).await?,
+                Err(_) => self.server.cancel(&connection.cancel_token()).await?,
             }
         }
-    }
-
-    /// Asks the server to stop what the session is doing: nobody waits for the answer any more. Returns once the server has passed that
-    /// on to the session, so that it cannot hit what the next user does.
-    async fn cancel(&self, connection: &PostgresConnection) -> Result<(), ConnectError> {
-        let stream = socket::open(&self.config, self.tls.as_ref()).await?;
-        // A tap's shutdown waits for the server, which closes the stream when it has done so.
-        let mut tap = Tap::new(stream, Arc::default());
-        let sent = connection.cancel_token().cancel_query_raw(&mut tap, NoTls).await;
-        sent.map_err(|error| self.session_error(error))?;
-        let closed = tap.shutdown().await;
-        closed.map_err(|error| ConnectError::new(ConnectStep::Session, &socket::target(&self.config), error))
-    }
-
-    fn session_error(&self, error: tokio_postgres::Error) -> ConnectError {
-        ConnectError::new(ConnectStep::Session, &socket::target(&self.config), error)
     }
 }
 
 impl std::fmt::Debug for PostgresDriver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PostgresDriver").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("PostgresDriver").field("config", self.config()).finish_non_exhaustive()
     }
 }
 
@@ -102,14 +94,19 @@ impl Driver for PostgresDriver {
     type Connection = PostgresConnection;
     type Error = ConnectError;
 
+    fn attach(&self, recorder: Recorder) {
+        // Once: a driver has one pool.
+        let _ = self.recorder.set(recorder);
+    }
+
     async fn connect(&self) -> Result<PostgresConnection, ConnectError> {
         // Owned across the awaits: the socket. Dropping the future closes it.
-        let stream = socket::open(&self.config, self.tls.as_ref()).await?;
+        let stream = self.server.open().await?;
         let session = Arc::new(Session::default());
-        let tap = Tap::new(stream, Arc::clone(&session));
-        let failed = |error| ConnectError::new(ConnectStep::Startup, &socket::target(&self.config), error);
+        let tap = Tap::new(stream, Arc::clone(&session), self.recorder.get().cloned());
+        let failed = |error| self.server.error(ConnectStep::Startup, error);
         let (client, wire) = self.login.connect_raw(tap, NoTls).await.map_err(failed)?;
-        Ok(PostgresConnection::new(client, wire, session))
+        Ok(PostgresConnection::new(client, wire, session, Arc::clone(&self.server.name)))
     }
 
     fn inspect(&self, connection: &mut PostgresConnection) -> SessionState {
@@ -129,21 +126,35 @@ impl Driver for PostgresDriver {
 
     /// Waits for the answers that are due, cancels what does not answer soon, and rolls an open transaction back.
     async fn reset(&self, connection: &mut PostgresConnection) -> Result<(), ConnectError> {
+        let _duty = connection.session().on_duty();
         // Owned across the awaits: nothing. The pool closes the connection of a reset that is dropped.
         self.wait_or_cancel(connection).await?;
         if connection.session().is_in_transaction() {
-            connection.batch_execute("ROLLBACK").await.map_err(|error| self.session_error(error))?;
+            connection
+                .batch_execute("ROLLBACK")
+                .await
+                .map_err(|error| self.server.error(ConnectStep::Session, error))?;
         }
         Ok(())
     }
 
     /// An empty query: the cheapest round trip that a session can make.
     async fn ping(&self, connection: &mut PostgresConnection) -> Result<(), ConnectError> {
-        connection.batch_execute("").await.map_err(|error| self.session_error(error))
+        let _duty = connection.session().on_duty();
+        connection.batch_execute("").await.map_err(|error| self.server.error(ConnectStep::Session, error))
     }
 
     async fn close(&self, connection: PostgresConnection) {
-        connection.end().await;
+        connection.end(&self.server).await;
+    }
+
+    fn host<'a>(&'a self, connection: &'a PostgresConnection) -> Option<&'a str> {
+        Some(connection.host())
+    }
+
+    fn aborter(&self, connection: &PostgresConnection) -> Option<Aborter> {
+        let (server, line) = (Arc::clone(&self.server), connection.line());
+        Some(Box::new(move || line.cut(server)))
     }
 
     fn classify(&self, error: &ConnectError) -> ErrorClass {

@@ -45,7 +45,7 @@ impl fmt::Display for ConnectStep {
 pub struct ConnectError {
     /// The step that failed.
     pub step: ConnectStep,
-    /// Host and port, or the path of the Unix socket.
+    /// Host and port, such as `db.example:5432` or `[::1]:5432`, or the path of the Unix socket.
     pub target: String,
     cause: Box<dyn StdError + Send + Sync>,
 }

@@ -27,6 +27,7 @@ mod connection;
 mod driver;
 mod error;
 mod pool;
+mod server;
 mod socket;
 mod tap;
 mod tls;

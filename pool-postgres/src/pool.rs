@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::time::Duration;
 
-use pool_core::{Lease, OwnedLease, Pool, PoolState};
+use pool_core::{Driver, Lease, OwnedLease, Pool, PoolState};
 use tokio::time::{Instant, timeout};
 
 use crate::config::PostgresConfig;
@@ -19,7 +19,21 @@ pub type PostgresOwnedLease = OwnedLease<PostgresDriver>;
 
 /// A pool of PostgreSQL sessions. Cheap to clone; all clones are the same pool.
 ///
-/// Derefs to [`pool_core::Pool`], where `acquire` and its kin are.
+/// Derefs to [`pool_core::Pool`], where `acquire` and its kin are, and what an operator does to a pool while it serves.
+///
+/// # Example
+///
+/// A failover that fails no query: callers wait meanwhile.
+///
+/// ```no_run
+/// # async fn fail_over(pool: &pool_postgres::PostgresPool) {
+/// pool.pause();
+/// pool.drained().await;
+/// // Here the server is restarted, or its name moves to another one.
+/// pool.retire_all();
+/// pool.resume();
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct PostgresPool {
     pool: Pool<PostgresDriver>,
@@ -45,7 +59,7 @@ impl PostgresPool {
     /// [`PostgresError::Config`] and [`PostgresError::Tls`] before anything is sent; [`PostgresError::Acquire`] with the cause if no
     /// connection could be opened. The pool is closed then.
     pub async fn connect(config: PostgresConfig) -> Result<Self, PostgresError> {
-        let limit = config.connect_timeout.min(config.acquire_timeout);
+        let limit = config.pool.connect_timeout.min(config.pool.acquire_timeout);
         let pool = Self::connect_lazy(config)?;
         drop(pool.acquire_timeout(limit).await?);
         Ok(pool)
@@ -57,7 +71,8 @@ impl PostgresPool {
     ///
     /// [`PostgresError::Config`] and [`PostgresError::Tls`].
     pub fn connect_lazy(config: PostgresConfig) -> Result<Self, PostgresError> {
-        let settings = config.pool_config()?;
+        config.validate()?;
+        let settings = config.pool.clone();
         let driver = PostgresDriver::new(config)?;
         let pool = Pool::builder(driver).config(settings).build().map_err(crate::PostgresConfigError::from)?;
         Ok(Self { pool })
@@ -81,8 +96,10 @@ impl PostgresPool {
         let config = self.pool.config();
         let limit = config.health_check_timeout.min(config.acquire_timeout);
         let started = Instant::now();
-        let lease = self.pool.acquire_timeout(limit).await?;
-        match timeout(limit.saturating_sub(started.elapsed()), lease.batch_execute("")).await {
+        let mut lease = self.pool.acquire_timeout(limit).await?;
+        // Owned across the await: the lease. Dropped, it goes back and is put in order.
+        let ping = self.pool.driver().ping(&mut lease);
+        match timeout(limit.saturating_sub(started.elapsed()), ping).await {
             Ok(Ok(())) => {
                 let latency = started.elapsed();
                 drop(lease);

@@ -26,10 +26,14 @@ pub(crate) async fn open(config: &PostgresConfig, tls: Option<&TlsConnector>) ->
     }
 }
 
-/// What errors call the server.
+/// What the server is called, by errors and by `Driver::host`.
 pub(crate) fn target(config: &PostgresConfig) -> String {
     let PostgresConfig { host, port, .. } = config;
-    if host.starts_with('/') { socket_path(config) } else { format!("{host}:{port}") }
+    match host {
+        folder if folder.starts_with('/') => socket_path(config),
+        address if address.contains(':') => format!("[{address}]:{port}"),
+        name => format!("{name}:{port}"),
+    }
 }
 
 fn socket_path(config: &PostgresConfig) -> String {
@@ -91,4 +95,17 @@ async fn upgrade(
     let name = name.map_err(|error| ConnectError::new(ConnectStep::TlsRequest, &target(config), error))?;
     let stream = tls.connect(name, tcp).await.map_err(failed(ConnectStep::TlsHandshake))?;
     Ok(Box::new(stream))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_called_by_host_and_port() {
+        let name = |host: &str| target(&PostgresConfig { host: host.to_owned(), ..PostgresConfig::default() });
+        assert_eq!(name("db.example"), "db.example:5432");
+        assert_eq!(name("::1"), "[::1]:5432");
+        assert_eq!(name("/run/postgresql"), "/run/postgresql/.s.PGSQL.5432");
+    }
 }

@@ -7,9 +7,15 @@ mod common;
 
 #[path = "real/connecting.rs"]
 mod connecting;
+#[path = "real/control.rs"]
+mod control;
+#[path = "real/executions.rs"]
+mod executions;
 #[path = "real/outage.rs"]
 mod outage;
 #[path = "real/sessions.rs"]
 mod sessions;
+#[path = "real/shutdown.rs"]
+mod shutdown;
 #[path = "real/tls.rs"]
 mod tls;

@@ -9,6 +9,8 @@ mod common;
 mod abort;
 #[path = "engine/ages.rs"]
 mod ages;
+#[path = "engine/attach.rs"]
+mod attach;
 #[path = "engine/cancel.rs"]
 mod cancel;
 #[path = "engine/close.rs"]

@@ -7,12 +7,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The layer of each part of `pool-core/src`, by the first name of its path.
-const LAYERS: [(&str, u8); 27] = [
+const LAYERS: [(&str, u8); 29] = [
     ("sync", 0),
     ("foreign", 0),
     ("driver", 0),
+    ("recorder", 0),
     ("error", 0),
     ("stats", 0),
+    ("times", 0),
     ("place", 1),
     ("chunks", 1),
     ("slot", 1),

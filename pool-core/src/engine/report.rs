@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Engine;
+use super::panics::{caught, report};
 use crate::counters::Figure;
 use crate::driver::Driver;
 use crate::slot::{Counts, Facts};
@@ -64,7 +65,7 @@ impl<D: Driver> Engine<D> {
             hold: measures.hold.distribution(),
             open: measures.open.distribution(),
             check: measures.check.distribution(),
-            execution: measures.execution.distribution(),
+            execution: measures.execution.executions(),
         }
     }
 
@@ -96,8 +97,17 @@ impl<D: Driver> Engine<D> {
         self.measures.wait.note(nanos, 1);
     }
 
+    /// Lets the driver note what it measures, before it is asked for anything else.
+    pub(crate) fn attach_driver(&self) {
+        if let Err(message) = caught(|| self.driver.attach(self.measures.execution.clone())) {
+            report(|| {
+                tracing::error!(message, "attaching a driver to the statistics panicked; it may measure nothing");
+            });
+        }
+    }
+
     /// Notes how long something took that a connection was used for.
     pub(crate) fn record_execution(&self, time: Duration) {
-        self.measures.execution.note(super::nanos(time), 1);
+        self.measures.execution.record_execution(time);
     }
 }

@@ -30,7 +30,7 @@ impl App {
     /// Connects to the database and prepares it.
     pub(crate) async fn start(url: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let mut config: PostgresConfig = url.parse()?;
-        config.acquire_timeout = ACQUIRE_TIMEOUT;
+        config.pool.acquire_timeout = ACQUIRE_TIMEOUT;
         config.application_name.get_or_insert_with(|| "alert_history".to_owned());
         let pool = PostgresPool::connect(config).await?;
         super::store::migrate(&*pool.acquire().await?).await?;

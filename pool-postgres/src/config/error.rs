@@ -7,7 +7,7 @@ pub enum PostgresConfigError {
     /// A value that is not allowed.
     #[error("{field} = {value:?} is not allowed; allowed: {allowed}")]
     Value {
-        /// The keyword or field.
+        /// The keyword.
         field: &'static str,
         /// The value it had.
         value: String,
@@ -43,23 +43,8 @@ pub enum PostgresConfigError {
 
 impl From<pool_core::ConfigError> for PostgresConfigError {
     fn from(error: pool_core::ConfigError) -> Self {
-        let mut refused: Vec<_> = error.refused.into_iter().map(Self::from).collect();
+        let mut refused: Vec<_> = error.refused.into_iter().map(super::pool::refused).collect();
         if refused.len() == 1 { refused.remove(0) } else { Self::Several(refused) }
-    }
-}
-
-impl From<pool_core::RefusedSetting> for PostgresConfigError {
-    fn from(setting: pool_core::RefusedSetting) -> Self {
-        // By the names that the user wrote.
-        let (field, allowed) = match setting.field {
-            "max_size" => ("max_conns", setting.allowed),
-            "min_size" => ("min_conns", "0 to max_conns"),
-            "max_lifetime" => ("max_conn_lifetime", setting.allowed),
-            "idle_timeout" => ("max_conn_idle_time", setting.allowed),
-            "health_check_interval" => ("health_check_period", setting.allowed),
-            other => (other, setting.allowed),
-        };
-        Self::Value { field, value: setting.value, allowed }
     }
 }
 

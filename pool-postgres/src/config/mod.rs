@@ -1,10 +1,11 @@
-//! Where and how to connect, and how large the pool is.
+//! Where and how to connect, and the settings of the pool.
 
 mod duration;
 mod error;
 mod field;
 mod key_value;
 mod password;
+mod pool;
 mod sslmode;
 mod uri;
 
@@ -14,22 +15,59 @@ pub use sslmode::SslMode;
 
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::Duration;
 
-/// Where and how to connect, and how large the pool is.
+/// Where and how to connect, and the settings of the pool.
 ///
 /// Make one from [`Default`] and change fields, parse one from a [URI or key/value string](PostgresConfig::from_str), or read
 /// [the environment](PostgresConfig::from_env).
+///
+/// # Keywords
+///
+/// | keyword | variable | field | values | default |
+/// | --- | --- | --- | --- | --- |
+/// | `host` | `PGHOST` | `host` | a name, an address, or a folder | `localhost` |
+/// | `port` | `PGPORT` | `port` | 1 to 65535 | 5432 |
+/// | `dbname` | `PGDATABASE` | `database` | a name | that of the user |
+/// | `user` | `PGUSER` | `user` | a name | that of the operating system |
+/// | `password` | `PGPASSWORD` | `password` | | none |
+/// | `sslmode` | `PGSSLMODE` | `sslmode` | `disable`, `prefer`, `require`, `verify-ca`, `verify-full` | `prefer` |
+/// | `sslrootcert` | `PGSSLROOTCERT` | `sslrootcert` | a file | those of the operating system |
+/// | `application_name` | `PGAPPNAME` | `application_name` | | none |
+/// | `connect_timeout` | `PGCONNECT_TIMEOUT` | `pool.connect_timeout` | a duration | 5 s |
+/// | `pool_max_conns` | `POOL_MAX_CONNS` | `pool.max_size` | 1 to 65535; a small one takes the default of `pool_min_conns` down with it | 20 |
+/// | `pool_min_conns` | `POOL_MIN_CONNS` | `pool.min_size` | 0 to `pool_max_conns` | 2 |
+/// | `pool_min_idle_conns` | `POOL_MIN_IDLE_CONNS` | `pool.min_idle` | 0 to `pool_max_conns` | 0 |
+/// | `pool_lazy` | `POOL_LAZY` | `pool.lazy` | `true`, `false` | `false` |
+/// | `pool_idle_order` | `POOL_IDLE_ORDER` | `pool.idle_order` | `recent`, `fifo`, `least_recently_used` | `recent` |
+/// | `pool_acquire_timeout` | `POOL_ACQUIRE_TIMEOUT` | `pool.acquire_timeout` | a duration | 30 s |
+/// | `pool_max_conn_idle_time` | `POOL_MAX_CONN_IDLE_TIME` | `pool.idle_timeout` | a duration, or 0 for never | 5 min |
+/// | `pool_max_conn_lifetime` | `POOL_MAX_CONN_LIFETIME` | `pool.max_lifetime` | a duration, or 0 for never | 1 h |
+/// | `pool_rotation_headroom` | `POOL_ROTATION_HEADROOM` | `pool.rotation_headroom` | 0 to 65535 - `pool_max_conns` | 0 |
+/// | `pool_max_uses` | `POOL_MAX_USES` | `pool.max_uses` | 1 and more, or 0 for any number | any number |
+/// | `pool_health_check_period` | `POOL_HEALTH_CHECK_PERIOD` | `pool.health_check_interval` | a duration, or 0 for never | 30 s |
+/// | `pool_health_check_timeout` | `POOL_HEALTH_CHECK_TIMEOUT` | `pool.health_check_timeout` | a duration | 5 s |
+/// | `pool_check_after_idle` | `POOL_CHECK_AFTER_IDLE` | `pool.check_after_idle` | a duration, or 0 for never | never |
+/// | `pool_check_timeout` | `POOL_CHECK_TIMEOUT` | `pool.check_timeout` | a duration | 5 s |
+/// | `pool_reset_timeout` | `POOL_RESET_TIMEOUT` | `pool.reset_timeout` | a duration | 5 s |
+/// | `pool_close_timeout` | `POOL_CLOSE_TIMEOUT` | `pool.close_timeout` | a duration | 5 s |
+/// | `pool_max_openers` | `POOL_MAX_OPENERS` | `pool.max_openers` | 1 to 255, or to `pool_max_conns` if that is more | 4 |
+/// | `pool_opener_interval` | `POOL_OPENER_INTERVAL` | `pool.opener_interval` | a duration, or 0 for none | none |
+/// | `pool_backoff_initial` | `POOL_BACKOFF_INITIAL` | `pool.backoff_initial` | a duration | 50 ms |
+/// | `pool_backoff_max` | `POOL_BACKOFF_MAX` | `pool.backoff_max` | a duration, at least `pool_backoff_initial` | 2 s |
+///
+/// A duration is written `90` (seconds), `90s`, `1m30s`, `2h`, `1d` or `500ms`, and is from 1 ms to 10 years. What each setting of the pool does is in the documentation of
+/// [`pool_core::Config`]. Names that pgxpool has are pgxpool's.
 ///
 /// # Example
 ///
 /// ```
 /// use pool_postgres::{PostgresConfig, SslMode};
 ///
-/// let config: PostgresConfig = "host=db.example port=5433 user=app password='a b' sslmode=verify-full pool_max_conns=50".parse()?;
-/// assert_eq!((config.host.as_str(), config.port, config.max_conns), ("db.example", 5433, 50));
+/// let mut config: PostgresConfig = "host=db.example port=5433 user=app password='a b' sslmode=verify-full pool_max_conns=50".parse()?;
+/// assert_eq!((config.host.as_str(), config.port, config.pool.max_size), ("db.example", 5433, 50));
 /// assert_eq!(config.sslmode, SslMode::VerifyFull);
 /// assert!(!format!("{config:?}").contains("a b"), "a password is never shown");
+/// config.pool.rotation_headroom = 2;
 /// # Ok::<(), pool_postgres::PostgresConfigError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,25 +89,12 @@ pub struct PostgresConfig {
     pub sslrootcert: Option<PathBuf>,
     /// The name that the server shows for these sessions. Default none.
     pub application_name: Option<String>,
-    /// The most connections of the pool. From 1 to 65535; default 20.
-    pub max_conns: usize,
-    /// Connections kept open even when nobody needs them. At most `max_conns`; default 2.
-    pub min_conns: usize,
-    /// Connections older than this are replaced; `None` lets them live. Default 1 h.
-    pub max_conn_lifetime: Option<Duration>,
-    /// Connections above `min_conns` that nobody used for this long are closed; `None` keeps them. Default 5 min.
-    pub max_conn_idle_time: Option<Duration>,
-    /// An idle connection that nobody used for this long is pinged; `None` never pings. Default 30 s.
-    pub health_check_period: Option<Duration>,
-    /// How long `acquire` waits. Default 30 s.
-    pub acquire_timeout: Duration,
-    /// Budget of one attempt to connect. Default 5 s.
-    pub connect_timeout: Duration,
+    /// The settings of the pool.
+    pub pool: pool_core::Config,
 }
 
 impl Default for PostgresConfig {
     fn default() -> Self {
-        let pool = pool_core::Config::default();
         Self {
             host: "localhost".to_owned(),
             port: 5432,
@@ -79,25 +104,18 @@ impl Default for PostgresConfig {
             sslmode: SslMode::default(),
             sslrootcert: None,
             application_name: None,
-            max_conns: pool.max_size,
-            min_conns: pool.min_size,
-            max_conn_lifetime: pool.max_lifetime,
-            max_conn_idle_time: pool.idle_timeout,
-            health_check_period: pool.health_check_interval,
-            acquire_timeout: pool.acquire_timeout,
-            connect_timeout: pool.connect_timeout,
+            pool: pool_core::Config::default(),
         }
     }
 }
 
 impl PostgresConfig {
-    /// Reads libpq's variables `PGHOST`, `PGPORT`, `PGDATABASE`, `PGUSER`, `PGPASSWORD`, `PGSSLMODE`, `PGSSLROOTCERT`, `PGAPPNAME` and
-    /// `PGCONNECT_TIMEOUT`, and for the pool `POOL_MAX_CONNS`, `POOL_MIN_CONNS`, `POOL_MAX_CONN_LIFETIME`, `POOL_MAX_CONN_IDLE_TIME`,
-    /// `POOL_HEALTH_CHECK_PERIOD` and `POOL_ACQUIRE_TIMEOUT`. What is not set, or empty, keeps its default.
+    /// Reads the variables of the [table](PostgresConfig#keywords): those of libpq, and for the pool `POOL_MAX_CONNS` and its kin. What is not set, or empty, keeps
+    /// its default.
     ///
     /// # Errors
     ///
-    /// A variable with a value that is not allowed, named by the field it sets.
+    /// A variable with a value that is not allowed, named by the keyword it stands for.
     pub fn from_env() -> Result<Self, PostgresConfigError> {
         Self::from_lookup(|name| std::env::var(name).ok())
     }
@@ -109,31 +127,30 @@ impl PostgresConfig {
     /// As [`from_env`](Self::from_env).
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, PostgresConfigError> {
         let mut config = Self::default();
-        for (variable, keyword) in field::VARIABLES {
-            if let Some(value) = lookup(variable).filter(|value| !value.is_empty()) {
+        for (variable, keyword) in field::variables() {
+            if let Some(value) = lookup(&variable).filter(|value| !value.is_empty()) {
                 config.set(keyword, &value)?;
             }
         }
         Ok(config)
     }
 
-    /// The pool's part of the settings, checked.
+    /// Checks the settings of the pool, as is done when it is made.
     ///
     /// # Errors
     ///
-    /// A field that is out of its range, by its name in this struct.
-    pub fn pool_config(&self) -> Result<pool_core::Config, PostgresConfigError> {
-        let mut pool = pool_core::Config::default();
-        pool.max_size = self.max_conns;
-        pool.min_size = self.min_conns;
-        pool.max_lifetime = self.max_conn_lifetime;
-        pool.idle_timeout = self.max_conn_idle_time;
-        pool.health_check_interval = self.health_check_period;
-        pool.acquire_timeout = self.acquire_timeout;
-        pool.connect_timeout = self.connect_timeout;
-        pool.max_openers = pool.max_openers.min(self.max_conns.max(1));
-        pool.validate()?;
-        Ok(pool)
+    /// Every field that is out of its range, by its keyword in the [table](PostgresConfig#keywords).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// let mut config = pool_postgres::PostgresConfig::default();
+    /// config.pool.min_size = 21;
+    /// let error = config.validate().unwrap_err();
+    /// assert_eq!(error.to_string(), r#"pool_min_conns = "21" is not allowed; allowed: 0 to pool_max_conns"#);
+    /// ```
+    pub fn validate(&self) -> Result<(), PostgresConfigError> {
+        Ok(self.pool.validate()?)
     }
 
     /// The user to connect as.
@@ -150,9 +167,11 @@ impl FromStr for PostgresConfig {
     /// Parses a URI (`postgres://user:password@host:port/database?keyword=value`) or a string of `keyword=value` pairs, both as libpq
     /// writes them. What is left out keeps its default; the environment is not read.
     ///
-    /// Keywords: `host`, `port`, `dbname`, `user`, `password`, `sslmode`, `sslrootcert`, `application_name`, `connect_timeout`, and for the pool,
-    /// named as pgxpool names them, `pool_max_conns`, `pool_min_conns`, `pool_max_conn_lifetime`, `pool_max_conn_idle_time`,
-    /// `pool_health_check_period`, and `pool_acquire_timeout`. Durations are written `90`, `90s`, `1m30s` or `500ms`; 0 switches ages and pings off.
+    /// The keywords are in the [table](PostgresConfig#keywords).
+    ///
+    /// # Errors
+    ///
+    /// A value that is not allowed, a keyword that does not exist, or what is malformed in the string; never with a password in it.
     fn from_str(text: &str) -> Result<Self, PostgresConfigError> {
         let mut config = Self::default();
         let uri = ["postgres://", "postgresql://"].into_iter().find_map(|scheme| text.strip_prefix(scheme));

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -19,10 +21,11 @@ fn a_uri_sets_everything() {
     assert_eq!(config.password.as_ref().map(Password::reveal), Some("p/w:"));
     assert_eq!((config.host.as_str(), config.port), ("::1", 6000));
     assert_eq!((config.sslmode, config.sslrootcert), (SslMode::VerifyCa, Some("/ca.pem".into())));
-    assert_eq!((config.max_conns, config.min_conns), (7, 1));
-    assert_eq!((config.max_conn_lifetime, config.max_conn_idle_time), (Some(Duration::from_hours(2)), None));
-    assert_eq!(config.health_check_period, Some(Duration::from_secs(5)));
-    assert_eq!((config.connect_timeout, config.acquire_timeout), (Duration::from_secs(3), Duration::from_millis(500)));
+    let pool = config.pool;
+    assert_eq!((pool.max_size, pool.min_size), (7, 1));
+    assert_eq!((pool.max_lifetime, pool.idle_timeout), (Some(Duration::from_hours(2)), None));
+    assert_eq!(pool.health_check_interval, Some(Duration::from_secs(5)));
+    assert_eq!((pool.connect_timeout, pool.acquire_timeout), (Duration::from_secs(3), Duration::from_millis(500)));
 }
 
 #[test]
@@ -43,8 +46,9 @@ fn escapes_that_are_none_are_refused() {
 
 #[test]
 fn a_small_maximum_takes_the_default_minimum_down() {
-    assert_eq!(parse("pool_max_conns=1").min_conns, 1);
-    assert!(parse("pool_max_conns=1 pool_min_conns=2").pool_config().is_err());
+    assert_eq!(parse("pool_max_conns=1").pool.min_size, 1);
+    assert!(parse("pool_max_conns=1").validate().is_ok());
+    assert!(parse("pool_max_conns=1 pool_min_conns=2").validate().is_err());
 }
 
 #[test]
@@ -90,35 +94,80 @@ fn errors_name_the_part_of_a_string_that_is_malformed() {
 }
 
 #[test]
-fn pool_settings_are_checked_under_their_own_names() {
-    let config = PostgresConfig { max_conns: 3, min_conns: 4, ..PostgresConfig::default() };
+fn pool_settings_are_checked_under_their_keywords() {
+    let refusal = |text: &str| parse(text).validate().unwrap_err().to_string();
+    let few = refusal("pool_max_conns=3 pool_min_conns=4");
+    assert_eq!(few, r#"pool_min_conns = "4" is not allowed; allowed: 0 to pool_max_conns"#);
+    assert!(refusal("pool_max_conns=0").starts_with(r#"pool_max_conns = "0""#));
+    let both = refusal("pool_max_openers=256 pool_backoff_initial=5s");
+    assert!(both.contains("to pool_max_conns if that is more; pool_backoff_max = \"2s\""), "{both}");
+    assert!(both.ends_with("pool_backoff_initial to 10 years"), "{both}");
+}
+
+/// What a pool's settings look like, one line for each field.
+fn fields(pool: &pool_core::Config) -> Vec<(String, String)> {
+    let shown = format!("{pool:?}");
+    let list = shown.strip_prefix("Config { ").and_then(|rest| rest.strip_suffix(" }")).expect("a struct with fields");
+    list.split(", ").map(|field| field.split_once(": ").expect(field)).map(|(a, b)| (a.into(), b.into())).collect()
+}
+
+#[test]
+fn every_setting_of_the_pool_has_its_keyword() {
+    let default = fields(&pool_core::Config::default());
+    let settings: Vec<_> = pool::SETTINGS.iter().map(|setting| setting.field).collect();
+    assert_eq!(default.iter().map(|(field, _)| field).collect::<Vec<_>>(), settings, "one keyword each, in this order");
+    for setting in &pool::SETTINGS {
+        let set = |value| format!("{}={value}", setting.keyword).parse::<PostgresConfig>().ok();
+        let config = ["77", "true", "fifo"].into_iter().find_map(set).expect(setting.keyword);
+        let changed: Vec<_> = fields(&config.pool).into_iter().filter(|field| !default.contains(field)).collect();
+        assert!(matches!(&changed[..], [(field, _)] if field == setting.field), "{}: {changed:?}", setting.keyword);
+        let refused = error(&format!("{}=never", setting.keyword));
+        assert_eq!(refused, format!(r#"{} = "never" is not allowed; allowed: {}"#, setting.keyword, setting.allowed));
+    }
+}
+
+#[test]
+fn zero_stands_for_none() {
+    let pool = parse("pool_max_uses=0 pool_check_after_idle=0 pool_opener_interval=0 pool_max_conn_lifetime=0").pool;
     assert_eq!(
-        config.pool_config().unwrap_err().to_string(),
-        r#"min_conns = "4" is not allowed; allowed: 0 to max_conns"#
+        (pool.max_uses, pool.check_after_idle, pool.opener_interval, pool.max_lifetime),
+        (None, None, None, None)
     );
-    let config = PostgresConfig { max_conns: 0, min_conns: 0, ..PostgresConfig::default() };
-    assert!(config.pool_config().unwrap_err().to_string().starts_with("max_conns"));
-    let config = PostgresConfig { max_conns: 1, min_conns: 1, ..PostgresConfig::default() };
-    assert_eq!(config.pool_config().unwrap().max_openers, 1);
+    let pool = parse("pool_max_uses=9 pool_idle_order=least_recently_used").pool;
+    assert_eq!((pool.max_uses, pool.idle_order), (Some(9), pool_core::IdleOrder::LeastRecentlyUsed));
+}
+
+#[test]
+fn the_documentation_has_every_keyword_and_its_variable() {
+    let rows: Vec<_> = include_str!("mod.rs").lines().filter(|line| line.starts_with("/// | `")).collect();
+    for (variable, keyword) in field::variables() {
+        assert!(rows.iter().any(|row| row.starts_with(&format!("/// | `{keyword}` | `{variable}` | "))), "{keyword}");
+    }
+    assert_eq!(rows.len(), field::keywords().count());
+    assert_eq!(rows.len(), field::variables().count(), "each keyword has its variable");
+    let documented =
+        |setting: &pool::Setting| rows.iter().any(|row| row.contains(&format!("`pool.{}`", setting.field)));
+    assert!(pool::SETTINGS.iter().all(documented));
 }
 
 #[test]
 fn the_environment_is_read_and_checked() {
-    let environment = |name: &str| {
-        let value = match name {
-            "PGHOST" => "h",
-            "PGPORT" => "6000",
-            "PGUSER" => "u",
-            "PGPASSWORD" => "secret",
-            "PGSSLMODE" => "require",
-            "PGCONNECT_TIMEOUT" => "7",
-            _ => return None,
-        };
-        Some(value.to_owned())
-    };
-    let config = PostgresConfig::from_lookup(environment).unwrap();
+    let variables = [
+        ("PGHOST", "h"),
+        ("PGPORT", "6000"),
+        ("PGUSER", "u"),
+        ("PGPASSWORD", "secret"),
+        ("PGSSLMODE", "require"),
+        ("PGCONNECT_TIMEOUT", "7"),
+        ("POOL_MIN_IDLE_CONNS", "3"),
+        ("POOL_LAZY", "true"),
+        ("POOL_MAX_USES", ""),
+    ];
+    let value = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+    let config = PostgresConfig::from_lookup(value).unwrap();
     assert_eq!((config.host.as_str(), config.port, config.user.as_deref()), ("h", 6000, Some("u")));
-    assert_eq!((config.sslmode, config.connect_timeout), (SslMode::Require, Duration::from_secs(7)));
+    assert_eq!((config.sslmode, config.pool.connect_timeout), (SslMode::Require, Duration::from_secs(7)));
+    assert_eq!((config.pool.min_idle, config.pool.lazy, config.pool.max_uses), (3, true, None));
     let wrong = PostgresConfig::from_lookup(|name| (name == "PGPORT").then(|| "x".to_owned())).unwrap_err();
     assert!(wrong.to_string().starts_with("port"));
     assert!(PostgresConfig::from_env().is_ok() || std::env::vars().any(|(name, _)| name.starts_with("PG")));

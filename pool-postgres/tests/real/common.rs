@@ -3,22 +3,35 @@
 use std::future::Future;
 use std::time::Duration;
 
-use pool_postgres::{PostgresConfig, PostgresPool};
+use pool_postgres::{PostgresConfig, PostgresOwnedLease, PostgresPool};
 use pool_testkit::postgres::{EphemeralPostgres, SharedPostgres, TestDatabase};
 
 /// A configuration for a URI, for at most `max_conns` connections and with none kept.
 pub(crate) fn config(url: &str, max_conns: usize) -> PostgresConfig {
     let mut config: PostgresConfig = url.parse().expect("the test server's URI parses");
-    config.max_conns = max_conns;
-    config.min_conns = 0;
+    config.pool.max_size = max_conns;
+    config.pool.min_size = 0;
     config
+}
+
+/// A database of the test's own on the shared server.
+pub(crate) fn database() -> TestDatabase {
+    EphemeralPostgres::shared().and_then(SharedPostgres::create_database).expect("a real server")
 }
 
 /// A database of the test's own on the shared server, and a pool on it.
 pub(crate) async fn pool(max_conns: usize) -> (TestDatabase, PostgresPool) {
-    let database = EphemeralPostgres::shared().and_then(SharedPostgres::create_database).expect("a real server");
+    let database = database();
     let pool = PostgresPool::connect(config(database.url(), max_conns)).await.expect("the pool connects");
     (database, pool)
+}
+
+/// A session in another database, to watch this one from. Its pool closes when it comes back.
+pub(crate) async fn watcher(database: &TestDatabase) -> PostgresOwnedLease {
+    let mut watching = config(database.url(), 1);
+    watching.database = Some("postgres".to_owned());
+    let pool = PostgresPool::connect(watching).await.expect("the watcher connects");
+    pool.acquire_owned().await.expect("a session to watch from")
 }
 
 /// Asks again and again until it holds, for 20 seconds at most.

@@ -107,7 +107,7 @@ async fn a_server_that_is_not_there_is_named() {
     let server = EphemeralPostgres::start().unwrap();
     let mut config = config(&server.url(), 1);
     drop(server);
-    config.connect_timeout = Duration::from_millis(300);
+    config.pool.connect_timeout = Duration::from_millis(300);
     let error = PostgresPool::connect(config.clone()).await.unwrap_err();
     assert!(matches!(error, PostgresError::Acquire(AcquireError::Timeout { .. })), "it may come back: {error}");
     assert_eq!(connect_error(&error).step, ConnectStep::Open);
@@ -124,7 +124,7 @@ async fn a_server_that_is_not_there_is_named() {
 async fn settings_that_cannot_work_are_refused_before_anything_is_sent() {
     let mut config = config("postgres://u@127.0.0.1/db", 0);
     assert!(matches!(PostgresPool::connect(config.clone()).await, Err(PostgresError::Config(_))));
-    config.max_conns = 1;
+    config.pool.max_size = 1;
     config.sslmode = pool_postgres::SslMode::VerifyFull;
     config.sslrootcert = Some("/nonexistent.pem".into());
     let error = PostgresPool::connect_lazy(config).unwrap_err();

@@ -12,8 +12,8 @@ use crate::common::{config, eventually};
 async fn the_pool_recovers_from_a_killed_server_and_loses_no_slot() {
     let mut server = EphemeralPostgres::start().unwrap();
     let mut settings = config(&server.url(), 4);
-    settings.min_conns = 2;
-    settings.acquire_timeout = Duration::from_secs(2);
+    settings.pool.min_size = 2;
+    settings.pool.acquire_timeout = Duration::from_secs(2);
     let pool = PostgresPool::connect(settings).await.unwrap();
     let held = pool.acquire().await.unwrap();
     server.kill9().unwrap();
@@ -42,8 +42,8 @@ async fn the_pool_recovers_from_a_killed_server_and_loses_no_slot() {
 async fn a_frozen_server_does_not_freeze_the_pool() {
     let mut server = EphemeralPostgres::start().unwrap();
     let mut settings = config(&server.url(), 1);
-    settings.connect_timeout = Duration::from_secs(1);
-    settings.acquire_timeout = Duration::from_secs(2);
+    settings.pool.connect_timeout = Duration::from_secs(1);
+    settings.pool.acquire_timeout = Duration::from_secs(2);
     let pool = PostgresPool::connect(settings).await.unwrap();
     server.pause().unwrap();
     let error = pool.health().await.unwrap_err();
@@ -60,7 +60,7 @@ async fn a_pool_may_start_before_its_server() {
     let mut server = EphemeralPostgres::start().unwrap();
     server.stop().unwrap();
     let mut settings = config(&server.url(), 2);
-    settings.min_conns = 1;
+    settings.pool.min_size = 1;
     let pool = PostgresPool::connect_lazy(settings).unwrap();
     assert!(!pool.is_connected());
     server.restart().unwrap();

@@ -8,6 +8,7 @@ use pool_testkit::postgres::EphemeralPostgres;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 use crate::common::config;
+use crate::shutdown::close_over_a_sleeper;
 
 /// A server with a certificate for `name`, and the file with its authority.
 struct TlsServer {
@@ -105,4 +106,13 @@ async fn a_server_without_tls_is_refused_unless_tls_is_only_preferred() {
     };
     assert!(!is_encrypted(with(SslMode::Prefer)).await.unwrap());
     assert!(refusal(with(SslMode::Require)).await.contains("the server does not offer it"));
+}
+
+#[tokio::test]
+async fn an_encrypted_session_inside_a_query_is_cut_off() {
+    let tls = TlsServer::start("127.0.0.1");
+    let database = tls.server.create_database().unwrap();
+    let mut settings = tls.config(SslMode::Require, true);
+    settings.database = Some(database.name().to_owned());
+    close_over_a_sleeper(PostgresPool::connect(settings).await.unwrap(), &database).await;
 }

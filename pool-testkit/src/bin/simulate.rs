@@ -32,7 +32,7 @@ Plays scenarios of everything that may happen to a pool, and checks it after eve
     --seed S    plays this one, and tells every step";
 
     /// A scenario takes milliseconds.
-    const PATIENCE: Duration = Duration::from_secs(60);
+    const PATIENCE: Duration = Duration::from_mins(1);
 
     struct Args {
         seeds: u64,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::future::{Future, pending};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pool_core::{Aborter, Driver, ErrorClass, SessionState};
+use pool_core::{Aborter, Driver, ErrorClass, Recorder, SessionState};
 use tokio::sync::{Semaphore, watch};
 
 use super::connection::FakeConnection;
@@ -48,6 +48,7 @@ struct Plan {
     dice: Option<Dice>,
     break_after: Option<u64>,
     hosts: Vec<String>,
+    recorder: Option<Recorder>,
     next_id: u64,
     attempts: u64,
 }
@@ -125,6 +126,11 @@ impl FakeDriver {
             (id, plan.break_after.unwrap_or(u64::MAX), host)
         };
         FakeConnection::open(id, self.ledger(), wear, host)
+    }
+
+    /// What the pool that was built last takes measurements by.
+    pub fn recorder(&self) -> Option<Recorder> {
+        self.plan().recorder.clone()
     }
 
     /// Notes a violation if there are ever more than `limit` connections, the ones being opened included.
@@ -222,6 +228,10 @@ impl Drop for Attempt {
 impl Driver for FakeDriver {
     type Connection = FakeConnection;
     type Error = FakeError;
+
+    fn attach(&self, recorder: Recorder) {
+        self.plan().recorder = Some(recorder);
+    }
 
     async fn connect(&self) -> Result<FakeConnection, FakeError> {
         let attempt = Attempt::new(self.ledger());

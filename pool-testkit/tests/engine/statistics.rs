@@ -84,6 +84,22 @@ async fn times_are_measured() {
     prove_nothing_lost(&pool, &driver).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_the_driver_measures_shows() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 1);
+    let recorder = driver.recorder().expect("it is attached when the pool is built");
+    recorder.record_execution(SECOND);
+    recorder.record_executions(2 * SECOND, 16);
+    pool.record_execution(SECOND / 4);
+    let execution = pool.stats().execution;
+    assert_eq!((execution.count, execution.p50.as_secs(), execution.max.as_secs()), (18, 2, 2));
+    assert_eq!(recorder.executions(), execution);
+    prove_nothing_lost(&pool, &driver).await;
+    recorder.record_execution(SECOND);
+    assert_eq!(pool.stats().execution.count, 19, "what ends after the pool was closed counts too");
+}
+
 /// After the first ones a sample stands for the rest.
 #[tokio::test(start_paused = true)]
 async fn a_sample_stands_for_the_rest() {

@@ -1,0 +1,51 @@
+//! What a driver measures, on its way into the pool's statistics.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::stats::Distribution;
+use crate::times::Times;
+
+/// Notes how long connections are worked with; a pool gives it to its driver in [`Driver::attach`](crate::Driver::attach). All clones are the same.
+///
+/// It keeps no pool open: what is noted after the pool has gone is lost, and harms nobody. Noting one never waits, so it may be done wherever
+/// the driver learns of it; of two at the very same moment, one may be left out.
+///
+/// A new one, from [`Default`], belongs to no pool: for tests of a driver.
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let recorder = pool_core::Recorder::default();
+/// recorder.record_execution(Duration::from_millis(5));
+/// recorder.record_executions(Duration::from_millis(20), 16);
+/// assert_eq!(recorder.executions().count, 17);
+/// ```
+#[derive(Clone, Default)]
+pub struct Recorder(Arc<Times>);
+
+impl Recorder {
+    /// Notes how long a query took, or whatever a connection is used for: it shows in [`Stats::execution`](crate::Stats::execution).
+    pub fn record_execution(&self, time: Duration) {
+        self.record_executions(time, 1);
+    }
+
+    /// As [`record_execution`](Recorder::record_execution), for a sample that stands for so many: for drivers that do not measure all of them.
+    pub fn record_executions(&self, time: Duration, stands_for: u64) {
+        self.0.note(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), stands_for);
+    }
+
+    /// What has been noted so far, as it shows in [`Stats::execution`](crate::Stats::execution).
+    pub fn executions(&self) -> Distribution {
+        self.0.distribution()
+    }
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorder").field("executions", &self.executions()).finish()
+    }
+}

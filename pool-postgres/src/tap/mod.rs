@@ -1,0 +1,99 @@
+//! A tap on the wire: what the session is doing, read off the headers of the messages that pass.
+//!
+//! tokio-postgres does not tell whether a session is inside a transaction or whether answers are still on their way. The protocol does: the
+//! server ends its answer to every request with `ReadyForQuery`, which carries the transaction status. The tap copies nothing and
+//! changes nothing. Format: PostgreSQL documentation, chapter "Frontend/Backend Protocol", "Message Formats".
+
+mod follower;
+mod headers;
+mod session;
+mod stopwatch;
+
+pub(crate) use session::Session;
+
+use std::io;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use pool_core::Recorder;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::socket::Stream;
+use follower::Follower;
+
+/// A stream that is followed.
+pub(crate) struct Tap {
+    stream: Box<dyn Stream>,
+    follower: Follower,
+    /// Whether our side has been shut down.
+    shut: bool,
+}
+
+impl Tap {
+    /// Follows a stream on which nothing has been sent yet, and takes the time of what is executed there if there is a recorder.
+    pub(crate) fn new(stream: Box<dyn Stream>, session: Arc<Session>, recorder: Option<Recorder>) -> Self {
+        Self { stream, follower: Follower::new(session, recorder), shut: false }
+    }
+
+    /// Follows a stream on which nothing is sent any more.
+    pub(crate) fn last(stream: Box<dyn Stream>) -> Self {
+        Self::new(stream, Arc::default(), None)
+    }
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        let stream = mem::replace(&mut self.stream, Box::new(tokio::io::empty()));
+        self.follower.session().leave(stream);
+    }
+}
+
+impl AsyncRead for Tap {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
+        this.follower.on_received(&buffer.filled()[before..]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Tap {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let Poll::Ready(written) = Pin::new(&mut this.stream).poll_write(cx, bytes)? else {
+            // Something waits to be sent, and what it is will be known when it is.
+            this.follower.session().set_busy();
+            return Poll::Pending;
+        };
+        this.follower.on_sent(&bytes[..written]);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    /// Shuts our side down and waits until the server has closed its own: only then is the session gone from the server.
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.shut {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+            this.shut = true;
+        }
+        let mut scratch = [0; 512];
+        loop {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            match ready!(Pin::new(&mut this.stream).poll_read(cx, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => {}
+                // The end, or an error that also means that nobody is there any more.
+                _ => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

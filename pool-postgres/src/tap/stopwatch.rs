@@ -1,0 +1,137 @@
+//! How long executions take.
+
+use std::mem;
+use std::time::Instant;
+
+use pool_core::Recorder;
+
+/// How many executions of a connection are all timed.
+const ALL_TIMED: u64 = 256;
+/// After these, one in so many.
+const SAMPLE: u64 = 16;
+
+/// Takes the time of one connection's executions: from the first request that is sent when nothing is in flight to the answer that leaves nothing in flight.
+#[derive(Debug)]
+pub(super) struct Stopwatch {
+    recorder: Option<Recorder>,
+    /// Whether requests are in flight.
+    running: bool,
+    /// Since when, if this time is to be noted.
+    since: Option<Instant>,
+    /// Whether the pool has begun them, for itself.
+    on_duty: bool,
+    /// Whether one of them executes something: to prepare a statement is no execution.
+    executes: bool,
+    /// How many have been executed.
+    executed: u64,
+    /// How many have to have been executed for the next to be timed.
+    next_timed: u64,
+}
+
+impl Stopwatch {
+    /// Without a recorder it does nothing.
+    pub(super) fn new(recorder: Option<Recorder>) -> Self {
+        let next_timed = if recorder.is_some() { 0 } else { u64::MAX };
+        Self { recorder, running: false, since: None, on_duty: false, executes: false, executed: 0, next_timed }
+    }
+
+    /// A part of a request is sent.
+    pub(super) fn sent(&mut self, executes: bool, on_duty: bool) {
+        self.executes |= executes;
+        if mem::replace(&mut self.running, true) {
+            return;
+        }
+        self.on_duty = on_duty;
+        if self.executed >= self.next_timed {
+            self.since = Some(Instant::now());
+        }
+    }
+
+    /// Nothing is in flight any more.
+    pub(super) fn answered(&mut self) {
+        self.running = false;
+        let since = self.since.take();
+        if !mem::take(&mut self.executes) || self.on_duty {
+            return;
+        }
+        self.executed += 1;
+        if let (Some(since), Some(recorder)) = (since, &self.recorder) {
+            let stands_for = if self.executed <= ALL_TIMED { 1 } else { SAMPLE };
+            recorder.record_executions(since.elapsed(), stands_for);
+            self.next_timed = after(self.executed);
+        }
+    }
+}
+
+/// After how many executions the next one is timed, if the last of so many has been. One of every `SAMPLE`, but not always the first: many users ask for the same few things
+/// again and again, in turn.
+fn after(executed: u64) -> u64 {
+    if executed < ALL_TIMED {
+        return executed;
+    }
+    let group = executed.div_ceil(SAMPLE);
+    // The fractions of the multiples of the golden ratio spread evenly, in an order that repeats no short one.
+    let place = group.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60;
+    group * SAMPLE + place % SAMPLE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn execute(stopwatch: &mut Stopwatch) {
+        stopwatch.sent(true, false);
+        stopwatch.answered();
+    }
+
+    #[test]
+    fn all_of_the_first_are_timed_then_one_of_so_many() {
+        let recorder = Recorder::default();
+        let mut stopwatch = Stopwatch::new(Some(recorder.clone()));
+        for executed in 1..=ALL_TIMED {
+            execute(&mut stopwatch);
+            assert_eq!(recorder.executions().count, executed);
+        }
+        for executed in ALL_TIMED + 1..20_000 {
+            execute(&mut stopwatch);
+            let counted = recorder.executions().count;
+            assert!(counted.abs_diff(executed) < SAMPLE, "{counted} of {executed}");
+        }
+    }
+
+    /// Of a few things in turn, none is timed all the time.
+    #[test]
+    fn samples_do_not_keep_step() {
+        for turn in 2..=20 {
+            let mut seen = vec![0_u64; turn];
+            let mut executed = ALL_TIMED;
+            for _ in 0..10_000 {
+                executed = after(executed);
+                seen[usize::try_from(executed).unwrap() % turn] += 1;
+                executed += 1;
+            }
+            let even = 10_000 / turn as u64;
+            assert!(seen.iter().all(|seen| seen.abs_diff(even) <= even / 5), "of {turn}: {seen:?}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_wants_to_know_is_not_timed() {
+        let recorder = Recorder::default();
+        let mut stopwatch = Stopwatch::new(Some(recorder.clone()));
+        stopwatch.sent(false, false);
+        stopwatch.answered();
+        stopwatch.sent(true, true);
+        stopwatch.answered();
+        stopwatch.answered();
+        assert_eq!(recorder.executions().count, 0, "prepared, asked by the pool, and asked by nobody");
+        stopwatch.sent(false, false);
+        stopwatch.sent(true, false);
+        stopwatch.sent(true, true);
+        stopwatch.answered();
+        assert_eq!(recorder.executions().count, 1, "begun by a user, and ended with something of the pool's");
+        let mut silent = Stopwatch::new(None);
+        execute(&mut silent);
+        assert!(silent.since.is_none());
+    }
+}

@@ -1,0 +1,155 @@
+use proptest::prelude::*;
+
+use super::session::Session;
+use super::*;
+
+fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
+    [&[kind], &length[..], body].concat()
+}
+
+fn startup() -> Vec<u8> {
+    [&9_u32.to_be_bytes()[..], b"Q\0\0\0S"].concat()
+}
+
+/// What the session looks like after each message; `true` is sent, `false` received.
+fn follow(steps: &[(bool, Vec<u8>)], chunk: usize) -> Vec<u8> {
+    let mut follower = Follower::new(Arc::default(), None);
+    let mut statuses = Vec::new();
+    for (sent, bytes) in steps {
+        for part in bytes.chunks(chunk.max(1)) {
+            if *sent { follower.on_sent(part) } else { follower.on_received(part) }
+        }
+        statuses.push(follower.session().status());
+    }
+    statuses
+}
+
+fn conversation() -> Vec<(bool, Vec<u8>)> {
+    vec![
+        (true, startup()),
+        (false, [message(b'R', &[0; 4]), message(b'S', b"a\0b\0"), message(b'Z', b"I")].concat()),
+        (true, message(b'Q', b"BEGIN\0")),
+        (false, [message(b'C', b"BEGIN\0"), message(b'Z', b"T")].concat()),
+        (
+            true,
+            [message(b'P', b"\0SELECT\0\0\0"), message(b'B', &[0; 8]), message(b'E', &[0; 5]), message(b'S', b"")]
+                .concat(),
+        ),
+        (false, [message(b'1', b""), message(b'D', b"ZZZZZ"), message(b'Z', b"E")].concat()),
+        (true, [message(b'Q', b"ROLLBACK\0"), message(b'Q', b"SELECT 1\0")].concat()),
+        (false, message(b'Z', b"I")),
+        (false, message(b'Z', b"I")),
+    ]
+}
+
+const STATUSES: [u8; 9] = [0, b'I', 0, b'T', 0, b'E', 0, 0, b'I'];
+
+#[test]
+fn the_status_follows_the_conversation() {
+    assert_eq!(follow(&conversation(), usize::MAX), STATUSES);
+}
+
+#[test]
+fn copy_in_leaves_the_session_at_rest() {
+    let steps = [
+        (true, startup()),
+        (false, message(b'Z', b"I")),
+        (true, [message(b'B', b"\0\0"), message(b'E', &[0; 5]), message(b'S', b"")].concat()),
+        (false, [message(b'2', b""), message(b'G', &[0; 3])].concat()),
+        (true, [message(b'd', b"S\0Q"), message(b'c', b""), message(b'S', b"")].concat()),
+        (false, [message(b'C', b"COPY 1\0"), message(b'Z', b"I")].concat()),
+    ];
+    assert_eq!(follow(&steps, usize::MAX), [0, b'I', 0, 0, 0, b'I']);
+}
+
+#[test]
+fn closing_a_statement_keeps_nobody_waiting() {
+    let closing = || [message(b'C', b"Ss0\0"), message(b'S', b"")].concat();
+    let steps = [
+        (true, startup()),
+        (true, message(b'p', b"secret\0")),
+        (false, message(b'Z', b"I")),
+        (true, closing()),
+        (true, message(b'Q', b"BEGIN\0")),
+        (false, [message(b'3', b""), message(b'Z', b"I")].concat()),
+        (false, message(b'Z', b"T")),
+        (true, closing()),
+        (false, message(b'Z', b"T")),
+    ];
+    assert_eq!(follow(&steps, usize::MAX), [0, 0, b'I', b'I', 0, 0, b'T', b'T', b'T']);
+}
+
+#[test]
+fn a_request_that_is_sent_in_part_is_under_way() {
+    let steps = [
+        (true, startup()),
+        (false, message(b'Z', b"I")),
+        (true, [message(b'C', b"Ss0\0"), message(b'S', b"")].concat()),
+        (true, [message(b'P', b"\0SELECT\0\0\0"), message(b'B', &[0; 8]), message(b'E', &[0; 5])].concat()),
+        (false, [message(b'3', b""), message(b'Z', b"I")].concat()),
+        (true, message(b'S', b"")),
+        (false, [message(b'C', b"SELECT 1\0"), message(b'Z', b"I")].concat()),
+    ];
+    assert_eq!(follow(&steps, usize::MAX), [0, b'I', b'I', 0, 0, 0, b'I']);
+}
+
+/// How many executions are counted in these steps.
+fn executions(steps: &[(bool, Vec<u8>)]) -> u64 {
+    let recorder = Recorder::default();
+    let mut follower = Follower::new(Arc::default(), Some(recorder.clone()));
+    for (sent, bytes) in steps {
+        if *sent { follower.on_sent(bytes) } else { follower.on_received(bytes) }
+    }
+    recorder.executions().count
+}
+
+#[test]
+fn executions_are_counted_from_rest_to_rest() {
+    assert_eq!(executions(&conversation()), 3, "BEGIN, SELECT, and two in one go");
+    let prepared = [
+        (true, startup()),
+        (false, message(b'Z', b"I")),
+        (true, [message(b'P', b"\0SELECT\0\0\0"), message(b'D', b"S\0"), message(b'S', b"")].concat()),
+        (false, [message(b'1', b""), message(b'Z', b"I")].concat()),
+        (true, [message(b'B', &[0; 8]), message(b'E', &[0; 5]), message(b'S', b"")].concat()),
+        (false, [message(b'2', b""), message(b'Z', b"I")].concat()),
+        (true, [message(b'C', b"Ss0\0"), message(b'S', b"")].concat()),
+        (false, [message(b'3', b""), message(b'Z', b"I")].concat()),
+    ];
+    assert_eq!(executions(&prepared), 1, "neither to prepare a statement nor to close it is an execution");
+}
+
+#[test]
+fn a_stream_is_left_to_whoever_wants_it() {
+    let session = Arc::new(Session::default());
+    let tap = || Tap::new(Box::new(tokio::io::empty()), Arc::clone(&session), None);
+    drop(tap());
+    assert!(session.take_stream_of(()).is_none(), "it was closed");
+    assert!(session.take_stream_of(tap()).is_some());
+    assert!(session.take_stream_of(()).is_none(), "it has been taken");
+}
+
+#[test]
+fn a_session_is_at_rest_in_a_transaction_or_busy() {
+    let session = Session::default();
+    assert!(!session.is_at_rest() && !session.is_in_transaction());
+    session.set(b'I');
+    assert!(session.is_at_rest() && !session.is_in_transaction());
+    session.set(b'E');
+    assert!(!session.is_at_rest() && session.is_in_transaction());
+}
+
+proptest! {
+    #[test]
+    fn where_the_bytes_are_split_makes_no_difference(chunk in 1_usize..20) {
+        prop_assert_eq!(follow(&conversation(), chunk), STATUSES);
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(sent in prop::collection::vec(any::<u8>(), 0..200), received in prop::collection::vec(any::<u8>(), 0..200)) {
+        let mut follower = Follower::new(Arc::default(), None);
+        follower.on_sent(&sent);
+        follower.on_received(&received);
+    }
+}

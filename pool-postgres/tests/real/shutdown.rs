@@ -1,0 +1,113 @@
+//! Sessions that are cut off while somebody uses them.
+
+use std::time::Duration;
+
+use futures_util::{join, pin_mut};
+use pool_core::Driver;
+use pool_postgres::tokio_postgres::{Client, Error};
+use pool_postgres::{PostgresConfig, PostgresDriver, PostgresPool};
+use pool_testkit::postgres::TestDatabase;
+use tokio::runtime::Builder;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::common::{config, eventually, pool, sessions_on_server, watcher};
+
+/// Long enough that the test fails if anybody waits for it.
+const SLEEP: &str = "SELECT pg_sleep(600)";
+const SOON: Duration = Duration::from_secs(20);
+
+type Outcome = Result<(), Error>;
+
+/// Has a user sleep on the server, two requests in a row.
+async fn put_to_sleep(pool: &PostgresPool, database: &TestDatabase, watch: &Client) -> JoinHandle<(Outcome, Outcome)> {
+    let lease = pool.acquire_owned().await.unwrap();
+    let sleeper = tokio::spawn(async move { join!(lease.batch_execute(SLEEP), lease.batch_execute(SLEEP)) });
+    let asleep = async || {
+        let count = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND query = $2 AND state = 'active'";
+        watch.query_one(count, &[&database.name(), &SLEEP]).await.unwrap().get::<_, i64>(0) == 1
+    };
+    eventually("the server sleeps", asleep).await;
+    sleeper
+}
+
+/// Closes a pool one of whose users sleeps on the server.
+pub(crate) async fn close_over_a_sleeper(pool: PostgresPool, database: &TestDatabase) {
+    let watch = watcher(database).await;
+    let sleeper = put_to_sleep(&pool, database, &watch).await;
+    let held = timeout(SOON, pool.close_within(Duration::from_millis(50))).await.expect("close_within ends in time");
+    assert!(held <= 1, "{held}");
+    let (first, second) = timeout(SOON, sleeper).await.expect("its user wakes up").unwrap();
+    assert!(first.unwrap_err().is_closed() && second.unwrap_err().is_closed());
+    eventually("the server lets go", async || sessions_on_server(&watch, database.name()).await == 0).await;
+    timeout(SOON, pool.close()).await.expect("nothing is left");
+    assert_eq!((pool.stats().opened, pool.stats().closed), (1, 1));
+}
+
+#[tokio::test]
+async fn a_session_inside_a_query_is_cut_off() {
+    let (database, pool) = pool(3).await;
+    close_over_a_sleeper(pool, &database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_inside_a_transaction_is_cut_off() {
+    let (database, pool) = pool(3).await;
+    let watch = watcher(&database).await;
+    let lease = pool.acquire().await.unwrap();
+    lease.batch_execute("BEGIN").await.unwrap();
+    assert!(timeout(SOON, pool.close_within(Duration::ZERO)).await.unwrap() <= 1);
+    eventually("the user learns of it", async || lease.batch_execute("SELECT 1").await.is_err()).await;
+    eventually("the server lets go", async || sessions_on_server(&watch, database.name()).await == 0).await;
+    drop(lease);
+    timeout(SOON, pool.close()).await.expect("nothing is left");
+}
+
+/// The pool cannot put such a session in order, as its user does not want it to.
+#[tokio::test]
+async fn a_session_that_is_closed_inside_a_query_ends_soon() {
+    let (database, pool) = pool(1).await;
+    let watch = watcher(&database).await;
+    let lease = pool.acquire().await.unwrap();
+    {
+        let abandoned = lease.batch_execute(SLEEP);
+        pin_mut!(abandoned);
+        assert!(futures_util::poll!(&mut abandoned).is_pending());
+    }
+    lease.discard();
+    timeout(SOON, pool.close()).await.expect("the server lets go");
+    assert_eq!(sessions_on_server(&watch, database.name()).await, 0, "at once: closing has waited for the server");
+}
+
+#[tokio::test]
+async fn an_aborter_harms_nobody_when_it_is_late() {
+    let (database, pool) = pool(1).await;
+    let driver = PostgresDriver::new(config(database.url(), 1)).unwrap();
+    let connection = driver.connect().await.unwrap();
+    let (aborter, late) = (driver.aborter(&connection).unwrap(), driver.aborter(&connection).unwrap());
+    std::thread::spawn(aborter).join().expect("it needs no runtime of its own");
+    eventually("the session is cut off", async || connection.is_closed()).await;
+    driver.close(connection).await;
+    late();
+    let connection = driver.connect().await.unwrap();
+    let late = driver.aborter(&connection).unwrap();
+    driver.close(connection).await;
+    late();
+    pool.acquire().await.unwrap().batch_execute("SELECT 1").await.unwrap();
+    pool.disconnect().await;
+}
+
+#[test]
+fn an_aborter_outlives_its_runtime() {
+    let runtime = || Builder::new_current_thread().enable_all().build().unwrap();
+    let connect = |config: PostgresConfig| {
+        let driver = PostgresDriver::new(config).unwrap();
+        let runtime = runtime();
+        let connection = runtime.block_on(driver.connect()).unwrap();
+        (driver.aborter(&connection).unwrap(), connection)
+    };
+    let database = crate::common::database();
+    let (aborter, connection) = connect(config(database.url(), 1));
+    aborter();
+    assert!(connection.is_closed(), "the session has ended with its runtime");
+}
