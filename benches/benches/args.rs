@@ -1,16 +1,9 @@
-//! The command line.
+//! The command line of a benchmark that ends with a table.
 
 use lexopt::prelude::*;
 
-use super::workload::WORKLOADS;
-
-const USAGE: &str = "\
-Measures the pool beside its peers, prints a table, and writes plots and figures to target/report/.
-  cargo bench -p pool-benches --bench report -- [OPTIONS]
-    --rounds N       how often all take turns (default 19, quick 3)
-    --quick          short turns: for a look, not for a judgement
-    --only WORKLOAD  this one alone
-    --check          fail if a claim of docs/performance.md does not hold";
+/// An option that picks some of what can be measured, with the names that it allows.
+pub(crate) type Choice = (&'static str, Vec<&'static str>);
 
 /// What to do.
 #[derive(Clone, Debug, Default)]
@@ -18,31 +11,43 @@ pub(crate) struct Args {
     rounds: Option<usize>,
     pub(crate) quick: bool,
     pub(crate) check: bool,
-    pub(crate) only: Option<String>,
+    /// By option.
+    picked: Vec<(&'static str, String)>,
+    usage: &'static str,
     nothing: bool,
 }
 
 impl Args {
     /// What the command line says; `None` if that is to do nothing.
-    pub(crate) fn parse() -> Result<Option<Self>, lexopt::Error> {
-        let (mut args, mut parser) = (Self::default(), lexopt::Parser::from_env());
+    pub(crate) fn parse(usage: &'static str, choices: &[Choice]) -> Result<Option<Self>, lexopt::Error> {
+        let (mut args, mut parser) = (Self { usage, ..Self::default() }, lexopt::Parser::from_env());
         while let Some(argument) = parser.next()? {
             let Long(name) = argument else { return Err(argument.unexpected()) };
             let name = name.to_owned();
-            args.option(&name, &mut parser)?;
+            args.option(&name, choices, &mut parser)?;
         }
         Ok((!args.nothing).then_some(args))
     }
 
-    /// How often all take turns.
-    pub(crate) fn rounds(&self) -> usize {
-        self.rounds.unwrap_or(if self.quick { 3 } else { 19 })
+    /// How often all take turns, unless the command line says so.
+    pub(crate) fn rounds(&self, otherwise: usize) -> usize {
+        self.rounds.unwrap_or(otherwise)
     }
 
-    fn option(&mut self, name: &str, parser: &mut lexopt::Parser) -> Result<(), lexopt::Error> {
+    /// Whether this is to be measured: if the option does not pick others.
+    pub(crate) fn wants(&self, option: &str, name: &str) -> bool {
+        let mut picked = self.picked.iter().filter(|(by, _)| *by == option).peekable();
+        picked.peek().is_none() || picked.any(|(_, picked)| picked == name)
+    }
+
+    fn option(&mut self, name: &str, choices: &[Choice], parser: &mut lexopt::Parser) -> Result<(), lexopt::Error> {
+        if let Some((option, allowed)) = choices.iter().find(|(option, _)| *option == name) {
+            let picked = parser.value()?.parse_with(|text| one_of(allowed, text))?;
+            self.picked.push((option, picked));
+            return Ok(());
+        }
         match name {
             "rounds" => self.rounds = Some(parser.value()?.parse_with(positive)?),
-            "only" => self.only = Some(parser.value()?.parse_with(workload)?),
             switch => self.switch(switch)?,
         }
         Ok(())
@@ -56,7 +61,7 @@ impl Args {
             "bench" => {}
             "no-run" => self.nothing = true,
             "help" => {
-                println!("{USAGE}");
+                println!("{}", self.usage);
                 self.nothing = true;
             }
             other => return Err(lexopt::Error::UnexpectedOption(format!("--{other}"))),
@@ -69,7 +74,6 @@ fn positive(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "allowed: 1 and more".to_owned())
 }
 
-fn workload(text: &str) -> Result<String, String> {
-    let names = WORKLOADS.map(|(name, _)| name);
-    if names.contains(&text) { Ok(text.to_owned()) } else { Err(format!("allowed: {}", names.join(", "))) }
+fn one_of(allowed: &[&str], text: &str) -> Result<String, String> {
+    if allowed.contains(&text) { Ok(text.to_owned()) } else { Err(format!("allowed: {}", allowed.join(", "))) }
 }
