@@ -1,52 +1,10 @@
-//! What is claimed about the pool, and whether this run bears it out. Ratios of medians, so that the table shows how each comes about.
-
-use std::fmt;
+//! What is claimed about the pool beside its peers. Ratios of medians, so that the table shows how each comes about.
 
 use super::figures::{Figures, Results};
-use super::table::number;
+use crate::claim::{Claim, at_least, at_most, reported};
 
 /// Those that serve callers in the order in which they came.
 const FAIR: [&str; 3] = ["deadpool", "deadpool_timeouts", "mobc"];
-
-pub(crate) struct Claim {
-    what: String,
-    /// Not a number if it was not measured.
-    ratio: f64,
-    bound: Bound,
-}
-
-enum Bound {
-    AtMost(f64),
-    AtLeast(f64),
-    /// Whatever it is, it has to be said.
-    Reported,
-}
-
-impl Claim {
-    pub(crate) fn was_measured(&self) -> bool {
-        !self.ratio.is_nan()
-    }
-
-    pub(crate) fn holds(&self) -> bool {
-        match self.bound {
-            Bound::AtMost(most) => self.ratio <= most,
-            Bound::AtLeast(least) => self.ratio >= least,
-            Bound::Reported => true,
-        }
-    }
-}
-
-impl fmt::Display for Claim {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdict = if self.holds() { "holds " } else { "BROKEN" };
-        write!(f, "{verdict}  {}: {}", self.what, number(self.ratio))?;
-        match self.bound {
-            Bound::AtMost(most) => write!(f, ", at most {most}"),
-            Bound::AtLeast(least) => write!(f, ", at least {least}"),
-            Bound::Reported => write!(f, ", reported"),
-        }
-    }
-}
 
 /// All claims for which there are figures.
 pub(crate) fn claims(results: &Results) -> Vec<Claim> {
@@ -57,7 +15,7 @@ pub(crate) fn claims(results: &Results) -> Vec<Claim> {
         claims.extend(view.tasks(workload));
     }
     claims.extend(view.sizes());
-    claims.retain(Claim::was_measured);
+    claims.retain(|claim| !claim.ratio.is_nan());
     claims
 }
 
@@ -120,19 +78,7 @@ impl View<'_> {
         let growth = |workload| self.nanos(workload, "ours") / self.nanos("size_16", "ours");
         vec![
             at_most(2.0, "1,024 connections, time over that with 16", growth("size_1024")),
-            Claim {
-                what: "1,024 connections, 900 leased, time over that with 16".to_owned(),
-                ratio: growth("size_1024_900_leased"),
-                bound: Bound::Reported,
-            },
+            reported("1,024 connections, 900 leased, time over that with 16", growth("size_1024_900_leased")),
         ]
     }
-}
-
-fn at_most(most: f64, what: &str, ratio: f64) -> Claim {
-    Claim { what: what.to_owned(), ratio, bound: Bound::AtMost(most) }
-}
-
-fn at_least(least: f64, what: &str, ratio: f64) -> Claim {
-    Claim { what: what.to_owned(), ratio, bound: Bound::AtLeast(least) }
 }

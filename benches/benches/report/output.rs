@@ -4,13 +4,14 @@ use std::error::Error;
 use std::fs;
 use std::process::ExitCode;
 
-use super::args::Args;
-use super::claims::{Claim, claims};
+use super::claims::claims;
 use super::figures::Results;
 use super::latency::clock_overhead;
 use super::plots::plot_all;
 use super::rounds::measure;
 use super::table::table;
+use crate::args::Args;
+use crate::claim::print_verdicts;
 use crate::folder::report_folder;
 
 /// How the names of those workloads begin that are a footnote to another one.
@@ -22,13 +23,8 @@ pub(crate) fn report(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     println!("{}", table(&results));
     println!("Two readings of the clock cost {} ns, which is in every latency and in no ns/op.\n", clock_overhead());
     write(&results)?;
-    let claims = claims(&results);
-    for claim in &claims {
-        println!("{claim}");
-    }
-    let broken = claims.iter().filter(|claim| !claim.holds()).count();
-    println!("\n{} of {} claims hold in this run.", claims.len() - broken, claims.len());
-    Ok(if args.check && !claims.iter().all(Claim::holds) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let all_hold = print_verdicts(&claims(&results));
+    Ok(if args.check && !all_hold { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn write(results: &Results) -> Result<(), Box<dyn Error>> {

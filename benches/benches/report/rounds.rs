@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::args::Args;
 use super::figures::{Results, Turn, Turns};
 use super::window::Lengths;
 use super::workload::{Slice, WORKLOADS, Workload, run};
+use crate::args::{Args, Choice};
 use crate::contenders::{Bb8, Contender, Deadpool, DeadpoolTimeouts, Mobc, Ours, QueueOnly, SemaphoreQueue};
 
 /// A contender, without its type.
@@ -47,24 +47,33 @@ impl Entry {
 pub(crate) fn measure(args: &Args) -> Results {
     let mut turns = Turns::new();
     let started = Instant::now();
-    for round in 0..args.rounds() {
-        eprintln!("round {} of {}, after {} s", round + 1, args.rounds(), started.elapsed().as_secs());
+    let rounds = args.rounds(if args.quick { 3 } else { 19 });
+    for round in 0..rounds {
+        eprintln!("round {} of {rounds}, after {} s", round + 1, started.elapsed().as_secs());
         for (workload_name, workload) in args.workloads() {
             for place in 0..ENTRIES.len() {
                 let entry = &ENTRIES[(place + round) % ENTRIES.len()];
-                if entry.can_do(workload) {
+                if entry.can_do(workload) && args.wants("contender", entry.name) {
                     let turn = entry.turn(workload, args);
                     turns.entry(workload_name).or_default().entry(entry.name).or_default().push(turn);
                 }
             }
         }
     }
-    Results::new(&turns, args.rounds())
+    Results::new(&turns, rounds)
+}
+
+/// What the command line can pick.
+pub(crate) fn choices() -> [Choice; 2] {
+    [
+        ("only", WORKLOADS.iter().map(|(name, _)| *name).collect()),
+        ("contender", ENTRIES.iter().map(|entry| entry.name).collect()),
+    ]
 }
 
 impl Args {
     fn workloads(&self) -> impl Iterator<Item = (&'static str, Workload)> {
-        WORKLOADS.into_iter().filter(|(name, _)| self.only.as_deref().is_none_or(|only| only == *name))
+        WORKLOADS.into_iter().filter(|(name, _)| self.wants("only", name))
     }
 
     fn lengths(&self, counting: Duration) -> Lengths {

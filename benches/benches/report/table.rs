@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::figures::{Figures, Results};
 use super::rounds::ENTRIES;
 use super::workload::WORKLOADS;
+use crate::number::number;
 
 const HEAD: &str = "\
 | workload | contender | ns/op | middle half | to ours | M ops/s | p50 ns | p99 ns | p99.9 ns | max ns | fairness |
@@ -40,27 +41,4 @@ fn row(workload: &str, contender: &str, figures: &Figures, ours: f64) -> String 
         number(fairness),
     ];
     format!("| {} |", cells.join(" | "))
-}
-
-/// With three digits, more or less.
-pub(crate) fn number(value: f64) -> String {
-    match value {
-        _ if value.is_nan() => "-".to_owned(),
-        _ if value.is_infinite() => "∞".to_owned(),
-        _ if value < 10.0 => format!("{value:.2}"),
-        _ if value < 100.0 => format!("{value:.1}"),
-        _ => grouped(&format!("{value:.0}")),
-    }
-}
-
-/// A comma before every third digit from the end.
-fn grouped(digits: &str) -> String {
-    let mut grouped = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
 }

@@ -31,7 +31,12 @@ impl<D: Driver> Engine<D> {
             let slot = self.core.table.open(&mut claim);
             match self.condition_of(slot.facts, slot.connection, occasion) {
                 Condition::Usable if sight.is_of(Generation::from_figure(slot.facts.generation.get())) => {
-                    self.count_use(slot.facts);
+                    let uses = slot.facts.uses.get() + 1;
+                    slot.facts.uses.set(uses);
+                    if uses >= slot.facts.next_look.get() {
+                        // The last call, so that nothing has to be kept across it.
+                        return Some(self.look_at_lease(claim));
+                    }
                     return Some(claim);
                 }
                 // It broke, expired or was replaced while it was idle: on to the next one.
@@ -40,8 +45,15 @@ impl<D: Driver> Engine<D> {
         }
     }
 
+    #[cold]
+    #[inline(never)]
+    fn look_at_lease(&self, claim: Claim<D::Connection>) -> Claim<D::Connection> {
+        let facts = self.core.table.facts(&claim);
+        self.look_at_use(facts, facts.uses.get());
+        claim
+    }
+
     /// Counts a lease that begins.
-    #[inline(always)] // as the one above
     fn count_use(&self, facts: &Facts) {
         let uses = facts.uses.get() + 1;
         facts.uses.set(uses);

@@ -93,6 +93,11 @@ impl Openers {
         now >= self.not_before && next <= now
     }
 
+    /// Whether none may start because others have failed.
+    pub(super) fn are_backing_off(&self) -> bool {
+        self.not_before > Instant::now()
+    }
+
     /// When an attempt may start that may not now.
     pub(super) fn next_wake_up(&self, now: Instant) -> Option<Instant> {
         [Some(self.not_before), self.held_until].into_iter().flatten().filter(|moment| *moment > now).min()

@@ -16,6 +16,8 @@ pub(super) struct Rotation {
     opening: usize,
     /// A connection was let go for which no replacement has been opened yet.
     lost: Option<Lost>,
+    /// More are due than are being replaced: it goes on with whatever comes to an end, and does not wait for the next round.
+    more: bool,
 }
 
 /// At the maximum: one connection goes first, and its replacement comes after.
@@ -31,7 +33,7 @@ impl Rotation {
     pub(super) fn new<D: Driver>(engine: &Engine<D>) -> Self {
         // What the last janitor allowed has no replacement that is sure to come.
         engine.may_leave.set(0);
-        Self { opening: 0, lost: None }
+        Self { opening: 0, lost: None, more: false }
     }
 
     /// A replacement is open, or could not be opened.
@@ -44,10 +46,10 @@ impl Rotation {
         }
     }
 
-    /// Goes on with the rotation. It begins in a `round`.
+    /// Goes on with the rotation. It begins in a `round`, and rests until the next one when everything that is due has been provided for, or nothing can be
+    /// opened.
     pub(super) fn go_on<D: Driver>(&mut self, engine: &Arc<Engine<D>>, openers: &mut Openers, round: bool) {
-        let rests = self.opening == 0 && self.lost.is_none() && engine.may_leave.left() == 0;
-        if rests && !round {
+        if self.rests(engine) && !round {
             return;
         }
         let due = find_due(engine);
@@ -62,10 +64,18 @@ impl Rotation {
         let due = Due { waiting: due, opening: self.opening, may_leave };
         match due.next(has_room, openers.at_once(engine)) {
             Next::Nothing => {}
+            // What leaves makes room.
+            Next::CloseOne if room.leaving > 0 => {}
             Next::Open => self.open(engine, openers),
             Next::CloseOne => self.let_one_go(engine),
         }
+        self.more = due.waiting > self.opening + may_leave && !openers.are_backing_off();
         engine.let_due_leave();
+    }
+
+    /// Whether there is nothing to do before the next round.
+    fn rests<D: Driver>(&self, engine: &Engine<D>) -> bool {
+        self.opening == 0 && self.lost.is_none() && engine.may_leave.left() == 0 && !self.more
     }
 
     /// Nobody is to leave any more.
@@ -113,7 +123,9 @@ impl Rotation {
 fn find_due<D: Driver>(engine: &Engine<D>) -> usize {
     let (now, counts) = (engine.epoch.get(), engine.core.table.counts());
     let needed = engine.config.load().min_size.max(engine.core.gate().glance().waiting());
-    let mut unused = (counts.idle + counts.leased + counts.resetting).saturating_sub(needed);
+    // There is one more for each that may leave.
+    let replaced = usize::try_from(engine.may_leave.left()).unwrap_or(usize::MAX);
+    let mut unused = (counts.idle + counts.leased + counts.resetting).saturating_sub(needed.saturating_add(replaced));
     let due = engine.core.table.filled().filter(|(_, facts)| facts.due_at.get() <= now);
     due.filter(|(idle, facts)| {
         let stays = !idle || was_used(facts) || unused == 0;

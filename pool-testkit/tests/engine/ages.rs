@@ -72,6 +72,44 @@ async fn headroom_lets_the_replacement_come_first() {
     prove_nothing_lost(&pool, &driver).await;
 }
 
+/// All twenty are of the same age, and their lives are short: there is no time to lose between one and the next. The least that was idle at a time, and the
+/// most that was open.
+async fn rotate_in_a_hurry(headroom: usize) -> (usize, usize) {
+    let (driver, millisecond) = (FakeDriver::new(), SECOND / 1000);
+    driver.always(Call::Connect, Step::Delay(5 * millisecond));
+    driver.always(Call::Close, Step::Delay(millisecond));
+    let pool = with(&driver, |config| {
+        (config.max_size, config.min_size, config.max_lifetime) = (20, 20, Some(SECOND));
+        config.rotation_headroom = headroom;
+    });
+    driver.limit(20 + headroom);
+    pool.ready(SECOND).await.unwrap();
+    let (mut least, mut beyond) = (20, 0);
+    for _ in 0..5_000 {
+        sleep(millisecond).await;
+        let idle = pool.state().idle;
+        least = least.min(idle);
+        beyond = if idle > 20 { beyond + 1 } else { 0 };
+        assert!(beyond < 3, "whose replacement is there leaves at once");
+    }
+    assert!((90..=180).contains(&pool.stats().expired), "{:?}", pool.stats());
+    let peak = driver.ledger().peak();
+    driver.limit(20);
+    prove_nothing_lost(&pool, &driver).await;
+    (least, peak)
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_after_the_other_is_replaced_without_a_rest() {
+    assert_eq!(rotate_in_a_hurry(0).await, (19, 20), "one at a time");
+}
+
+/// The connection that leaves makes the room for the next replacement, for which nobody else has to leave.
+#[tokio::test(start_paused = true)]
+async fn with_headroom_none_is_missed_in_a_hurry() {
+    assert_eq!(rotate_in_a_hurry(1).await, (20, 21));
+}
+
 /// All five are in use, each for half a second at a time: each is replaced when it comes back.
 #[tokio::test(start_paused = true)]
 async fn busy_connections_are_replaced_as_they_come_back() {
