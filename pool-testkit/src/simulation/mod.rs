@@ -22,7 +22,7 @@ mod signal;
 mod watchers;
 mod world;
 
-pub use play::{replay, run, smallest};
+pub use play::{replay, run, run_bytes, smallest};
 
 /// Returns an error with this text unless the condition holds.
 macro_rules! ensure {

@@ -3,24 +3,49 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use proptest::prelude::any;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use tokio::runtime::Builder;
 
 use super::model::Checked;
-use super::scenario::{Scenario, scenarios};
+use super::scenario::{Scenario, Step, scenarios, step};
+use super::settings::settings;
 use super::world::World;
 
-fn drawn(seed: u64) -> Scenario {
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-    match scenarios().new_tree(&mut runner) {
+/// What these bytes are the seed of, 32 of them at most.
+fn drawn<T: std::fmt::Debug>(from: &[u8], strategy: &impl Strategy<Value = T>) -> T {
+    let mut seed = [0; 32];
+    seed[..from.len()].copy_from_slice(from);
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
+    match strategy.new_tree(&mut TestRunner::new_with_rng(Config::default(), rng)) {
         Ok(tree) => tree.current(),
         Err(reason) => unreachable!("nothing is filtered out: {reason}"),
     }
 }
+
+fn scenario_of(seed: u64) -> Scenario {
+    drawn(&seed.to_le_bytes(), &scenarios())
+}
+
+/// Plays the scenario that these bytes stand for, a few for each step, with failures where it has panics: for a fuzzer, which leaves steps out and puts others in, and
+/// takes every panic for a finding.
+///
+/// # Errors
+///
+/// What was wrong, and in which scenario.
+pub fn run_bytes(bytes: &[u8]) -> Result<(), String> {
+    let mut pieces = bytes.chunks(3);
+    let (settings, seed) = drawn(pieces.next().unwrap_or_default(), &(settings(), any::<u64>()));
+    let steps = step();
+    let mut steps: Vec<_> = pieces.take(LONGEST).map(|piece| drawn(piece, &steps)).collect();
+    steps.iter_mut().for_each(Step::take_panics_out);
+    let scenario = Scenario { settings, seed, steps };
+    play(&scenario, &mut |_| {}).map_err(|problem| format!("{scenario}{problem}"))
+}
+
+/// The most steps that bytes stand for.
+const LONGEST: usize = 200;
 
 /// Plays the scenario of a seed.
 ///
@@ -33,7 +58,7 @@ pub fn run(seed: u64) -> Result<(), String> {
 
 /// The scenario of a seed that fails, without the steps that can be left out, and what is wrong then.
 pub fn smallest(seed: u64) -> String {
-    let mut scenario = drawn(seed);
+    let mut scenario = scenario_of(seed);
     let Err(mut problem) = play(&scenario, &mut |_| {}) else { return "nothing is wrong".to_owned() };
     let mut length = scenario.steps.len();
     while length > 0 {
@@ -56,7 +81,7 @@ pub fn smallest(seed: u64) -> String {
 ///
 /// What was wrong.
 pub fn replay(seed: u64, mut say: impl FnMut(&str)) -> Result<(), String> {
-    play(&drawn(seed), &mut say)
+    play(&scenario_of(seed), &mut say)
 }
 
 /// A panic is a failure like any other.

@@ -69,6 +69,16 @@ pub(super) enum Step {
     CloseWithin(u64),
 }
 
+impl Step {
+    pub(super) fn take_panics_out(&mut self) {
+        match self {
+            Self::Fault(_, fault) | Self::Outage(_, fault) if *fault == Fault::Panic => *fault = Fault::Fail,
+            Self::Storm(_, odds) => odds.panic = 0,
+            _ => {}
+        }
+    }
+}
+
 /// A pool and what happens to it.
 #[derive(Clone, Debug)]
 pub(super) struct Scenario {
@@ -161,14 +171,23 @@ fn surroundings() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
-    prop::collection::vec(prop_oneof![10 => callers(), 3 => operators(), 3 => surroundings()], 0..most)
+fn of_an_open_pool() -> impl Strategy<Value = Step> {
+    prop_oneof![10 => callers(), 3 => operators(), 3 => surroundings()]
+}
+
+fn close() -> impl Strategy<Value = Step> {
+    prop_oneof![Just(Step::Close), (1..2000_u64).prop_map(Step::CloseWithin)]
+}
+
+/// Any step.
+pub(super) fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![99 => of_an_open_pool(), 1 => close()]
 }
 
 /// A pool and some steps; with a third of them the pool is closed in between.
 pub(super) fn scenarios() -> impl Strategy<Value = Scenario> {
-    let end = prop_oneof![Just(Step::Close), (1..2000_u64).prop_map(Step::CloseWithin)];
-    let close = prop::option::weighted(0.33, (end, steps(15)));
+    let steps = |most| prop::collection::vec(of_an_open_pool(), 0..most);
+    let close = prop::option::weighted(0.33, (close(), steps(15)));
     (settings(), any::<u64>(), steps(70), close).prop_map(|(settings, seed, mut steps, close)| {
         if let Some((close, after)) = close {
             steps.push(close);
