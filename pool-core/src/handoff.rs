@@ -131,13 +131,19 @@ impl<C> Core<C> {
         self.table.set_idle_order(order);
     }
 
-    /// An idle slot, unless somebody waits for one already or the pool is closed. If it is not [of the generation](Sight::is_of) that was in sight, it has to be
-    /// [offered](Core::offer): a release that had not heard of that one has left it a moment ago.
+    /// An idle slot, unless somebody waits for one already or the pool is closed or paused. Whoever gets it asks whether it [may keep](Core::may_keep)
+    /// it.
     #[inline]
-    pub fn claim_at_once(&self, hints: impl IntoIterator<Item = usize>) -> Option<(Claim<C>, Sight)> {
+    pub fn claim_at_once(&self, hints: impl IntoIterator<Item = usize>) -> Option<Claim<C>> {
         let sight = self.gate.glance();
-        let claim = if sight.lets_pass() { self.table.claim_recent(hints) } else { self.claim_in_turn(sight) }?;
-        Some((claim, sight))
+        if sight.lets_pass() { self.table.claim_recent(hints) } else { self.claim_in_turn(sight) }
+    }
+
+    /// Whether a slot that was claimed at once may be used. Otherwise it has to be [offered](Core::offer): the pool was closed or paused meanwhile, or a release
+    /// that had not heard of the present generation has left it a moment ago.
+    #[inline]
+    pub fn may_keep(&self, claim: &Claim<C>) -> bool {
+        self.gate.glance().lets_keep(self.generation(claim))
     }
 
     #[cold]
@@ -206,9 +212,10 @@ impl<C> Core<C> {
         self.offer_at(sight, claim)
     }
 
-    /// As `release`, for a slot that has not been used.
+    /// As `release`, for a slot that has not been used, and that may have come to be leased without having been idle: with a fence, so that whoever did not find
+    /// it leased has its pause seen here, before the slot is idle.
     pub fn offer(&self, claim: Claim<C>) -> Offered<C> {
-        self.offer_at(self.gate.glance(), claim)
+        self.offer_at(self.gate.look_after_publishing(), claim)
     }
 
     /// Makes a slot idle, and looks whether that is all there is to do.
@@ -232,7 +239,10 @@ impl<C> Core<C> {
 
     #[cold]
     fn offer_again(&self, parked: Parked) -> Offered<C> {
+        let paused = parked.sight.is_paused();
         match self.take_back(parked) {
+            // Whoever waits for the last one to come back has perhaps seen it leased.
+            None if paused => Offered::Paused,
             None => Offered::Parked,
             Some((claim, sight)) => self.offer_at(sight, claim),
         }

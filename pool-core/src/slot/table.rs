@@ -291,6 +291,12 @@ impl<C> Table<C> {
         }
     }
 
+    /// Whether no slot is in the hands of a caller, for one that has seen a pause in [`Gate::drain`](crate::gate::Gate::drain). Whoever claims an idle one
+    /// afterwards sees that, too, and so does whoever [offers](crate::handoff::Core::offer) one that was not idle.
+    pub fn nobody_has_one(&self) -> bool {
+        self.slots.iter().all(|slot| slot.word.is_nobodys())
+    }
+
     /// Counts the slots by state, one after the other.
     pub fn counts(&self) -> Counts {
         let mut counts = Counts::default();
