@@ -27,8 +27,8 @@ pub struct Generation(u64);
 impl Generation {
     /// As a number, to be kept in a figure.
     #[inline]
-    pub fn to_figure(self) -> u64 {
-        self.0
+    pub fn to_figure(self) -> u32 {
+        (self.0 / ONE_GENERATION) as u32
     }
 
     /// The one after this.
@@ -45,8 +45,8 @@ impl Generation {
 
     /// From such a number.
     #[inline]
-    pub fn from_figure(figure: u64) -> Self {
-        Self(figure)
+    pub fn from_figure(figure: u32) -> Self {
+        Self(u64::from(figure) * ONE_GENERATION)
     }
 }
 

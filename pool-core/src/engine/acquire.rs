@@ -25,16 +25,13 @@ impl<D: Driver> Engine<D> {
     #[inline(always)] // see `Acquiring`
     pub(crate) fn acquire_at_once(&self, occasion: Occasion) -> Option<Claim<D::Connection>> {
         loop {
-            let warm = self.warm.get();
-            let hints = hint::take(self.core.table.id()).filter(|index| *index as u64 <= warm);
-            let mut claim = self.core.claim_at_once(hints)?;
+            let mut claim = self.core.claim_at_once(hint::take(self.core.table.id()))?;
             let slot = self.core.table.open(&mut claim);
             match self.condition_of(slot.facts, slot.connection, occasion) {
-                Condition::Usable if self.core.may_keep(&claim) => {
-                    let facts = self.core.table.facts(&claim);
-                    let uses = facts.uses.get() + 1;
-                    facts.uses.set(uses);
-                    if uses >= facts.next_look.get() {
+                Condition::Usable if self.core.may_keep(slot.facts) => {
+                    let uses = slot.facts.uses.get() + 1;
+                    slot.facts.uses.set(uses);
+                    if uses >= slot.facts.next_look.get() {
                         // The last call, so that nothing has to be kept across it.
                         return Some(self.look_at_lease(claim));
                     }

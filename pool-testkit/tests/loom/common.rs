@@ -183,7 +183,7 @@ pub(crate) fn offer_surplus(core: &Pool) {
 pub(crate) fn at_once(core: &Pool) -> Option<Claim<u64>> {
     loop {
         let claim = core.claim_at_once(None)?;
-        if core.may_keep(&claim) {
+        if core.may_keep(core.table.facts(&claim)) {
             return Some(claim);
         }
         offer(core, claim);
