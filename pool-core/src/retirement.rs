@@ -94,11 +94,11 @@ pub(crate) fn with_one_more(list: &[Retirement], oldest: Option<Generation>, one
 mod tests {
     use super::*;
 
-    fn generation(number: u32) -> Generation {
-        Generation::from_figure(number)
+    fn generation(number: u64) -> Generation {
+        Generation::from_figure(u32::try_from(number).unwrap_or(u32::MAX))
     }
 
-    fn demand(begun: u32, whom: Whom) -> Retirement {
+    fn demand(begun: u64, whom: Whom) -> Retirement {
         Retirement { begun: generation(begun), whom }
     }
 

@@ -93,7 +93,8 @@ mod tests {
             while times.distribution().count < EACH {}
         });
         let all = times.distribution();
-        assert!(all.count > 2 * EACH * 99 / 100, "{} of {} were counted", all.count, 2 * EACH);
+        // With fewer parties than histograms there is hardly ever none to be had.
+        assert!(all.count > 2 * EACH * 999 / 1000, "{} of {} were counted", all.count, 2 * EACH);
         assert_eq!((all.mean.as_millis(), all.max.as_millis()), (1, 1));
     }
 }

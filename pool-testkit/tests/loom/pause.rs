@@ -238,9 +238,14 @@ fn nobody_gets_a_connection_from_a_pool_that_another_has_paused_and_that_is_drai
 /// As above, with a connection that comes back a moment before.
 #[test]
 fn nobody_gets_what_came_back_to_a_pool_that_is_drained() {
-    race(2, || Drain::of(Scene::new(1, 0, 1)), [draining, keeping, coming_back], |drain| {
-        drain.assert_nobody_was_missed();
-    });
+    race(
+        2,
+        || Drain::of(Scene::new(1, 0, 1)),
+        [draining, keeping, coming_back],
+        |drain| {
+            drain.assert_nobody_was_missed();
+        },
+    );
 }
 
 /// As above, with one that is opened during the pause.
