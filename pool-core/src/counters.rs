@@ -1,6 +1,6 @@
 //! Numbers and marks that are read from anywhere, each with the one ordering it needs.
 
-use crate::sync::{AtomicU64, Ordering, full_fence, order};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, full_fence, order};
 
 /// A number with one writer at a time, read by anybody.
 #[derive(Debug)]
@@ -29,6 +29,32 @@ impl Figure {
     #[inline]
     pub fn set(&self, value: u64) {
         // ORDERING: Relaxed, as in `get`. A writer that follows another one owns the same slot and is ordered by its word.
+        self.0.store(value, Ordering::Relaxed);
+    }
+}
+
+/// As [`Figure`], for a small number in a small place.
+#[derive(Debug)]
+pub struct SmallFigure(AtomicU32);
+
+impl Default for SmallFigure {
+    fn default() -> Self {
+        Self(AtomicU32::new(0))
+    }
+}
+
+impl SmallFigure {
+    /// The number, which may be old the moment it returns.
+    #[inline]
+    pub fn get(&self) -> u32 {
+        // ORDERING: Relaxed, as in `Figure::get`.
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Replaces the number. For the one writer.
+    #[inline]
+    pub fn set(&self, value: u32) {
+        // ORDERING: Relaxed, as in `Figure::set`.
         self.0.store(value, Ordering::Relaxed);
     }
 }

@@ -27,8 +27,8 @@ pub struct Generation(u64);
 impl Generation {
     /// As a number, to be kept in a figure.
     #[inline]
-    pub fn to_figure(self) -> u64 {
-        self.0
+    pub fn to_figure(self) -> u32 {
+        (self.0 / ONE_GENERATION) as u32
     }
 
     /// The one after this.
@@ -45,8 +45,8 @@ impl Generation {
 
     /// From such a number.
     #[inline]
-    pub fn from_figure(figure: u64) -> Self {
-        Self(figure)
+    pub fn from_figure(figure: u32) -> Self {
+        Self(u64::from(figure) * ONE_GENERATION)
     }
 }
 
@@ -84,11 +84,12 @@ impl Sight {
         self.0 == generation.0
     }
 
-    /// Whether this is the present generation.
+    /// Whether somebody may have a connection of this generation that was let pass: the pool is neither closed nor paused, and this is the present
+    /// generation.
     #[inline]
-    pub fn is_of(self, generation: Generation) -> bool {
+    pub fn lets_keep(self, generation: Generation) -> bool {
         // The first is the rule, and the quicker question.
-        self.is_plain_for(generation) || self.generation() == generation
+        self.is_plain_for(generation) || self.0 & !(OVERSIZE | ORDERED | ENDING | WAITING) == generation.0
     }
 
     /// Whether a newcomer may try its luck: nobody waits, the pool is open and not paused, and no order has to be kept.
@@ -170,8 +171,9 @@ impl Gate {
     #[inline]
     pub fn glance(&self) -> Sight {
         // ORDERING: Relaxed: whoever owes a waiter something uses `reserve`, which looks for itself. A newcomer that an old answer lets pass overtakes a
-        // waiter that joins at the same moment, or leases from a pool that closes at the same moment: it counts as having come first, and the
-        // release that follows looks at the gate after a fence.
+        // waiter that joins at the same moment: it counts as having come first. Once it has claimed a slot it looks again. Who finds nobody with a
+        // connection and so calls a paused pool drained has written to the slot before (`Table::nobody_has_one`), or whoever left it idle has seen the pause
+        // before that: the claim is Acquire, and this load cannot see less than what happened before it. So it is with the generation that was begun then.
         Sight(self.0.load(Ordering::Relaxed))
     }
 
@@ -179,7 +181,7 @@ impl Gate {
     /// waiter's own search sees the thing.
     #[inline]
     pub fn look_after_publishing(&self) -> Sight {
-        // ORDERING: SeqCst fence, pairs with the fences in `fence_after_joining`, `close`, `resume`, `set_oversize` and `begin_generation`: the store before it (a slot becomes idle) and the load
+        // ORDERING: SeqCst fence, pairs with the fences in `fence_after_joining`, `close`, `drain`, `resume`, `set_oversize` and `begin_generation`: the store before it (a slot becomes idle) and the load
         // after it cannot both miss the other side's count or bit and search (I4, no lost wake-up).
         full_fence("gate.look_after_publishing");
         self.glance()
@@ -269,6 +271,15 @@ impl Gate {
     pub fn pause(&self) -> bool {
         // ORDERING: Relaxed: `reserve_for` finds the bit in the word that it takes a waiter from.
         self.0.fetch_or(PAUSED, Ordering::Relaxed) & PAUSED == 0
+    }
+
+    /// Whether the pool is paused, for one that looks then whether anybody has a connection.
+    pub fn drain(&self) -> bool {
+        let paused = self.glance().is_paused();
+        // ORDERING: SeqCst fence, pairs with `look_after_publishing`: either the look at the slots that follows sees that one has come back, or whoever has
+        // made it idle sees the pause, and tells. Pairs with Acquire in `Word::claim`, through what that look leaves in idle slots.
+        full_fence("gate.drain");
+        paused
     }
 
     /// Ends the pause. `true` for the caller that did it, who then serves those who wait.

@@ -17,7 +17,7 @@ use crossbeam_utils::CachePadded;
 use crate::capacity::Capacity;
 use crate::gate::{Gate, Generation, Joined, Sight};
 use crate::queue::{Cancelled, Entered, Fifo, Heard, NOTE_LIMIT, Note, Overdue, Resumed, Ticket};
-use crate::slot::{Claim, IdleOrder, Table, Vacancy};
+use crate::slot::{Claim, Facts, IdleOrder, Table, Vacancy};
 
 /// What a waiter gets.
 #[derive(Debug)]
@@ -131,13 +131,19 @@ impl<C> Core<C> {
         self.table.set_idle_order(order);
     }
 
-    /// An idle slot, unless somebody waits for one already or the pool is closed. If it is not [of the generation](Sight::is_of) that was in sight, it has to be
-    /// [offered](Core::offer): a release that had not heard of that one has left it a moment ago.
+    /// An idle slot, unless somebody waits for one already or the pool is closed or paused. Whoever gets it asks whether it [may keep](Core::may_keep)
+    /// it.
     #[inline]
-    pub fn claim_at_once(&self, hints: impl IntoIterator<Item = usize>) -> Option<(Claim<C>, Sight)> {
+    pub fn claim_at_once(&self, hints: impl IntoIterator<Item = usize>) -> Option<Claim<C>> {
         let sight = self.gate.glance();
-        let claim = if sight.lets_pass() { self.table.claim_recent(hints) } else { self.claim_in_turn(sight) }?;
-        Some((claim, sight))
+        if sight.lets_pass() { self.table.claim_recent(hints) } else { self.claim_in_turn(sight) }
+    }
+
+    /// Whether a slot that was claimed at once may be used. Otherwise it has to be [offered](Core::offer): the pool was closed or paused meanwhile, or a release
+    /// that had not heard of the present generation has left it a moment ago.
+    #[inline]
+    pub fn may_keep(&self, facts: &Facts) -> bool {
+        self.gate.glance().lets_keep(facts.generation())
     }
 
     #[cold]
@@ -192,27 +198,42 @@ impl<C> Core<C> {
         resumed
     }
 
-    /// Gives a slot back that has been used: to the oldest waiter, or to nobody in particular.
+    /// Gives a slot back that has been used, to nobody in particular; it tells which. What is more than that is left to [`finish`](Self::finish), and is nothing
+    /// if nobody waits: what has to be kept meanwhile costs more than the release.
     #[inline]
-    pub fn release(&self, claim: Claim<C>) -> Offered<C> {
-        let sight = self.gate.glance();
-        if sight.is_plain_for(self.generation(&claim)) {
-            return match self.park(claim) {
-                Ok(()) => Offered::Parked,
-                Err(parked) => self.offer_again(parked),
-            };
+    pub fn begin_release(&self, claim: Claim<C>) -> Result<usize, Unfinished<C>> {
+        let (sight, facts) = (self.gate.glance(), self.table.facts(&claim));
+        let (index, generation) = (facts.index(), facts.generation());
+        if !sight.is_plain_for(generation) {
+            return Err(Unfinished::Claimed(sight, claim));
         }
-        self.table.note_use(&claim);
-        self.offer_at(sight, claim)
+        self.table.publish_idle(claim);
+        let sight = self.gate.look_after_publishing();
+        if sight.is_plain_for(generation) {
+            Ok(index)
+        } else {
+            Err(Unfinished::Parked(Parked { sight, index, generation }))
+        }
     }
 
-    /// As `release`, for a slot that has not been used.
+    /// Goes on with a release: to the oldest waiter, or to nobody in particular.
+    pub fn finish(&self, unfinished: Unfinished<C>) -> Offered<C> {
+        match unfinished {
+            Unfinished::Parked(parked) => self.offer_again(parked),
+            Unfinished::Claimed(sight, claim) => {
+                self.table.note_use(&claim);
+                self.offer_at(sight, claim)
+            }
+        }
+    }
+
+    /// Gives a slot back that has not been used, as a release does. It may have come to be leased without having been idle: with a fence, so that whoever did not find
+    /// it leased has its pause seen here, before the slot is idle.
     pub fn offer(&self, claim: Claim<C>) -> Offered<C> {
-        self.offer_at(self.gate.glance(), claim)
+        self.offer_at(self.gate.look_after_publishing(), claim)
     }
 
     /// Makes a slot idle, and looks whether that is all there is to do.
-    #[inline]
     fn park(&self, claim: Claim<C>) -> Result<(), Parked> {
         let (index, generation) = (self.table.index(&claim), self.generation(&claim));
         self.table.publish_idle(claim);
@@ -230,9 +251,11 @@ impl<C> Core<C> {
         taken_back.map_or(Ok(sight), Err)
     }
 
-    #[cold]
     fn offer_again(&self, parked: Parked) -> Offered<C> {
+        let paused = parked.sight.is_paused();
         match self.take_back(parked) {
+            // Whoever waits for the last one to come back has perhaps seen it leased.
+            None if paused => Offered::Paused,
             None => Offered::Parked,
             Some((claim, sight)) => self.offer_at(sight, claim),
         }
@@ -247,9 +270,8 @@ impl<C> Core<C> {
         if sight.is_clear_for(generation) { None } else { Some((self.table.claim_at(index)?, sight)) }
     }
 
-    #[inline]
     fn generation(&self, claim: &Claim<C>) -> Generation {
-        Generation::from_figure(self.table.facts(claim).generation.get())
+        self.table.facts(claim).generation()
     }
 
     fn offer_at(&self, mut sight: Sight, mut claim: Claim<C>) -> Offered<C> {
@@ -423,16 +445,33 @@ impl<C> Core<C> {
 
 #[cfg(feature = "loom")]
 impl<C> Core<C> {
+    /// Gives a slot back that has been used.
+    pub fn release(&self, claim: Claim<C>) -> Offered<C> {
+        self.begin_release(claim).map_or_else(|unfinished| self.finish(unfinished), |_| Offered::Parked)
+    }
+
     /// How many segments of cells the queue has ever needed.
     pub fn waiting_room(&self) -> u64 {
         self.queue.segments_made()
     }
 }
 
+/// A release that is not done yet.
+#[derive(Debug)]
+#[must_use = "somebody may wait for the slot"]
+pub enum Unfinished<C> {
+    /// The slot is idle, and somebody may have to be served with it.
+    Parked(Parked),
+    /// The slot was not made idle, as that was in sight.
+    Claimed(Sight, Claim<C>),
+}
+
 /// A slot that has become idle, and what was in sight then.
-struct Parked {
+#[derive(Debug)]
+pub struct Parked {
     sight: Sight,
-    index: usize,
+    /// Its place.
+    pub index: usize,
     generation: Generation,
 }
 

@@ -10,7 +10,7 @@ use crate::times::Times;
 /// Notes how long connections are worked with; a pool gives it to its driver in [`Driver::attach`](crate::Driver::attach). All clones are the same.
 ///
 /// It keeps no pool open: what is noted after the pool has gone is lost, and harms nobody. Noting one never waits, so it may be done wherever
-/// the driver learns of it; of two at the very same moment, one may be left out.
+/// the driver learns of it; of several at the very same moment, one may be left out.
 ///
 /// A new one, from [`Default`], belongs to no pool: for tests of a driver.
 ///

@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     fn generation(number: u64) -> Generation {
-        Generation::from_figure(number << 32)
+        Generation::from_figure(u32::try_from(number).unwrap_or(u32::MAX))
     }
 
     fn demand(begun: u64, whom: Whom) -> Retirement {

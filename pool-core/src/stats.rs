@@ -152,7 +152,7 @@ impl Errors {
     }
 }
 
-/// How times of one kind are distributed since the pool was built; to the microsecond, and within one percent for longer ones. If two are noted at the very same
+/// How times of one kind are distributed since the pool was built; to the microsecond, and within one percent for longer ones. If several are noted at the very same
 /// moment, one may be left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

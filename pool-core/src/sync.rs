@@ -8,9 +8,9 @@
 //! notices has found an ordering that nothing justifies; `.ci/mutants` tries them all, in one build.
 
 #[cfg(feature = "loom")]
-pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU64, Ordering, fence};
+pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
 #[cfg(not(feature = "loom"))]
-pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering, fence};
+pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
 
 #[cfg(not(feature = "loom"))]
 pub(crate) use crossbeam_queue::SegQueue;

@@ -1,6 +1,6 @@
 //! Which slots are worth remembering: those that a load like the present one needs.
 
-/// The most leases at a time, as the janitor saw them in the last rounds.
+/// The most connections that were used between two of the janitor's last rounds.
 #[derive(Debug)]
 pub(crate) struct Warmth {
     /// In this period, and in the one before.
@@ -19,15 +19,15 @@ impl Default for Warmth {
 }
 
 impl Warmth {
-    /// Notes how many are leased. Returns the slot above which none is to be preferred: otherwise threads that remember a slot each would
+    /// Notes how many were used since the last round. Returns the slot above which none is to be preferred: otherwise threads that remember a slot each would
     /// keep all of these from their idle timeout, however little they do.
-    pub(crate) fn note(&mut self, leased: usize) -> u64 {
+    pub(crate) fn note(&mut self, used: usize) -> u64 {
         self.rounds += 1;
         if self.rounds > PERIOD {
             self.peaks = [0, self.peaks[0]];
             self.rounds = 1;
         }
-        self.peaks[0] = self.peaks[0].max(leased as u64);
+        self.peaks[0] = self.peaks[0].max(used as u64);
         self.peaks[0].max(self.peaks[1])
     }
 }
@@ -41,6 +41,6 @@ mod tests {
         let mut warmth = Warmth::default();
         assert!((0..PERIOD).all(|_| warmth.note(9) == u64::MAX), "nobody knows yet");
         assert!((0..PERIOD).all(|_| warmth.note(1) == 9));
-        assert_eq!([3, 1].map(|leased| warmth.note(leased)), [3, 3]);
+        assert_eq!([3, 1].map(|used| warmth.note(used)), [3, 3]);
     }
 }

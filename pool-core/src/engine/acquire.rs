@@ -25,12 +25,10 @@ impl<D: Driver> Engine<D> {
     #[inline(always)] // see `Acquiring`
     pub(crate) fn acquire_at_once(&self, occasion: Occasion) -> Option<Claim<D::Connection>> {
         loop {
-            let warm = self.warm.get();
-            let hints = hint::take(self.core.table.id()).filter(|index| *index as u64 <= warm);
-            let (mut claim, sight) = self.core.claim_at_once(hints)?;
+            let mut claim = self.core.claim_at_once(hint::take(self.core.table.id()))?;
             let slot = self.core.table.open(&mut claim);
             match self.condition_of(slot.facts, slot.connection, occasion) {
-                Condition::Usable if sight.is_of(Generation::from_figure(slot.facts.generation.get())) => {
+                Condition::Usable if self.core.may_keep(slot.facts) => {
                     let uses = slot.facts.uses.get() + 1;
                     slot.facts.uses.set(uses);
                     if uses >= slot.facts.next_look.get() {
@@ -39,7 +37,7 @@ impl<D: Driver> Engine<D> {
                     }
                     return Some(claim);
                 }
-                // It broke, expired or was replaced while it was idle: on to the next one.
+                // It broke, expired or was replaced while it was idle, or the pool is paused or closed: on to the next one, if there is one.
                 other => self.set_aside(claim, other)?,
             }
         }
@@ -91,7 +89,12 @@ impl<D: Driver> Engine<D> {
         self.unserved.raise();
         // With a fence: whoever joins now sees that there may be more to be had.
         match self.core.leave_idle(claim) {
-            Ok(sight) => self.checks.under_way() < sight.to_be_served() as u64,
+            Ok(sight) => {
+                if sight.is_paused() {
+                    self.tell();
+                }
+                self.checks.under_way() < sight.to_be_served() as u64
+            }
             Err(claim) => {
                 self.offer(claim);
                 true

@@ -55,16 +55,12 @@ fn take_later(hints: &[Entry; POOLS], pool: u64) -> Option<usize> {
 /// Remembers the slot that this thread releases.
 #[inline]
 pub(super) fn put(pool: u64, slot: usize) {
-    HINTS.with(|hints| {
-        if hints[0].pool.get() != pool {
-            make_first(hints, pool);
-        }
-        hints[0].push(slot);
-    });
+    HINTS.with(|hints| if hints[0].pool.get() == pool { hints[0].push(slot) } else { put_first(hints, pool, slot) });
 }
 
 #[cold]
-fn make_first(hints: &[Entry; POOLS], pool: u64) {
+#[inline(never)]
+fn put_first(hints: &[Entry; POOLS], pool: u64, slot: usize) {
     let place = hints.iter().position(|entry| entry.pool.get() == pool).unwrap_or_else(|| {
         let least = &hints[POOLS - 1];
         least.pool.set(pool);
@@ -72,6 +68,7 @@ fn make_first(hints: &[Entry; POOLS], pool: u64) {
         POOLS - 1
     });
     (0..place).rev().for_each(|place| swap(&hints[place], &hints[place + 1]));
+    hints[0].push(slot);
 }
 
 fn swap(a: &Entry, b: &Entry) {

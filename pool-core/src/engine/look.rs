@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::release::{Condition, Occasion};
-use crate::driver::{Driver, SessionState};
+use crate::driver::Driver;
 use crate::lifetime::{RetireReason, reached};
 use crate::slot::Facts;
 
@@ -37,7 +37,7 @@ impl<D: Driver> Engine<D> {
 
     /// Looks at a connection whose `good_until` is over.
     #[cold]
-    pub(super) fn look_closely(&self, facts: &Facts, state: SessionState, occasion: Occasion) -> Condition {
+    pub(super) fn look_closely(&self, facts: &Facts, seen: Condition, occasion: Occasion) -> Condition {
         if occasion == Occasion::Return {
             self.time_lease(facts);
         }
@@ -51,7 +51,7 @@ impl<D: Driver> Engine<D> {
         if facts.due_at.get() <= now && self.may_leave.take() {
             return Condition::Retired(RetireReason::Expired);
         }
-        if state == SessionState::Dirty {
+        if seen == Condition::Dirty {
             return Condition::Dirty;
         }
         if occasion == Occasion::HandOver && self.is_unchecked(facts) {

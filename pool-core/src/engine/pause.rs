@@ -17,19 +17,14 @@ impl<D: Driver> Engine<D> {
             self.tell();
         }
     }
-
-    /// Connections in the hands of callers, or on their way to one.
-    fn leased(&self) -> usize {
-        self.core.table.counts().leased
-    }
 }
 
 /// Waits until no connection is leased. `false` if the pool is not paused any more, or never was.
 pub(crate) async fn drained<D: Driver>(engine: &Arc<Engine<D>>) -> bool {
-    watch(engine, || match engine.core.gate().look_after_publishing() {
-        sight if !sight.is_paused() => Some(false),
-        _ if engine.leased() == 0 => Some(true),
-        _ => None,
+    watch(engine, || match engine.core.gate().drain() {
+        false => Some(false),
+        // Nor gets anybody one who passed the gate before the pause.
+        true => engine.core.table.nobody_has_one().then_some(true),
     })
     .await
 }

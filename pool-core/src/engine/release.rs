@@ -3,7 +3,7 @@
 use super::panics::{caught, report, wake};
 use super::{Engine, Job, hint};
 use crate::driver::{Driver, SessionState};
-use crate::handoff::Offered;
+use crate::handoff::{Offered, Unfinished};
 use crate::lifetime::RetireReason;
 use crate::slot::{Claim, Facts};
 
@@ -34,17 +34,46 @@ impl<D: Driver> Engine<D> {
     /// Takes back the connection of a lease. Runs inside `Drop`: no I/O, no blocking, no spawning, no panic, no runtime needed.
     #[inline(never)] // small enough by itself; whether the caller's destructor is one function with it depended on the caller
     pub(crate) fn release(&self, mut claim: Claim<D::Connection>) {
+        // Whichever of the other functions it is that is called: it is the last one, so that nothing has to be kept across it.
+        let now = self.epoch.get();
         let slot = self.core.table.open(&mut claim);
-        let condition = self.condition_of(slot.facts, slot.connection, Occasion::Return);
-        if condition == Condition::Usable {
-            slot.facts.released_at.set(self.epoch.get());
-            let index = slot.index;
-            match self.core.release(claim) {
-                Offered::Parked => hint::put(self.core.table.id(), index),
-                other => self.follow_up(other),
-            }
-        } else {
-            self.set_aside_after_use(claim, condition);
+        if slot.facts.is_doubtful(now) {
+            return self.release_closely(claim);
+        }
+        match self.inspect(slot.connection) {
+            Condition::Usable => slot.facts.released_at.set(now),
+            other => return self.set_aside_after_use(claim, other),
+        }
+        match self.core.begin_release(claim) {
+            Ok(index) => hint::put(self.core.table.id(), index),
+            Err(unfinished) => self.finish_release(unfinished),
+        }
+    }
+
+    /// As `release`, for a connection that has to be looked at closely.
+    #[cold]
+    #[inline(never)]
+    fn release_closely(&self, mut claim: Claim<D::Connection>) {
+        match self.condition(&mut claim, Occasion::Return) {
+            Condition::Usable => self.core.table.facts(&claim).released_at.set(self.epoch.get()),
+            other => return self.set_aside_after_use(claim, other),
+        }
+        match self.core.begin_release(claim) {
+            Ok(index) => hint::put(self.core.table.id(), index),
+            Err(unfinished) => self.finish_release(unfinished),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn finish_release(&self, unfinished: Unfinished<D::Connection>) {
+        let index = match &unfinished {
+            Unfinished::Parked(parked) => parked.index,
+            Unfinished::Claimed(_, claim) => self.core.table.index(claim),
+        };
+        match self.core.finish(unfinished) {
+            Offered::Parked => hint::put(self.core.table.id(), index),
+            other => self.follow_up(other),
         }
     }
 
@@ -64,10 +93,19 @@ impl<D: Driver> Engine<D> {
 
     #[inline]
     pub(super) fn condition_of(&self, facts: &Facts, connection: &mut D::Connection, occasion: Occasion) -> Condition {
-        let doubtful = facts.good_until.get() <= self.epoch.get();
+        match self.inspect(connection) {
+            condition @ (Condition::Usable | Condition::Dirty) if facts.is_doubtful(self.epoch.get()) => {
+                self.look_closely(facts, condition, occasion)
+            }
+            condition => condition,
+        }
+    }
+
+    /// Asks the driver.
+    #[inline]
+    fn inspect(&self, connection: &mut D::Connection) -> Condition {
         match caught(|| self.driver.inspect(connection)) {
             Ok(SessionState::Broken) => Condition::Retired(RetireReason::Broken),
-            Ok(state) if doubtful => self.look_closely(facts, state, occasion),
             Ok(SessionState::Clean) => Condition::Usable,
             Ok(SessionState::Dirty) => Condition::Dirty,
             Err(message) => self.inspection_panicked(&message),

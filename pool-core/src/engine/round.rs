@@ -22,6 +22,8 @@ pub(super) struct Rounds {
     started: Instant,
     /// The epoch when this janitor started: an epoch never goes back, even if the clock of another runtime does.
     first_epoch: u64,
+    /// That of the last round.
+    last_epoch: u64,
     warmth: Warmth,
 }
 
@@ -35,7 +37,7 @@ enum Attended {
 impl Rounds {
     pub(super) fn new(first_epoch: u64) -> Self {
         let now = Instant::now();
-        Self { next: now, settings: 0, started: now, first_epoch, warmth: Warmth::default() }
+        Self { next: now, settings: 0, started: now, first_epoch, last_epoch: first_epoch, warmth: Warmth::default() }
     }
 
     pub(super) fn next(&self) -> Instant {
@@ -56,7 +58,10 @@ impl Rounds {
         self.next = now + maintenance_interval(&config);
         engine.core.table.tidy_line(2 * engine.core.table.size());
         let counts = engine.core.table.counts();
-        engine.warm.set(self.warmth.note(counts.leased));
+        // Not those that are leased at this instant: of short leases one hardly ever sees any.
+        let used = engine.core.table.used_since(self.last_epoch);
+        self.last_epoch = engine.epoch.get();
+        engine.core.table.remember_up_to(self.warmth.note(used));
         let size = counts.opening + counts.idle + counts.leased + counts.resetting;
         let mut surplus = surplus(size, counts.idle, &config);
         let tending = Tending { engine, config: &config, closed, paused: sight.is_paused() };

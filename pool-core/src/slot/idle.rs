@@ -74,7 +74,7 @@ impl Idle {
         // Of this connection and this order: a turn is neither inherited nor kept for later. Each repeats after 2^32.
         let number = self.orders.get() << 32 | slot.word.read().1 & u64::from(u32::MAX);
         if slot.in_line.raise(number) {
-            self.line.push(Ticket { index: slot.index, number });
+            self.line.push(Ticket { index: slot.facts.index, number });
         }
     }
 }

@@ -13,6 +13,6 @@ mod word;
 pub use claim::{Claim, Vacancy};
 pub use idle::IdleOrder;
 
-pub use table::Table;
 #[cfg(not(feature = "loom"))]
-pub use table::{Counts, Facts};
+pub use table::Counts;
+pub use table::{Facts, Table};

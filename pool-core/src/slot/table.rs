@@ -8,55 +8,84 @@ use super::claim::{Claim, Vacancy};
 use super::idle::Idle;
 use super::word::{State, Word};
 use crate::chunks::Chunks;
-use crate::counters::{Figure, Mark};
+use crate::counters::{Figure, Mark, SmallFigure};
 use crate::foreign::drop_quietly;
+use crate::gate::Generation;
 use crate::place::Place;
 
 /// What may be known about a slot without owning it. Only the owner writes.
+///
+/// In this order: what every acquire and release needs comes first, so that it shares a line with the word.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub struct Facts {
     /// How often the slot was leased.
     pub uses: Figure,
-    /// How many of these leases were waited for.
+    /// How often the slot has been leased when somebody has to look at it again.
+    pub next_look: Figure,
+    /// Epoch at which the connection was last released, or opened.
+    pub released_at: Figure,
+    /// Epoch up to which nobody has to ask whether it may still be used, by age.
+    pub good_until: Figure,
+    /// The generation in which the connection was opened.
+    pub generation: SmallFigure,
+    pub(super) index: u32,
+    /// When the present lease began, if it is timed.
+    pub held_since: Figure,
+    /// Epoch at which the connection was last known to work.
+    pub checked_at: Figure,
+    /// Epoch from which on it is to be replaced.
+    pub due_at: Figure,
+    /// Epoch from which on the connection is too old.
+    pub expires_at: Figure,
+    /// How often the slot had been leased when the connection was opened.
+    pub first_use: Figure,
+    /// How many of its leases were waited for.
     pub waits: Figure,
     /// For how long, in nanoseconds.
     pub wait_nanos: Figure,
-    /// Epoch at which the connection was last released, or opened.
-    pub released_at: Figure,
-    /// Epoch at which the connection was last known to work.
-    pub checked_at: Figure,
-    /// Epoch from which on the connection is too old.
-    pub expires_at: Figure,
-    /// Epoch from which on it is to be replaced.
-    pub due_at: Figure,
-    /// Epoch up to which nobody has to ask whether it may still be used, by age.
-    pub good_until: Figure,
-    /// How often the slot had been leased when the connection was opened.
-    pub first_use: Figure,
-    /// When the present lease began, if it is timed.
-    pub held_since: Figure,
-    /// How often the slot has been leased when somebody has to look at it again.
-    pub next_look: Figure,
-    /// The generation in which the connection was opened.
-    pub generation: Figure,
     /// Grows from one use to the next, opening among them, if the idle order asks for it.
     pub last_use: Figure,
 }
 
-/// One place for a connection, on cache lines of its own.
+/// One place for a connection, on cache lines of its own: 120 bytes beside the connection. A small connection is on the line of the word and of what comes first in
+/// the facts: an acquire and a release need no other.
+#[repr(C)]
 pub(super) struct Slot<C> {
+    connection: Place<C>,
     pub(super) word: Word,
     pub(super) facts: Facts,
-    pub(super) index: u32,
     /// The number of its ticket in the line of idle slots.
     pub(super) in_line: Mark,
-    connection: Place<C>,
 }
 
-impl<C> Slot<C> {
+// Of the figures in docs/performance.md. Loom's atomics are of another size.
+#[cfg(not(feature = "loom"))]
+const _: () = {
+    assert!(size_of::<Slot<()>>() == 120);
+    // A connection of so many bytes shares a line with the word and the facts of the hot path.
+    assert!(std::mem::offset_of!(Slot<u64>, facts) + std::mem::offset_of!(Facts, held_since) <= 64);
+    // Two lines, as they are fetched in pairs.
+    assert!(size_of::<Slot<u64>>() <= 128);
+};
+
+impl Facts {
+    /// The place of the slot in the table.
     #[inline]
-    pub(super) fn index(&self) -> usize {
+    pub(crate) fn index(&self) -> usize {
         self.index as usize
+    }
+
+    /// Whether somebody has to look closely before the connection is used.
+    #[inline]
+    pub(crate) fn is_doubtful(&self, now: u64) -> bool {
+        self.good_until.get() <= now
+    }
+
+    /// The generation of the connection.
+    #[inline]
+    pub(crate) fn generation(&self) -> Generation {
+        Generation::from_figure(self.generation.get())
     }
 }
 
@@ -70,8 +99,6 @@ unsafe impl<C: Send> Sync for Slot<C> {}
 pub struct Opened<'a, C> {
     /// What is known about it.
     pub facts: &'a Facts,
-    /// Its place in the table.
-    pub index: usize,
     /// The connection, for its only user.
     pub connection: &'a mut C,
 }
@@ -105,6 +132,8 @@ impl Counts {
 /// The slots of one pool.
 pub struct Table<C> {
     id: u64,
+    /// The slot above which none is preferred because a thread remembers it. It is read whenever the id is, and written as seldom as a slot is added.
+    warm: Figure,
     pub(super) slots: Chunks<CachePadded<Slot<C>>>,
     pub(super) idle: Idle,
 }
@@ -114,8 +143,8 @@ impl<C> Table<C> {
     pub fn new(size: usize) -> Self {
         static NEXT_ID: PlainU64 = PlainU64::new(Claim::<()>::NO_TABLE + 1);
         // ORDERING: Relaxed: uniqueness is all that counts.
-        let table =
-            Self { id: NEXT_ID.fetch_add(1, PlainOrdering::Relaxed), slots: Chunks::new(), idle: Idle::default() };
+        let id = NEXT_ID.fetch_add(1, PlainOrdering::Relaxed);
+        let table = Self { id, warm: Figure::of(u64::MAX), slots: Chunks::new(), idle: Idle::default() };
         table.grow_to(size);
         table
     }
@@ -124,8 +153,7 @@ impl<C> Table<C> {
     pub fn grow_to(&self, size: usize) {
         let slot = |index: usize| Slot {
             word: Word::vacant(),
-            facts: Facts::default(),
-            index: u32::try_from(index).unwrap_or(u32::MAX),
+            facts: Facts { index: u32::try_from(index).unwrap_or(u32::MAX), ..Facts::default() },
             in_line: Mark::default(),
             connection: Place::empty(),
         };
@@ -143,10 +171,23 @@ impl<C> Table<C> {
         self.slots.iter().count()
     }
 
-    /// Claims the first of `hints` that is idle, otherwise the lowest idle slot.
+    /// Claims the first of `hints` that is idle and [worth remembering](Self::remember_up_to), otherwise the lowest idle slot.
     #[inline]
     pub fn claim_recent(&self, hints: impl IntoIterator<Item = usize>) -> Option<Claim<C>> {
-        hints.into_iter().find_map(|index| self.claim_at(index)).or_else(|| self.claim_lowest())
+        let warm = self.warm.get();
+        for index in hints {
+            if index as u64 <= warm
+                && let Some(claim) = self.claim_at(index)
+            {
+                return Some(claim);
+            }
+        }
+        self.claim_lowest()
+    }
+
+    /// From now on no slot above this one is preferred because somebody remembers it.
+    pub fn remember_up_to(&self, index: u64) {
+        self.warm.set(index);
     }
 
     #[inline(never)]
@@ -168,13 +209,13 @@ impl<C> Table<C> {
     /// Claims the lowest vacant slot.
     pub fn claim_vacant(&self) -> Option<Vacancy> {
         let slot = self.slots.iter().find(|slot| slot.word.claim_vacant())?;
-        Some(Vacancy { table: self.id, index: slot.index() })
+        Some(Vacancy { table: self.id, index: slot.facts.index() })
     }
 
     /// The place of a claimed slot in the table.
     #[inline]
     pub fn index(&self, claim: &Claim<C>) -> usize {
-        self.slot(claim).index()
+        self.slot(claim).facts.index()
     }
 
     /// How many connections had been closed in a claimed slot before this one.
@@ -215,7 +256,7 @@ impl<C> Table<C> {
     pub fn open<'a>(&'a self, claim: &'a mut Claim<C>) -> Opened<'a, C> {
         let slot = self.slot(claim);
         // SAFETY: as in `get_mut`.
-        Opened { facts: &slot.facts, index: slot.index(), connection: unsafe { slot.connection.get_mut() } }
+        Opened { facts: &slot.facts, connection: unsafe { slot.connection.get_mut() } }
     }
 
     /// What is known about a claimed slot.
@@ -252,7 +293,7 @@ impl<C> Table<C> {
         slot.word.keep(State::Closing);
         // SAFETY: the claim owned the slot and said it was filled; it ends here, and the vacancy says that it is empty.
         let connection = unsafe { slot.connection.take() };
-        (connection, Vacancy { table: self.id, index: slot.index() })
+        (connection, Vacancy { table: self.id, index: slot.facts.index() })
     }
 
     /// Puts a connection that was just opened into its slot.
@@ -276,7 +317,7 @@ impl<C> Table<C> {
 
     /// The claim as a number, for the way to another thread.
     pub(crate) fn send(&self, claim: Claim<C>) -> u32 {
-        self.slot(&claim).index
+        self.slot(&claim).facts.index
     }
 
     /// The claim again.
@@ -289,6 +330,22 @@ impl<C> Table<C> {
             Some(slot) => Claim::new(self.id, slot),
             None => unreachable!("slot {sent} was sent and does not exist"),
         }
+    }
+
+    /// How many connections somebody has, or has given back or opened at this epoch or later.
+    pub fn used_since(&self, epoch: u64) -> usize {
+        let used = |slot: &&CachePadded<Slot<C>>| match slot.word.read().0 {
+            State::Leased => true,
+            State::Idle | State::Resetting => slot.facts.released_at.get() >= epoch,
+            State::Vacant | State::Opening | State::Closing => false,
+        };
+        self.slots.iter().filter(used).count()
+    }
+
+    /// Whether no slot is in the hands of a caller, for one that has seen a pause in [`Gate::drain`](crate::gate::Gate::drain). Whoever claims an idle one
+    /// afterwards sees that, too, and so does whoever [offers](crate::handoff::Core::offer) one that was not idle.
+    pub fn nobody_has_one(&self) -> bool {
+        self.slots.iter().all(|slot| slot.word.is_nobodys())
     }
 
     /// Counts the slots by state, one after the other.

@@ -84,7 +84,8 @@ impl Word {
             && self
                 .0
                 // ORDERING: Acquire, pairs with Release in `publish`: what the last owner did to the connection and
-                // to the facts of the slot is visible to the next one (I2). Failure owns nothing: Relaxed.
+                // to the facts of the slot is visible to the next one (I2). And with `is_nobodys`: who looks at the gate
+                // afterwards sees the pause that was seen there. Failure owns nothing: Relaxed.
                 .compare_exchange(
                     word,
                     word ^ from as u64 ^ to as u64,
@@ -92,6 +93,25 @@ impl Word {
                     Ordering::Relaxed,
                 )
                 .is_ok()
+    }
+
+    /// Whether no caller has the slot. If it is idle, whoever claims it from now on has seen what the one who asks had seen before its fence.
+    pub(super) fn is_nobodys(&self) -> bool {
+        loop {
+            // ORDERING: Relaxed: for an idle slot a guess that the exchange below confirms. Whoever changes another state makes it visible before the fence in
+            // `Gate::look_after_publishing`: if it is not seen here, the pause is seen there.
+            let word = self.0.load(Ordering::Relaxed);
+            match State::of(word) {
+                State::Leased => return false,
+                State::Idle => {}
+                State::Vacant | State::Opening | State::Resetting | State::Closing => return true,
+            }
+            // ORDERING: Relaxed, and as good as Release by the fence in `Gate::drain`: pairs with Acquire in `claim`, which comes before this exchange, so that
+            // it fails, or after it. It writes what is there, so the Release of the last owner goes on through it.
+            if self.0.compare_exchange(word, word, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                return true;
+            }
+        }
     }
 
     /// Owner only: another state in which the slot stays owned.

@@ -1,5 +1,7 @@
 //! How many connections there are: minima, starts, and the pace of opening.
 
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use pool_core::{AcquireError, Config, Pool};
@@ -77,6 +79,36 @@ async fn a_small_load_keeps_a_small_pool_warm() {
         tokio::time::sleep(SECOND).await;
     }
     assert!(pool.state().size <= 3, "{:?}", pool.state());
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+/// However short their leases are: hardly ever does somebody see one.
+#[tokio::test(start_paused = true)]
+async fn threads_that_use_a_connection_each_keep_it() {
+    let driver = FakeDriver::new();
+    let pool = with(&driver, |_| {});
+    let held = pool.acquire().await.unwrap();
+    let (mine, other_pool) = (held.id(), pool.clone());
+    drop(pool.acquire().await.unwrap());
+    let ((ask, asked), (answer, answered)) = (mpsc::channel::<()>(), mpsc::channel());
+    let other = thread::spawn(move || {
+        asked.iter().for_each(|()| answer.send(other_pool.try_acquire().unwrap().id()).unwrap());
+    });
+    let other_uses_one = || {
+        ask.send(()).unwrap();
+        answered.recv().unwrap()
+    };
+    let others = other_uses_one();
+    drop(held);
+    for second in 0..200 {
+        let lease = pool.acquire().await.unwrap();
+        let used = lease.id();
+        drop(lease);
+        assert_eq!((used, other_uses_one()), (mine, others), "after {second} s");
+        tokio::time::sleep(SECOND).await;
+    }
+    drop(ask);
+    other.join().unwrap();
     prove_nothing_lost(&pool, &driver).await;
 }
 

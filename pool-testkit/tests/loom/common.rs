@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use pool_core::internals::{Claim, Core, Entry, Generation, Grant, IdleOrder, Joined, Left, Offered, Ticket};
+use pool_core::internals::{Claim, Core, Entry, Grant, IdleOrder, Joined, Left, Offered, Ticket};
 
 /// A pool of numbers.
 pub(crate) type Pool = Core<u64>;
@@ -182,8 +182,8 @@ pub(crate) fn offer_surplus(core: &Pool) {
 /// An idle connection, without waiting.
 pub(crate) fn at_once(core: &Pool) -> Option<Claim<u64>> {
     loop {
-        let (claim, sight) = core.claim_at_once(None)?;
-        if sight.is_of(Generation::from_figure(core.table.facts(&claim).generation.get())) {
+        let claim = core.claim_at_once(None)?;
+        if core.may_keep(core.table.facts(&claim)) {
             return Some(claim);
         }
         offer(core, claim);

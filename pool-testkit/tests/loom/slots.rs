@@ -31,7 +31,7 @@ fn two_claims_of_one_slot_never_both_succeed() {
 #[test]
 fn a_claim_and_the_reaper_never_both_succeed() {
     let using = |scene: &Scene| {
-        if let Some((mut claim, _)) = scene.core.claim_at_once(Some(0)) {
+        if let Some(mut claim) = scene.core.claim_at_once(Some(0)) {
             touch(&scene.core, &mut claim);
             release(&scene.core, claim);
         }
