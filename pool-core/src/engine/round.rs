@@ -106,11 +106,8 @@ impl<D: Driver> Tending<'_, D> {
     /// Gives a connection back. If it has to be checked first, whoever gets it next looks closely.
     fn keep(&self, claim: Claim<D::Connection>) {
         let engine = self.engine;
-        if engine.is_unchecked(engine.core.table.facts(&claim)) {
-            engine.pass_on(claim);
-        } else {
-            engine.offer(claim);
-        }
+        let unchecked = engine.is_unchecked(engine.core.table.facts(&claim));
+        engine.put_back_in(claim, if unchecked { Condition::Unchecked } else { Condition::Usable });
     }
 
     fn idle_facts(&self, claim: &Claim<D::Connection>, surplus: bool) -> IdleFacts {
