@@ -96,19 +96,22 @@ impl<D: Driver> Engine<D> {
         self.checks_relied_on() < sight.to_be_served()
     }
 
-    /// Gives an idle connection back that nobody has used. One that has to be checked before it is handed out stays idle, whoever waits; any other is judged,
-    /// and goes to the oldest waiter if there is one.
+    /// Gives an idle connection back that nobody has used. One that has to be checked before it is handed out stays idle, whoever waits; any other is judged if
+    /// somebody waits, and goes to the oldest.
     pub(super) fn put_back(&self, mut claim: Claim<D::Connection>) {
-        // It may have been idle for long.
-        self.core.table.facts(&claim).good_until.set(0);
-        let condition = self.condition(&mut claim, Occasion::HandOver);
-        self.put_back_in(claim, condition);
+        let to_be_judged = self.core.gate().glance().to_be_served() > 0;
+        if to_be_judged && !self.is_unchecked(self.core.table.facts(&claim)) {
+            let condition = self.condition(&mut claim, Occasion::HandOver);
+            self.set_aside(claim, condition);
+        } else {
+            self.put_back_judged(claim);
+        }
     }
 
-    /// As `put_back`, for one that has been judged.
-    pub(super) fn put_back_in(&self, claim: Claim<D::Connection>, condition: Condition) {
-        if condition != Condition::Unchecked {
-            self.set_aside(claim, condition);
+    /// As `put_back`, for one that was in order a moment ago.
+    pub(super) fn put_back_judged(&self, claim: Claim<D::Connection>) {
+        if !self.is_unchecked(self.core.table.facts(&claim)) {
+            self.offer(claim);
         } else if self.leave_unchecked(claim).is_some_and(|sight| self.are_too_few_checked(sight)) {
             self.bell.notify_one();
         }
