@@ -24,6 +24,11 @@ impl Room {
         Self { open: field(0), opening: field(1), max: field(2), leaving: field(3) }
     }
 
+    /// Connections that are open and not on their way out.
+    pub fn live(self) -> usize {
+        self.open.saturating_sub(self.opening + self.leaving)
+    }
+
     /// How many connections there are too many.
     pub fn excess(self) -> usize {
         self.open.saturating_sub(self.max + self.leaving)
@@ -52,6 +57,12 @@ impl Capacity {
     pub fn read(&self) -> Room {
         // ORDERING: Relaxed: a figure; whoever acts on it goes through `reserve`.
         Room::of(self.0.load(Ordering::Relaxed))
+    }
+
+    /// As `read`, for one who then looks through the slots: what is not being opened any more is seen there.
+    pub fn read_then_look(&self) -> Room {
+        // ORDERING: Acquire, pairs with Release in `give`: the slot of a connection that has been opened is seen as filled.
+        Room::of(self.0.load(order("capacity.read_then_look", Ordering::Acquire)))
     }
 
     /// Another maximum, at most 65 535; the slots for it have to exist. Connections above it are not closed by this.
@@ -109,7 +120,7 @@ impl Capacity {
     }
 
     fn give(&self, what: u64) {
-        // ORDERING: Release, pairs with Acquire in `reserve` (I1). An RMW, so it does not break the chain of earlier ones.
+        // ORDERING: Release, pairs with Acquire in `reserve` (I1) and in `read_then_look`. An RMW, so it does not break the chain of earlier ones.
         self.0.fetch_sub(what, order("capacity.give", Ordering::Release));
     }
 }

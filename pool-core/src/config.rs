@@ -55,7 +55,8 @@ pub struct Config {
     /// A connection that was idle for this long, to within a second, is pinged before it is handed to a caller who waits for it. [`Pool::try_acquire`](crate::Pool::try_acquire), which does not
     /// wait, does not check. `None` never does; default `None`.
     pub check_after_idle: Option<Duration>,
-    /// Budget of the ping before a hand-over. It belongs to the pool: a caller whose own time is over before is not held up. Default 5 s.
+    /// Budget of the ping before a hand-over. It belongs to the pool: a caller whose own time is over before is not held up. If there is no answer within a tenth of it, or 100 ms if
+    /// that is less, another idle connection is checked beside it, and another one opened if there is room. Default 5 s.
     pub check_timeout: Duration,
     /// Budget of one reset. Default 5 s.
     pub reset_timeout: Duration,
@@ -161,7 +162,7 @@ impl Check {
 
 const MIN_BUDGET: Duration = Duration::from_millis(1);
 /// Long enough for anybody, short enough that adding it to a clock never overflows.
-const MAX_BUDGET: Duration = Duration::from_hours(10 * 365 * 24);
+pub(crate) const MAX_BUDGET: Duration = Duration::from_hours(10 * 365 * 24);
 
 impl Default for Config {
     fn default() -> Self {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::driver::Driver;
 use crate::engine::{adopt, close, close_within, drained, ready, warm_up};
-use crate::error::{AcquireError, AdoptError, ConfigError};
+use crate::error::{AdoptError, ConfigError, WarmUpError};
 use crate::pool::Pool;
 use crate::reconfigured::Reconfigured;
 use crate::retirement::{ConnectionId, Whom};
@@ -43,14 +43,15 @@ impl<D: Driver> Pool<D> {
 
 /// # Starting it
 impl<D: Driver> Pool<D> {
-    /// Waits until [`Config::min_size`] connections are open, but for one at least, even if the pool is [lazy](Config::lazy); for up to `limit`.
+    /// Waits until [`Config::min_size`] connections are open, by the settings in force, but for one at least, even if the pool is [lazy](Config::lazy); for up to
+    /// `limit`. Connections that are on their way out do not count.
     ///
     /// Cancel safety: dropping the future leaves the pool as it is.
     ///
     /// # Errors
     ///
-    /// [`AcquireError::Timeout`] with the last failure; [`AcquireError::OpenFailed`] at once if an attempt fails for a [permanent](crate::ErrorClass::Permanent) reason
-    /// and nothing is open; [`AcquireError::Closed`].
+    /// [`WarmUpError::Late`] with the last failure; [`WarmUpError::OpenFailed`] at once if an attempt fails for a [permanent](crate::ErrorClass::Permanent) reason
+    /// and nothing is open; [`WarmUpError::Closed`].
     ///
     /// # Panics
     ///
@@ -59,11 +60,11 @@ impl<D: Driver> Pool<D> {
     /// # Example
     ///
     /// ```no_run
-    /// # async fn start<D: pool_core::Driver>(pool: pool_core::Pool<D>) -> Result<(), pool_core::AcquireError> {
+    /// # async fn start<D: pool_core::Driver>(pool: pool_core::Pool<D>) -> Result<(), pool_core::WarmUpError> {
     /// pool.ready(std::time::Duration::from_secs(10)).await
     /// # }
     /// ```
-    pub async fn ready(&self, limit: Duration) -> Result<(), AcquireError> {
+    pub async fn ready(&self, limit: Duration) -> Result<(), WarmUpError> {
         ready(&self.engine, limit).await
     }
 
@@ -79,15 +80,20 @@ impl<D: Driver> Pool<D> {
     /// # Panics
     ///
     /// Outside of a tokio runtime with a timer.
-    pub async fn warm_up(&self, size: usize, interval: Duration, limit: Duration) -> Result<(), AcquireError> {
+    pub async fn warm_up(&self, size: usize, interval: Duration, limit: Duration) -> Result<(), WarmUpError> {
         warm_up(&self.engine, size, interval, limit).await
     }
 
-    /// Puts a connection into the pool that somebody else has opened, as if the pool had: it goes to the oldest waiter, or becomes idle, and its age begins now.
+    /// Puts a connection into the pool that somebody else has opened, as if the pool had: it goes to the oldest waiter, or becomes idle, and its age begins now. It is
+    /// [inspected](Driver::inspect) as one that comes back: a dirty one is reset first, and a broken one is closed.
     ///
     /// # Errors
     ///
-    /// [`AdoptError`] gives it back: there is no room within `max_size`, or the pool is closed.
+    /// [`AdoptError`] gives it back: the pool is closed, or there is no room within `max_size`.
+    ///
+    /// # Panics
+    ///
+    /// In a tokio runtime that was built without its timer; the connection is in the pool then.
     pub fn adopt(&self, connection: D::Connection) -> Result<(), AdoptError<D::Connection>> {
         adopt(&self.engine, connection)
     }
@@ -148,7 +154,8 @@ impl<D: Driver> Pool<D> {
         self.engine.retire_those(Whom::Host(host.into()));
     }
 
-    /// Closes one connection: at once if it is idle, otherwise when its user gives it back, who may go on using it. `false` if it is not in the pool (any more).
+    /// Closes one connection: at once if it is idle, otherwise when its user gives it back, who may go on using it. `false` if it is not in this pool (any more),
+    /// or on its way out.
     pub fn evict(&self, connection: ConnectionId) -> bool {
         self.engine.evict(connection)
     }
@@ -168,6 +175,10 @@ impl<D: Driver> Pool<D> {
     /// Waits until no connection is in anybody's hands. `true` then; `false` if the pool is not paused, or is resumed meanwhile.
     ///
     /// Cancel safety: the pool stays paused.
+    ///
+    /// # Panics
+    ///
+    /// In a tokio runtime that was built without its timer.
     pub async fn drained(&self) -> bool {
         drained(&self.engine).await
     }
@@ -193,6 +204,9 @@ impl<D: Driver> Pool<D> {
     /// Closes the pool in two steps: as [`close`](Pool::close), for up to `limit`, and then without mercy. Whatever the pool is doing in the background is dropped, and connections
     /// that are still leased are cut off if the driver has a [means](Driver::aborter) to. Returns how many leases are out then; their connections are closed when they come back. 0: nothing is
     /// open.
+    ///
+    /// What the pool does in the background, it does on the runtime that first needed it. If nobody drives that one, this returns all the same: idle connections are dropped here, and
+    /// those that a task over there has in its hands, such as one that is being closed, are waited for for a second, and count as leases if they are still there.
     ///
     /// Cancel safety: the pool stays closed; nothing is aborted by a future that is dropped before its limit.
     ///

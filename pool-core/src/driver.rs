@@ -30,7 +30,7 @@ pub enum ErrorClass {
 }
 
 /// Cuts off a connection that somebody uses: what the user does with it fails from then on. It neither blocks nor waits, and may come after the connection has been
-/// closed.
+/// closed, but not after it has been [detached](crate::Lease::detach).
 pub type Aborter = Box<dyn FnOnce() + Send>;
 
 /// A backend that the pool opens connections to.
@@ -39,7 +39,7 @@ pub type Aborter = Box<dyn FnOnce() + Send>;
 /// [`Config`](crate::Config), never from the task that acquires: a caller that gives up harms none of them. When a
 /// budget runs out the future is dropped; the connection it borrowed is then closed. A panic in any of the
 /// calls is caught, reported through `tracing`, and counts as a failure of that call. After one
-/// in `inspect` the connection is closed; one in `classify` counts as [`ErrorClass::Transient`].
+/// in `inspect` the connection is closed; one in `classify` counts as [`ErrorClass::Transient`], one in `host` or `aborter` as `None`.
 ///
 /// # Example
 ///
@@ -147,7 +147,7 @@ pub trait Driver: Send + Sync + 'static {
 
     /// Tells the state of the session, without I/O and without blocking.
     ///
-    /// Called when a lease is dropped, inside `Drop`, and again when an idle connection is about to be handed
+    /// Called when a lease is dropped, inside `Drop`, when a connection is adopted, and again when an idle connection is looked after or about to be handed
     /// out. It sits on the hot path: keep it to a few loads.
     fn inspect(&self, connection: &mut Self::Connection) -> SessionState;
 
@@ -166,8 +166,8 @@ pub trait Driver: Send + Sync + 'static {
 
     /// Asks the backend for a sign of life.
     ///
-    /// Runs under [`health_check_timeout`](crate::Config::health_check_timeout). The connection is
-    /// inspected afterwards. The default does nothing else.
+    /// Runs under [`health_check_timeout`](crate::Config::health_check_timeout), or before a hand-over under [`check_timeout`](crate::Config::check_timeout). The
+    /// connection is inspected afterwards. The default does nothing else.
     ///
     /// # Errors
     ///

@@ -48,6 +48,37 @@ pub enum AcquireError {
     },
 }
 
+/// Why a pool is not [ready](crate::Pool::ready), or a [warm-up](crate::Pool::warm_up) has not come to its end.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WarmUpError {
+    /// The time is over. Names the last attempt to open a connection that failed, unless one has succeeded since.
+    #[error("{open} of {wanted} connections are open after {waited:?} ({state}){}", Because(.failure.as_ref()))]
+    Late {
+        /// How many are open, those left out that are on their way out.
+        open: usize,
+        /// How many were to be: within the maximum that is in force.
+        wanted: usize,
+        /// How long the caller waited.
+        waited: Duration,
+        /// The pool at the moment of giving up.
+        state: Box<PoolState>,
+        /// The last failed attempt to open a connection, unless one has succeeded since.
+        failure: Option<Arc<OpenFailure>>,
+    },
+    /// The pool has no connection and opening one failed in a way that waiting does not cure.
+    #[error("the pool cannot open connections ({state}): {failure}")]
+    OpenFailed {
+        /// The pool at the moment of failing.
+        state: Box<PoolState>,
+        /// The failed attempt.
+        failure: Arc<OpenFailure>,
+    },
+    /// The pool is closed, or was closed while the caller waited.
+    #[error("the pool is closed")]
+    Closed,
+}
+
 struct Because<'a>(Option<&'a Arc<OpenFailure>>);
 
 impl fmt::Display for Because<'_> {

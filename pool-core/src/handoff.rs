@@ -241,14 +241,22 @@ impl<C> Core<C> {
         if sight.is_plain_for(generation) { Ok(()) } else { Err(Parked { sight, index, generation }) }
     }
 
-    /// Leaves a slot idle, whoever waits: for one who has told those who wait that there may be more. It comes back if it should not be idle for another reason.
-    pub fn leave_idle(&self, claim: Claim<C>) -> Result<Sight, Claim<C>> {
-        let (index, generation) = (self.table.index(&claim), self.generation(&claim));
-        self.table.publish_idle(claim);
-        self.table.announce_idle(index);
-        let sight = self.gate.look_after_publishing();
-        let taken_back = if sight.may_rest(generation) { None } else { self.table.claim_at(index) };
-        taken_back.map_or(Ok(sight), Err)
+    /// Leaves a slot idle, whoever waits: for one who has told those who wait that there may be more. It comes back, as from `offer`, if the pool has no use for
+    /// it; it is never handed over.
+    pub fn leave_idle(&self, mut claim: Claim<C>) -> Result<Sight, Offered<C>> {
+        let mut sight = self.gate.glance();
+        loop {
+            claim = self.keep_if_good(sight, claim)?;
+            let (index, generation) = (self.table.index(&claim), self.generation(&claim));
+            self.table.publish_idle(claim);
+            self.table.announce_idle(index);
+            sight = self.gate.look_after_publishing();
+            let taken_back = if sight.may_rest(generation) { None } else { self.table.claim_at(index) };
+            match taken_back {
+                Some(back) => claim = back,
+                None => return Ok(sight),
+            }
+        }
     }
 
     fn offer_again(&self, parked: Parked) -> Offered<C> {

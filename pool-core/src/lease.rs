@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use crate::driver::Driver;
 use crate::engine::Engine;
-use crate::lifetime::RetireReason;
 use crate::retirement::ConnectionId;
 use crate::slot::Claim;
 
 /// An acquired connection that borrows the pool; it goes back when dropped.
 ///
-/// Dropping never blocks, never spawns, and works anywhere: outside of a runtime, on any thread, during a panic.
+/// Dropping it waits for no I/O and no task, never spawns, and works anywhere: outside of a runtime, on any thread, during a panic. A connection that is in order goes
+/// back without a lock, unless that has to wake somebody; one that is to be closed or reset is left to a background task, which takes a lock for some instructions.
 #[must_use = "a lease that is dropped at once gives the connection straight back"]
 pub struct Lease<'a, D: Driver> {
     engine: &'a Engine<D>,
@@ -47,7 +47,7 @@ macro_rules! guard {
             /// Gives the connection back to be closed, whatever [`Driver::inspect`] would say about it.
             pub fn discard(mut self) {
                 if let Some(claim) = self.claim.take() {
-                    self.engine.retire(claim, RetireReason::Broken);
+                    self.engine.discard(claim);
                 }
             }
         }

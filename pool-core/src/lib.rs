@@ -115,7 +115,7 @@ pub use crate::{
     builder::PoolBuilder,
     config::Config,
     driver::{Aborter, Driver, ErrorClass, SessionState},
-    error::{AcquireError, AdoptError, ConfigError, OpenFailure, RefusedSetting},
+    error::{AcquireError, AdoptError, ConfigError, OpenFailure, RefusedSetting, WarmUpError},
     lease::{Lease, OwnedLease},
     pool::Pool,
     reconfigured::Reconfigured,

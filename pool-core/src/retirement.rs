@@ -6,9 +6,11 @@ use std::time::Duration;
 use crate::gate::Generation;
 use crate::lifetime::{RetireReason, millis};
 
-/// Names one connection for as long as it is open; no other connection of the same pool ever has the same.
+/// Names one connection of one pool for as long as it is open; no other connection in this process ever has the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnectionId {
+    /// The pool, by its table.
+    pub(crate) pool: u64,
     /// The place in the table.
     pub(crate) slot: usize,
     /// How many connections had been closed there before.
@@ -17,7 +19,7 @@ pub struct ConnectionId {
 
 impl fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.slot, self.life)
+        write!(f, "{}.{}.{}", self.pool, self.slot, self.life)
     }
 }
 
@@ -33,6 +35,21 @@ pub(crate) enum Whom {
     /// Those to one host.
     Host(Box<str>),
     One(ConnectionId),
+}
+
+impl Whom {
+    /// Whether a later demand for these leaves nothing to do for an earlier one for those: what was there before the earlier one was there before the later one.
+    fn covers(&self, earlier: &Self) -> bool {
+        match (self, earlier) {
+            (Self::All, _) => true,
+            (Self::Over { since, interval }, Self::Over { since: before, interval: other }) => {
+                since.saturating_add(millis(*interval)) <= before.saturating_add(millis(*other))
+            }
+            (Self::Host(host), Self::Host(other)) => host == other,
+            (Self::One(id), Self::One(other)) => id == other,
+            _ => false,
+        }
+    }
 }
 
 /// A demand to retire connections of generations before `begun`.
@@ -81,13 +98,12 @@ impl Retirement {
     }
 }
 
-/// The demands that somebody may not have heard of yet, and one more. `oldest`: no connection is of a generation before this one; `None` if nobody knows.
+/// The demands that somebody may not have heard of yet, and one more, which is the latest. `oldest`: no connection is of a generation before this one; `None` if
+/// nobody knows.
 pub(crate) fn with_one_more(list: &[Retirement], oldest: Option<Generation>, one: Retirement) -> Vec<Retirement> {
-    if matches!(one.whom, Whom::All) {
-        return vec![one];
-    }
     let open = |demand: &&Retirement| oldest.is_none_or(|oldest| oldest.is_before(demand.begun));
-    list.iter().filter(open).cloned().chain([one]).collect()
+    let kept: Vec<_> = list.iter().filter(open).filter(|demand| !one.whom.covers(&demand.whom)).cloned().collect();
+    kept.into_iter().chain([one]).collect()
 }
 
 #[cfg(test)]
@@ -102,7 +118,8 @@ mod tests {
         Retirement { begun: generation(begun), whom }
     }
 
-    const ID: ConnectionId = ConnectionId { slot: 3, life: 7 };
+    const ID: ConnectionId = ConnectionId { pool: 2, slot: 3, life: 7 };
+    const OTHER: ConnectionId = ConnectionId { life: 8, ..ID };
 
     fn candidate(of: u64) -> Candidate<'static> {
         Candidate { id: ID, host: Some("a"), generation: generation(of) }
@@ -121,7 +138,7 @@ mod tests {
         assert_eq!([host("a"), host("b")], [Sentence::Retired(RetireReason::Outdated), Sentence::Stays]);
         let one = |life| demand(5, Whom::One(ConnectionId { life, ..ID })).judge(&candidate(4), 0);
         assert_eq!([one(7), one(8)], [Sentence::Retired(RetireReason::Evicted), Sentence::Stays]);
-        assert_eq!(ID.to_string(), "3.7");
+        assert_eq!(ID.to_string(), "2.3.7");
     }
 
     #[test]
@@ -137,10 +154,23 @@ mod tests {
 
     #[test]
     fn what_everybody_has_heard_of_is_forgotten() {
-        let list = [demand(3, Whom::One(ID)), demand(5, Whom::One(ID))];
+        let list = [demand(3, Whom::One(ID)), demand(5, Whom::One(OTHER))];
         let kept =
             |oldest: Option<u64>| with_one_more(&list, oldest.map(generation), demand(9, Whom::Host("a".into()))).len();
         assert_eq!([kept(None), kept(Some(2)), kept(Some(3)), kept(Some(5))], [3, 3, 2, 1]);
         assert_eq!(with_one_more(&list, None, demand(9, Whom::All)).len(), 1, "all of them is more than any");
+    }
+
+    #[test]
+    fn a_demand_takes_the_place_of_an_equal_one() {
+        let over = |since, seconds| Whom::Over { since, interval: Duration::from_secs(seconds) };
+        let host = |name: &str| Whom::Host(name.into());
+        let list: Vec<_> =
+            [Whom::One(ID), Whom::One(OTHER), host("a"), host("b"), over(1000, 10)].map(|whom| demand(3, whom)).into();
+        let kept = |whom| with_one_more(&list, None, demand(9, whom)).len();
+        assert_eq!([kept(Whom::One(ID)), kept(host("b")), kept(host("c"))], [5, 5, 6]);
+        assert_eq!([kept(over(2000, 9)), kept(over(2000, 10))], [5, 6], "one that ends later leaves some more time");
+        let latest = with_one_more(&list, None, demand(9, host("a"))).pop().unwrap();
+        assert_eq!(latest.judge(&candidate(8), 0), Sentence::Retired(RetireReason::Outdated), "the later one counts");
     }
 }

@@ -18,6 +18,8 @@ pub struct PoolState {
     pub opening: usize,
     /// Connections being reset, pinged or closed.
     pub in_maintenance: usize,
+    /// Of these, connections being [checked](crate::Config::check_after_idle) for a caller.
+    pub checking: usize,
     /// Callers waiting for whom no connection is on its way yet. One who gave up at the very moment when its time was over may be counted until the next
     /// connection comes back.
     pub waiting: usize,
@@ -31,12 +33,13 @@ pub struct PoolState {
 
 impl fmt::Display for PoolState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { idle, leased, opening, in_maintenance, waiting, max_size, paused, .. } = self;
+        let Self { idle, leased, opening, in_maintenance, checking, waiting, max_size, paused, .. } = self;
+        write!(f, "{leased} leased, {idle} idle, {opening} opening, {in_maintenance} in maintenance")?;
+        if *checking > 0 {
+            write!(f, " ({checking} being checked)")?;
+        }
         let paused = if *paused { "; paused" } else { "" };
-        write!(
-            f,
-            "{leased} leased, {idle} idle, {opening} opening, {in_maintenance} in maintenance of {max_size}; {waiting} waiting{paused}"
-        )
+        write!(f, " of {max_size}; {waiting} waiting{paused}")
     }
 }
 
@@ -64,6 +67,9 @@ pub struct Stats {
     pub shed: u64,
     /// Acquires that ended in [`AcquireError::OpenFailed`](crate::AcquireError::OpenFailed).
     pub failed: u64,
+    /// Acquires that ended in [`AcquireError::Closed`](crate::AcquireError::Closed) or [`AcquireError::NoRuntime`](crate::AcquireError::NoRuntime), the ones that do not
+    /// wait left out. `acquired` is always `immediate + waited - timeouts - cancelled - failed - refused`, for a pool at rest.
+    pub refused: u64,
     /// Connections opened, the adopted ones included. Always `closed` and those that are there now.
     pub opened: u64,
     /// Of these, the ones that were [adopted](crate::Pool::adopt).

@@ -13,6 +13,8 @@ mod ages;
 mod attach;
 #[path = "engine/cancel.rs"]
 mod cancel;
+#[path = "engine/checks.rs"]
+mod checks;
 #[path = "engine/close.rs"]
 mod close;
 #[path = "engine/exchange.rs"]

@@ -15,7 +15,7 @@ use super::release::{Condition, Occasion};
 use super::{Engine, EngineGrant, ensure_janitor, hint};
 use crate::driver::Driver;
 use crate::error::AcquireError;
-use crate::gate::{Generation, Joined};
+use crate::gate::{Generation, Joined, Sight};
 use crate::handoff::{Entry, Grant, Left};
 use crate::queue::Ticket;
 use crate::slot::{Claim, Facts};
@@ -82,35 +82,55 @@ impl<D: Driver> Engine<D> {
             self.set_aside(claim, condition);
             return true;
         }
-        if self.checks.under_way() < self.core.gate().glance().to_be_served() as u64 {
+        if self.are_too_few_checked(self.core.gate().glance()) {
             self.set_aside(claim, condition);
             return true;
         }
-        self.unserved.raise();
-        // With a fence: whoever joins now sees that there may be more to be had.
-        match self.core.leave_idle(claim) {
-            Ok(sight) => {
-                if sight.is_paused() {
-                    self.tell();
-                }
-                self.checks.under_way() < sight.to_be_served() as u64
-            }
-            Err(claim) => {
-                self.offer(claim);
-                true
-            }
+        self.leave_unchecked(claim).is_none_or(|sight| self.are_too_few_checked(sight))
+    }
+
+    /// Whether somebody waits for whom no connection is being checked.
+    fn are_too_few_checked(&self, sight: Sight) -> bool {
+        self.checks_relied_on() < sight.to_be_served()
+    }
+
+    /// Gives an idle connection back that nobody has used. One that has to be checked before it is handed out stays idle, whoever waits; any other is judged if
+    /// somebody waits, and goes to the oldest.
+    pub(super) fn put_back(&self, mut claim: Claim<D::Connection>) {
+        let to_be_judged = self.core.gate().glance().to_be_served() > 0;
+        if to_be_judged && !self.is_unchecked(self.core.table.facts(&claim)) {
+            let condition = self.condition(&mut claim, Occasion::HandOver);
+            self.set_aside(claim, condition);
+        } else {
+            self.put_back_judged(claim);
         }
     }
-}
 
-impl<D: Driver> Engine<D> {
-    /// Gives a connection back that nobody has used and that may have to be checked: whoever gets it next looks closely.
-    pub(super) fn pass_on(&self, claim: Claim<D::Connection>) {
-        self.core.table.facts(&claim).good_until.set(0);
-        if self.core.gate().glance().to_be_served() == 0 {
+    /// As `put_back`, for one that was in order a moment ago.
+    pub(super) fn put_back_judged(&self, claim: Claim<D::Connection>) {
+        if !self.is_unchecked(self.core.table.facts(&claim)) {
             self.offer(claim);
-        } else {
-            self.serve(claim);
+        } else if self.leave_unchecked(claim).is_some_and(|sight| self.are_too_few_checked(sight)) {
+            self.bell.notify_one();
+        }
+    }
+
+    /// Leaves a connection idle that has to be checked before it is handed out: whoever gets it next looks closely. What was in sight then, unless the pool had
+    /// no use for it.
+    fn leave_unchecked(&self, mut claim: Claim<D::Connection>) -> Option<Sight> {
+        self.unserved.raise();
+        loop {
+            self.core.table.facts(&claim).good_until.set(0);
+            // With a fence: whoever joins now sees that there may be more to be had.
+            match self.core.leave_idle(claim) {
+                Ok(sight) => {
+                    if sight.is_paused() {
+                        self.tell();
+                    }
+                    return Some(sight);
+                }
+                Err(offered) => claim = self.settle(offered)?,
+            }
         }
     }
 }
@@ -193,7 +213,10 @@ impl<D: Driver> Waiting<'_, D> {
         self.ticket.is_some() && (self.timer.is_some() || self.engine.janitor.is_taken())
     }
 
+    #[cold]
     fn without_runtime(&self) -> AcquireError {
+        self.engine.count_wait(self.waited());
+        self.engine.events.refused.add(1);
         match self.engine.state() {
             state if state.closed => AcquireError::Closed,
             state => AcquireError::NoRuntime { state: Box::new(state) },
@@ -299,8 +322,7 @@ impl<D: Driver> Waiting<'_, D> {
         self.engine.events.cancelled.add(1);
         self.engine.count_wait(self.waited());
         if let Some(Grant::Slot(claim)) = self.leave() {
-            // It may have lain here for long.
-            self.engine.pass_on(claim);
+            self.engine.put_back(claim);
         }
     }
 
@@ -314,7 +336,10 @@ impl<D: Driver> Waiting<'_, D> {
         let waited = self.waited();
         engine.count_wait(waited);
         Err(match grant {
-            Grant::Closed => AcquireError::Closed,
+            Grant::Closed => {
+                engine.events.refused.add(1);
+                AcquireError::Closed
+            }
             Grant::Failed if let Some(failure) = engine.denial.load_full() => {
                 engine.events.failed.add(1);
                 AcquireError::OpenFailed { state: Box::new(engine.state()), failure }

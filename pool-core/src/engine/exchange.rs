@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::release::Occasion;
 use super::{Engine, ensure_janitor};
 use crate::driver::Driver;
 use crate::error::AdoptError;
@@ -10,7 +11,8 @@ use crate::slot::Claim;
 impl<D: Driver> Engine<D> {
     /// Takes a connection out of the pool.
     pub(crate) fn detach(&self, claim: Claim<D::Connection>) -> D::Connection {
-        self.tasks.forget(self.id(&claim));
+        self.time_lease(self.core.table.facts(&claim));
+        self.tasks.forget_for_good(self.id(&claim));
         self.core.capacity.leaving();
         let (connection, vacancy) = self.core.table.take(claim);
         self.core.table.publish_closed(vacancy);
@@ -28,22 +30,28 @@ pub(crate) fn adopt<D: Driver>(
     engine: &Arc<Engine<D>>,
     connection: D::Connection,
 ) -> Result<(), AdoptError<D::Connection>> {
-    ensure_janitor(engine);
     let reserved = engine.core.capacity.reserve(|_| true);
     // After it is counted: whoever closes the pool finds the connection, or this finds it closed.
     let sight = engine.core.gate().look_after_publishing();
+    if sight.is_closed() {
+        if reserved {
+            engine.core.capacity.open_failed();
+            engine.bell.notify_one();
+        }
+        return Err(AdoptError::Closed { connection });
+    }
     if !reserved {
         return Err(AdoptError::Full { connection, max_size: engine.core.capacity.read().max });
     }
-    if sight.is_closed() {
-        engine.core.capacity.open_failed();
-        engine.bell.notify_one();
-        return Err(AdoptError::Closed { connection });
-    }
     let vacancy = engine.vacancy();
     engine.events.adopted.add(1);
-    engine.settle_in(vacancy, connection, sight.generation());
+    let mut claim = engine.settle_in(vacancy, connection, sight.generation());
+    // Nobody knows in what state it comes.
+    let condition = engine.condition(&mut claim, Occasion::Round);
+    engine.set_aside(claim, condition);
     engine.bell.notify_one();
     engine.tell();
+    // The last step, as it may panic: the connection is in the pool.
+    ensure_janitor(engine);
     Ok(())
 }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::maintain::{Closing, Tended};
 use super::open::Purpose;
 use super::openers::Openers;
-use super::panics::wake;
+use super::panics::{caught, report, wake};
 use super::rotate::Rotation;
 use super::round::Rounds;
 use super::{Engine, Job};
@@ -95,6 +96,9 @@ impl<D: Driver> Drop for Duty<D> {
 /// A millisecond, in nanoseconds: the step of timers.
 const SOON: u64 = 1_000_000;
 
+/// How long it rests after a turn that panicked.
+const BREAK: Duration = Duration::from_secs(1);
+
 struct Janitor<D: Driver> {
     duty: Duty<D>,
     openers: Openers,
@@ -109,35 +113,45 @@ impl<D: Driver> Janitor<D> {
     }
 
     async fn run(mut self) {
-        loop {
-            let engine = &self.duty.0;
-            drain_jobs(engine, &mut self.openers, &mut self.rotation);
-            find_surplus(engine);
-            keep_time(engine);
-            let round = self.rounds.make(engine);
-            serve_the_rest(engine);
-            self.rotation.go_on(engine, &mut self.openers, round);
-            self.openers.start(engine);
-            if self.is_done() {
-                self.duty.0.all_closed.cancel();
-                self.duty.0.tell();
-                return;
-            }
-            // Owned across the await: the seat, by `self.duty`. What the janitor has dispatched lives in tasks of its own.
-            let _ = timeout_at(self.next_wake_up(), self.duty.0.bell.notified()).await;
-        }
+        let engine = Arc::clone(&self.duty.0);
+        // Owned across the await: the seat, by `self.duty`. What the janitor has dispatched lives in tasks of its own.
+        keep_on(|| self.take_turn(), &engine.bell).await;
     }
 
-    /// Whether the pool is closed and nothing is open. Only the janitor opens, so nothing will be.
-    fn is_done(&self) -> bool {
-        let core = &self.duty.0.core;
-        core.gate().glance().is_closed() && core.capacity.read().open == 0
+    /// Does what there is to be done. Returns when to come again, unless that was all.
+    fn take_turn(&mut self) -> Option<Instant> {
+        let engine = &self.duty.0;
+        drain_jobs(engine, &mut self.openers, &mut self.rotation);
+        find_surplus(engine);
+        keep_time(engine);
+        let round = self.rounds.make(engine);
+        serve_the_rest(engine);
+        self.rotation.go_on(engine, &mut self.openers, round);
+        self.openers.start(engine);
+        if self.duty.0.note_end() { None } else { Some(self.next_wake_up()) }
     }
 
     fn next_wake_up(&self) -> Instant {
         let opener = self.openers.next_wake_up(Instant::now());
         let alarm = self.duty.0.clock.moment(self.duty.0.alarm.rings_at());
         [opener, Some(alarm)].into_iter().flatten().fold(self.rounds.next(), Instant::min)
+    }
+}
+
+/// Takes one turn after the other, whenever the bell rings or it is time to, until there is nothing left to be done. A turn that panics, which none should, is the
+/// last one for a while: who waits would start another janitor at once, which may do no better.
+///
+/// Cancel safety: nothing is owned while it waits.
+async fn keep_on(mut turn: impl FnMut() -> Option<Instant>, bell: &Notify) {
+    loop {
+        match caught(&mut turn) {
+            Ok(Some(next)) => drop(timeout_at(next, bell.notified()).await),
+            Ok(None) => return,
+            Err(message) => {
+                report(|| tracing::error!(message, pause = ?BREAK, "the janitor of a pool panicked; it goes on"));
+                sleep(BREAK).await;
+            }
+        }
     }
 }
 
@@ -187,5 +201,26 @@ fn drain_jobs<D: Driver>(engine: &Arc<Engine<D>>, openers: &mut Openers, rotatio
                 engine.tell();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_that_panics_is_followed_by_another_after_a_break() {
+        let (started, bell, mut turns) = (Instant::now(), Notify::new(), Vec::new());
+        let turn = || {
+            turns.push(started.elapsed());
+            bell.notify_one();
+            match turns.len() {
+                1 | 3 => panic!("on purpose"),
+                2 => Some(Instant::now() + 60 * BREAK),
+                _ => None,
+            }
+        };
+        keep_on(turn, &bell).await;
+        assert_eq!(turns, [0, 1, 1, 2].map(|breaks| breaks * BREAK), "however often somebody rings meanwhile");
     }
 }

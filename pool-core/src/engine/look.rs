@@ -72,7 +72,8 @@ impl<D: Driver> Engine<D> {
         reached(last_seen, self.epoch.get(), self.config.load().check_after_idle)
     }
 
-    fn time_lease(&self, facts: &Facts) {
+    /// Notes how long a connection was held, if its lease is a timed one that ends now.
+    pub(super) fn time_lease(&self, facts: &Facts) {
         let since = facts.held_since.get();
         if since == 0 {
             return;

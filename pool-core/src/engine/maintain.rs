@@ -1,5 +1,6 @@
 //! Reset, ping and close: one task each, with its own budget, so that one frozen backend holds up nobody else.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,25 +14,39 @@ use crate::foreign::drop_quietly;
 use crate::lifetime::RetireReason;
 use crate::slot::{Claim, Vacancy};
 
+/// How long those who wait rely on a check, unless it has to answer before: then another connection is opened beside it, or checked.
+const MOMENT: Duration = Duration::from_millis(100);
+
 /// A connection in the hands of a background task. Dropped before the task has decided, it is closed: nobody knows
 /// in what state the call left it.
 pub(super) struct Tended<D: Driver> {
     engine: Arc<Engine<D>>,
     claim: Claim<D::Connection>,
-    /// Whether those who wait count on it.
-    checked_first: bool,
+    /// What those who wait know of it, if they do.
+    check: Option<Check>,
+}
+
+/// A check before a hand-over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Check {
+    /// Those who wait rely on it.
+    Promising,
+    /// It should have answered by now.
+    Late,
+    /// It was not to be made.
+    Spared,
 }
 
 impl<D: Driver> Tended<D> {
     pub(super) fn new(engine: &Arc<Engine<D>>, claim: Claim<D::Connection>) -> Self {
         engine.core.table.show_resetting(&claim);
-        Self { engine: Arc::clone(engine), claim, checked_first: false }
+        Self { engine: Arc::clone(engine), claim, check: None }
     }
 
     /// As `new`, for a connection that is [checked](Engine::checks) before it is handed out.
     pub(super) fn to_be_checked(engine: &Arc<Engine<D>>, claim: Claim<D::Connection>) -> Self {
         let mut tended = Self::new(engine, claim);
-        tended.checked_first = true;
+        tended.check = Some(Check::Promising);
         tended
     }
 
@@ -48,14 +63,37 @@ impl<D: Driver> Tended<D> {
     /// Asks an idle connection for a sign of life and gives it back.
     pub(super) async fn ping(mut self) {
         let engine = Arc::clone(&self.engine);
+        if engine.core.gate().glance().is_paused() {
+            return self.spare();
+        }
         let config = engine.config.load_full();
-        let budget = if self.checked_first { config.check_timeout } else { config.health_check_timeout };
+        let budget = if self.check.is_some() { config.check_timeout } else { config.health_check_timeout };
         let started = engine.clock.now();
-        let connection = engine.core.table.get_mut(&mut self.claim);
-        // Owned across the await: `self`. Dropping it closes the connection.
-        let outcome = guarded(timeout(budget, async { engine.driver.ping(connection).await })).await;
+        let outcome = {
+            let connection = engine.core.table.get_mut(&mut self.claim);
+            let mut ping = pin!(guarded(timeout(budget, async { engine.driver.ping(connection).await })));
+            // Owned across the awaits: `self`. Dropping it closes the connection.
+            let soon = if self.check.is_some() { timeout(MOMENT.min(budget / 10), &mut ping).await.ok() } else { None };
+            if soon.is_none() && self.check.is_some() {
+                self.check = Some(Check::Late);
+                engine.note_late_check();
+            }
+            match soon {
+                Some(outcome) => outcome,
+                None => ping.await,
+            }
+        };
         engine.measures.check.note(engine.clock.now().saturating_sub(started), 1);
         self.finish("ping", budget, outcome);
+    }
+
+    /// Gives the connection back as it is: in a pause nothing is pinged.
+    fn spare(&mut self) {
+        self.check = self.check.map(|_| Check::Spared);
+        if let Some(claim) = self.claim.take() {
+            self.engine.core.table.show_leased(&claim);
+            self.engine.put_back(claim);
+        }
     }
 
     fn finish<E>(&mut self, what: &str, budget: Duration, outcome: Result<Result<Result<(), D::Error>, E>, String>) {
@@ -93,16 +131,27 @@ impl<D: Driver> Tended<D> {
 impl<D: Driver> Drop for Tended<D> {
     fn drop(&mut self) {
         let failed = self.claim.take().map(|claim| self.engine.retire(claim, RetireReason::Broken)).is_some();
-        if self.checked_first {
-            self.engine.checks.leave();
-            if failed {
-                self.engine.doubtful.raise();
-            } else {
-                self.engine.doubtful.lower();
-            }
-            // Those for whom it was not enough.
-            self.engine.bell.notify_one();
+        let Some(check) = self.check else { return };
+        self.engine.checks.leave();
+        match check {
+            _ if failed => self.engine.doubtful.raise(),
+            Check::Spared => {}
+            _ => self.engine.doubtful.lower(),
         }
+        if check == Check::Late {
+            self.engine.late_checks.leave();
+        }
+        // Those for whom it was not enough.
+        self.engine.bell.notify_one();
+    }
+}
+
+impl<D: Driver> Engine<D> {
+    /// A check should have answered by now: those who wait do not rely on it any more.
+    fn note_late_check(&self) {
+        self.late_checks.enter();
+        self.doubtful.raise();
+        self.bell.notify_one();
     }
 }
 

@@ -57,6 +57,7 @@ use crate::retirement::Retirement;
 use crate::slot::Claim;
 use open::Purpose;
 use random::Random;
+use retire::ON_ITS_WAY_OUT;
 
 type Conn<D> = <D as Driver>::Connection;
 type EngineGrant<D> = Grant<Conn<D>>;
@@ -83,11 +84,13 @@ pub(crate) struct Engine<D: Driver> {
     used: Flag,
     /// Connections that are checked before they are handed out.
     checks: Moments,
-    /// Whether the last of these checks has failed.
+    /// Those of them that should have answered by now.
+    late_checks: Moments,
+    /// Whether the last of these checks has failed, or is late.
     doubtful: Flag,
     /// Whether idle connections may have been left to those who wait because enough of them are being checked.
     unserved: Flag,
-    /// What the janitor has to see to, left by whoever may not do it: a `Drop` neither blocks nor spawns.
+    /// What the janitor has to see to, left by whoever may not do it: a `Drop` neither waits nor spawns.
     jobs: SegQueue<Job<D::Connection>>,
     /// Calls the janitor.
     bell: Notify,
@@ -121,6 +124,7 @@ struct Events {
     cancelled: Counter,
     shed: Counter,
     failed: Counter,
+    refused: Counter,
     adopted: Counter,
     detached: Counter,
     broken: Counter,
@@ -172,6 +176,7 @@ impl<D: Driver> Engine<D> {
             may_leave: Permits::default(),
             used: Flag::default(),
             checks: Moments::default(),
+            late_checks: Moments::default(),
             doubtful: Flag::default(),
             unserved: Flag::default(),
             jobs: SegQueue::new(),
@@ -225,8 +230,10 @@ impl<D: Driver> Engine<D> {
             self.core.capacity.leaving();
         }
         self.core.table.show_resetting(&claim);
+        let facts = self.core.table.facts(&claim);
+        facts.expires_at.set(ON_ITS_WAY_OUT);
         // It needs no replacement any more.
-        self.core.table.facts(&claim).due_at.set(u64::MAX);
+        facts.due_at.set(u64::MAX);
         self.tasks.forget(self.id(&claim));
         self.call_janitor(Job::Close(claim));
         self.tell();

@@ -25,10 +25,16 @@ impl<D: Driver> Engine<D> {
         }
     }
 
-    /// Those who wait and for whom no idle connection is being checked. Once a check has failed, nobody relies on the next.
+    /// Those who wait and for whom no idle connection is being checked. Once a check has failed or is late, nobody relies on the next.
     fn unprovided(&self, sight: Sight) -> usize {
-        let checks = if self.doubtful.is_up() { 0 } else { self.checks.under_way() };
-        sight.waiting().saturating_sub(usize::try_from(checks).unwrap_or(usize::MAX))
+        let checks = if self.doubtful.is_up() { 0 } else { self.checks_relied_on() };
+        sight.waiting().saturating_sub(checks)
+    }
+
+    /// How many connections are being checked, those left out that should have answered by now.
+    pub(super) fn checks_relied_on(&self) -> usize {
+        let late = self.late_checks.under_way();
+        usize::try_from(self.checks.under_way().saturating_sub(late)).unwrap_or(usize::MAX)
     }
 
     /// Reserves room for an opener if one is wanted: somebody waits for whom none is under way, or the pool is below a minimum, or has fewer than `warm`.
@@ -74,8 +80,13 @@ impl<D: Driver> Engine<D> {
         }
     }
 
-    /// Puts a connection that was opened for this generation into its slot, and sends it through the door of a release.
-    pub(super) fn settle_in(&self, vacancy: Vacancy, connection: D::Connection, generation: Generation) {
+    /// Puts a connection that was opened for this generation into its slot. It counts as open from now on.
+    pub(super) fn settle_in(
+        &self,
+        vacancy: Vacancy,
+        connection: D::Connection,
+        generation: Generation,
+    ) -> Claim<D::Connection> {
         let claim = self.core.fill(vacancy, connection, generation);
         let config = self.config.load();
         let (now, facts) = (self.epoch.get(), self.core.table.facts(&claim));
@@ -91,7 +102,7 @@ impl<D: Driver> Engine<D> {
         self.used.raise();
         self.core.capacity.opened();
         self.keep_aborter(&claim);
-        self.offer(claim);
+        claim
     }
 
     fn keep_aborter(&self, claim: &Claim<D::Connection>) {
@@ -99,6 +110,13 @@ impl<D: Driver> Engine<D> {
             Ok(aborter) => aborter.into_iter().for_each(|aborter| self.tasks.keep(self.id(claim), aborter)),
             Err(message) => report(|| tracing::error!(message, "asking for what aborts a connection panicked")),
         }
+    }
+
+    fn classify(&self, error: &D::Error) -> ErrorClass {
+        caught(|| self.driver.classify(error)).unwrap_or_else(|message| {
+            report(|| tracing::error!(message, "classifying an error panicked; it counts as transient"));
+            ErrorClass::Transient
+        })
     }
 
     fn count_open_failure(&self, failure: &OpenFailure) {
@@ -148,7 +166,7 @@ impl<D: Driver> Opener<D> {
         match outcome {
             Ok(Ok(Ok(connection))) => self.succeed(connection),
             Ok(Ok(Err(error))) => {
-                let class = caught(|| engine.driver.classify(&error)).unwrap_or(ErrorClass::Transient);
+                let class = engine.classify(&error);
                 self.fail(OpenFailure::Driver { class, source: Box::new(error) });
             }
             Ok(Err(_)) => self.fail(OpenFailure::TimedOut { after: budget }),
@@ -160,7 +178,8 @@ impl<D: Driver> Opener<D> {
         let Some(vacancy) = self.vacancy.take() else { return };
         let engine = &self.engine;
         engine.measures.open.note(engine.clock.now().saturating_sub(self.started), 1);
-        engine.settle_in(vacancy, connection, self.generation);
+        let claim = engine.settle_in(vacancy, connection, self.generation);
+        engine.offer(claim);
         drop_quietly(engine.last_failure.swap(None));
         engine.call_janitor(Job::OpenerDone(self.purpose, None));
     }

@@ -45,8 +45,7 @@ impl Openers {
             let failures = self.backoff.failures();
             report(|| tracing::warn!(error = %failure, failures, ?pause, "could not open a connection"));
         }
-        let counts = engine.core.table.counts();
-        let nobody_returns = counts.idle + counts.leased + counts.resetting == 0;
+        let nobody_returns = engine.core.capacity.read().live() == 0;
         // In a pause nobody expects a backend; after it the next attempt tells.
         let paused = engine.core.gate().glance().is_paused();
         if failure.class() == ErrorClass::Permanent && nobody_returns && !paused {

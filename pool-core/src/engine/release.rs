@@ -31,7 +31,8 @@ pub(crate) enum Occasion {
 }
 
 impl<D: Driver> Engine<D> {
-    /// Takes back the connection of a lease. Runs inside `Drop`: no I/O, no blocking, no spawning, no panic, no runtime needed.
+    /// Takes back the connection of a lease. Runs inside `Drop`: no I/O, no waiting for a task, no spawning, no panic, no runtime needed. And no
+    /// lock, unless it is left to the janitor.
     #[inline(never)] // small enough by itself; whether the caller's destructor is one function with it depended on the caller
     pub(crate) fn release(&self, mut claim: Claim<D::Connection>) {
         // Whichever of the other functions it is that is called: it is the last one, so that nothing has to be kept across it.
@@ -80,9 +81,16 @@ impl<D: Driver> Engine<D> {
     /// As `set_aside`, for a connection that its user gives back: it counts as idle from now on, whatever is done with it first.
     #[cold]
     fn set_aside_after_use(&self, claim: Claim<D::Connection>, condition: Condition) {
-        self.core.table.facts(&claim).released_at.set(self.epoch.get());
+        let facts = self.core.table.facts(&claim);
+        self.time_lease(facts);
+        facts.released_at.set(self.epoch.get());
         self.core.table.note_use(&claim);
         self.set_aside(claim, condition);
+    }
+
+    /// Takes back a connection of which its user says that it is of no further use.
+    pub(crate) fn discard(&self, claim: Claim<D::Connection>) {
+        self.set_aside_after_use(claim, Condition::Retired(RetireReason::Broken));
     }
 
     /// Looks at a connection without I/O.
@@ -149,12 +157,12 @@ impl<D: Driver> Engine<D> {
         }
     }
 
-    /// Offers every idle connection once: those that the pool has no use for any more do not become idle again.
+    /// Looks at every idle connection once: those that the pool has no use for any more do not become idle again.
     pub(super) fn offer_all_idle(&self) {
         let _inspection = self.inspections.begin();
         for index in (0..self.core.table.size()).rev() {
             if let Some(claim) = self.core.table.claim_at(index) {
-                self.offer(claim);
+                self.put_back(claim);
             }
         }
     }
@@ -163,21 +171,21 @@ impl<D: Driver> Engine<D> {
     #[inline(never)]
     pub(super) fn follow_up(&self, mut offered: Offered<D::Connection>) {
         // Once more for each generation that begins meanwhile.
-        loop {
-            match offered {
-                Offered::Parked => {}
-                Offered::Paused => self.tell(),
-                Offered::Handed(waker) => waker.into_iter().for_each(wake),
-                Offered::Closed(claim) => self.retire(claim, RetireReason::Closed),
-                Offered::Excess(claim) => self.retire(claim, RetireReason::Excess),
-                Offered::Outdated(claim) => {
-                    if let Some(claim) = self.judge_again(claim) {
-                        offered = self.core.offer(claim);
-                        continue;
-                    }
-                }
-            }
-            return;
+        while let Some(claim) = self.settle(offered) {
+            offered = self.core.offer(claim);
         }
+    }
+
+    /// As `follow_up`; one of an earlier generation that may stay comes back.
+    pub(super) fn settle(&self, offered: Offered<D::Connection>) -> Option<Claim<D::Connection>> {
+        match offered {
+            Offered::Parked => {}
+            Offered::Paused => self.tell(),
+            Offered::Handed(waker) => waker.into_iter().for_each(wake),
+            Offered::Closed(claim) => self.retire(claim, RetireReason::Closed),
+            Offered::Excess(claim) => self.retire(claim, RetireReason::Excess),
+            Offered::Outdated(claim) => return self.judge_again(claim),
+        }
+        None
     }
 }

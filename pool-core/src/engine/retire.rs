@@ -4,12 +4,15 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::Engine;
-use super::panics::caught;
+use super::panics::{caught, report};
 use crate::driver::Driver;
 use crate::gate::Generation;
 use crate::lifetime::RetireReason;
 use crate::retirement::{Candidate, ConnectionId, Retirement, Sentence, Whom, with_one_more};
 use crate::slot::Claim;
+
+/// When a connection expires that is to be closed, whatever its age: long ago.
+pub(super) const ON_ITS_WAY_OUT: u64 = 0;
 
 impl<D: Driver> Engine<D> {
     /// Begins another generation, for this reason. Idle connections are judged at once, the others when they come back.
@@ -32,27 +35,40 @@ impl<D: Driver> Engine<D> {
         self.bell.notify_one();
     }
 
-    /// Retires one connection, when it comes back if somebody has it. `false` if it is not there.
+    /// Retires one connection, when it comes back if somebody has it. `false` if it is not there, or on its way out.
     pub(crate) fn evict(&self, id: ConnectionId) -> bool {
-        if !self.core.table.has(id.slot, id.life) {
+        if !self.is_there(id) {
             return false;
         }
         match self.core.table.claim_at(id.slot) {
             Some(claim) if self.core.table.life(&claim) == id.life => self.retire(claim, RetireReason::Evicted),
-            // Another one meanwhile: it is gone.
-            Some(claim) => self.offer(claim),
+            Some(claim) => {
+                // Another one meanwhile: it is gone.
+                self.put_back(claim);
+                return false;
+            }
             None => self.retire_those(Whom::One(id)),
         }
         true
     }
 
+    /// Whether a connection is in the pool, to stay or not to be used again after its present lease.
+    fn is_there(&self, id: ConnectionId) -> bool {
+        let facts = || self.core.table.all_facts().nth(id.slot);
+        id.pool == self.core.table.id()
+            && self.core.table.has(id.slot, id.life)
+            && facts().is_some_and(|facts| facts.expires_at.get() != ON_ITS_WAY_OUT)
+    }
+
     pub(crate) fn id(&self, claim: &Claim<D::Connection>) -> ConnectionId {
-        ConnectionId { slot: self.core.table.index(claim), life: self.core.table.life(claim) }
+        let table = &self.core.table;
+        ConnectionId { pool: table.id(), slot: table.index(claim), life: table.life(claim) }
     }
 
     /// The generation of the oldest connection, unless there may be one that nobody sees yet.
     fn oldest_generation(&self) -> Option<Generation> {
-        if self.core.capacity.read().opening > 0 {
+        // The capacity first: what has been opened by then is seen in its slot.
+        if self.core.capacity.read_then_look().opening > 0 {
             return None;
         }
         let generations = self.core.table.filled().map(|(_, facts)| Generation::from_figure(facts.generation.get()));
@@ -95,7 +111,10 @@ impl<D: Driver> Engine<D> {
         let (id, generation) = (self.id(claim), Generation::from_figure(self.core.table.facts(claim).generation.get()));
         let connection = self.core.table.get(claim);
         // A driver that panics does not say; then it is not this host.
-        let host = caught(|| self.driver.host(connection)).ok().flatten();
+        let host = caught(|| self.driver.host(connection)).unwrap_or_else(|message| {
+            report(|| tracing::error!(message, "asking for the host of a connection panicked; it counts as none"));
+            None
+        });
         let candidate = Candidate { id, host, generation };
         let list = self.retirements.load();
         let sentences = list.iter().map(|demand| demand.judge(&candidate, self.random.next()));

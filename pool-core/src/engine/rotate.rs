@@ -156,7 +156,7 @@ impl<D: Driver> Engine<D> {
             if self.core.table.facts(&claim).due_at.get() <= self.epoch.get() && self.may_leave.take() {
                 self.retire(claim, RetireReason::Expired);
             } else {
-                self.offer(claim);
+                self.put_back(claim);
             }
         }
     }

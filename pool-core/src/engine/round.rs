@@ -98,7 +98,7 @@ impl<D: Driver> Tending<'_, D> {
         };
         match verdict {
             Verdict::Ping if !self.paused => engine.tasks.spawn(Tended::new(engine, claim).ping()),
-            Verdict::Keep | Verdict::Ping if condition == Condition::Usable => self.keep(claim),
+            Verdict::Keep | Verdict::Ping if condition == Condition::Usable => engine.put_back_judged(claim),
             Verdict::Keep | Verdict::Ping => drop(engine.set_aside(claim, condition)),
             Verdict::Retire(reason) => {
                 engine.retire(claim, reason);
@@ -106,16 +106,6 @@ impl<D: Driver> Tending<'_, D> {
             }
         }
         Attended::Kept
-    }
-
-    /// Gives a connection back. If it has to be checked first, whoever gets it next looks closely.
-    fn keep(&self, claim: Claim<D::Connection>) {
-        let engine = self.engine;
-        if engine.is_unchecked(engine.core.table.facts(&claim)) {
-            engine.pass_on(claim);
-        } else {
-            engine.offer(claim);
-        }
     }
 
     fn idle_facts(&self, claim: &Claim<D::Connection>, surplus: bool) -> IdleFacts {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +16,22 @@ use crate::retirement::ConnectionId;
 pub(super) struct Tasks {
     abort: CancellationToken,
     /// Of the connections that are open.
-    aborters: Mutex<HashMap<ConnectionId, Aborter>>,
+    aborters: Mutex<HashMap<ConnectionId, Arc<Means>>>,
+}
+
+/// What cuts a connection off, until that is done or must not be done any more. Locked while it is done.
+struct Means(Mutex<Option<Aborter>>);
+
+impl Means {
+    fn aborter(&self) -> MutexGuard<'_, Option<Aborter>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Means {
+    fn drop(&mut self) {
+        drop_quietly(self.aborter().take());
+    }
 }
 
 impl Tasks {
@@ -28,29 +43,38 @@ impl Tasks {
         }));
     }
 
-    fn aborters(&self) -> MutexGuard<'_, HashMap<ConnectionId, Aborter>> {
+    fn aborters(&self) -> MutexGuard<'_, HashMap<ConnectionId, Arc<Means>>> {
         self.aborters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps what cuts a connection off.
     pub(super) fn keep(&self, id: ConnectionId, aborter: Aborter) {
-        let before = self.aborters().insert(id, aborter);
-        drop_quietly(before);
+        let before = self.aborters().insert(id, Arc::new(Means(Mutex::new(Some(aborter)))));
+        drop(before);
     }
 
-    /// The connection is on its way out, or in somebody else's hands.
+    /// The connection is on its way out. It may be cut off all the same at this moment.
     pub(super) fn forget(&self, id: ConnectionId) {
-        let aborter = self.aborters().remove(&id);
+        let means = self.aborters().remove(&id);
+        // Outside of the lock: it is foreign code.
+        drop(means);
+    }
+
+    /// The connection is in somebody else's hands: it has been cut off by now, or never is.
+    pub(super) fn forget_for_good(&self, id: ConnectionId) {
+        let means = self.aborters().remove(&id);
+        let aborter = means.and_then(|means| means.aborter().take());
         drop_quietly(aborter);
     }
 
     /// Ends all tasks, and cuts off all connections.
     pub(super) fn abort(&self) {
         self.abort.cancel();
-        // Outside of the lock: they are foreign code.
-        let aborters = std::mem::take(&mut *self.aborters());
-        for aborter in aborters.into_values() {
-            if let Err(message) = caught(aborter) {
+        // Outside of the lock of the list: they are foreign code. And still in there: whoever detaches a connection meanwhile finds its own.
+        let all: Vec<_> = self.aborters().values().cloned().collect();
+        for means in all {
+            let mut aborter = means.aborter();
+            if let Some(Err(message)) = aborter.take().map(caught) {
                 report(|| tracing::error!(message, "aborting a connection panicked"));
             }
         }

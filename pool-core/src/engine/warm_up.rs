@@ -7,8 +7,10 @@ use tokio::time::{Instant, timeout};
 
 use super::Engine;
 use super::changes::watch;
+use crate::capacity::Room;
+use crate::config::MAX_BUDGET;
 use crate::driver::{Driver, ErrorClass};
-use crate::error::AcquireError;
+use crate::error::{OpenFailure, WarmUpError};
 
 /// So many connections, one attempt after the other.
 struct WarmUp {
@@ -38,6 +40,8 @@ impl WarmUps {
         let mut list = self.list();
         list.begun += 1;
         let number = list.begun;
+        // More than a clock can count to.
+        let interval = interval.min(MAX_BUDGET);
         list.warm_ups.push(WarmUp { number, size, interval, next: Instant::now() });
         number
     }
@@ -72,9 +76,9 @@ impl Drop for Begun<'_> {
 }
 
 /// Waits until the minimum is open, but for one connection at least.
-pub(crate) async fn ready<D: Driver>(engine: &Arc<Engine<D>>, limit: Duration) -> Result<(), AcquireError> {
-    let size = engine.config.load().min_size.max(1);
-    warm_up(engine, size, Duration::ZERO, limit).await
+pub(crate) async fn ready<D: Driver>(engine: &Arc<Engine<D>>, limit: Duration) -> Result<(), WarmUpError> {
+    // The pool opens its minimum by itself, another one too, once it has a connection.
+    open_so_many(engine, || engine.config.load().min_size.max(1), Duration::ZERO, limit).await
 }
 
 /// Opens connections until there are so many.
@@ -83,32 +87,51 @@ pub(crate) async fn warm_up<D: Driver>(
     size: usize,
     interval: Duration,
     limit: Duration,
-) -> Result<(), AcquireError> {
+) -> Result<(), WarmUpError> {
+    open_so_many(engine, || size, interval, limit).await
+}
+
+/// `size`: by the settings in force.
+async fn open_so_many<D: Driver>(
+    engine: &Arc<Engine<D>>,
+    size: impl Fn() -> usize,
+    interval: Duration,
+    limit: Duration,
+) -> Result<(), WarmUpError> {
     let started = Instant::now();
     let before = engine.last_failure.load_full();
     let warm_ups = &engine.warm_ups;
-    let _begun = Begun { warm_ups, number: warm_ups.begin(size, interval) };
+    let _begun = Begun { warm_ups, number: warm_ups.begin(size(), interval) };
     engine.bell.notify_one();
+    let wanted = |room: Room| size().min(room.max);
     let look = || {
-        let counts = engine.core.table.counts();
-        let (live, failure) = (counts.idle + counts.leased + counts.resetting, engine.last_failure.load_full());
+        let (room, failure) = (engine.core.capacity.read(), engine.last_failure.load_full());
         // A failure from before says nothing about this attempt.
         let failure = failure.filter(|failure| before.as_ref().is_none_or(|before| !Arc::ptr_eq(before, failure)));
         match failure {
-            _ if engine.is_closed() => Some(Err(AcquireError::Closed)),
-            _ if live >= size.min(engine.core.capacity.read().max) => Some(Ok(())),
-            Some(failure) if failure.class() == ErrorClass::Permanent && live == 0 => {
-                Some(Err(AcquireError::OpenFailed { state: Box::new(engine.state()), failure }))
+            _ if engine.is_closed() => Some(Err(WarmUpError::Closed)),
+            _ if room.live() >= wanted(room) => Some(Ok(())),
+            Some(failure) if failure.class() == ErrorClass::Permanent && room.live() == 0 => {
+                Some(Err(engine.cannot_open(failure)))
             }
             _ => None,
         }
     };
     // Owned across the await: the warm-up, by `_begun`. Dropping it ends the warm-up; attempts that are under way go on, for the pool.
     timeout(limit, watch(engine, look)).await.unwrap_or_else(|_| {
-        Err(AcquireError::Timeout {
+        let room = engine.core.capacity.read();
+        Err(WarmUpError::Late {
+            open: room.live(),
+            wanted: wanted(room),
             waited: started.elapsed(),
             state: Box::new(engine.state()),
             failure: engine.last_failure.load_full(),
         })
     })
+}
+
+impl<D: Driver> Engine<D> {
+    fn cannot_open(&self, failure: Arc<OpenFailure>) -> WarmUpError {
+        WarmUpError::OpenFailed { state: Box::new(self.state()), failure }
+    }
 }

@@ -52,6 +52,7 @@ impl World {
             Poll::Ready(Err(error)) => {
                 ensure!(self.model.closed && matches!(error, AcquireError::Closed), "{error}");
                 self.model.counts.waited += 1;
+                self.model.counts.refused += 1;
             }
             Poll::Pending => {
                 ensure!(!self.model.closed, "somebody waits for a closed pool");
@@ -141,7 +142,10 @@ impl World {
                 ensure!(self.model.failed_for_good > waiter.joined, "no attempt has failed for good");
                 Ok(())
             }
-            Err(AcquireError::Closed) if self.model.closed => Ok(()),
+            Err(AcquireError::Closed) if self.model.closed => {
+                self.model.counts.refused += 1;
+                Ok(())
+            }
             Err(error) => Err(format!("a waiter was told: {error}")),
         }
     }

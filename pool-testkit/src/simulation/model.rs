@@ -43,6 +43,7 @@ pub(super) struct Counts {
     pub(super) cancelled: u64,
     pub(super) shed: u64,
     pub(super) failed: u64,
+    pub(super) refused: u64,
     pub(super) opened: u64,
     pub(super) adopted: u64,
     pub(super) detached: u64,

@@ -65,6 +65,7 @@ impl World {
             cancelled: stats.cancelled,
             shed: stats.shed,
             failed: stats.failed,
+            refused: stats.refused,
             opened: stats.opened - stats.adopted,
             adopted: stats.adopted,
             detached: stats.detached,
@@ -75,6 +76,9 @@ impl World {
             resets: unless_aborted(errors.resets, expected.resets),
             pings: unless_aborted(errors.pings, expected.pings),
         };
+        let in_vain = counts.timeouts + counts.cancelled + counts.failed + counts.refused;
+        let served = counts.immediate + counts.waited - in_vain;
+        ensure!(counts.acquired == served, "the acquires do not add up: {counts:#?}");
         ensure!(counts == expected, "counted: {counts:#?}\nexpected: {expected:#?}");
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::task::Poll;
 use std::time::Duration;
 
-use pool_core::AcquireError;
+use pool_core::WarmUpError;
 
 use super::ensure;
 use super::model::Checked;
@@ -13,7 +13,7 @@ use super::world::World;
 /// What somebody has heard.
 pub(super) enum News {
     /// Connections were opened, or not.
-    Opened(Result<(), AcquireError>),
+    Opened(Result<(), WarmUpError>),
     Drained(bool),
     Closed,
     /// The pool was closed, and so many leases are out.
@@ -108,9 +108,9 @@ impl World {
         let (now, model, state) = (self.model.clock.now(), &self.model, self.pool.state());
         let true_news = match news {
             News::Opened(Ok(())) => true,
-            News::Opened(Err(AcquireError::Timeout { .. })) => now >= watcher.deadline,
-            News::Opened(Err(AcquireError::OpenFailed { .. })) => model.failed_for_good > watcher.began,
-            News::Opened(Err(AcquireError::Closed)) => model.closed,
+            News::Opened(Err(WarmUpError::Late { .. })) => now >= watcher.deadline,
+            News::Opened(Err(WarmUpError::OpenFailed { .. })) => model.failed_for_good > watcher.began,
+            News::Opened(Err(WarmUpError::Closed)) => model.closed,
             News::Opened(Err(_)) => false,
             News::Drained(true) => model.paused && state.leased == 0,
             News::Drained(false) => !model.paused || model.resumed > watcher.began,

@@ -1,7 +1,10 @@
 //! A close that does not wait for ever.
 
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use pool_core::{Aborter, Driver, ErrorClass, OwnedLease, Pool, SessionState};
 use pool_testkit::fake::{Call, FakeDriver, Step};
 use tokio::time::Instant;
 
@@ -94,4 +97,73 @@ async fn a_closing_that_is_given_up_before_its_limit_aborts_nothing() {
     drop(held);
     pool.close().await;
     driver.ledger().settle(&pool.stats());
+}
+
+/// A driver whose connections know whether they were cut off. Whoever is cut off first has somebody else detach another one.
+#[derive(Clone, Default)]
+struct Meddling(Arc<Mutex<Meddled>>);
+
+#[derive(Default)]
+struct Meddled {
+    leases: Vec<(usize, OwnedLease<Meddling>)>,
+    opened: usize,
+    detached: Option<Arc<AtomicBool>>,
+}
+
+impl Meddling {
+    fn detach_another(&self, than: usize) {
+        let another = {
+            let mut meddled = self.0.lock().unwrap();
+            let another = meddled.leases.iter().position(|(number, _)| *number != than);
+            another.filter(|_| meddled.detached.is_none()).map(|place| meddled.leases.remove(place).1)
+        };
+        if let Some(another) = another {
+            let connection = another.detach();
+            self.0.lock().unwrap().detached = Some(connection.1);
+        }
+    }
+}
+
+impl Driver for Meddling {
+    type Connection = (usize, Arc<AtomicBool>);
+    type Error = std::io::Error;
+
+    async fn connect(&self) -> Result<(usize, Arc<AtomicBool>), std::io::Error> {
+        let mut meddled = self.0.lock().unwrap();
+        meddled.opened += 1;
+        Ok((meddled.opened, Arc::default()))
+    }
+
+    fn inspect(&self, _: &mut (usize, Arc<AtomicBool>)) -> SessionState {
+        SessionState::Clean
+    }
+
+    fn aborter(&self, (number, cut_off): &(usize, Arc<AtomicBool>)) -> Option<Aborter> {
+        let (driver, number, cut_off) = (self.clone(), *number, Arc::clone(cut_off));
+        Some(Box::new(move || {
+            cut_off.store(true, SeqCst);
+            driver.detach_another(number);
+        }))
+    }
+
+    fn classify(&self, _: &std::io::Error) -> ErrorClass {
+        ErrorClass::Transient
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_detached_while_others_are_cut_off_is_left_alone() {
+    let driver = Meddling::default();
+    let pool = Pool::builder(driver.clone()).config(pool_testkit::fake::quiet(3)).build().unwrap();
+    for number in 1..=3 {
+        let lease = pool.acquire_owned().await.unwrap();
+        assert_eq!(lease.0, number);
+        driver.0.lock().unwrap().leases.push((number, lease));
+    }
+    assert_eq!(pool.close_within(SECOND).await, 2);
+    let meddled = std::mem::take(&mut *driver.0.lock().unwrap());
+    assert!(meddled.leases.iter().all(|(_, lease)| lease.1.load(SeqCst)));
+    assert!(!meddled.detached.unwrap().load(SeqCst), "it had left the pool");
+    drop(meddled.leases);
+    pool.close().await;
 }

@@ -198,7 +198,7 @@ async fn one_that_does_not_answer_is_replaced_for_the_one_who_waits() {
     driver.always(Call::Ping, Step::Hang);
     let started = Instant::now();
     let lease = pool.acquire().await.unwrap();
-    assert_eq!((started.elapsed(), lease.id()), (3 * SECOND, 2), "nobody relies on the second one after that");
+    assert_eq!((started.elapsed(), lease.id()), (SECOND / 10, 2), "nobody relies on either after that");
     drop(lease);
     sleep(5 * SECOND).await;
     assert_eq!((pool.stats().errors.pings, pool.stats().broken), (2, 2));
@@ -216,11 +216,11 @@ async fn as_many_are_checked_as_there_are_callers() {
     let mut waiters: Vec<_> = (0..2).map(|_| Box::pin(pool.acquire())).collect();
     assert!(is_pending(&mut waiters[0]));
     driver.reached(Call::Ping, 1).await;
-    sleep(SECOND).await;
+    sleep(SECOND / 50).await;
     assert_eq!((driver.begun(Call::Ping), pool.state().idle), (1, 3));
     assert!(is_pending(&mut waiters[1]));
     driver.reached(Call::Ping, 2).await;
-    sleep(SECOND).await;
+    sleep(SECOND / 50).await;
     assert_eq!((driver.begun(Call::Ping), pool.state().idle), (2, 2));
     driver.let_go(Call::Ping, 2);
     for waiter in waiters {

@@ -1,7 +1,7 @@
 //! Connections that leave the pool open, or come into it open.
 
 use pool_core::AdoptError;
-use pool_testkit::fake::{Call, FakeDriver};
+use pool_testkit::fake::{Call, FakeDriver, Step};
 
 use crate::common::{is_pending, prove_nothing_lost, quiet_pool, ready, until};
 
@@ -26,7 +26,7 @@ async fn a_detached_connection_makes_room_for_another() {
 #[tokio::test(start_paused = true)]
 async fn an_adopted_connection_goes_to_the_one_who_waits() {
     let driver = FakeDriver::new();
-    driver.script(Call::Connect, [pool_testkit::fake::Step::Hang]);
+    driver.script(Call::Connect, [Step::Hang]);
     let pool = quiet_pool(&driver, 2);
     let mut waiter = Box::pin(pool.acquire());
     assert!(is_pending(&mut waiter));
@@ -38,6 +38,59 @@ async fn an_adopted_connection_goes_to_the_one_who_waits() {
     assert_eq!((pool.stats().adopted, pool.stats().opened), (1, 1));
     drop(waiter);
     prove_nothing_lost(&pool, &driver).await;
+}
+
+/// Nobody knows in what state it comes.
+#[tokio::test(start_paused = true)]
+async fn an_adopted_connection_is_looked_at_before_it_is_handed_out() {
+    let driver = FakeDriver::new();
+    driver.script(Call::Connect, [Step::Hang]);
+    driver.script(Call::Reset, [Step::Hold]);
+    let pool = quiet_pool(&driver, 2);
+    let mut waiter = Box::pin(pool.acquire());
+    assert!(is_pending(&mut waiter));
+    driver.reached(Call::Connect, 1).await;
+    let broken = driver.open();
+    broken.break_it();
+    pool.adopt(broken).unwrap();
+    assert!(is_pending(&mut waiter), "it is broken");
+    until(&pool, |state| state.size == 1).await;
+    let dirty = driver.open();
+    dirty.make_dirty();
+    let id = dirty.id();
+    pool.adopt(dirty).unwrap();
+    assert!(is_pending(&mut waiter), "it is dirty");
+    driver.reached(Call::Reset, 1).await;
+    driver.let_go(Call::Reset, 1);
+    assert_eq!(waiter.await.unwrap().id(), id);
+    assert_eq!((pool.stats().adopted, pool.stats().broken), (2, 1));
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+#[test]
+fn a_connection_is_not_lost_that_is_adopted_where_nobody_can_look_after_it() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 1);
+    let timeless = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let adopt = std::panic::AssertUnwindSafe(|| timeless.block_on(async { pool.adopt(driver.open()) }));
+    assert!(std::panic::catch_unwind(adopt).is_err(), "there is no timer for a janitor");
+    assert_eq!((pool.state().idle, driver.ledger().live()), (1, 1));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(prove_nothing_lost(&pool, &driver));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_pool_says_so_even_if_it_has_no_room() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 1);
+    let held = pool.acquire().await.unwrap();
+    driver.limit(2);
+    assert!(is_pending(&mut Box::pin(pool.close())));
+    let refused = pool.adopt(driver.open()).unwrap_err();
+    assert!(matches!(refused, AdoptError::Closed { .. }), "{refused}");
+    drop((refused, held));
+    pool.close().await;
+    driver.ledger().check();
 }
 
 #[tokio::test(start_paused = true)]

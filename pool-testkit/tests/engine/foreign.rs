@@ -1,13 +1,13 @@
 //! What a driver, an error, a waker or a subscriber may do where nobody expects it.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use pool_core::{AcquireError, Driver, ErrorClass, OpenFailure, Pool, SessionState};
+use pool_core::{Aborter, AcquireError, Driver, ErrorClass, OpenFailure, Pool, SessionState};
 use pool_testkit::fake::FakeDriver;
 use tokio::runtime::Builder;
 
@@ -346,4 +346,100 @@ fn a_slot_is_not_free_before_its_connection_is_gone() {
         assert!(sizes.iter().all(|size| *size == 1), "{sizes:?} after {turns} turns");
         drop(pool);
     }
+}
+
+/// A driver of which whatever is asked panics, and a connection whose aborter cannot be dropped.
+struct Panicky;
+
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "told to panic in Drop");
+    }
+}
+
+impl Driver for Panicky {
+    type Connection = ();
+    type Error = std::io::Error;
+
+    async fn connect(&self) -> Result<(), std::io::Error> {
+        Err(std::io::Error::other("told to fail"))
+    }
+
+    fn inspect(&self, (): &mut ()) -> SessionState {
+        SessionState::Clean
+    }
+
+    fn host<'a>(&'a self, (): &'a ()) -> Option<&'a str> {
+        panic!("told to panic in host")
+    }
+
+    fn aborter(&self, (): &()) -> Option<Aborter> {
+        let bomb = Bomb;
+        Some(Box::new(move || drop(bomb)))
+    }
+
+    fn classify(&self, _: &std::io::Error) -> ErrorClass {
+        panic!("told to panic in classify")
+    }
+}
+
+#[test]
+fn a_pool_is_dropped_though_what_it_holds_cannot_be() {
+    let pool = Pool::builder(Panicky).config(quiet(2)).build().unwrap();
+    pool.adopt(()).unwrap();
+    pool.adopt(()).unwrap();
+    drop(pool);
+}
+
+/// Keeps what is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<String>>);
+
+impl tracing::field::Visit for Log {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn fmt::Debug) {
+        let _ = writeln!(self.0.lock().unwrap(), "{field}={value:?}");
+    }
+}
+
+impl tracing::Subscriber for Log {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        event.record(&mut self.clone());
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_driver_that_panics_instead_of_answering_is_reported() {
+    let log = Log::default();
+    let _logging = tracing::subscriber::set_default(log.clone());
+    let pool = Pool::builder(Panicky).config(quiet(2)).build().unwrap();
+    pool.adopt(()).unwrap();
+    pool.retire_host("a");
+    assert_eq!(pool.state().idle, 1, "it is to no host");
+    let held = pool.acquire().await.unwrap();
+    let late = pool.acquire_timeout(SECOND).await.unwrap_err();
+    assert!(matches!(late, AcquireError::Timeout { failure: Some(_), .. }), "such an error may pass: {late}");
+    drop(held);
+    let text = log.0.lock().unwrap().clone();
+    for what in ["told to panic in host", "told to panic in classify"] {
+        assert!(text.contains(what), "{what}: {text}");
+    }
+    assert_eq!(pool.close_within(SECOND).await, 0);
 }

@@ -25,6 +25,36 @@ async fn one_connection_is_evicted_whoever_has_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_is_on_its_way_out_is_not_evicted_again() {
+    let driver = FakeDriver::new();
+    driver.always(Call::Close, Step::Hang);
+    let pool = quiet_pool(&driver, 1);
+    let lease = pool.acquire().await.unwrap();
+    let id = lease.connection_id();
+    lease.discard();
+    assert!(!pool.evict(id), "its user discarded it a moment ago");
+    driver.reached(Call::Close, 1).await;
+    assert!(!pool.evict(id));
+    driver.recover();
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_name_of_a_connection_names_its_pool() {
+    let (driver, other_driver) = (FakeDriver::new(), FakeDriver::new());
+    let (one, other) = (quiet_pool(&driver, 1), quiet_pool(&other_driver, 1));
+    let (lease, of_other) = (one.acquire().await.unwrap(), other.acquire().await.unwrap());
+    assert_ne!(lease.connection_id(), of_other.connection_id());
+    assert!(!other.evict(lease.connection_id()));
+    assert!(other.evict(of_other.connection_id()));
+    drop((lease, of_other));
+    until(&other, |state| state.size == 0).await;
+    assert_eq!((one.state().idle, other.stats().evicted), (1, 1));
+    prove_nothing_lost(&one, &driver).await;
+    prove_nothing_lost(&other, &other_driver).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn connections_to_one_host_are_replaced() {
     let driver = FakeDriver::new();
     driver.hosts(["a", "b"]);

@@ -124,6 +124,48 @@ fn waiters_that_join_again_at_once_do_not_keep_a_runtime_from_ending() {
     second.block_on(prove_nothing_lost(&pool, &driver));
 }
 
+/// The janitor's runtime is alive, and nobody drives it.
+#[test]
+fn a_close_in_time_ends_in_time_though_the_runtime_of_the_janitor_stands_still() {
+    let (standing, other, driver) = (runtime(), runtime(), FakeDriver::new());
+    driver.script(Call::Connect, [Step::Ok, Step::Ok, Step::Hang]);
+    let pool = quiet_pool(&driver, 3);
+    let [idle, broken] = standing.block_on(async { [pool.acquire_owned().await, pool.acquire_owned().await] });
+    standing.block_on(async {
+        let _ = pool.acquire_timeout(Duration::from_millis(1)).await;
+    });
+    drop(idle.unwrap());
+    let broken = broken.unwrap();
+    broken.break_it();
+    drop(broken);
+    other.block_on(async {
+        let started = tokio::time::Instant::now();
+        let limit = Duration::from_secs(5);
+        assert_eq!((pool.close_within(limit).await, started.elapsed()), (1, limit + Duration::from_secs(1)));
+        assert_eq!((pool.state().opening, pool.state().size, driver.ledger().live()), (1, 1, 0), "that is over there");
+    });
+    drop(standing);
+    other.block_on(pool.close());
+    driver.ledger().settle(&pool.stats());
+}
+
+/// As above, and nothing is in the hands of that runtime: others who wait for the end hear of it, too.
+#[test]
+fn a_pool_that_is_closed_without_its_janitor_is_closed() {
+    let (standing, other, driver) = (runtime(), runtime(), FakeDriver::new());
+    let pool = quiet_pool(&driver, 1);
+    drop(standing.block_on(pool.acquire()).unwrap());
+    other.block_on(async {
+        let closing = tokio::spawn({
+            let pool = pool.clone();
+            async move { pool.close().await }
+        });
+        assert_eq!(pool.close_within(Duration::from_secs(1)).await, 0);
+        closing.await.unwrap();
+    });
+    driver.ledger().settle(&pool.stats());
+}
+
 #[test]
 fn a_runtime_that_stands_still_stops_no_clock_but_its_own() {
     let driver = FakeDriver::new();

@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use pool_core::{AcquireError, Config, Pool};
+use pool_core::{Config, Pool, WarmUpError};
 use pool_testkit::fake::{Call, FakeDriver, Step};
 use tokio::time::Instant;
 
@@ -150,17 +150,132 @@ async fn ready_tells_why_it_is_not() {
     driver.always(Call::Connect, Step::Fail);
     let pool = with(&driver, |config| config.min_size = 2);
     let late = pool.ready(3 * SECOND).await.unwrap_err();
-    assert!(matches!(&late, AcquireError::Timeout { waited, failure: Some(_), .. } if *waited == 3 * SECOND), "{late}");
+    assert!(matches!(&late, WarmUpError::Late { waited, failure: Some(_), .. } if *waited == 3 * SECOND), "{late}");
+    assert!(late.to_string().starts_with("0 of 2 connections are open after 3s (0 leased, 0 idle, "), "{late}");
     driver.always(Call::Connect, Step::FailForGood);
     let never = pool.ready(60 * SECOND).await.unwrap_err();
-    assert!(matches!(never, AcquireError::OpenFailed { .. }), "{never}");
+    assert!(matches!(never, WarmUpError::OpenFailed { .. }), "{never}");
     // What failed before says nothing about the next attempt.
     driver.always(Call::Connect, Step::Ok);
     pool.ready(60 * SECOND).await.unwrap();
     let mut ending = Box::pin(pool.warm_up(5, SECOND, 60 * SECOND));
     assert!(crate::common::is_pending(&mut ending));
     pool.close().await;
-    assert!(matches!(ending.await, Err(AcquireError::Closed)));
+    assert!(matches!(ending.await, Err(WarmUpError::Closed)));
+    driver.ledger().settle(&pool.stats());
+}
+
+/// The last step of a failover is to wait until the new connections are there.
+#[tokio::test(start_paused = true)]
+async fn a_pool_whose_connections_are_all_on_their_way_out_is_not_ready() {
+    let driver = FakeDriver::new();
+    let pool = with(&driver, |config| config.min_size = 3);
+    pool.ready(SECOND).await.unwrap();
+    driver.always(Call::Connect, Step::Fail);
+    driver.always(Call::Close, Step::Hang);
+    pool.pause();
+    assert!(pool.drained().await);
+    pool.retire_all();
+    pool.resume();
+    let late = pool.ready(3 * SECOND).await.unwrap_err();
+    assert!(matches!(late, WarmUpError::Late { open: 0, wanted: 3, .. }), "{late}");
+    driver.recover();
+    pool.ready(10 * SECOND).await.unwrap();
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+/// Neither who waits for the pool nor who waits for a connection has to wait for connections that are on their way out to be closed.
+#[tokio::test(start_paused = true)]
+async fn nobody_expects_anything_of_connections_that_are_on_their_way_out() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 4);
+    let held = pool.acquire().await.unwrap();
+    driver.always(Call::Connect, Step::FailForGood);
+    driver.always(Call::Close, Step::Hang);
+    // No task of the pool has run since, so that it is still in its slot.
+    held.discard();
+    let mut waiter = Box::pin(pool.acquire());
+    assert!(crate::common::is_pending(&mut waiter));
+    let never = pool.ready(SECOND).await.unwrap_err();
+    assert!(matches!(never, WarmUpError::OpenFailed { .. }), "{never}");
+    let never = tokio::time::timeout(SECOND, waiter).await.expect("it is told at once").unwrap_err();
+    assert!(matches!(never, pool_core::AcquireError::OpenFailed { .. }), "{never}");
+    driver.recover();
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn ready_goes_by_the_settings_in_force() {
+    let driver = FakeDriver::new();
+    driver.always(Call::Connect, Step::Delay(SECOND));
+    let pool = with(&driver, |config| (config.min_size, config.max_openers) = (3, 1));
+    let change = async |min_size| {
+        let mut config = (*pool.config()).clone();
+        config.min_size = min_size;
+        pool.reconfigure(config).unwrap();
+    };
+    let started = Instant::now();
+    let (ready, ()) = tokio::join!(pool.ready(60 * SECOND), async {
+        tokio::time::sleep(SECOND / 2).await;
+        change(5).await;
+    });
+    ready.unwrap();
+    assert_eq!((pool.state().idle, started.elapsed()), (5, 5 * SECOND));
+    change(10).await;
+    let (ready, ()) = tokio::join!(pool.ready(60 * SECOND), async {
+        tokio::time::sleep(SECOND / 2).await;
+        change(5).await;
+    });
+    ready.unwrap();
+    assert_eq!(started.elapsed(), 5 * SECOND + SECOND / 2, "at once");
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_warm_up_that_is_late_says_how_far_it_came() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 10);
+    let late = pool.warm_up(20, 10 * SECOND, 35 * SECOND).await.unwrap_err();
+    assert!(matches!(&late, WarmUpError::Late { open: 4, wanted: 10, failure: None, .. }), "{late:?}");
+    let text =
+        "4 of 10 connections are open after 35s (0 leased, 4 idle, 0 opening, 0 in maintenance of 10; 0 waiting)";
+    assert_eq!(late.to_string(), text);
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_warm_up_hears_of_a_lower_maximum() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 10);
+    let warm = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.warm_up(10, 3600 * SECOND, 60 * SECOND).await }
+    });
+    until(&pool, |state| state.idle == 1).await;
+    tokio::time::sleep(SECOND).await;
+    let started = Instant::now();
+    pool.reconfigure(quiet(1)).unwrap();
+    warm.await.unwrap().unwrap();
+    assert_eq!(started.elapsed(), Duration::ZERO, "all of them are open");
+    driver.limit(1);
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+/// Neither an interval nor a limit that no clock can count to ends the janitor.
+#[tokio::test(start_paused = true)]
+async fn times_longer_than_any_clock_harm_nobody() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 4);
+    let late = pool.warm_up(2, Duration::MAX, SECOND).await.unwrap_err();
+    assert!(matches!(late, WarmUpError::Late { open: 1, .. }), "{late}");
+    assert_eq!(pool.stats().errors.open_abandoned, 0, "no janitor has ended with an attempt in its hands");
+    pool.ready(Duration::MAX).await.unwrap();
+    pool.warm_up(2, Duration::ZERO, Duration::MAX).await.unwrap();
+    pool.retire_all_over(Duration::MAX);
+    tokio::time::sleep(3600 * SECOND).await;
+    assert_eq!((pool.state().idle, pool.stats().closed), (2, 0));
+    drop(pool.acquire_timeout(Duration::MAX).await.unwrap());
+    assert_eq!(pool.close_within(Duration::MAX).await, 0);
     driver.ledger().settle(&pool.stats());
 }
 

@@ -4,7 +4,9 @@ use pool_core::{AcquireError, Stats};
 use pool_testkit::fake::{Call, FakeDriver, Step};
 use tokio::time::sleep;
 
-use crate::common::{SECOND, is_pending, pool_with, prove_nothing_lost, quiet, quiet_pool};
+use crate::common::{SECOND, is_pending, pool_with, prove_nothing_lost, quiet, quiet_pool, ready};
+
+type Lease<'a> = pool_core::Lease<'a, FakeDriver>;
 
 /// What holds for a pool at rest.
 fn assert_books(stats: &Stats) {
@@ -12,7 +14,8 @@ fn assert_books(stats: &Stats) {
     assert_eq!(stats.closed, reasons, "each close has its reason: {:?}", stats.closes());
     let live = stats.state.size - stats.state.opening;
     assert_eq!(stats.opened, stats.closed + live as u64, "opened = closed + live");
-    assert_eq!(stats.acquired, stats.immediate + (stats.waited - stats.timeouts - stats.cancelled - stats.failed));
+    let in_vain = stats.timeouts + stats.cancelled + stats.failed + stats.refused;
+    assert_eq!(stats.acquired, stats.immediate + stats.waited - in_vain);
 }
 
 #[tokio::test(start_paused = true)]
@@ -38,6 +41,60 @@ async fn every_acquire_is_counted_once() {
     assert_books(&stats);
     prove_nothing_lost(&pool, &driver).await;
     assert_books(&pool.stats());
+    assert_eq!(pool.stats().refused, 0);
+    for _ in 0..3 {
+        assert!(matches!(pool.acquire().await, Err(AcquireError::Closed)));
+    }
+    assert!(matches!(pool.try_acquire(), Err(AcquireError::Closed)));
+    let closed = pool.stats();
+    assert_eq!((closed.refused, closed.shed), (3, 1), "one that does not wait is not counted");
+    assert_books(&closed);
+}
+
+#[test]
+fn acquires_that_cannot_wait_are_counted() {
+    let pool = quiet_pool(&FakeDriver::new(), 1);
+    let refused = |expected: fn(&AcquireError) -> bool| {
+        let error = ready(&mut Box::pin(pool.acquire())).unwrap_err();
+        assert!(expected(&error), "{error}");
+        assert_books(&pool.stats());
+    };
+    refused(|error| matches!(error, AcquireError::NoRuntime { .. }));
+    assert!(is_pending(&mut Box::pin(pool.close())));
+    refused(|error| matches!(error, AcquireError::Closed));
+    assert_eq!((pool.stats().refused, pool.stats().waited), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_wait_for_a_pool_that_is_closed_are_counted() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 1);
+    let held = pool.acquire().await.unwrap();
+    let mut waiter = Box::pin(pool.acquire());
+    assert!(is_pending(&mut waiter));
+    let mut closing = Box::pin(pool.close());
+    assert!(is_pending(&mut closing));
+    assert!(ready(&mut waiter).is_err());
+    drop(held);
+    closing.await;
+    assert_eq!((pool.stats().refused, pool.stats().cancelled), (1, 0));
+    assert_books(&pool.stats());
+}
+
+/// However a lease ends.
+#[tokio::test(start_paused = true)]
+async fn leases_that_end_badly_are_timed_too() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 1);
+    let ends: [fn(Lease<'_>); 4] =
+        [|lease| drop(lease.detach()), |lease| lease.discard(), |lease| lease.break_it(), |lease| lease.make_dirty()];
+    for end in ends {
+        let lease = pool.acquire().await.unwrap();
+        sleep(SECOND).await;
+        end(lease);
+    }
+    assert_eq!((pool.stats().hold.count, pool.stats().hold.max.as_secs()), (4, 1));
+    prove_nothing_lost(&pool, &driver).await;
 }
 
 #[tokio::test(start_paused = true)]

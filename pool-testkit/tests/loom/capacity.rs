@@ -1,7 +1,11 @@
 //! Capacity: never more than the maximum, and room that becomes free is noticed by somebody (I1, I4).
 
+// Loom does not see this: it hands something over before the racers meet.
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Waker};
+
+use pool_core::internals::Vacancy;
 
 use crate::common::{
     NEVER, Scene, assert_at_rest, at_once, join, leave, offer_surplus, open, race, release, releasing, retire,
@@ -184,4 +188,34 @@ fn a_search_finds_no_slot_that_is_not_made_yet() {
             assert_at_rest(&scene.core, 2);
         },
     );
+}
+
+/// A pool in which a connection is being opened.
+struct Opening {
+    scene: Scene,
+    vacancy: Mutex<Option<Vacancy>>,
+}
+
+/// Whoever sees that nothing is being opened sees what has been opened: none is left out when somebody looks for the oldest connection.
+#[test]
+fn what_has_been_opened_is_seen_by_who_sees_that_nothing_is_being_opened() {
+    let setup = || {
+        let scene = Scene::new(1, 0, 0);
+        assert!(scene.core.capacity.reserve(|_| true));
+        let vacancy = scene.core.table.claim_vacant();
+        Opening { scene, vacancy: Mutex::new(vacancy) }
+    };
+    let opening = |opening: &Opening| {
+        let (core, vacancy) = (&opening.scene.core, opening.vacancy.lock().unwrap().take().unwrap());
+        let claim = core.fill(vacancy, 7, core.gate().glance().generation());
+        core.capacity.opened();
+        release(core, claim);
+    };
+    let looking = |opening: &Opening| {
+        let core = &opening.scene.core;
+        if core.capacity.read_then_look().opening == 0 {
+            assert_eq!(core.table.filled().count(), 1, "a connection that nobody sees");
+        }
+    };
+    race(3, setup, [opening, looking], |opening| assert_at_rest(&opening.scene.core, 1));
 }
