@@ -21,10 +21,12 @@ impl<D: Driver> Engine<D> {
 
 /// Waits until no connection is leased. `false` if the pool is not paused any more, or never was.
 pub(crate) async fn drained<D: Driver>(engine: &Arc<Engine<D>>) -> bool {
-    watch(engine, || match engine.core.gate().drain() {
-        false => Some(false),
+    watch(engine, || {
+        if !engine.core.gate().drain() {
+            return Some(false);
+        }
         // Nor gets anybody one who passed the gate before the pause.
-        true => engine.core.table.nobody_has_one().then_some(true),
+        engine.core.table.nobody_has_one().then_some(true)
     })
     .await
 }
