@@ -453,11 +453,6 @@ impl<C> Core<C> {
 
 #[cfg(feature = "loom")]
 impl<C> Core<C> {
-    /// Gives a slot back that has been used.
-    pub fn release(&self, claim: Claim<C>) -> Offered<C> {
-        self.begin_release(claim).map_or_else(|unfinished| self.finish(unfinished), |_| Offered::Parked)
-    }
-
     /// How many segments of cells the queue has ever needed.
     pub fn waiting_room(&self) -> u64 {
         self.queue.segments_made()

@@ -6,6 +6,8 @@
 #![cfg(not(feature = "loom"))]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
 
+#[path = "stress/draining.rs"]
+mod draining;
 #[path = "stress/resizing.rs"]
 mod resizing;
 #[path = "stress/user.rs"]

@@ -78,7 +78,7 @@ impl Facts {
 
     /// Whether somebody has to look closely before the connection is used.
     #[inline]
-    pub(crate) fn is_doubtful(&self, now: u64) -> bool {
+    pub fn is_doubtful(&self, now: u64) -> bool {
         self.good_until.get() <= now
     }
 

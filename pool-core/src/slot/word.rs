@@ -80,19 +80,12 @@ impl Word {
     fn claim(&self, from: State, to: State) -> bool {
         // ORDERING: Relaxed: only a guess that the exchange below confirms.
         let word = self.0.load(Ordering::Relaxed);
-        State::of(word) == from
-            && self
-                .0
-                // ORDERING: Acquire, pairs with Release in `publish`: what the last owner did to the connection and
-                // to the facts of the slot is visible to the next one (I2). And with `is_nobodys`: who looks at the gate
-                // afterwards sees the pause that was seen there. Failure owns nothing: Relaxed.
-                .compare_exchange(
-                    word,
-                    word ^ from as u64 ^ to as u64,
-                    order("slot.claim", Ordering::Acquire),
-                    Ordering::Relaxed,
-                )
-                .is_ok()
+        let claimed = word ^ from as u64 ^ to as u64;
+        // ORDERING: Acquire, pairs with Release in `publish`: what the last owner did to the connection and to the facts of the slot is
+        // visible to the next one (I2). And with the fence before `is_nobodys`: a look at the gate afterwards sees the pause that was seen
+        // there (I20). Failure owns nothing: Relaxed.
+        let (success, failure) = (order("slot.claim", Ordering::Acquire), Ordering::Relaxed);
+        State::of(word) == from && self.0.compare_exchange(word, claimed, success, failure).is_ok()
     }
 
     /// Whether no caller has the slot. If it is idle, whoever claims it from now on has seen what the one who asks had seen before its fence.

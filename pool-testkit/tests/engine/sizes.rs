@@ -92,7 +92,7 @@ async fn threads_that_use_a_connection_each_keep_it() {
     drop(pool.acquire().await.unwrap());
     let ((ask, asked), (answer, answered)) = (mpsc::channel::<()>(), mpsc::channel());
     let other = thread::spawn(move || {
-        for () in asked.iter() {
+        for () in asked {
             answer.send(other_pool.try_acquire().unwrap().id()).unwrap();
         }
     });

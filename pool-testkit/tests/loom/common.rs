@@ -141,7 +141,12 @@ fn close_leaving(core: &Pool, claim: Claim<u64>) {
 
 /// Gives a connection back, as a lease does.
 pub(crate) fn release(core: &Pool, claim: Claim<u64>) {
-    follow_up(core, core.release(claim));
+    follow_up(core, give_back(core, claim));
+}
+
+/// As `release`, for one who sees to the rest.
+pub(crate) fn give_back(core: &Pool, claim: Claim<u64>) -> Offered<u64> {
+    core.begin_release(claim).map_or_else(|unfinished| core.finish(unfinished), |_| Offered::Parked)
 }
 
 /// Does not keep a connection that was claimed to be looked at.

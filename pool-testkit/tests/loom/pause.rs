@@ -6,8 +6,8 @@ use std::task::{Context, Waker};
 use pool_core::internals::{Figure, Flag, Gate, Generation, Grant, Offered, Vacancy};
 
 use crate::common::{
-    NEVER, Scene, acquiring, assert_at_rest, at_once, close, join, leave, offer_all_idle, pass_on, race, release,
-    releasing, serve,
+    NEVER, Scene, acquiring, assert_at_rest, at_once, close, give_back, join, leave, offer_all_idle, pass_on, race,
+    release, releasing, serve,
 };
 
 fn resuming(scene: &Scene) {
@@ -201,15 +201,13 @@ fn telling(drain: &Drain, offered: &Offered<u64>) {
 }
 
 fn coming_back(drain: &Drain) {
-    telling(drain, &drain.scene.core.release(drain.scene.held()));
+    telling(drain, &give_back(&drain.scene.core, drain.scene.held()));
 }
 
 /// Acquires at once, and keeps what it gets until the model is done.
 fn keeping(drain: &Drain) {
-    if let Some(claim) = at_once(&drain.scene.core) {
-        drain.had.set(1);
-        std::mem::forget(claim);
-    }
+    let claim = at_once(&drain.scene.core);
+    drain.had.set(claim.is_some().into());
 }
 
 #[test]
