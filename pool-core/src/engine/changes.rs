@@ -28,8 +28,8 @@ pub(crate) async fn watch<D: Driver, T>(engine: &Arc<Engine<D>>, mut look: impl 
 }
 
 impl<D: Driver> Engine<D> {
-    /// Tells those who watch that something has changed: a connection was opened, could not be opened or left its user during a pause, a pause
-    /// or the pool has ended, or a janitor has.
+    /// Tells those who watch that something has changed: a connection was opened, could not be opened or left its user during a pause, other settings are in force, a
+    /// pause or the pool has ended, or a janitor has.
     pub(super) fn tell(&self) {
         self.changed.notify_waiters();
     }

@@ -51,6 +51,7 @@ use crate::config::Config;
 use crate::counters::{Alarm, Counter, Figure, Flag, Moments, Permits, Seat};
 use crate::driver::Driver;
 use crate::error::OpenFailure;
+use crate::foreign::drop_quietly;
 use crate::handoff::{Core, Grant};
 use crate::lifetime::RetireReason;
 use crate::retirement::Retirement;
@@ -242,5 +243,16 @@ impl<D: Driver> Engine<D> {
     fn call_janitor(&self, job: Job<D::Connection>) {
         self.jobs.push(job);
         self.bell.notify_one();
+    }
+}
+
+impl<D: Driver> Drop for Engine<D> {
+    fn drop(&mut self) {
+        // Errors are foreign code, and nothing else may panic here: connections and what aborts them are dropped by those who keep them.
+        drop_quietly(self.last_failure.swap(None));
+        drop_quietly(self.denial.swap(None));
+        while let Some(job) = self.jobs.pop() {
+            drop_quietly(job);
+        }
     }
 }

@@ -38,6 +38,9 @@ impl Life {
     }
 }
 
+/// For how many milliseconds a check is relied on at the most, and a few to notice.
+const MOMENT: u64 = 105;
+
 /// One connection. Times are in milliseconds, numbers those of the [sequence](super::clock::Sequence).
 #[derive(Clone, Debug)]
 #[allow(clippy::struct_excessive_bools)] // each is so or not, whatever the others are
@@ -49,6 +52,8 @@ pub(super) struct Connection {
     pub(super) checked_at: u64,
     /// How long before that moment the pool may believe that it was released: it looks at a clock that it moves now and then.
     pub(super) slack: u64,
+    /// When the last call to the backend for it began.
+    pub(super) called_at: u64,
     pub(super) uses: u64,
     pub(super) life: Option<Life>,
     pub(super) dirty: bool,
@@ -66,6 +71,7 @@ impl Connection {
             released_at: now,
             checked_at: now,
             slack: lag,
+            called_at: now,
             uses: 0,
             life: Life::of(config, now, lag),
             dirty: false,
@@ -78,6 +84,11 @@ impl Connection {
     /// Whether the pool counts it, and does not close it.
     pub(super) fn is_live(&self) -> bool {
         !matches!(self.place, Place::Closing | Place::Gone)
+    }
+
+    /// Whether those who wait may rely on its check: it has begun no longer ago than a moment.
+    pub(super) fn is_promising(&self, now: u64) -> bool {
+        self.place == Place::Pinging && now - self.called_at <= MOMENT
     }
 
     /// How long nobody has used it, at the most.

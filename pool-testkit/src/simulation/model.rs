@@ -203,6 +203,7 @@ impl Model {
     fn begin(&mut self, call: Call, id: u64, at: u64) -> Checked {
         let place = self.known(id)?.place;
         ensure!(place == Place::Ready, "{call:?} of connection {id}, which is {place:?}");
+        self.known(id)?.called_at = at;
         match call {
             Call::Reset => {
                 ensure!(self.known(id)?.dirty, "connection {id} is reset and was clean");

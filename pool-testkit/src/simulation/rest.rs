@@ -146,7 +146,8 @@ impl World {
             return Ok(());
         }
         let in_use = !config.lazy || model.counts.opened + model.counts.adopted > 0;
-        let for_waiters = state.opening + model.count(&[Place::Pinging]) < state.waiting;
+        let promising = model.connections.values().filter(|connection| connection.is_promising(now)).count();
+        let for_waiters = state.opening + promising < state.waiting;
         let for_minimum = in_use && state.size < config.min_size;
         // Looked after once a second.
         let idle_soon = state.idle + state.opening + model.count(&[Place::Pinging, Place::Resetting]);

@@ -393,6 +393,23 @@ fn a_pool_is_dropped_though_what_it_holds_cannot_be() {
     drop(pool);
 }
 
+/// The pool is all that still has the errors when it is dropped, after its runtime.
+#[test]
+fn a_pool_is_dropped_though_its_last_failure_cannot_be() {
+    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let driver = Numbers::new(|_| Some(Hostile { in_drop: true, ..Hostile::default() }));
+    let pool = Pool::builder(driver).config(quiet(1)).build().unwrap();
+    runtime.block_on(async {
+        let late = pool.acquire_timeout(SECOND).await.unwrap_err();
+        let failure = if let AcquireError::Timeout { failure, .. } = late { failure } else { None };
+        // One of those that the pool has had has been let go by now; this is the last.
+        let last = Arc::into_inner(failure.unwrap());
+        assert!(last.is_none(), "the pool has it, too");
+    });
+    drop(runtime);
+    drop(pool);
+}
+
 /// Keeps what is logged.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<String>>);
