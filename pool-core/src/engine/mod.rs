@@ -51,7 +51,7 @@ use crate::counters::{Alarm, Counter, Figure, Flag, Moments, Permits, Seat};
 use crate::driver::Driver;
 use crate::error::OpenFailure;
 use crate::handoff::{Core, Grant};
-use crate::lifetime::RetireReason;
+use crate::lifetime::{Due, RetireReason};
 use crate::retirement::Retirement;
 use crate::slot::Claim;
 use open::Purpose;
@@ -76,8 +76,12 @@ pub(crate) struct Engine<D: Driver> {
     /// Why the latest generations were begun.
     retirements: ArcSwap<Vec<Retirement>>,
     warm_ups: WarmUps,
-    /// How many connections that are due may leave, because there are others in their place.
+    /// How many connections that are due may leave, because there are others in their place. For each of these permits one is counted as leaving already.
     may_leave: Permits,
+    /// Whether a connection has become due by its uses: that does not wait for the next round.
+    wearing: Flag,
+    /// How often somebody has said that the next attempt to open a connection need not wait because others have failed.
+    fresh_starts: Counter,
     /// The slot above which none is preferred because a thread remembers it.
     warm: Figure,
     /// Whether the pool has ever had a connection.
@@ -171,6 +175,8 @@ impl<D: Driver> Engine<D> {
             retirements: ArcSwap::default(),
             warm_ups: WarmUps::default(),
             may_leave: Permits::default(),
+            wearing: Flag::default(),
+            fresh_starts: Counter::default(),
             warm: Figure::of(u64::MAX),
             used: Flag::default(),
             checks: Moments::default(),
@@ -214,21 +220,21 @@ impl<D: Driver> Engine<D> {
     pub(crate) fn retire(&self, claim: Claim<D::Connection>, reason: RetireReason) {
         match reason {
             RetireReason::Broken => self.events.broken.add(1),
-            RetireReason::Expired => self.events.expired.add(1),
-            RetireReason::Worn => self.events.worn.add(1),
+            RetireReason::Expired if self.is_outdated(&claim) => self.events.outdated.add(1),
+            RetireReason::Expired | RetireReason::Replaced(Due::Aged) => self.events.expired.add(1),
+            RetireReason::Worn | RetireReason::Replaced(Due::Wearing) => self.events.worn.add(1),
             RetireReason::Idle => self.events.reaped.add(1),
             RetireReason::Closed => self.events.ended.add(1),
             RetireReason::Excess => self.events.excess.add(1),
-            RetireReason::Outdated => self.events.outdated.add(1),
+            RetireReason::Outdated | RetireReason::Replaced(Due::Outdated) => self.events.outdated.add(1),
             RetireReason::Evicted => self.events.evicted.add(1),
         }
-        // Excess was counted when it was found.
-        if reason != RetireReason::Excess {
+        // These were counted when they were found, or before.
+        if !matches!(reason, RetireReason::Excess | RetireReason::Replaced(_)) {
             self.core.capacity.leaving();
         }
         self.core.table.show_resetting(&claim);
-        // It needs no replacement any more.
-        self.core.table.facts(&claim).due_at.set(u64::MAX);
+        self.core.table.facts(&claim).need_no_replacement();
         self.tasks.forget(self.id(&claim));
         self.call_janitor(Job::Close(claim));
         self.tell();

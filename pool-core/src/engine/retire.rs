@@ -71,11 +71,12 @@ impl<D: Driver> Engine<D> {
                 return None;
             }
             Sentence::Leaves { expires_at, .. } if expires_at <= self.epoch.get() => {
-                self.retire(claim, RetireReason::Expired);
+                self.retire(claim, RetireReason::Outdated);
                 return None;
             }
             Sentence::Leaves { due_at, expires_at } => {
                 let facts = self.core.table.facts(&claim);
+                facts.outdated_at.set(facts.outdated_at.get().min(due_at));
                 facts.due_at.set(facts.due_at.get().min(due_at));
                 facts.expires_at.set(facts.expires_at.get().min(expires_at));
                 facts.good_until.set(facts.good_until.get().min(due_at));

@@ -29,6 +29,8 @@ pub struct Facts {
     pub expires_at: Figure,
     /// Epoch from which on it is to be replaced.
     pub due_at: Figure,
+    /// Epoch from which on it is to be replaced because all are.
+    pub outdated_at: Figure,
     /// Epoch up to which nobody has to ask whether it may still be used, by age.
     pub good_until: Figure,
     /// How often the slot had been leased when the connection was opened.
@@ -41,6 +43,15 @@ pub struct Facts {
     pub generation: Figure,
     /// Grows from one use to the next, opening among them, if the idle order asks for it.
     pub last_use: Figure,
+}
+
+impl Facts {
+    /// The connection leaves, and is not due any more.
+    pub fn need_no_replacement(&self) {
+        self.outdated_at.set(u64::MAX);
+        self.due_at.set(u64::MAX);
+        self.first_use.set(self.uses.get());
+    }
 }
 
 /// One place for a connection, on cache lines of its own.

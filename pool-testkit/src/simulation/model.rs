@@ -271,17 +271,17 @@ impl Model {
         let outdated = self.is_outdated(id)?;
         let retired_over = self.is_retired_over(id)?;
         let (closed, excess, idle_timeout) = (self.closed, self.excess, self.config.idle_timeout);
-        let most_uses = self.config.max_uses.unwrap_or(u64::MAX);
+        let wears_from = wears_from(&self.config);
         let connection = self.known(id)?;
         let too_old = connection.life.is_some_and(|life| life.from <= at);
         let too_idle = idle_timeout.is_some_and(|limit| millis(limit) <= connection.idle_for(at));
         let reasons = [
             ("broken", connection.broken),
-            ("expired", too_old || retired_over),
-            ("worn", connection.worn || connection.uses >= most_uses),
+            ("expired", too_old),
+            ("worn", connection.worn || connection.uses >= wears_from),
             ("idle", too_idle),
             ("excess", excess),
-            ("outdated", outdated),
+            ("outdated", outdated || retired_over),
             ("evicted", connection.evicted),
             ("pool_closed", closed),
         ];
@@ -295,9 +295,33 @@ impl Model {
         Ok(self.demands.iter().any(|demand| demand.number > begun && hits(demand.whom)))
     }
 
+    /// How many connections that somebody holds are to be replaced.
+    pub(super) fn count_due_in_use(&self, now: u64) -> usize {
+        let wears_from = wears_from(&self.config);
+        let retired_over = |begun| {
+            let demands = self.demands.iter();
+            demands.filter(|demand| demand.number > begun).any(|demand| matches!(demand.whom, Whom::By(_)))
+        };
+        let due = |connection: &&Connection| {
+            let aged = connection.life.is_some_and(|life| life.from <= now);
+            aged || connection.uses >= wears_from || retired_over(connection.begun)
+        };
+        let in_use = self.connections.values().filter(|connection| connection.place == Place::Leased);
+        in_use.filter(due).count()
+    }
+
     fn is_retired_over(&mut self, id: u64) -> Result<bool, String> {
         let begun = self.known(id)?.begun;
         Ok(self.demands.iter().any(|demand| demand.number > begun && matches!(demand.whom, Whom::By(_))))
+    }
+}
+
+/// After how many leases a connection may be replaced: a tenth before the last, one at least, but not before the first.
+pub(super) fn wears_from(config: &Config) -> u64 {
+    match config.max_uses {
+        None => u64::MAX,
+        Some(1) => 1,
+        Some(most) => most - (most / 10).max(1),
     }
 }
 

@@ -166,9 +166,10 @@ impl World {
         let margin = 2 * interval_of(config) + 100;
         let over = |limit: Option<u64>, time: u64| limit.is_some_and(|limit| time > limit + margin);
         let since = now - connection.released_at;
-        // One that was opened just now may replace another.
+        // One that was opened just now may replace another, and so may any other while one that is due is in use.
+        let staying = state.size.saturating_sub(self.model.count_due_in_use(now));
         let surplus =
-            state.size > config.min_size && state.idle > config.min_idle && now > self.model.last_opened + margin;
+            staying > config.min_size && state.idle > config.min_idle && now > self.model.last_opened + margin;
         let too_idle = surplus && over(config.idle_timeout.map(millis), since);
         let unseen = now - connection.released_at.max(connection.checked_at);
         let unchecked = !self.model.paused && over(config.health_check_interval.map(millis), unseen);
