@@ -5,6 +5,7 @@
 //! permits, the count comes back: with the connection that leaves, or by a recall, after which there may be a surplus.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -27,7 +28,12 @@ pub(super) struct Rotation {
     lost: Option<Lost>,
     /// More are due than are being replaced: it goes on with whatever comes to an end, and does not wait for the next round.
     more: bool,
+    /// The epoch at which the next connection is due, as far as is known. That is not left to the rounds: its time may be short, and theirs long.
+    next: Option<u64>,
 }
+
+/// So many milliseconds are between two looks at all connections at the least, or as many as between rounds if that is less.
+const PACE: u64 = 10;
 
 /// At the maximum: one connection goes first, and its replacement comes after.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,9 +53,17 @@ struct Found {
     in_time: usize,
     /// Those that nobody misses, and that should not stay because all are to be replaced.
     unneeded: usize,
+    /// When the next one is due.
+    next: Option<u64>,
 }
 
 impl Rotation {
+    /// When a connection will be due.
+    pub(super) fn next_wake_up<D: Driver>(&self, engine: &Engine<D>) -> Option<Instant> {
+        let time = self.next?.saturating_sub(engine.epoch.get());
+        Instant::now().checked_add(Duration::from_millis(time))
+    }
+
     /// A replacement is open, or could not be opened.
     pub(super) fn done<D: Driver>(&mut self, engine: &Engine<D>, opened: bool) {
         if self.opening == 0 {
@@ -74,8 +88,9 @@ impl Rotation {
     /// Goes on with the rotation. It begins in a round, when it is `called`, and rests until the next one when everything that is due has been provided for, or
     /// nothing can be opened.
     pub(super) fn go_on<D: Driver>(&mut self, engine: &Arc<Engine<D>>, openers: &mut Openers, called: bool) {
-        let wearing = engine.wearing.is_up();
-        if self.rests(engine) && !called && !wearing {
+        let (wearing, now) = (engine.wearing.is_up(), engine.epoch.get());
+        let is_time = self.next.is_some_and(|next| next <= now);
+        if self.rests(engine) && !called && !wearing && !is_time {
             return;
         }
         engine.wearing.lower();
@@ -85,6 +100,7 @@ impl Rotation {
         }
         engine.let_due_leave(0);
         let found = self.find_due(engine);
+        self.next = found.next.map(|next| next.max(now + PACE));
         engine.let_due_leave(found.unneeded);
         let unused = engine.permits().saturating_sub(found.needed);
         self.revoke(engine, unused);
@@ -121,7 +137,10 @@ impl Rotation {
         let mut unused = self.staying(engine).saturating_sub(needed);
         let mut found = Found::default();
         for (idle, facts) in engine.core.table.filled() {
-            let Some(due) = engine.due(facts) else { continue };
+            let Some(due) = engine.due(facts) else {
+                found.next = [found.next, Some(facts.due_at.get())].into_iter().flatten().min();
+                continue;
+            };
             if !idle || unused == 0 || engine.was_used(facts, due) {
                 found.needed += 1;
                 found.in_time += usize::from(due != Due::Wearing);

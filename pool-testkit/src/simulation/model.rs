@@ -10,6 +10,7 @@ use pool_core::{Config, ErrorClass};
 use super::clock::{Clock, Sequence, interval_of, millis};
 use super::connection::{Connection, Place};
 use super::ensure;
+use super::minima::Calm;
 use crate::fake::{Call, Ending, Entry, Event};
 
 pub(super) type Checked = Result<(), String>;
@@ -78,6 +79,7 @@ pub(super) struct Model {
     pub(super) excess: bool,
     /// By how much the clock has jumped in this step: the pool may not have noticed yet when something happens.
     pub(super) jumped: u64,
+    pub(super) calm: Calm,
     pub(super) paused: bool,
     pub(super) resumed: u64,
     pub(super) closed: bool,
@@ -104,6 +106,7 @@ impl Model {
             failed_for_good: 0,
             excess: false,
             jumped: 0,
+            calm: Calm::default(),
             paused: false,
             resumed: 0,
             closed: false,
@@ -261,6 +264,7 @@ impl Model {
     fn leave(&mut self, id: u64, at: u64, to: Place) -> Checked {
         let reasons = self.reasons(id, at)?;
         ensure!(!reasons.is_empty(), "connection {id} is closed without a reason: {:?}", self.known(id)?);
+        self.minima_are_kept(id, at, &reasons)?;
         self.known(id)?.place = to;
         self.departures.push(reasons);
         Ok(())
