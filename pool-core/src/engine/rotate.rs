@@ -104,6 +104,8 @@ impl Rotation {
         engine.let_due_leave(found.unneeded);
         let unused = engine.permits().saturating_sub(found.needed);
         self.revoke(engine, unused);
+        let unfounded = self.count_unfounded(engine);
+        self.revoke(engine, unfounded);
         self.keep_to_headroom(engine);
         if sight.is_paused() {
             self.rest_in_pause(engine);
@@ -159,6 +161,17 @@ impl Rotation {
         // One that is open may be among those whose end nobody has heard of yet.
         let opening = room.opening.max(self.opening);
         room.open.saturating_sub(opening + self.leaving(engine, room) + permits)
+    }
+
+    /// How many permits would take away what the pool is to keep, because the replacement that they were given for has gone itself.
+    fn count_unfounded<D: Driver>(&self, engine: &Engine<D>) -> usize {
+        let config = engine.config.load();
+        let missing = config.min_size.max(config.min_idle).saturating_sub(self.staying(engine));
+        // For these there is no replacement yet.
+        let unfounded = missing.saturating_sub(self.early + usize::from(self.lost == Some(Lost::Allowed)));
+        // Nobody else is to go for that.
+        let room = engine.core.capacity.read();
+        unfounded.min((room.max + room.leaving).saturating_sub(room.open))
     }
 
     /// So many permits are not needed any more.

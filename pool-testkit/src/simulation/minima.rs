@@ -55,7 +55,8 @@ impl Model {
         }
         if !reasons.is_empty() && reasons.iter().all(|reason| self.can_wait(reason, at)) {
             let missed = missed && size < config.max_size + config.rotation_headroom;
-            let missed_idle = missed_idle && size < config.max_size;
+            // One that is due and in use has its replacement among those that are idle.
+            let missed_idle = missed_idle && size < config.max_size && self.count_due_in_use(at) == 0;
             let text = "was closed before another was there, with room for it";
             ensure!(!missed && !missed_idle, "connection {id} {text}: {live} of {size}, {ready} idle");
         }
