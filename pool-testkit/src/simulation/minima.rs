@@ -47,18 +47,18 @@ impl Model {
     pub(super) fn minima_are_kept(&self, id: u64, at: u64, reasons: &[&str]) -> Checked {
         let (size, config) = (self.size(), &self.config);
         let ready = self.count(&[Place::Ready, Place::Resetting, Place::Pinging]);
-        let live = ready + self.count(&[Place::Leased]);
+        let there = ready + self.count(&[Place::Leased]);
         // One that is missing already is no fault of this.
-        let (missed, missed_idle) = (live == config.min_size, ready == config.min_idle);
+        let (missed, missed_idle) = (there == config.min_size, ready == config.min_idle);
         if reasons == ["idle"] {
-            ensure!(!missed && !missed_idle, "connection {id} was idle for long, and is needed: {live}, {ready} idle");
+            ensure!(!missed && !missed_idle, "connection {id} was idle for long, and is needed: {there}, {ready} idle");
         }
-        if !reasons.is_empty() && reasons.iter().all(|reason| self.can_wait(reason, at)) {
+        if !reasons.is_empty() && reasons.iter().all(|reason| self.leaves_in_time(reason, at)) {
             let missed = missed && size < config.max_size + config.rotation_headroom;
             // One that is due and in use has its replacement among those that are idle.
             let missed_idle = missed_idle && size < config.max_size && self.count_due_in_use(at) == 0;
             let text = "was closed before another was there, with room for it";
-            ensure!(!missed && !missed_idle, "connection {id} {text}: {live} of {size}, {ready} idle");
+            ensure!(!missed && !missed_idle, "connection {id} {text}: {there} of {size}, {ready} idle");
         }
         if reasons == ["expired"] && self.paused && self.calm.since_a_while(at) {
             let life = self.connections.get(&id).and_then(|connection| connection.life);
@@ -69,9 +69,9 @@ impl Model {
     }
 
     /// Whether a connection is replaced first that is to leave for this reason, by a pool that is not held up.
-    fn can_wait(&self, reason: &str, at: u64) -> bool {
-        let works = !self.paused && !self.closed && self.calm.since_a_while(at);
+    fn leaves_in_time(&self, reason: &str, at: u64) -> bool {
+        let undisturbed = !self.paused && !self.closed && self.calm.since_a_while(at);
         let in_time = reason == "expired" || reason == "worn" && self.config.max_uses > Some(1);
-        works && in_time && self.config.opener_interval.is_none()
+        undisturbed && in_time && self.config.opener_interval.is_none()
     }
 }
