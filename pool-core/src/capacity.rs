@@ -14,7 +14,7 @@ pub struct Room {
     pub opening: usize,
     /// The most there may be.
     pub max: usize,
-    /// Of the open ones, those on their way out.
+    /// Of the open ones, those on their way out, and those whose leave has been promised: somebody else takes their place.
     pub leaving: usize,
 }
 
@@ -29,7 +29,7 @@ impl Room {
         self.open.saturating_sub(self.opening + self.leaving)
     }
 
-    /// How many connections there are too many.
+    /// How many connections there are too many. One whose replacement is there already, or is being opened, is none of them: it leaves for another reason.
     pub fn excess(self) -> usize {
         self.open.saturating_sub(self.max + self.leaving)
     }
@@ -76,16 +76,21 @@ impl Capacity {
     /// Reserves the right to open one connection if there is room and `wanted` agrees with what it sees.
     #[must_use]
     pub fn reserve(&self, wanted: impl Fn(Room) -> bool) -> bool {
-        self.reserve_beyond(0, wanted)
+        self.take(ONE_OPEN + ONE_OPENING, |room| room.open < room.max && wanted(room))
     }
 
-    /// As `reserve`, with room for so many more than the maximum, for which there have to be slots.
+    /// As `reserve`, for one that replaces another, with room for so many more than the maximum, but not for more than there are slots. Some connection is counted
+    /// as leaving from now on, which is what the permit to leave stands for that somebody is given later; who has no use for it [recalls](Self::recall) it.
     #[must_use]
-    pub fn reserve_beyond(&self, headroom: usize, wanted: impl Fn(Room) -> bool) -> bool {
-        let take = |word| {
-            let room = Room::of(word);
-            (room.open < room.max + headroom && wanted(room)).then(|| word + ONE_OPEN + ONE_OPENING)
-        };
+    pub fn reserve_replacement(&self, headroom: usize, slots: usize, wanted: impl Fn(Room) -> bool) -> bool {
+        let has_room = |room: Room| room.open < room.max.saturating_add(headroom).min(slots);
+        // Not one that leaves anyway: so many cannot be promised that the word could not count them.
+        let stays = |room: Room| room.leaving < room.open;
+        self.take(ONE_OPEN + ONE_OPENING + ONE_LEAVING, |room| has_room(room) && stays(room) && wanted(room))
+    }
+
+    fn take(&self, what: u64, agreed: impl Fn(Room) -> bool) -> bool {
+        let take = |word| agreed(Room::of(word)).then(|| word + what);
         // ORDERING: Acquire, pairs with Release in `give`: the slot that made room is seen as vacant; and with Release in `set_max`.
         self.0.fetch_update(order("capacity.reserve", Ordering::Acquire), Ordering::Relaxed, take).is_ok()
     }
@@ -104,6 +109,13 @@ impl Capacity {
     pub fn leaving(&self) {
         // ORDERING: Relaxed: a count.
         self.0.fetch_add(ONE_LEAVING, Ordering::Relaxed);
+    }
+
+    /// So many of those that are counted as leaving are not going to. Then there may be more connections than the maximum.
+    pub fn recall(&self, count: usize) -> Room {
+        let recalled = ONE_LEAVING * (count as u64 & MASK);
+        // ORDERING: Relaxed: a count. `Gate::set_oversize` makes it known where it matters.
+        Room::of(self.0.fetch_sub(recalled, Ordering::Relaxed).wrapping_sub(recalled))
     }
 
     /// As `leaving`, if there are more connections than the maximum. What it looks like then.

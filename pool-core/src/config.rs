@@ -36,17 +36,20 @@ pub struct Config {
     pub acquire_timeout: Duration,
     /// Budget of one attempt to open a connection. It belongs to the pool, not to a caller. Default 5 s.
     pub connect_timeout: Duration,
-    /// Connections above `min_size` that nobody used for this long are closed; `None` keeps them. Default 5 min.
+    /// Connections above `min_size` that nobody used for this long are closed; `None` keeps them. As all ages, it is seen to within a second, the step of the pool's
+    /// clock, or within a quarter of the shortest limit if that is less. Default 5 min.
     pub idle_timeout: Option<Duration>,
     /// Connections older than this are closed when nobody holds them; `None` lets them live. Each connection's own
     /// life is shortened by up to a tenth at random, so that connections opened together are not closed together. Towards its end
     /// a connection that is needed is replaced before it is closed, so that no caller waits for the new one. Default 1 h.
     pub max_lifetime: Option<Duration>,
-    /// By how many connections the pool may exceed `max_size` while it replaces those that reach their lifetime. With 0, a pool at its maximum closes one
+    /// By how many connections the pool may exceed `max_size` while it replaces those that reach their lifetime or their number of uses, or are
+    /// [retired over a time](crate::Pool::retire_all_over): until the replacement is there and the other one has come back. With 0, a pool at its maximum closes one
     /// idle connection at a time before it opens the next. Default 0.
     pub rotation_headroom: usize,
-    /// How often a connection is leased before it is closed, when it comes back, and replaced if it is needed; `None` does not count. At least 1; default
-    /// `None`.
+    /// How often a connection is leased before it is closed, when it comes back; `None` does not count. When a tenth of its uses is left, one at least, one that is
+    /// needed is replaced, if there is room for another or [`rotation_headroom`](Config::rotation_headroom), and closed after that; so no caller waits for the new one.
+    /// Where there is no room it is closed first, after its last use, and so it is with 1, where there is no time for a replacement. At least 1; default `None`.
     pub max_uses: Option<u64>,
     /// An idle connection that nobody used for this long is pinged. `None` never pings. Default 30 s.
     pub health_check_interval: Option<Duration>,

@@ -144,7 +144,7 @@ impl<D: Driver> Pool<D> {
     }
 
     /// As [`retire_all`](Pool::retire_all), one after the other at random moments within `interval`: each is replaced before it is closed, as at the end of its
-    /// lifetime, and those that are left when the interval is over are closed then.
+    /// lifetime, or just closed if nobody needs it, and those that are left when the interval is over are closed then.
     pub fn retire_all_over(&self, interval: Duration) {
         self.engine.retire_all_over(interval);
     }

@@ -124,12 +124,6 @@ impl Flag {
 pub struct Permits(Counter);
 
 impl Permits {
-    /// Allows it so many times, whatever was allowed before.
-    pub fn set(&self, permits: u64) {
-        // ORDERING: Relaxed: a number that nobody reads anything through.
-        self.0.0.store(permits, Ordering::Relaxed);
-    }
-
     /// Allows it once more.
     pub fn add(&self) {
         self.0.add(1);
@@ -143,8 +137,15 @@ impl Permits {
     /// Takes one permit, if there is one.
     #[must_use]
     pub fn take(&self) -> bool {
-        // ORDERING: Relaxed, as in `set`.
-        self.0.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+        self.take_up_to(1) == 1
+    }
+
+    /// Takes so many permits, or as many as there are. How many.
+    pub fn take_up_to(&self, most: u64) -> u64 {
+        let less = |left: u64| Some(left.saturating_sub(most));
+        // ORDERING: Relaxed: a number that nobody reads anything through.
+        let before = self.0.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        before.unwrap_or_else(|left| left).min(most)
     }
 }
 

@@ -433,6 +433,16 @@ impl<C> Core<C> {
         }
     }
 
+    /// So many connections are not going to leave of which that was [counted on](Capacity::reserve_replacement). `true` if there are more than the maximum
+    /// therefore: what is idle has to be claimed and offered once, as after [`Core::resize`].
+    pub fn recall(&self, count: usize) -> bool {
+        let too_many = self.capacity.recall(count).excess() > 0;
+        if too_many {
+            self.gate.set_oversize();
+        }
+        too_many
+    }
+
     /// Whether this connection is one too many; then it is counted as leaving.
     fn shed(&self) -> bool {
         let room = self.capacity.shed();

@@ -23,6 +23,19 @@ pub(crate) enum RetireReason {
     Outdated,
     /// Somebody wanted this one to go.
     Evicted,
+    /// It was due, and has been replaced, or is going to be. It was counted as leaving when that was allowed.
+    Replaced(Due),
+}
+
+/// Why a connection is to be replaced while it can still be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// Its lifetime is nearly over.
+    Aged,
+    /// It has been leased nearly as often as it may be.
+    Wearing,
+    /// All connections are to be replaced, one after the other.
+    Outdated,
 }
 
 /// What to do with an idle connection.
@@ -54,6 +67,12 @@ pub(crate) fn judge(facts: IdleFacts, now: u64, config: &Config) -> Verdict {
     } else {
         Verdict::Keep
     }
+}
+
+/// The lease from which on a connection is to be replaced that may be leased so often: when a tenth of them is left, one at least. `None` if there is no such.
+pub(crate) fn wears_from(max_uses: Option<u64>) -> Option<u64> {
+    let max_uses = max_uses.filter(|uses| *uses > 1)?;
+    Some(max_uses - (max_uses / 10).max(1))
 }
 
 /// Whether so much time has passed since an epoch.
@@ -117,6 +136,13 @@ mod tests {
         assert!(spread.clone().all(|at| (3_240_007..=3_600_007).contains(&at)));
         assert!(spread.clone().min() < Some(3_250_000) && spread.max() > Some(3_590_000));
         assert_eq!(expires_at(7, None, 42), u64::MAX);
+    }
+
+    #[test]
+    fn the_last_leases_are_left_for_the_time_of_a_replacement() {
+        let from = [1, 2, 10, 19, 20, 1000].map(|uses| wears_from(Some(uses)));
+        assert_eq!(from, [None, Some(1), Some(9), Some(18), Some(18), Some(900)]);
+        assert_eq!(wears_from(None), None);
     }
 
     #[test]

@@ -17,9 +17,11 @@ pub(crate) fn due_at(expires_at: u64, max_lifetime: Option<Duration>, max_size: 
 
 /// What is known about connections that are due.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Due {
-    /// Those that are needed, and not replaced yet.
-    pub(crate) waiting: usize,
+pub(crate) struct Progress {
+    /// Those that are needed, and have not left yet.
+    pub(crate) due: usize,
+    /// Of these, those that have to leave in time. The others leave when they are worn.
+    pub(crate) in_time: usize,
     /// Attempts to open a replacement that are under way.
     pub(crate) opening: usize,
     /// Replacements that are open, for which one that is due may leave.
@@ -36,13 +38,13 @@ pub(crate) enum Next {
     CloseOne,
 }
 
-impl Due {
+impl Progress {
     /// `room`: whether there is any. `at_once`: how many openers there may be.
     pub(crate) fn next(self, room: bool, at_once: usize) -> Next {
         match self {
-            Self { waiting, opening, may_leave } if opening + may_leave >= waiting => Next::Nothing,
+            Self { due, opening, may_leave, .. } if opening + may_leave >= due => Next::Nothing,
             Self { opening, .. } if room && opening < at_once => Next::Open,
-            Self { opening: 0, may_leave: 0, .. } if !room => Next::CloseOne,
+            Self { opening: 0, may_leave: 0, in_time: 1.., .. } if !room => Next::CloseOne,
             _ => Next::Nothing,
         }
     }
@@ -64,7 +66,7 @@ mod tests {
 
     #[test]
     fn replacements_are_opened_first_where_there_is_room() {
-        let due = |waiting, opening, may_leave| Due { waiting, opening, may_leave };
+        let due = |due, opening, may_leave| Progress { due, in_time: due, opening, may_leave };
         assert_eq!(due(0, 0, 0).next(true, 4), Next::Nothing);
         assert_eq!(due(1, 0, 0).next(true, 4), Next::Open);
         assert_eq!(due(9, 3, 2).next(true, 4), Next::Open);
@@ -75,9 +77,11 @@ mod tests {
 
     #[test]
     fn where_there_is_no_room_one_at_a_time_is_closed_first() {
-        let due = |waiting, opening, may_leave| Due { waiting, opening, may_leave };
+        let due = |due, opening, may_leave| Progress { due, in_time: due, opening, may_leave };
         assert_eq!(due(9, 0, 0).next(false, 4), Next::CloseOne);
         assert_eq!(due(9, 1, 0).next(false, 4), Next::Nothing);
         assert_eq!(due(9, 0, 1).next(false, 4), Next::Nothing);
+        let worn = Progress { in_time: 0, ..due(9, 0, 0) };
+        assert_eq!([true, false].map(|room| worn.next(room, 4)), [Next::Open, Next::Nothing], "they can still be used");
     }
 }

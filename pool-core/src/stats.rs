@@ -80,15 +80,16 @@ pub struct Stats {
     pub detached: u64,
     /// Connections closed because they were found broken, failed a reset or a ping, or were discarded by their user.
     pub broken: u64,
-    /// Connections closed because of their age.
+    /// Connections closed because of their lifetime, or replaced shortly before its end.
     pub expired: u64,
-    /// Connections closed because they had been leased as often as they may be.
+    /// Connections closed because they had been leased as often as they may be, or nearly so and were replaced.
     pub worn: u64,
     /// Connections closed because they were idle for too long.
     pub reaped: u64,
     /// Connections closed because there were more than the maximum.
     pub excess: u64,
-    /// Connections closed because [all](crate::Pool::retire_all), or all [to their host](crate::Pool::retire_host), were to be replaced.
+    /// Connections closed because all, [at once](crate::Pool::retire_all) or [one after the other](crate::Pool::retire_all_over), or all
+    /// [to their host](crate::Pool::retire_host), were to be replaced.
     pub outdated: u64,
     /// Connections [evicted](crate::Pool::evict).
     pub evicted: u64,

@@ -23,6 +23,8 @@ mod exchange;
 mod faults;
 #[path = "engine/foreign.rs"]
 mod foreign;
+#[path = "engine/headroom.rs"]
+mod headroom;
 #[path = "engine/idle_order.rs"]
 mod idle_order;
 #[path = "engine/janitor.rs"]

@@ -108,7 +108,7 @@ struct Janitor<D: Driver> {
 
 impl<D: Driver> Janitor<D> {
     fn new(duty: Duty<D>) -> Self {
-        let (rotation, rounds) = (Rotation::new(&duty.0), Rounds::new(duty.0.epoch.get()));
+        let (rotation, rounds) = (Rotation::default(), Rounds::new(duty.0.epoch.get()));
         Self { duty, openers: Openers::new(), rotation, rounds }
     }
 
@@ -124,9 +124,10 @@ impl<D: Driver> Janitor<D> {
         drain_jobs(engine, &mut self.openers, &mut self.rotation);
         find_surplus(engine);
         keep_time(engine);
+        let fresh_start = self.openers.hear(engine);
         let round = self.rounds.make(engine);
         serve_the_rest(engine);
-        self.rotation.go_on(engine, &mut self.openers, round);
+        self.rotation.go_on(engine, &mut self.openers, round || fresh_start);
         self.openers.start(engine);
         if self.duty.0.note_end() { None } else { Some(self.next_wake_up()) }
     }
@@ -134,7 +135,15 @@ impl<D: Driver> Janitor<D> {
     fn next_wake_up(&self) -> Instant {
         let opener = self.openers.next_wake_up(Instant::now());
         let alarm = self.duty.0.clock.moment(self.duty.0.alarm.rings_at());
-        [opener, Some(alarm)].into_iter().flatten().fold(self.rounds.next(), Instant::min)
+        let rotation = self.rotation.next_wake_up(&self.duty.0);
+        [opener, rotation, Some(alarm)].into_iter().flatten().fold(self.rounds.next(), Instant::min)
+    }
+}
+
+impl<D: Driver> Drop for Janitor<D> {
+    fn drop(&mut self) {
+        // Before the seat is free: the next one begins with nothing.
+        self.rotation.give_up(&self.duty.0);
     }
 }
 

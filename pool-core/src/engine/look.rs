@@ -3,8 +3,8 @@
 use super::Engine;
 use super::release::{Condition, Occasion};
 use crate::driver::Driver;
-use crate::lifetime::{RetireReason, reached};
-use crate::slot::Facts;
+use crate::lifetime::{Due, RetireReason, reached, wears_from};
+use crate::slot::{Claim, Facts};
 
 /// How many leases of a slot are all timed.
 const ALL_TIMED: u64 = 256;
@@ -15,12 +15,37 @@ impl<D: Driver> Engine<D> {
     /// The lease that begins is one to be looked at: as it is timed, or as it is the last one.
     #[cold]
     pub(super) fn look_at_use(&self, facts: &Facts, uses: u64) {
-        let last = self.last_use(facts);
+        let (wears, last) = (self.wears_from(facts), self.last_use(facts));
+        if uses == wears {
+            self.wearing.raise();
+            self.bell.notify_one();
+        }
         // Looked at when it comes back, too.
         facts.good_until.set(0);
         facts.held_since.set(self.clock.now());
         let next_timed = if uses < ALL_TIMED { uses + 1 } else { (uses / SAMPLE + 1) * SAMPLE };
-        facts.next_look.set(if uses < last { next_timed.min(last) } else { next_timed });
+        let next_of_these = [wears, last].into_iter().filter(|look| uses < *look).min();
+        facts.next_look.set(next_of_these.map_or(next_timed, |look| next_timed.min(look)));
+    }
+
+    /// The lease of the slot with which the connection is due to be replaced.
+    fn wears_from(&self, facts: &Facts) -> u64 {
+        wears_from(self.config.load().max_uses).map_or(u64::MAX, |uses| facts.first_use.get().saturating_add(uses))
+    }
+
+    /// Whether and why a connection is to be replaced.
+    pub(super) fn due(&self, facts: &Facts) -> Option<Due> {
+        let now = self.epoch.get();
+        if facts.due_at() <= now {
+            Some(if facts.is_due_with_all() { Due::Outdated } else { Due::Aged })
+        } else {
+            (facts.uses.get() >= self.wears_from(facts)).then_some(Due::Wearing)
+        }
+    }
+
+    /// Whether all are to be replaced, and the turn of this one has come.
+    pub(super) fn is_outdated(&self, claim: &Claim<D::Connection>) -> bool {
+        self.due(self.core.table.facts(claim)) == Some(Due::Outdated)
     }
 
     /// The lease of the slot after which the connection is not used again.
@@ -31,7 +56,7 @@ impl<D: Driver> Engine<D> {
     /// Whether a connection has been used as often as it may be by the settings in force. If not, its last lease will be noticed.
     pub(super) fn is_worn(&self, facts: &Facts) -> bool {
         let last = self.last_use(facts);
-        facts.next_look.set(facts.next_look.get().min(last));
+        facts.next_look.set(facts.next_look.get().min(self.wears_from(facts)).min(last));
         facts.uses.get() >= last
     }
 
@@ -48,8 +73,10 @@ impl<D: Driver> Engine<D> {
         if facts.uses.get() >= self.last_use(facts) {
             return Condition::Retired(RetireReason::Worn);
         }
-        if facts.due_at.get() <= now && self.may_leave.take() {
-            return Condition::Retired(RetireReason::Expired);
+        if let Some(due) = self.due(facts)
+            && self.may_leave.take()
+        {
+            return Condition::Retired(RetireReason::Replaced(due));
         }
         if seen == Condition::Dirty {
             return Condition::Dirty;
@@ -63,7 +90,8 @@ impl<D: Driver> Engine<D> {
 
     /// Nobody needs to look closely until the connection is due, or once in each epoch when it is.
     pub(super) fn trust(&self, facts: &Facts) {
-        facts.good_until.set(facts.due_at.get().max(self.epoch.get() + 1));
+        let until = if self.due(facts) == Some(Due::Wearing) { 0 } else { facts.due_at() };
+        facts.good_until.set(until.max(self.epoch.get() + 1));
     }
 
     /// Whether it was idle for too long to be handed out unseen.

@@ -53,7 +53,7 @@ use crate::driver::Driver;
 use crate::error::OpenFailure;
 use crate::foreign::drop_quietly;
 use crate::handoff::{Core, Grant};
-use crate::lifetime::RetireReason;
+use crate::lifetime::{Due, RetireReason};
 use crate::retirement::Retirement;
 use crate::slot::Claim;
 use open::Purpose;
@@ -79,8 +79,12 @@ pub(crate) struct Engine<D: Driver> {
     /// Why the latest generations were begun.
     retirements: ArcSwap<Vec<Retirement>>,
     warm_ups: WarmUps,
-    /// How many connections that are due may leave, because there are others in their place.
+    /// How many connections that are due may leave, because there are others in their place. For each of these permits one is counted as leaving already.
     may_leave: Permits,
+    /// Whether a connection has become due by its uses: that does not wait for the next round.
+    wearing: Flag,
+    /// How often somebody has said that the next attempt to open a connection need not wait because others have failed.
+    fresh_starts: Counter,
     /// Whether the pool has ever had a connection.
     used: Flag,
     /// Connections that are checked before they are handed out.
@@ -175,6 +179,8 @@ impl<D: Driver> Engine<D> {
             retirements: ArcSwap::default(),
             warm_ups: WarmUps::default(),
             may_leave: Permits::default(),
+            wearing: Flag::default(),
+            fresh_starts: Counter::default(),
             used: Flag::default(),
             checks: Moments::default(),
             late_checks: Moments::default(),
@@ -218,23 +224,23 @@ impl<D: Driver> Engine<D> {
     pub(crate) fn retire(&self, claim: Claim<D::Connection>, reason: RetireReason) {
         match reason {
             RetireReason::Broken => self.events.broken.add(1),
-            RetireReason::Expired => self.events.expired.add(1),
-            RetireReason::Worn => self.events.worn.add(1),
+            RetireReason::Expired if self.is_outdated(&claim) => self.events.outdated.add(1),
+            RetireReason::Expired | RetireReason::Replaced(Due::Aged) => self.events.expired.add(1),
+            RetireReason::Worn | RetireReason::Replaced(Due::Wearing) => self.events.worn.add(1),
             RetireReason::Idle => self.events.reaped.add(1),
             RetireReason::Closed => self.events.ended.add(1),
             RetireReason::Excess => self.events.excess.add(1),
-            RetireReason::Outdated => self.events.outdated.add(1),
+            RetireReason::Outdated | RetireReason::Replaced(Due::Outdated) => self.events.outdated.add(1),
             RetireReason::Evicted => self.events.evicted.add(1),
         }
-        // Excess was counted when it was found.
-        if reason != RetireReason::Excess {
+        // These were counted when they were found, or before.
+        if !matches!(reason, RetireReason::Excess | RetireReason::Replaced(_)) {
             self.core.capacity.leaving();
         }
         self.core.table.show_resetting(&claim);
         let facts = self.core.table.facts(&claim);
         facts.expires_at.set(ON_ITS_WAY_OUT);
-        // It needs no replacement any more.
-        facts.due_at.set(u64::MAX);
+        facts.need_no_replacement();
         self.tasks.forget(self.id(&claim));
         self.call_janitor(Job::Close(claim));
         self.tell();

@@ -6,6 +6,7 @@ use tokio::time::timeout;
 
 use super::panics::{caught, guarded, report};
 use super::{Engine, Job};
+use crate::config::Config;
 use crate::driver::{Driver, ErrorClass};
 use crate::error::OpenFailure;
 use crate::foreign::drop_quietly;
@@ -52,11 +53,26 @@ impl<D: Driver> Engine<D> {
         if wanted { self.opener(Purpose::Demand, sight) } else { None }
     }
 
-    /// Reserves room for an opener that replaces a connection, with so many more than the maximum.
+    /// Reserves room for an opener that replaces a connection, with so many more than the maximum. One connection is counted as leaving for that.
     pub(super) fn reserve_replacement(self: &Arc<Self>, at_once: usize, headroom: usize) -> Option<Opener<D>> {
-        self.core.table.grow_to(self.core.capacity.read().max + headroom);
+        // Not more than these, whatever the maximum is in the next moment: there is a slot for whoever reserves, and its index is none of the queue's notes.
+        let slots = self.core.capacity.read().max.saturating_add(headroom).min(Config::MAX_SIZE_LIMIT);
+        self.core.table.grow_to(slots);
         let sight = self.core.gate().look_after_publishing();
-        let reserved = self.core.capacity.reserve_beyond(headroom, |room| room.opening < at_once);
+        if !self.core.capacity.reserve_replacement(headroom, slots, |room| room.opening < at_once) {
+            return None;
+        }
+        let opener = self.opener(Purpose::Rotation, sight);
+        if opener.is_none() {
+            self.recall(1);
+        }
+        opener
+    }
+
+    /// Reserves room for an opener in place of a connection that has left to be replaced.
+    pub(super) fn reserve_again(self: &Arc<Self>, at_once: usize) -> Option<Opener<D>> {
+        let sight = self.core.gate().look_after_publishing();
+        let reserved = self.core.capacity.reserve(|room| room.opening < at_once);
         if reserved { self.opener(Purpose::Rotation, sight) } else { None }
     }
 
@@ -92,7 +108,7 @@ impl<D: Driver> Engine<D> {
         let (now, facts) = (self.epoch.get(), self.core.table.facts(&claim));
         let expires_at = expires_at(now, config.max_lifetime, self.random.next());
         facts.expires_at.set(expires_at);
-        facts.due_at.set(due_at(expires_at, config.max_lifetime, config.max_size).max(now));
+        facts.set_due(due_at(expires_at, config.max_lifetime, config.max_size).max(now), false);
         facts.released_at.set(now);
         facts.checked_at.set(now);
         facts.first_use.set(facts.uses.get());

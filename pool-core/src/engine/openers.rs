@@ -22,11 +22,24 @@ pub(super) struct Openers {
     last: Option<Instant>,
     /// When one may start that may not now, to keep a distance.
     held_until: Option<Instant>,
+    /// How often it was said that an attempt need not wait because others have failed.
+    fresh_starts: u64,
 }
 
 impl Openers {
     pub(super) fn new() -> Self {
-        Self { backoff: Backoff::default(), not_before: Instant::now(), last: None, held_until: None }
+        Self { backoff: Backoff::default(), not_before: Instant::now(), last: None, held_until: None, fresh_starts: 0 }
+    }
+
+    /// Hears whether the next attempt may begin although others have failed. `true` if so.
+    pub(super) fn hear<D: Driver>(&mut self, engine: &Engine<D>) -> bool {
+        let said = engine.fresh_starts.get();
+        if said == self.fresh_starts {
+            return false;
+        }
+        self.fresh_starts = said;
+        self.not_before = Instant::now();
+        true
     }
 
     pub(super) fn recovered(&mut self) {

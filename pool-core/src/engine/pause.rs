@@ -13,6 +13,8 @@ impl<D: Driver> Engine<D> {
 
     pub(crate) fn resume(&self) {
         if self.core.resume(|claim| self.serve(claim)) {
+            // The attempts that failed are from before.
+            self.fresh_starts.add(1);
             self.bell.notify_one();
             self.tell();
         }

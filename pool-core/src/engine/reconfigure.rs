@@ -17,6 +17,9 @@ impl<D: Driver> Engine<D> {
         if self.core.gate().glance().is_oversize() || reconfigured.now.contains(&"max_uses") {
             self.offer_all_idle();
         }
+        if reconfigured.now.iter().any(|field| field.starts_with("backoff_")) {
+            self.fresh_starts.add(1);
+        }
         // The janitor may have to open more, or to look after what there is more often.
         self.bell.notify_one();
         self.tell();
@@ -29,10 +32,7 @@ impl<D: Driver> Engine<D> {
         let config = Arc::new(config);
         let _turn = self.operator.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.config.swap(config.clone());
-        if before.max_size != config.max_size {
-            // Otherwise a replacement in the headroom would be taken for one too many.
-            self.core.resize(config.max_size);
-        }
+        self.core.resize(config.max_size);
         self.core.set_idle_order(config.idle_order);
         self.acquire_timeout.set(nanos(config.acquire_timeout));
         self.reconfigured.add(1);

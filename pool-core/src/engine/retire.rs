@@ -87,12 +87,12 @@ impl<D: Driver> Engine<D> {
                 return None;
             }
             Sentence::Leaves { expires_at, .. } if expires_at <= self.epoch.get() => {
-                self.retire(claim, RetireReason::Expired);
+                self.retire(claim, RetireReason::Outdated);
                 return None;
             }
             Sentence::Leaves { due_at, expires_at } => {
                 let facts = self.core.table.facts(&claim);
-                facts.due_at.set(facts.due_at.get().min(due_at));
+                facts.set_due(facts.due_at().min(due_at), true);
                 facts.expires_at.set(facts.expires_at.get().min(expires_at));
                 facts.good_until.set(facts.good_until.get().min(due_at));
             }

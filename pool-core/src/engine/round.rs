@@ -57,12 +57,13 @@ impl Rounds {
         let config = engine.config.load();
         self.next = now + maintenance_interval(&config);
         engine.core.table.tidy_line(2 * engine.core.table.size());
-        let counts = engine.core.table.counts();
+        let (counts, room) = (engine.core.table.counts(), engine.core.capacity.read());
         // Not those that are leased at this instant: of short leases one hardly ever sees any.
         let used = engine.core.table.used_since(self.last_epoch);
         self.last_epoch = engine.epoch.get();
         engine.core.table.remember_up_to(self.warmth.note(used));
-        let size = counts.opening + counts.idle + counts.leased + counts.resetting;
+        // Those that are there and stay.
+        let size = room.live();
         let mut surplus = surplus(size, counts.idle, &config);
         let tending = Tending { engine, config: &config, closed, paused: sight.is_paused() };
         let _inspection = engine.inspections.begin();
@@ -92,6 +93,8 @@ impl<D: Driver> Tending<'_, D> {
         let engine = self.engine;
         let condition = engine.condition(&mut claim, Occasion::Round);
         let verdict = match condition {
+            // It has to go for a reason of its own, and does not count as one that is there.
+            Condition::Retired(reason) => Verdict::Retire(reason),
             _ if self.closed => Verdict::Retire(RetireReason::Closed),
             Condition::Usable => judge(self.idle_facts(&claim, surplus), engine.epoch.get(), self.config),
             _ => Verdict::Keep,

@@ -34,8 +34,8 @@ pub struct Facts {
     pub held_since: Figure,
     /// Epoch at which the connection was last known to work.
     pub checked_at: Figure,
-    /// Epoch from which on it is to be replaced.
-    pub due_at: Figure,
+    /// Twice the epoch from which on it is to be replaced, and one more if all are: two facts in the room of one.
+    due: Figure,
     /// Epoch from which on the connection is too old.
     pub expires_at: Figure,
     /// How often the slot had been leased when the connection was opened.
@@ -47,6 +47,32 @@ pub struct Facts {
     /// Grows from one use to the next, opening among them, if the idle order asks for it.
     pub last_use: Figure,
 }
+
+impl Facts {
+    /// Epoch from which on the connection is to be replaced.
+    pub fn due_at(&self) -> u64 {
+        self.due.get() / 2
+    }
+
+    /// Whether it is to be replaced because all are.
+    pub fn is_due_with_all(&self) -> bool {
+        self.due.get() % 2 == 1
+    }
+
+    /// Says both.
+    pub fn set_due(&self, at: u64, with_all: bool) {
+        self.due.set(at.min(NEVER) * 2 + u64::from(with_all));
+    }
+
+    /// The connection leaves, and is not due any more.
+    pub fn need_no_replacement(&self) {
+        self.set_due(NEVER, false);
+        self.first_use.set(self.uses.get());
+    }
+}
+
+/// The last epoch.
+const NEVER: u64 = u64::MAX / 2;
 
 /// One place for a connection, on cache lines of its own: 120 bytes beside the connection. A small connection is on the line of the word and of what comes first in
 /// the facts: an acquire and a release need no other.

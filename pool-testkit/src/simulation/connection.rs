@@ -21,10 +21,12 @@ pub(super) enum Place {
     Gone,
 }
 
-/// The end of a connection's life: it may leave from the first of these moments on, and has to by the second.
+/// The end of a connection's life: it may leave from the first of these moments on, and has to by the last.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Life {
     pub(super) from: u64,
+    /// From this one on it may be too old.
+    pub(super) expires_from: u64,
     pub(super) until: u64,
 }
 
@@ -33,8 +35,8 @@ impl Life {
     fn of(config: &Config, now: u64, lag: u64) -> Option<Self> {
         let lifetime = millis(config.max_lifetime?);
         let most_early = (lifetime / 10).max((50 * config.max_size as u64).min(lifetime / 3));
-        let from = now + lifetime - lifetime / 10 - most_early;
-        Some(Self { from: from.saturating_sub(lag), until: now + lifetime })
+        let expires_from = (now + lifetime - lifetime / 10).saturating_sub(lag);
+        Some(Self { from: expires_from.saturating_sub(most_early), expires_from, until: now + lifetime })
     }
 }
 

@@ -13,6 +13,7 @@ mod callers;
 mod clock;
 mod connection;
 mod lending;
+mod minima;
 mod model;
 mod play;
 mod rest;

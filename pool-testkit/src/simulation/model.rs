@@ -10,6 +10,7 @@ use pool_core::{Config, ErrorClass};
 use super::clock::{Clock, Sequence, interval_of, millis};
 use super::connection::{Connection, Place};
 use super::ensure;
+use super::minima::Calm;
 use crate::fake::{Call, Ending, Entry, Event};
 
 pub(super) type Checked = Result<(), String>;
@@ -79,6 +80,7 @@ pub(super) struct Model {
     pub(super) excess: bool,
     /// By how much the clock has jumped in this step: the pool may not have noticed yet when something happens.
     pub(super) jumped: u64,
+    pub(super) calm: Calm,
     pub(super) paused: bool,
     pub(super) resumed: u64,
     pub(super) closed: bool,
@@ -105,6 +107,7 @@ impl Model {
             failed_for_good: 0,
             excess: false,
             jumped: 0,
+            calm: Calm::default(),
             paused: false,
             resumed: 0,
             closed: false,
@@ -263,6 +266,7 @@ impl Model {
     fn leave(&mut self, id: u64, at: u64, to: Place) -> Checked {
         let reasons = self.reasons(id, at)?;
         ensure!(!reasons.is_empty(), "connection {id} is closed without a reason: {:?}", self.known(id)?);
+        self.minima_are_kept(id, at, &reasons)?;
         self.known(id)?.place = to;
         self.departures.push(reasons);
         Ok(())
@@ -273,17 +277,17 @@ impl Model {
         let outdated = self.is_outdated(id)?;
         let retired_over = self.is_retired_over(id)?;
         let (closed, excess, idle_timeout) = (self.closed, self.excess, self.config.idle_timeout);
-        let most_uses = self.config.max_uses.unwrap_or(u64::MAX);
+        let wears_from = wears_from(&self.config);
         let connection = self.known(id)?;
         let too_old = connection.life.is_some_and(|life| life.from <= at);
         let too_idle = idle_timeout.is_some_and(|limit| millis(limit) <= connection.idle_for(at));
         let reasons = [
             ("broken", connection.broken),
-            ("expired", too_old || retired_over),
-            ("worn", connection.worn || connection.uses >= most_uses),
+            ("expired", too_old),
+            ("worn", connection.worn || connection.uses >= wears_from),
             ("idle", too_idle),
             ("excess", excess),
-            ("outdated", outdated),
+            ("outdated", outdated || retired_over),
             ("evicted", connection.evicted),
             ("pool_closed", closed),
         ];
@@ -297,9 +301,33 @@ impl Model {
         Ok(self.demands.iter().any(|demand| demand.number > begun && hits(demand.whom)))
     }
 
+    /// How many connections that somebody holds are to be replaced.
+    pub(super) fn count_due_in_use(&self, now: u64) -> usize {
+        let wears_from = wears_from(&self.config);
+        let retired_over = |begun| {
+            let demands = self.demands.iter();
+            demands.filter(|demand| demand.number > begun).any(|demand| matches!(demand.whom, Whom::By(_)))
+        };
+        let due = |connection: &&Connection| {
+            let aged = connection.life.is_some_and(|life| life.from <= now);
+            aged || connection.uses >= wears_from || retired_over(connection.begun)
+        };
+        let in_use = self.connections.values().filter(|connection| connection.place == Place::Leased);
+        in_use.filter(due).count()
+    }
+
     fn is_retired_over(&mut self, id: u64) -> Result<bool, String> {
         let begun = self.known(id)?.begun;
         Ok(self.demands.iter().any(|demand| demand.number > begun && matches!(demand.whom, Whom::By(_))))
+    }
+}
+
+/// After how many leases a connection may be replaced: a tenth before the last, one at least, but not before the first.
+pub(super) fn wears_from(config: &Config) -> u64 {
+    match config.max_uses {
+        None => u64::MAX,
+        Some(1) => 1,
+        Some(most) => most - (most / 10).max(1),
     }
 }
 

@@ -29,6 +29,7 @@ impl World {
         self.nobody_watches_in_vain()?;
         if time >= LONG && promised == 0 {
             self.ages_are_kept(&stats.state, time)?;
+            self.headroom_is_given_back(&stats.state)?;
         }
         Ok(())
     }
@@ -156,6 +157,16 @@ impl World {
         Ok(())
     }
 
+    /// More than the maximum are there while one is being replaced, and not for longer, unless it is in use.
+    fn headroom_is_given_back(&self, state: &PoolState) -> Checked {
+        let (now, model) = (self.model.clock.now(), &self.model);
+        let busy = state.leased + state.opening + state.in_maintenance > 0;
+        let just_opened = now <= model.last_opened + 2 * interval_of(&model.config) + 100;
+        let kept = busy || just_opened || model.closed || state.size <= model.config.max_size;
+        ensure!(kept, "there are more than the maximum, and nothing is being opened: {state:?}");
+        Ok(())
+    }
+
     fn ages_are_kept(&self, state: &PoolState, time: u64) -> Checked {
         let now = self.model.clock.now();
         let idle = self.model.connections.iter().filter(|(_, connection)| connection.place == Place::Ready);
@@ -171,9 +182,10 @@ impl World {
         let margin = 2 * interval_of(config) + 100;
         let over = |limit: Option<u64>, time: u64| limit.is_some_and(|limit| time > limit + margin);
         let since = now - connection.released_at;
-        // One that was opened just now may replace another.
+        // One that was opened just now may replace another, and so may any other while one that is due is in use.
+        let staying = state.size.saturating_sub(state.opening + self.model.count_due_in_use(now));
         let surplus =
-            state.size > config.min_size && state.idle > config.min_idle && now > self.model.last_opened + margin;
+            staying > config.min_size && state.idle > config.min_idle && now > self.model.last_opened + margin;
         let too_idle = surplus && over(config.idle_timeout.map(millis), since);
         let unseen = now - connection.released_at.max(connection.checked_at);
         let unchecked = !self.model.paused && over(config.health_check_interval.map(millis), unseen);

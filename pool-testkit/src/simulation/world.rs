@@ -57,6 +57,7 @@ impl World {
         self.journal.clear();
         (self.model.excess, self.model.jumped) = (false, 0);
         self.model.note_excess();
+        self.model.calm.note(step, self.model.clock.now());
         self.set_limit();
         self.act(step)?;
         match step {
@@ -214,6 +215,7 @@ impl World {
     /// Everybody gives up and gives back, and nothing may be missing.
     pub(super) async fn end(mut self) -> Checked {
         self.journal.clear();
+        self.model.calm.note(&Step::Calm, self.model.clock.now());
         self.command(&Step::Calm);
         self.command(&Step::Resume);
         self.watchers.clear();

@@ -244,23 +244,57 @@ async fn a_check_that_fails_is_followed_by_another() {
     prove_nothing_lost(&pool, &driver).await;
 }
 
-/// A replacement beyond the maximum is not taken for one too many when other settings are put in force meanwhile.
+/// The connections that are kept ready are replaced before they are closed, as those of the minimum are.
 #[tokio::test(start_paused = true)]
-async fn other_settings_do_not_disturb_a_replacement() {
+async fn those_that_are_kept_ready_are_replaced_before_they_are_closed() {
+    let driver = FakeDriver::new();
+    driver.always(Call::Connect, Step::Delay(SECOND));
+    let pool = with(&driver, |config| {
+        (config.max_size, config.min_idle, config.max_lifetime) = (4, 1, Some(100 * SECOND));
+    });
+    until(&pool, |state| state.idle == 1).await;
+    let mut least = 1;
+    for _ in 0..2_200 {
+        sleep(SECOND / 10).await;
+        least = least.min(pool.state().idle);
+    }
+    assert_eq!(least, 1, "there was always one");
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+/// Nothing can be opened during a pause, so nothing is closed that is to be replaced.
+#[tokio::test(start_paused = true)]
+async fn a_pause_costs_no_connection_before_its_time() {
     let driver = FakeDriver::new();
     let pool = with(&driver, |config| {
         (config.max_size, config.min_size, config.max_lifetime) = (2, 2, Some(100 * SECOND));
-        config.rotation_headroom = 1;
     });
-    driver.limit(3);
-    pool.ready(20 * SECOND).await.unwrap();
-    driver.always(Call::Connect, Step::Hold);
-    until(&pool, |state| state.opening == 1).await;
-    let mut config = (*pool.config()).clone();
-    config.acquire_timeout += SECOND;
-    pool.reconfigure(config).unwrap();
-    sleep(SECOND).await;
-    assert_eq!((pool.state().idle, pool.state().opening, pool.stats().excess), (2, 1, 0));
-    driver.let_go(Call::Connect, 1);
+    pool.ready(SECOND).await.unwrap();
+    pool.pause();
+    let started = Instant::now();
+    while started.elapsed() < 89 * SECOND {
+        sleep(SECOND / 10).await;
+        assert_eq!(pool.state().idle, 2, "one was closed after {:?}, and cannot be replaced", started.elapsed());
+    }
+    pool.resume();
+    sleep(2 * SECOND).await;
+    assert!(pool.stats().expired >= 1, "those that are due are replaced after it");
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+/// A connection that broke does not count as one that is there.
+#[tokio::test(start_paused = true)]
+async fn a_round_that_finds_a_broken_connection_leaves_the_minimum_alone() {
+    let driver = FakeDriver::new();
+    let pool = with(&driver, |config| (config.min_size, config.idle_timeout) = (2, Some(10 * SECOND)));
+    drop([pool.acquire().await.unwrap(), pool.acquire().await.unwrap(), pool.acquire().await.unwrap()]);
+    sleep(9 * SECOND + SECOND / 2).await;
+    // The first that the next round looks at is broken.
+    driver.script(Call::Inspect, [Step::Fail]);
+    driver.always(Call::Connect, Step::Hang);
+    sleep(2 * SECOND).await;
+    let stats = pool.stats();
+    assert_eq!((pool.state().idle, stats.broken, stats.reaped), (2, 1, 0));
+    driver.always(Call::Connect, Step::Ok);
     prove_nothing_lost(&pool, &driver).await;
 }

@@ -156,3 +156,29 @@ async fn an_attempt_that_fails_for_good_during_a_pause_is_no_error_for_those_who
     drop(waiter.await.unwrap().unwrap());
     prove_nothing_lost(&pool, &driver).await;
 }
+
+/// The backend was away for long and is back: nobody waits until the pause between two attempts is over that began before that.
+#[tokio::test(start_paused = true)]
+async fn the_first_attempt_after_a_pause_begins_at_once() {
+    let driver = FakeDriver::new();
+    let mut config = quiet(1);
+    (config.backoff_initial, config.backoff_max) = (1000 * SECOND, 1000 * SECOND);
+    let pool = pool_with(&driver, config.clone());
+    for resume in [true, false] {
+        driver.script(Call::Connect, [Step::Fail]);
+        let mut waiter = Box::pin(pool.acquire());
+        assert!(is_pending(&mut waiter));
+        until(&pool, |_| pool.stats().open_failures > u64::from(!resume)).await;
+        if resume {
+            pool.pause();
+            pool.resume();
+        } else {
+            config.backoff_max += SECOND;
+            pool.reconfigure(config.clone()).unwrap();
+        }
+        let lease = tokio::time::timeout(SECOND, waiter).await.expect("an attempt begins at once");
+        lease.unwrap().discard();
+        until(&pool, |state| state.size == 0).await;
+    }
+    prove_nothing_lost(&pool, &driver).await;
+}

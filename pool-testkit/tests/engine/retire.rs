@@ -75,6 +75,23 @@ async fn connections_to_one_host_are_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn all_go_one_after_the_other_even_those_that_nobody_needs() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 10);
+    pool.warm_up(10, std::time::Duration::ZERO, SECOND).await.unwrap();
+    tokio::time::sleep(200 * SECOND).await;
+    pool.retire_all_over(100 * SECOND);
+    let mut gone = Vec::new();
+    for _ in 0..10 {
+        tokio::time::sleep(10 * SECOND).await;
+        gone.push(pool.stats().outdated);
+    }
+    assert!(gone[4] > 0 && gone[4] < 10, "spread over the time: {gone:?}");
+    assert_eq!((gone[9], pool.stats().expired, pool.stats().opened), (10, 0, 10), "{gone:?}");
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn all_are_replaced_one_after_the_other() {
     let driver = FakeDriver::new();
     let pool = quiet_pool(&driver, 10);
@@ -87,11 +104,11 @@ async fn all_are_replaced_one_after_the_other() {
     let mut seen = Vec::new();
     for _ in 0..10 {
         tokio::time::sleep(10 * SECOND).await;
-        seen.push(pool.stats().expired);
+        seen.push(pool.stats().outdated);
         assert!(pool.state().idle >= 9, "{:?}", pool.state());
     }
     tokio::time::sleep(2 * SECOND).await;
-    assert_eq!(pool.stats().expired, 10);
+    assert_eq!((pool.stats().outdated, pool.stats().expired), (10, 0));
     assert!(seen[4] > 0 && seen[4] < 10, "spread over the time: {seen:?}");
     assert!(pool.try_acquire().unwrap().id() >= 10);
     prove_nothing_lost(&pool, &driver).await;
@@ -107,7 +124,7 @@ async fn one_that_is_leased_for_longer_goes_when_it_comes_back() {
     drop(held);
     assert_eq!(pool.state().idle, 0);
     until(&pool, |state| state.size == 0).await;
-    assert_eq!(pool.stats().expired, 1);
+    assert_eq!((pool.stats().outdated, pool.stats().expired), (1, 0));
     prove_nothing_lost(&pool, &driver).await;
 }
 
@@ -184,5 +201,45 @@ async fn a_connection_in_use_that_has_been_used_too_often_goes_when_it_comes_bac
     drop(held);
     assert_eq!(waiter.await.unwrap().id(), 1);
     assert_eq!(pool.stats().worn, 1);
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_caller_waits_for_the_one_that_replaces_a_worn_connection() {
+    let driver = FakeDriver::new();
+    let mut config = quiet(4);
+    (config.min_size, config.max_uses) = (1, Some(10));
+    let pool = pool_with(&driver, config);
+    pool.ready(SECOND).await.unwrap();
+    driver.always(Call::Connect, Step::Delay(SECOND));
+    for _ in 0..50 {
+        let started = tokio::time::Instant::now();
+        let lease = pool.acquire().await.unwrap();
+        assert_eq!(started.elapsed(), std::time::Duration::ZERO, "there is room for the replacement");
+        tokio::time::sleep(SECOND).await;
+        drop(lease);
+    }
+    let stats = pool.stats();
+    assert!((4..=6).contains(&stats.worn) && stats.opened <= stats.worn + 2, "{stats:?}");
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+/// One in ten uses is left when a connection is replaced before it is worn; if it may be used after all, it stays.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_may_be_used_more_often_is_not_replaced() {
+    let driver = FakeDriver::new();
+    driver.always(Call::Connect, Step::Delay(SECOND));
+    let mut config = quiet(2);
+    (config.min_size, config.max_uses) = (1, Some(10));
+    let pool = pool_with(&driver, config.clone());
+    pool.ready(2 * SECOND).await.unwrap();
+    for _ in 0..9 {
+        drop(pool.acquire().await.unwrap());
+    }
+    until(&pool, |state| state.opening == 1).await;
+    config.max_uses = None;
+    pool.reconfigure(config).unwrap();
+    tokio::time::sleep(5 * SECOND).await;
+    assert_eq!((pool.state().idle, pool.stats().worn), (2, 0));
     prove_nothing_lost(&pool, &driver).await;
 }

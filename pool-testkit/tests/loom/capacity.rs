@@ -8,7 +8,8 @@ use std::task::{Context, Waker};
 use pool_core::internals::Vacancy;
 
 use crate::common::{
-    NEVER, Scene, assert_at_rest, at_once, join, leave, offer_surplus, open, race, release, releasing, retire,
+    NEVER, Scene, assert_at_rest, at_once, close_leaving, join, leave, offer_surplus, open, race, release, releasing,
+    retire,
 };
 
 #[test]
@@ -143,6 +144,74 @@ fn a_maximum_that_is_lowered_twice_is_kept() {
         assert_at_rest(&scene.core, 1);
         assert!(!scene.core.gate().glance().is_oversize(), "and everybody knows that it is over");
     });
+}
+
+/// Two are there, one of them counted as leaving because its replacement is the other one.
+fn with_a_replacement() -> Scene {
+    let scene = Scene::new(2, 0, 2);
+    scene.core.capacity.leaving();
+    scene.core.resize(1);
+    assert!(!scene.core.gate().glance().is_oversize());
+    scene
+}
+
+/// What a rotation does that has no use for a replacement.
+fn recalling(scene: &Scene) {
+    if scene.core.recall(1) {
+        offer_surplus(&scene.core);
+    }
+}
+
+/// It turns out that it does not leave, while another one comes back: that is one too many now.
+#[test]
+fn a_release_and_a_recall_cannot_miss_each_other() {
+    race(3, with_a_replacement, [recalling, releasing], |scene| {
+        assert_eq!((scene.core.table.counts().idle, scene.core.capacity.read().open), (0, 1));
+        releasing(&scene);
+        assert_at_rest(&scene.core, 1);
+        assert!(!scene.core.gate().glance().is_oversize(), "and everybody knows that it is over");
+    });
+}
+
+/// The maximum is lowered while one leaves for its replacement, and others come back: one goes for each of the two reasons, and no more.
+#[test]
+fn one_goes_for_its_replacement_and_one_for_a_lower_maximum() {
+    let setup = || {
+        let scene = Scene::new(3, 0, 3);
+        scene.core.capacity.leaving();
+        scene.core.resize(2);
+        scene
+    };
+    let leaving = |scene: &Scene| close_leaving(&scene.core, scene.held());
+    race(2, setup, [lowering, releasing, leaving], |scene| {
+        releasing(&scene);
+        assert_at_rest(&scene.core, 1);
+    });
+}
+
+/// A replacement beyond the maximum has a slot.
+#[test]
+fn a_replacement_finds_its_slot() {
+    let replacing = |scene: &Scene| {
+        let core = &scene.core;
+        core.table.grow_to(3);
+        if core.capacity.reserve_replacement(1, 3, |_| true) {
+            let vacancy = core.table.claim_vacant().expect("a reservation implies a vacant slot");
+            let claim = core.table.fill(vacancy, 1);
+            core.capacity.opened();
+            close_leaving(core, claim);
+        }
+    };
+    let closing = |scene: &Scene| retire(&scene.core, scene.held());
+    race(
+        3,
+        || Scene::new(2, 0, 2),
+        [replacing, closing],
+        |scene| {
+            releasing(&scene);
+            assert_at_rest(&scene.core, 1);
+        },
+    );
 }
 
 /// The maximum is raised while others open: whoever sees the new maximum sees the slots for it.

@@ -133,7 +133,8 @@ pub(crate) fn retire(core: &Pool, claim: Claim<u64>) {
     close_leaving(core, claim);
 }
 
-fn close_leaving(core: &Pool, claim: Claim<u64>) {
+/// As `retire`, for one that is counted as leaving already.
+pub(crate) fn close_leaving(core: &Pool, claim: Claim<u64>) {
     let (_number, vacancy) = core.table.take(claim);
     core.table.publish_closed(vacancy);
     core.capacity.closed();

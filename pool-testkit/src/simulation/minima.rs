@@ -1,0 +1,77 @@
+//! What a pool keeps when it closes a connection: its minima, as far as the moment lets it.
+
+use super::connection::Place;
+use super::ensure;
+use super::model::{Checked, Model};
+use super::scenario::{End, Step};
+
+/// So many milliseconds after the last disturbance nothing is left of it.
+const A_WHILE: u64 = 3000;
+
+/// Steps after which a pool goes on as before.
+fn is_quiet(step: &Step) -> bool {
+    let of_users = matches!(step, Step::TryAcquire | Step::Acquire { .. } | Step::Look(_) | Step::Cancel(_));
+    of_users
+        || matches!(step, Step::Release(_, End::Clean | End::Dirty))
+        || matches!(step, Step::Sleep(_) | Step::Ready(_) | Step::Drain)
+}
+
+/// What may be taken away from a pool that works.
+#[derive(Debug, Default)]
+pub(super) struct Calm {
+    /// The last moment at which something was done to the pool that it has to recover from.
+    disturbed_at: u64,
+    /// Whether the backend may fail, or take its time.
+    faulty: bool,
+}
+
+impl Calm {
+    /// This is going to be done now.
+    pub(super) fn note(&mut self, step: &Step, now: u64) {
+        match step {
+            Step::Fault(..) | Step::Outage(..) | Step::Storm(..) => self.faulty = true,
+            Step::Calm => (self.faulty, self.disturbed_at) = (false, now),
+            Step::Jump(time) => self.disturbed_at = now + time,
+            step if is_quiet(step) => {}
+            _ => self.disturbed_at = now,
+        }
+    }
+
+    fn since_a_while(&self, at: u64) -> bool {
+        !self.faulty && at >= self.disturbed_at + A_WHILE
+    }
+}
+
+impl Model {
+    /// A connection that could still be used is closed for these reasons: the minima are there without it.
+    pub(super) fn minima_are_kept(&self, id: u64, at: u64, reasons: &[&str]) -> Checked {
+        let (size, config) = (self.size(), &self.config);
+        let ready = self.count(&[Place::Ready, Place::Resetting, Place::Pinging]);
+        let there = ready + self.count(&[Place::Leased]);
+        // One that is missing already is no fault of this.
+        let (missed, missed_idle) = (there == config.min_size, ready == config.min_idle);
+        if reasons == ["idle"] {
+            ensure!(!missed && !missed_idle, "connection {id} was idle for long, and is needed: {there}, {ready} idle");
+        }
+        if !reasons.is_empty() && reasons.iter().all(|reason| self.leaves_in_time(reason, at)) {
+            let missed = missed && size < config.max_size + config.rotation_headroom;
+            // One that is due and in use has its replacement among those that are idle.
+            let missed_idle = missed_idle && size < config.max_size && self.count_due_in_use(at) == 0;
+            let text = "was closed before another was there, with room for it";
+            ensure!(!missed && !missed_idle, "connection {id} {text}: {there} of {size}, {ready} idle");
+        }
+        if reasons == ["expired"] && self.paused && self.calm.since_a_while(at) {
+            let life = self.connections.get(&id).and_then(|connection| connection.life);
+            let too_early = life.is_some_and(|life| at < life.expires_from);
+            ensure!(!missed || !too_early, "connection {id} was closed in a pause before its time: {life:?}");
+        }
+        Ok(())
+    }
+
+    /// Whether a connection is replaced first that is to leave for this reason, by a pool that is not held up.
+    fn leaves_in_time(&self, reason: &str, at: u64) -> bool {
+        let undisturbed = !self.paused && !self.closed && self.calm.since_a_while(at);
+        let in_time = reason == "expired" || reason == "worn" && self.config.max_uses > Some(1);
+        undisturbed && in_time && self.config.opener_interval.is_none()
+    }
+}
