@@ -10,6 +10,10 @@
 
 #![allow(unsafe_code)] // a claim on its way through the queue is a number
 
+mod outcomes;
+
+pub use outcomes::{Denial, Denied, Entry, Grant, Left, Offered};
+
 use std::task::Waker;
 
 use crossbeam_utils::CachePadded;
@@ -18,77 +22,6 @@ use crate::capacity::Capacity;
 use crate::gate::{Gate, Generation, Joined, Sight};
 use crate::queue::{Cancelled, Entered, Fifo, Heard, NOTE_LIMIT, Note, Overdue, Resumed, Ticket};
 use crate::slot::{Claim, Facts, IdleOrder, Table, Vacancy};
-
-/// What a waiter gets.
-#[derive(Debug)]
-pub enum Grant<C> {
-    /// A connection.
-    Slot(Claim<C>),
-    /// The pool cannot open connections.
-    Failed,
-    /// The pool has been closed.
-    Closed,
-    /// The waiter's time is over.
-    Expired,
-}
-
-/// Why somebody who waits gets nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Denial {
-    /// The pool cannot open connections.
-    Failed,
-    /// The pool has been closed.
-    Closed,
-}
-
-/// What became of a denial.
-#[derive(Debug)]
-#[must_use = "a waker has to be woken"]
-pub enum Denied {
-    /// Nobody waits.
-    Nobody,
-    /// A waiter, or one that has just left, and whom to wake.
-    Told(Option<Waker>),
-}
-
-/// What became of a slot that was offered.
-#[derive(Debug)]
-#[must_use = "a waker has to be woken, a slot that comes back has to be retired"]
-pub enum Offered<C> {
-    /// A waiter has it, and wants to be woken if it left a waker.
-    Handed(Option<Waker>),
-    /// Nobody waits: the slot is idle, or somebody else has claimed it meanwhile.
-    Parked,
-    /// The pool is paused: the slot is idle, whoever waits.
-    Paused,
-    /// The pool is closed: the slot comes back.
-    Closed(Claim<C>),
-    /// There are more connections than the maximum, and this one is counted as leaving: the slot comes back.
-    Excess(Claim<C>),
-    /// The connection is of an earlier generation: the slot comes back.
-    Outdated(Claim<C>),
-}
-
-/// How a waiter has joined.
-#[derive(Debug)]
-pub enum Entry<C> {
-    /// In the queue.
-    Queued(Ticket),
-    /// Served before it got there.
-    Served(Grant<C>),
-}
-
-/// What a waiter that leaves leaves behind.
-#[derive(Debug)]
-#[must_use = "a grant that came first has to go elsewhere"]
-pub enum Left<C> {
-    /// Nothing.
-    Nothing,
-    /// The grant that came first.
-    Grant(Grant<C>),
-    /// A slot that was meant for it has been offered to the next one.
-    PassedOn(Offered<C>),
-}
 
 const SLOTS: Note = 1 << 16;
 const FAILED: Note = SLOTS;
