@@ -186,7 +186,7 @@ impl<D: Driver> Pool<D> {
 
 /// # Ending it
 impl<D: Driver> Pool<D> {
-    /// Closes the pool and waits until nothing is open: callers that wait get [`AcquireError::Closed`], idle connections are closed at
+    /// Closes the pool and waits until nothing is open: callers that wait get [`AcquireError::Closed`](crate::AcquireError::Closed), idle connections are closed at
     /// once, the others when their leases come back. An attempt to connect that is under way is waited for, up to [`Config::connect_timeout`]. It waits for the leases for ever;
     /// [`close_within`](Pool::close_within) does not.
     ///
