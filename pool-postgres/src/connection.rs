@@ -153,6 +153,7 @@ impl PostgresConnection {
     ///
     /// Cancel safety: dropping the future closes the socket at once.
     pub(crate) async fn end(self, server: &Server) {
+        self.wire.lock().part();
         let quiet = self.settle() && !self.session.is_busy();
         let line = self.line();
         if let Some(stream) = (!quiet).then(|| line.take_stream()).flatten() {

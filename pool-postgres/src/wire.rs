@@ -19,7 +19,7 @@ pub(crate) struct Shared(Mutex<Driven>);
 
 impl Shared {
     pub(crate) fn new(wire: Wire, session: Arc<Session>, counts: Arc<Counts>) -> Self {
-        Self(Mutex::new(Driven { wire: Some(wire), waker: None, session, counts, end: None }))
+        Self(Mutex::new(Driven { wire: Some(wire), waker: None, session, counts, end: None, parted: false }))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Driven> {
@@ -44,6 +44,8 @@ pub(crate) struct Driven {
     counts: Arc<Counts>,
     /// How it ended, unless its client closed it.
     end: Option<SessionEnd>,
+    /// Whether its client closes it.
+    parted: bool,
 }
 
 impl fmt::Debug for Driven {
@@ -57,7 +59,7 @@ impl Driven {
     pub(crate) fn advance(&mut self) -> Poll<()> {
         let Some(wire) = &mut self.wire else { return Poll::Ready(()) };
         let mut context = Context::from_waker(self.waker.as_ref().unwrap_or(Waker::noop()));
-        let end = loop {
+        let error = loop {
             match wire.poll_message(&mut context) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Some(Ok(message))) => note(&message),
@@ -65,24 +67,29 @@ impl Driven {
                 Poll::Ready(end) => break end.and_then(Result::err),
             }
         };
-        if let Some(error) = end {
-            self.keep(SessionEnd::of(&error, self.session.farewell()));
-        }
         self.wire = None;
+        self.keep(error.map(|error| SessionEnd::by_error(&error)));
         Poll::Ready(())
     }
 
-    fn keep(&mut self, end: SessionEnd) {
+    /// Notes an end: the server's reason if it gave one, or else this.
+    fn keep(&mut self, otherwise: Option<SessionEnd>) {
+        let Some(end) = self.session.farewell().map(SessionEnd::by_server).or(otherwise) else { return };
         tracing::debug!(cause = end.label(), "a session ended: {end}");
         self.counts.count(&end);
         self.end = Some(end);
+    }
+
+    /// The client goes: what ends the session from now on is the pool's own doing.
+    pub(crate) fn part(&mut self) {
+        self.parted = true;
     }
 
     /// Takes the wire out, and with it the task's waker: there is nothing to move any more. The wire is to be dropped without the lock.
     pub(crate) fn take(&mut self, cause: EndCause) -> (Option<Wire>, Option<Waker>) {
         let wire = self.wire.take();
         if wire.is_some() {
-            self.keep(SessionEnd::by_us(cause));
+            self.keep((!self.parted).then(|| SessionEnd::by_us(cause)));
         }
         (wire, self.waker.take())
     }
@@ -115,10 +122,10 @@ impl Drop for EndOnDrop {
     }
 }
 
-/// The task of a session: moves the messages until it has ended.
-pub(crate) async fn run(wire: Arc<Shared>) {
+/// The task of a session: moves the messages until it has ended. Dropped before that, even unpolled, it ends the session.
+pub(crate) fn run(wire: Arc<Shared>) -> impl Future<Output = ()> + Send {
     let wire = EndOnDrop(wire);
-    poll_fn(|context| {
+    poll_fn(move |context| {
         let mut driven = wire.0.lock();
         match &mut driven.waker {
             Some(waker) => waker.clone_from(context.waker()),
@@ -126,5 +133,4 @@ pub(crate) async fn run(wire: Arc<Shared>) {
         }
         driven.advance()
     })
-    .await;
 }

@@ -96,14 +96,15 @@ impl Ends {
 mod tests {
     use super::super::EndCause;
     use super::*;
+    use crate::tap::Words;
 
     #[test]
     fn ends_are_counted_by_a_few_names() {
         let counts = Counts::default();
         for code in ["57P01", "57P01", "XX999", "12345"] {
-            counts.count(&SessionEnd::by_server(code, String::new()));
+            counts.count(&SessionEnd::by_server(Words::new(code, "")));
         }
-        counts.count(&SessionEnd::by_server("", String::new()));
+        counts.count(&SessionEnd::by_server(Words::new("", "")));
         counts.count(&SessionEnd::by_us(EndCause::CutOff));
         let ends = counts.snapshot();
         assert_eq!((ends.count("57P01"), ends.count("other"), ends.count("cut off")), (2, 3, 1));

@@ -69,13 +69,10 @@ pub struct SessionEnd {
 }
 
 impl SessionEnd {
-    /// From the error that the session's task ends with, and from what the server has said before.
-    pub(crate) fn of(error: &tokio_postgres::Error, farewell: Option<Words>) -> Self {
-        if let Some(words) = farewell {
-            return Self::by_server(&words.code, words.message);
-        }
+    /// The session's task has failed.
+    pub(crate) fn by_error(error: &tokio_postgres::Error) -> Self {
         let cause = match Kind::of(error) {
-            Kind::Server { code, message } => return Self::by_server(code, message.to_owned()),
+            Kind::Server { code, message } => return Self::by_server(Words::new(code, message)),
             Kind::Closed => EndCause::Closed,
             Kind::Stream(kind) => EndCause::Network(kind),
             Kind::Protocol | Kind::Login | Kind::Client => EndCause::Protocol,
@@ -84,8 +81,10 @@ impl SessionEnd {
         Self { cause, sqlstate: None, message: below.map_or_else(|| error.to_string(), ToString::to_string) }
     }
 
-    fn by_server(code: &str, message: String) -> Self {
-        Self { cause: EndCause::Server, sqlstate: (!code.is_empty()).then(|| SqlState::from_code(code)), message }
+    /// The server has said why.
+    pub(crate) fn by_server(words: Words) -> Self {
+        let sqlstate = (!words.code.is_empty()).then(|| SqlState::from_code(&words.code));
+        Self { cause: EndCause::Server, sqlstate, message: words.message }
     }
 
     pub(crate) fn by_us(cause: EndCause) -> Self {

@@ -12,6 +12,11 @@ pub(crate) struct Words {
 }
 
 impl Words {
+    /// The words of an error that has been read by somebody else.
+    pub(crate) fn new(code: &str, message: &str) -> Self {
+        Self { code: code.to_owned(), message: message.to_owned(), fatal: false }
+    }
+
     /// Reads the beginning of a message's body: fields of a type and a text each, a zero after each text.
     pub(super) fn read(body: &[u8]) -> Self {
         let mut words = Self { code: String::new(), message: String::new(), fatal: false };
