@@ -159,3 +159,63 @@ pub enum PostgresError {
     #[error("the server does not answer a ping: {0}")]
     Ping(String),
 }
+
+impl PostgresError {
+    /// What it means. Whatever it was about, no request of the caller's has been sent.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// use pool_postgres::diagnosis::Advice;
+    /// # async fn start(config: pool_postgres::PostgresConfig) {
+    /// if let Err(error) = pool_postgres::PostgresPool::connect(config).await {
+    ///     let hopeless = error.diagnosis().advice == Advice::FixConfiguration;
+    ///     println!("{error}; trying again may help: {}", !hopeless);
+    /// }
+    /// # }
+    /// ```
+    pub fn diagnosis(&self) -> Diagnosis {
+        let advice = match self {
+            Self::Config(_) | Self::Tls(_) => Advice::FixConfiguration,
+            Self::Acquire(error) => return Diagnosis::of_acquire(error),
+            Self::Ping(_) => Advice::RetryLater,
+        };
+        Diagnosis::new(advice, Fate::Close).unsent()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_before_a_server_answered_is_told_by_its_kind() {
+        use io::ErrorKind::{ConnectionRefused, ConnectionReset, InvalidData, NotFound, PermissionDenied, TimedOut};
+        let of = |step, kind: io::ErrorKind| ConnectError::new(step, "db:5432", io::Error::from(kind)).diagnosis();
+        for (step, kind, advice) in [
+            (ConnectStep::Resolve, NotFound, Advice::RetryLater),
+            (ConnectStep::Open, ConnectionRefused, Advice::RetryLater),
+            (ConnectStep::Open, PermissionDenied, Advice::FixConfiguration),
+            (ConnectStep::Open, TimedOut, Advice::RetryLater),
+            (ConnectStep::TlsRequest, InvalidData, Advice::FixConfiguration),
+            (ConnectStep::TlsRequest, io::ErrorKind::Other, Advice::RetryLater),
+            (ConnectStep::TlsHandshake, InvalidData, Advice::FixConfiguration),
+            (ConnectStep::TlsHandshake, ConnectionReset, Advice::RetryLater),
+        ] {
+            let diagnosis = of(step, kind);
+            assert_eq!((diagnosis.advice, diagnosis.safe_to_retry), (advice, true), "{step}: {kind}");
+        }
+        let session = of(ConnectStep::Session, ConnectionReset);
+        assert_eq!((session.advice, session.safe_to_retry), (Advice::OutcomeUnknown, false));
+        let no_tls = ConnectError::new(ConnectStep::TlsRequest, "db:5432", "the server does not offer it");
+        assert_eq!(no_tls.class(), ErrorClass::Permanent);
+    }
+
+    #[test]
+    fn a_pool_that_cannot_be_had_has_sent_nothing() {
+        let advice = |error: PostgresError| (error.diagnosis().advice, error.diagnosis().safe_to_retry);
+        assert_eq!(advice(PostgresError::Tls(String::new())), (Advice::FixConfiguration, true));
+        assert_eq!(advice(PostgresError::Ping(String::new())), (Advice::RetryLater, true));
+        assert_eq!(advice(PostgresError::Acquire(AcquireError::Closed)), (Advice::Never, true));
+    }
+}

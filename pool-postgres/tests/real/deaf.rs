@@ -52,11 +52,8 @@ async fn f031_a_stopped_postmaster_ends_attempts_and_no_session() {
 /// Something that listens, and answers each time that it is sent something with the next of these texts. At last it says nothing, and keeps the connection open.
 async fn listener(answers: Vec<&'static [u8]>) -> (PostgresConfig, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut settings = PostgresConfig::default();
-    settings.port = listener.local_addr().unwrap().port();
-    settings.host = "127.0.0.1".to_owned();
-    settings.user = Some("u".to_owned());
-    settings.password = Some("p".into());
+    let port = listener.local_addr().unwrap().port();
+    let settings = config(&format!("postgres://u:p@127.0.0.1:{port}/d"), 1);
     let task = tokio::spawn(async move {
         let mut held = Vec::new();
         loop {
@@ -88,7 +85,6 @@ async fn f049_a_deaf_server_is_given_up_at_the_limit() {
         settings.sslmode = sslmode;
         settings.pool.connect_timeout = LIMIT;
         settings.pool.acquire_timeout = 2 * LIMIT;
-        settings.pool.min_size = 0;
         let pool = PostgresPool::connect_lazy(settings).unwrap();
         let started = Instant::now();
         let error = pool.acquire().await.unwrap_err();

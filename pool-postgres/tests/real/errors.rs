@@ -4,6 +4,7 @@ use std::future::Future;
 
 use futures_util::join;
 use pool_postgres::diagnosis::{Advice, Diagnosis, Fate};
+use pool_postgres::tokio_postgres::error::SqlState;
 use pool_postgres::tokio_postgres::{Client, Error};
 use pool_postgres::{PostgresLease, PostgresPool};
 
@@ -11,7 +12,7 @@ use crate::common::{pool, watcher};
 
 /// Checks what an error is said to mean.
 fn assert_means(error: &Error, code: &str, advice: Advice, fate: Fate) {
-    assert_eq!(error.code().map_or("none", |code| code.code()), code, "{error:?}");
+    assert_eq!(error.code().map_or("none", SqlState::code), code, "{error:?}");
     let diagnosis = Diagnosis::of(error);
     assert_eq!((diagnosis.advice, diagnosis.fate, diagnosis.safe_to_retry), (advice, fate, false), "{code}");
 }

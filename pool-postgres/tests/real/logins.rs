@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pool_core::{AcquireError, Driver, ErrorClass};
 use pool_postgres::diagnosis::{Advice, Diagnosis};
+use pool_postgres::tokio_postgres::error::SqlState;
 use pool_postgres::{ConnectError, Password, PostgresConfig, PostgresDriver, PostgresError, PostgresPool};
 use pool_testkit::postgres::EphemeralPostgres;
 
@@ -30,20 +31,24 @@ async fn failure(config: PostgresConfig) -> ConnectError {
 /// Checks what the error says, and that a pool tells it at once if it is permanent and tries again if it is not.
 async fn assert_refused(config: PostgresConfig, code: &str, class: ErrorClass) {
     let error = failure(config.clone()).await;
-    assert_eq!(error.sqlstate().map(|code| code.code()), Some(code), "{error}");
-    assert_eq!(error.class(), class, "{error}");
-    let diagnosis = error.diagnosis();
-    assert!(diagnosis.safe_to_retry, "nothing has been asked yet");
-    let permanent = class == ErrorClass::Permanent;
-    assert_eq!(diagnosis.advice, if permanent { Advice::FixConfiguration } else { Advice::RetryLater }, "{error}");
-    let mut config = config;
-    config.pool.acquire_timeout = Duration::from_millis(if permanent { 60_000 } else { 300 });
-    let PostgresError::Acquire(acquire) = PostgresPool::connect(config).await.unwrap_err() else {
-        panic!("not for want of a connection")
+    assert_eq!(error.sqlstate().map(SqlState::code), Some(code), "{error}");
+    let (advice, patience) = match class {
+        ErrorClass::Permanent => (Advice::FixConfiguration, 60_000),
+        _ => (Advice::RetryLater, 300),
     };
-    assert_eq!(matches!(acquire, AcquireError::OpenFailed { .. }), permanent, "{acquire}");
+    let diagnosis = error.diagnosis();
+    assert_eq!((error.class(), diagnosis.advice, diagnosis.safe_to_retry), (class, advice, true), "{error}");
+    let acquire = acquire_failure(config, patience).await;
+    assert_eq!(Diagnosis::of_acquire(&acquire).advice, advice, "{acquire}");
     assert!(acquire.to_string().contains(&error.to_string()), "the cause is part of it: {acquire}");
-    assert_eq!(Diagnosis::of_acquire(&acquire).advice, diagnosis.advice);
+}
+
+async fn acquire_failure(mut config: PostgresConfig, milliseconds: u64) -> AcquireError {
+    config.pool.acquire_timeout = Duration::from_millis(milliseconds);
+    match PostgresPool::connect(config).await.unwrap_err() {
+        PostgresError::Acquire(error) => error,
+        error => panic!("not for want of a connection: {error}"),
+    }
 }
 
 #[tokio::test]
