@@ -118,6 +118,8 @@ pub const SQLSTATES: &[SqlStateRow] = &[
     row("57", OutcomeUnknown, Close),
     row("57014", Never, Keep),
     said("57014", "canceling authentication", RetryLater, Close),
+    row("57P01", OutcomeUnknown, Close),
+    row("57P02", OutcomeUnknown, Close),
     row("57P03", RetryLater, Close),
     row("57P04", FixConfiguration, Close),
     // Nothing was asked when the server gave up waiting.
