@@ -25,5 +25,7 @@ mod outage;
 mod sessions;
 #[path = "real/shutdown.rs"]
 mod shutdown;
+#[path = "real/standby.rs"]
+mod standby;
 #[path = "real/tls.rs"]
 mod tls;

@@ -112,6 +112,8 @@ impl Session {
     /// The server reports an error.
     pub(super) fn note_error(&self, words: Words) {
         match Diagnosis::of_sqlstate(&words.code, &words.message).fate {
+            // Every error has a code.
+            _ if words.code.is_empty() => self.verdict.store(CONDEMNED, Ordering::Release),
             Fate::Close => self.verdict.store(CONDEMNED, Ordering::Release),
             Fate::EvictHost => self.verdict.store(READ_ONLY, Ordering::Release),
             Fate::Keep | Fate::Reset => {}

@@ -3,15 +3,16 @@
 use std::process::Command;
 use std::time::Duration;
 
-use pool_core::{AcquireError, OpenFailure};
-use pool_postgres::{PostgresConfig, PostgresError, PostgresPool, SslMode};
+use pool_core::{AcquireError, Driver, OpenFailure};
+use pool_postgres::diagnosis::{Diagnosis, Fate};
+use pool_postgres::{PostgresConfig, PostgresDriver, PostgresError, PostgresPool, SslMode};
 use pool_testkit::postgres::EphemeralPostgres;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use crate::common::config;
+use crate::common::{config, eventually};
 
 /// Sends a signal to the server's first process alone.
 pub(crate) fn signal_postmaster(server: &EphemeralPostgres, signal: &str) {
@@ -115,4 +116,34 @@ async fn f048_what_is_no_postgresql_is_told_at_once() {
         assert!(error.to_string().contains("does not speak PostgreSQL's protocol"), "{error}");
         task.abort();
     }
+}
+
+const LET_IN: &[u8] = b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I";
+
+#[tokio::test]
+async fn f028_last_words_are_kept_whatever_follows_them() {
+    let fatal = b"E\0\0\0\x23SFATAL\0VFATAL\0C57P01\0Mgoodbye\0\0?\0\0\0\x05x";
+    let (mut settings, task) = listener(vec![[LET_IN, fatal].concat().leak()]).await;
+    settings.sslmode = SslMode::Disable;
+    let driver = PostgresDriver::new(settings).unwrap();
+    let session = driver.connect().await.unwrap();
+    eventually("it ends", async || session.ended().is_some()).await;
+    let end = session.ended().unwrap();
+    assert_eq!(end.to_string(), "the server ended it: goodbye (57P01)");
+    assert_eq!((end.label(), driver.ends().count("57P01")), ("57P01", 1));
+    task.abort();
+}
+
+#[tokio::test]
+async fn f029_an_error_without_its_code_closes_the_connection() {
+    let nameless: &[u8] = b"E\0\0\0\x0fSERROR\0M?\0\0Z\0\0\0\x05I";
+    let (mut settings, task) = listener(vec![LET_IN, nameless]).await;
+    settings.sslmode = SslMode::Disable;
+    let pool = PostgresPool::connect(settings).await.unwrap();
+    let lease = pool.acquire().await.unwrap();
+    let error = lease.batch_execute("SELECT 1").await.unwrap_err();
+    assert_eq!((error.code(), Diagnosis::of(&error).fate), (None, Fate::Close), "{error:?}");
+    drop(lease);
+    eventually("it is closed", async || pool.stats().broken == 1).await;
+    task.abort();
 }
