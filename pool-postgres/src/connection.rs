@@ -1,19 +1,20 @@
 //! One session.
 
-use std::future::poll_fn;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::task::Waker;
 
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_postgres::tls::NoTlsStream;
-use tokio_postgres::{AsyncMessage, CancelToken, Client, Connection};
+use tokio_postgres::{CancelToken, Client, Error};
 
+use crate::diagnosis::{Advice, Diagnosis};
+use crate::end::{Counts, EndCause, SessionEnd};
 use crate::server::Server;
 use crate::socket::Stream;
-use crate::tap::{Session, Tap};
+use crate::tap::{Mark, Session};
+use crate::wire::{Shared, Wire, run};
 
 /// One session with PostgreSQL; derefs to [`tokio_postgres::Client`].
 #[derive(Debug)]
@@ -27,15 +28,93 @@ pub struct PostgresConnection {
     host: Arc<str>,
 }
 
-pub(crate) type Wire = Connection<Tap, NoTlsStream>;
-
 impl PostgresConnection {
     /// Starts the task that moves the messages of the session. In a runtime only.
-    pub(crate) fn new(client: Client, wire: Wire, session: Arc<Session>, host: Arc<str>) -> Self {
-        let wire = Arc::new(Shared(Mutex::new(Driven { wire: Some(wire), waker: None })));
+    pub(crate) fn new(
+        client: Client,
+        wire: Wire,
+        session: Arc<Session>,
+        server: &Server,
+        counts: &Arc<Counts>,
+    ) -> Self {
+        let wire = Arc::new(Shared::new(wire, Arc::clone(&session), Arc::clone(counts)));
         let runtime = Handle::current();
-        let task = runtime.spawn(run(EndOnDrop(Arc::clone(&wire))));
-        Self { client, session, wire, task, runtime, host }
+        let task = runtime.spawn(run(Arc::clone(&wire)));
+        Self { client, session, wire, task, runtime, host: Arc::clone(&server.name) }
+    }
+
+    /// How the session has ended; `None` while it goes on. The error that a request fails with often says no more than that the connection is closed.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # async fn ask(lease: &pool_postgres::PostgresLease<'_>) {
+    /// if let Err(error) = lease.batch_execute("SELECT 1").await {
+    ///     let end = lease.ended().map(|end| end.to_string());
+    ///     println!("{error} {}", end.unwrap_or_default());
+    /// }
+    /// # }
+    /// ```
+    pub fn ended(&self) -> Option<SessionEnd> {
+        self.wire.lock().end().cloned()
+    }
+
+    /// Remembers how far the requests have come, for [`diagnose`](Self::diagnose).
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # async fn ask(lease: &pool_postgres::PostgresLease<'_>) {
+    /// let mark = lease.mark();
+    /// let again = match lease.batch_execute("INSERT INTO t VALUES (1)").await {
+    ///     Ok(()) => false,
+    ///     Err(error) => lease.diagnose(&error, mark).safe_to_retry,
+    /// };
+    /// # }
+    /// ```
+    pub fn mark(&self) -> Mark {
+        self.session.mark()
+    }
+
+    /// What an error means that a request on this session has failed with, which began after the mark was taken.
+    ///
+    /// It knows more than [`Diagnosis::of`]. If the session has ended and nothing was written since the mark, the request has not been sent: it is
+    /// [safe to retry](Diagnosis::safe_to_retry), unless it belonged to a transaction, which is gone. If the server ended the session, it is the server's reason that counts.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// use pool_postgres::PostgresPool;
+    /// use pool_postgres::tokio_postgres::Error;
+    ///
+    /// /// Inserts once, though the first session may have ended unnoticed.
+    /// async fn insert(pool: &PostgresPool) -> Result<(), Box<dyn std::error::Error>> {
+    ///     loop {
+    ///         let lease = pool.acquire().await?;
+    ///         let mark = lease.mark();
+    ///         match lease.batch_execute("INSERT INTO t VALUES (1)").await {
+    ///             Err(error) if lease.diagnose(&error, mark).safe_to_retry => {}
+    ///             outcome => return Ok(outcome?),
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    pub fn diagnose(&self, error: &Error, since: Mark) -> Diagnosis {
+        let by_error = Diagnosis::of(error);
+        if !error.is_closed() {
+            return by_error;
+        }
+        let Some(end) = self.ended() else { return by_error };
+        match (self.session.is_unwritten_since(since), since.was_at_rest()) {
+            (true, true) => Diagnosis { advice: Advice::RetryNow, ..end.diagnosis() }.unsent(),
+            (true, false) => Diagnosis { advice: Advice::RetryTransaction, ..end.diagnosis() },
+            (false, _) => end.diagnosis(),
+        }
+    }
+
+    /// Whether an error has been reported after which the session is not used any more.
+    pub(crate) fn is_condemned(&self) -> bool {
+        self.session.is_condemned(|| self.wire.lock().is_read_only())
     }
 
     /// The server, by the name that errors give it.
@@ -74,6 +153,7 @@ impl PostgresConnection {
     ///
     /// Cancel safety: dropping the future closes the socket at once.
     pub(crate) async fn end(self, server: &Server) {
+        self.wire.lock().part();
         let quiet = self.settle() && !self.session.is_busy();
         let line = self.line();
         if let Some(stream) = (!quiet).then(|| line.take_stream()).flatten() {
@@ -111,10 +191,7 @@ impl Line {
 
     /// Ends the session for its client, but not yet for the server. `None` if it has ended.
     fn take_stream(&self) -> Option<Box<dyn Stream>> {
-        let (wire, waker) = {
-            let mut driven = self.wire.lock();
-            (driven.wire.take(), driven.waker.take())
-        };
+        let (wire, waker) = self.wire.lock().take(EndCause::CutOff);
         let stream = self.session.take_stream_of(wire);
         // The task has nothing to do any more.
         waker.into_iter().for_each(Waker::wake);
@@ -128,86 +205,6 @@ impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
     }
-}
-
-/// The wire, moved by its task, and by whoever needs to know that nothing is left to move. Never held across an await.
-#[derive(Debug)]
-struct Shared(Mutex<Driven>);
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Driven> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn try_lock(&self) -> Option<MutexGuard<'_, Driven>> {
-        match self.0.try_lock() {
-            Ok(guard) => Some(guard),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
-    }
-}
-
-struct Driven {
-    /// `None` once the session has ended.
-    wire: Option<Wire>,
-    /// That of the task: whoever moves the wire registers the task for what comes next, not itself.
-    waker: Option<Waker>,
-}
-
-impl std::fmt::Debug for Driven {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Driven").field("open", &self.wire.is_some()).finish_non_exhaustive()
-    }
-}
-
-impl Driven {
-    /// Moves all messages that can be moved now. Ready once the session has ended.
-    fn advance(&mut self) -> Poll<()> {
-        let mut context = Context::from_waker(self.waker.as_ref().unwrap_or(Waker::noop()));
-        while let Some(wire) = &mut self.wire {
-            match wire.poll_message(&mut context) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(Ok(message))) => note(&message),
-                Poll::Ready(end) => {
-                    if let Some(Err(error)) = end {
-                        // The client reports it to whoever uses the connection; `inspect` sees that it is closed.
-                        tracing::debug!(%error, "a session ended");
-                    }
-                    self.wire = None;
-                }
-            }
-        }
-        Poll::Ready(())
-    }
-}
-
-fn note(message: &AsyncMessage) {
-    if let AsyncMessage::Notice(notice) = message {
-        tracing::debug!(severity = notice.severity(), code = notice.code().code(), "{}", notice.message());
-    }
-}
-
-/// Ends the session together with its task, which ends with its runtime.
-struct EndOnDrop(Arc<Shared>);
-
-impl Drop for EndOnDrop {
-    fn drop(&mut self) {
-        let wire = self.0.lock().wire.take();
-        drop(wire);
-    }
-}
-
-async fn run(wire: EndOnDrop) {
-    poll_fn(|context| {
-        let mut driven = wire.0.lock();
-        match &mut driven.waker {
-            Some(waker) => waker.clone_from(context.waker()),
-            place => *place = Some(context.waker().clone()),
-        }
-        driven.advance()
-    })
-    .await;
 }
 
 impl Deref for PostgresConnection {

@@ -10,6 +10,7 @@ use tokio_postgres::error::SqlState;
 
 use crate::config::PostgresConfig;
 use crate::connection::PostgresConnection;
+use crate::end::{Counts, Ends};
 use crate::error::{ConnectError, ConnectStep, PostgresError};
 use crate::server::{PATIENCE, Server};
 use crate::tap::{Session, Tap};
@@ -21,6 +22,9 @@ use crate::tap::{Session, Tap};
 ///
 /// **Hosts**, for [`Pool::retire_host`](pool_core::Pool::retire_host), are named as [`ConnectError::target`] names them: host and port as configured, such as
 /// `db.example:5432` or `[::1]:5432`, or the path of the Unix socket, such as `/run/postgresql/.s.PGSQL.5432`.
+///
+/// **Errors**: after some that a server reports, its session is closed when its user gives it back; [`diagnosis`](crate::diagnosis) says which. Those of a session that has ended are
+/// counted by the reason, in [`ends`](Self::ends).
 ///
 /// **Sessions in use that are cut off**, by [`Pool::close_within`](pool_core::Pool::close_within): what the user waits for fails at once, with an error that
 /// [is about a closed connection](tokio_postgres::Error::is_closed). In the background, and for up to [`close_timeout`](pool_core::Config::close_timeout), the server is asked
@@ -37,6 +41,7 @@ pub struct PostgresDriver {
     login: tokio_postgres::Config,
     /// Since there is a pool.
     recorder: OnceLock<Recorder>,
+    counts: Arc<Counts>,
 }
 
 impl PostgresDriver {
@@ -59,12 +64,25 @@ impl PostgresDriver {
         if let Some(name) = &config.application_name {
             login.application_name(name);
         }
-        Ok(Self { server: Arc::new(Server::new(config)?), login, recorder: OnceLock::new() })
+        Ok(Self { server: Arc::new(Server::new(config)?), login, recorder: OnceLock::new(), counts: Arc::default() })
     }
 
     /// The configuration.
     pub fn config(&self) -> &PostgresConfig {
         &self.server.config
+    }
+
+    /// How many sessions have ended that nobody had closed, and why. They are counted when they end; the pool notices when it looks at them next.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn show(pool: &pool_postgres::PostgresPool) {
+    /// println!("{} sessions were ended by an administrator", pool.driver().ends().count("57P01"));
+    /// # }
+    /// ```
+    pub fn ends(&self) -> Ends {
+        self.counts.snapshot()
     }
 
     /// Returns once the server has answered everything that has been asked of the session so far.
@@ -90,6 +108,13 @@ impl std::fmt::Debug for PostgresDriver {
     }
 }
 
+#[cold]
+fn report_end(connection: &PostgresConnection) {
+    if let Some(end) = connection.ended() {
+        tracing::info!(host = connection.host(), cause = end.label(), "a session has ended: {end}");
+    }
+}
+
 impl Driver for PostgresDriver {
     type Connection = PostgresConnection;
     type Error = ConnectError;
@@ -106,7 +131,7 @@ impl Driver for PostgresDriver {
         let tap = Tap::new(stream, Arc::clone(&session), self.recorder.get().cloned());
         let failed = |error| self.server.error(ConnectStep::Startup, error);
         let (client, wire) = self.login.connect_raw(tap, NoTls).await.map_err(failed)?;
-        Ok(PostgresConnection::new(client, wire, session, Arc::clone(&self.server.name)))
+        Ok(PostgresConnection::new(client, wire, session, &self.server, &self.counts))
     }
 
     fn inspect(&self, connection: &mut PostgresConnection) -> SessionState {
@@ -116,6 +141,10 @@ impl Driver for PostgresDriver {
         }
         let settled = connection.settle();
         if connection.is_closed() {
+            report_end(connection);
+            SessionState::Broken
+        } else if connection.is_condemned() {
+            tracing::info!(host = connection.host(), "a session is closed after what the server has reported on it");
             SessionState::Broken
         } else if settled && connection.session().is_at_rest() {
             SessionState::Clean

@@ -2,11 +2,13 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::io;
 
 use pool_core::{AcquireError, ErrorClass};
 use tokio_postgres::error::SqlState;
 
 use crate::config::PostgresConfigError;
+use crate::diagnosis::{Advice, Diagnosis, Fate, Kind};
 
 /// The step of connecting that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,34 +66,63 @@ impl ConnectError {
         self.cause.downcast_ref()
     }
 
-    /// Whether trying again may help.
-    pub(crate) fn class(&self) -> ErrorClass {
-        match self.step {
-            ConnectStep::TlsRequest => ErrorClass::Permanent,
-            ConnectStep::TlsHandshake if !self.is_io_trouble() => ErrorClass::Permanent,
-            ConnectStep::Startup => self.postgres().map_or(ErrorClass::Transient, startup_class),
+    /// What it means.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// use pool_postgres::diagnosis::Advice;
+    ///
+    /// fn is_hopeless(error: &pool_postgres::ConnectError) -> bool {
+    ///     error.diagnosis().advice == Advice::FixConfiguration
+    /// }
+    /// ```
+    pub fn diagnosis(&self) -> Diagnosis {
+        if self.step == ConnectStep::Session {
+            return self.postgres().map_or(Diagnosis::new(Advice::OutcomeUnknown, Fate::Close), Diagnosis::of);
+        }
+        let advice = match (self.postgres(), self.cause.downcast_ref::<io::Error>()) {
+            (Some(error), _) => login_advice(error),
+            (_, Some(error)) => io_advice(error.kind()),
+            // In words of our own.
+            _ if self.step == ConnectStep::TlsRequest => Advice::FixConfiguration,
+            _ => Advice::RetryLater,
+        };
+        Diagnosis::new(advice, Fate::Close).while_connecting()
+    }
+
+    /// What it means for a pool: [permanent](ErrorClass::Permanent) if the [`diagnosis`](Self::diagnosis) is that somebody has to change the configuration.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// fn may_pass(error: &pool_postgres::ConnectError) -> bool {
+    ///     error.class() == pool_postgres::pool_core::ErrorClass::Transient
+    /// }
+    /// ```
+    pub fn class(&self) -> ErrorClass {
+        match self.diagnosis().advice {
+            Advice::FixConfiguration => ErrorClass::Permanent,
             _ => ErrorClass::Transient,
         }
     }
+}
 
-    /// Whether the network failed, as opposed to a certificate that does not verify: rustls wraps its own errors into `InvalidData`.
-    fn is_io_trouble(&self) -> bool {
-        self.cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() != std::io::ErrorKind::InvalidData)
+/// A wrong password or a database that does not exist stays so; a server that starts, is full, or goes away does not. What is not known may pass.
+fn login_advice(error: &tokio_postgres::Error) -> Advice {
+    match Kind::of(error) {
+        Kind::Server { code, message } => Diagnosis::known(code, message).map_or(Advice::RetryLater, |it| it.advice),
+        Kind::Stream(kind) => io_advice(kind),
+        Kind::Closed => Advice::RetryLater,
+        Kind::Protocol | Kind::Login | Kind::Client => Advice::FixConfiguration,
     }
 }
 
-/// A wrong password or a database that does not exist stays so; a server that starts, is full, or goes away does not.
-fn startup_class(error: &tokio_postgres::Error) -> ErrorClass {
-    let Some(code) = error.code() else {
-        // Not from the server: an end of the stream passes, a missing password stays.
-        let network = error.is_closed() || error.source().is_some_and(<dyn StdError>::is::<std::io::Error>);
-        return if network { ErrorClass::Transient } else { ErrorClass::Permanent };
-    };
-    let permanent = [SqlState::INVALID_CATALOG_NAME, SqlState::INSUFFICIENT_PRIVILEGE, SqlState::UNDEFINED_OBJECT];
-    if code.code().starts_with("28") || permanent.contains(code) {
-        ErrorClass::Permanent
-    } else {
-        ErrorClass::Transient
+/// rustls, and what looks for PostgreSQL's protocol, report what they do not accept as invalid data.
+fn io_advice(kind: io::ErrorKind) -> Advice {
+    match kind {
+        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => Advice::FixConfiguration,
+        kind => Diagnosis::of_io(kind).advice,
     }
 }
 
@@ -127,4 +158,64 @@ pub enum PostgresError {
     /// A connection was there, but the server did not answer as it should.
     #[error("the server does not answer a ping: {0}")]
     Ping(String),
+}
+
+impl PostgresError {
+    /// What it means. Whatever it was about, no request of the caller's has been sent.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// use pool_postgres::diagnosis::Advice;
+    /// # async fn start(config: pool_postgres::PostgresConfig) {
+    /// if let Err(error) = pool_postgres::PostgresPool::connect(config).await {
+    ///     let hopeless = error.diagnosis().advice == Advice::FixConfiguration;
+    ///     println!("{error}; trying again may help: {}", !hopeless);
+    /// }
+    /// # }
+    /// ```
+    pub fn diagnosis(&self) -> Diagnosis {
+        let advice = match self {
+            Self::Config(_) | Self::Tls(_) => Advice::FixConfiguration,
+            Self::Acquire(error) => return Diagnosis::of_acquire(error),
+            Self::Ping(_) => Advice::RetryLater,
+        };
+        Diagnosis::new(advice, Fate::Close).unsent()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_before_a_server_answered_is_told_by_its_kind() {
+        use io::ErrorKind::{ConnectionRefused, ConnectionReset, InvalidData, NotFound, PermissionDenied, TimedOut};
+        let of = |step, kind: io::ErrorKind| ConnectError::new(step, "db:5432", io::Error::from(kind)).diagnosis();
+        for (step, kind, advice) in [
+            (ConnectStep::Resolve, NotFound, Advice::RetryLater),
+            (ConnectStep::Open, ConnectionRefused, Advice::RetryLater),
+            (ConnectStep::Open, PermissionDenied, Advice::FixConfiguration),
+            (ConnectStep::Open, TimedOut, Advice::RetryLater),
+            (ConnectStep::TlsRequest, InvalidData, Advice::FixConfiguration),
+            (ConnectStep::TlsRequest, io::ErrorKind::Other, Advice::RetryLater),
+            (ConnectStep::TlsHandshake, InvalidData, Advice::FixConfiguration),
+            (ConnectStep::TlsHandshake, ConnectionReset, Advice::RetryLater),
+        ] {
+            let diagnosis = of(step, kind);
+            assert_eq!((diagnosis.advice, diagnosis.safe_to_retry), (advice, true), "{step}: {kind}");
+        }
+        let session = of(ConnectStep::Session, ConnectionReset);
+        assert_eq!((session.advice, session.safe_to_retry), (Advice::OutcomeUnknown, false));
+        let no_tls = ConnectError::new(ConnectStep::TlsRequest, "db:5432", "the server does not offer it");
+        assert_eq!(no_tls.class(), ErrorClass::Permanent);
+    }
+
+    #[test]
+    fn a_pool_that_cannot_be_had_has_sent_nothing() {
+        let advice = |error: PostgresError| (error.diagnosis().advice, error.diagnosis().safe_to_retry);
+        assert_eq!(advice(PostgresError::Tls(String::new())), (Advice::FixConfiguration, true));
+        assert_eq!(advice(PostgresError::Ping(String::new())), (Advice::RetryLater, true));
+        assert_eq!(advice(PostgresError::Acquire(AcquireError::Closed)), (Advice::Never, true));
+    }
 }

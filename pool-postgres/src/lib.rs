@@ -17,6 +17,9 @@
 //! A lease derefs to [`tokio_postgres::Client`]. When it is dropped inside a transaction, or while a query still runs, the session is put
 //! back in order in the background before anybody else gets it: the pool watches the messages of the protocol and knows.
 //!
+//! [`diagnosis`] says what an error means: whether to try again, and what the pool does with the connection.
+//! [`PostgresConnection::ended`] says why a session has ended, which the error of a request often does not.
+//!
 //! PostgreSQL 15 and newer are supported.
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
@@ -24,19 +27,24 @@
 
 mod config;
 mod connection;
+pub mod diagnosis;
 mod driver;
+mod end;
 mod error;
 mod pool;
 mod server;
 mod socket;
 mod tap;
 mod tls;
+mod wire;
 
 pub use config::{Password, PostgresConfig, PostgresConfigError, SslMode};
 pub use connection::PostgresConnection;
 pub use driver::PostgresDriver;
+pub use end::{EndCause, Ends, SessionEnd};
 pub use error::{ConnectError, ConnectStep, PostgresError};
 pub use pool::{Health, PostgresLease, PostgresOwnedLease, PostgresPool};
+pub use tap::Mark;
 pub use {pool_core, tokio_postgres};
 
 /// Compiles the examples of the README.

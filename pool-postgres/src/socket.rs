@@ -1,5 +1,7 @@
 //! From a host name to a stream on which a session can start.
 
+use std::io;
+
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
@@ -7,6 +9,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::config::{PostgresConfig, SslMode};
 use crate::error::{ConnectError, ConnectStep};
+use crate::tap::not_postgres;
 
 /// A stream of any kind.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -81,20 +84,31 @@ async fn upgrade(
     tls: &TlsConnector,
     mut tcp: TcpStream,
 ) -> Result<Box<dyn Stream>, ConnectError> {
-    let failed = |step| move |error: std::io::Error| ConnectError::new(step, &target(config), error);
-    tcp.write_all(&SSL_REQUEST).await.map_err(failed(ConnectStep::Open))?;
-    // One byte and no more: whatever else has been sent before the handshake would be taken for part of the encrypted
-    // session (CVE-2021-23222), so it is left to the handshake, which fails on it.
-    let answer = tcp.read_u8().await.map_err(failed(ConnectStep::Open))?;
-    match answer {
-        b'S' => {}
-        _ if config.sslmode == SslMode::Prefer => return Ok(Box::new(tcp)),
-        _ => return Err(ConnectError::new(ConnectStep::TlsRequest, &target(config), "the server does not offer it")),
+    if !is_tls_granted(config, &mut tcp).await? {
+        return Ok(Box::new(tcp));
     }
     let name = ServerName::try_from(config.host.clone());
     let name = name.map_err(|error| ConnectError::new(ConnectStep::TlsRequest, &target(config), error))?;
-    let stream = tls.connect(name, tcp).await.map_err(failed(ConnectStep::TlsHandshake))?;
+    let stream = tls.connect(name, tcp).await;
+    let stream = stream.map_err(|error| ConnectError::new(ConnectStep::TlsHandshake, &target(config), error))?;
     Ok(Box::new(stream))
+}
+
+/// Asks the server for TLS. `false` if it has none and the configuration does not insist.
+async fn is_tls_granted(config: &PostgresConfig, tcp: &mut TcpStream) -> Result<bool, ConnectError> {
+    let failed = |step| move |error: io::Error| ConnectError::new(step, &target(config), error);
+    let refused = failed(ConnectStep::TlsRequest);
+    tcp.write_all(&SSL_REQUEST).await.map_err(failed(ConnectStep::Open))?;
+    // One byte and no more: whatever else has been sent before the handshake would be taken for part of the encrypted
+    // session (CVE-2021-23222), so it is left to the handshake, which fails on it.
+    match tcp.read_u8().await.map_err(failed(ConnectStep::Open))? {
+        b'S' => Ok(true),
+        b'N' if config.sslmode == SslMode::Prefer => Ok(false),
+        b'N' => Err(ConnectError::new(ConnectStep::TlsRequest, &target(config), "the server does not offer it")),
+        // Of a server that cannot start a process for it.
+        b'E' => Err(refused(io::Error::other("the server answers with an error"))),
+        other => Err(refused(not_postgres(&[other]))),
+    }
 }
 
 #[cfg(test)]

@@ -9,13 +9,23 @@ mod common;
 mod connecting;
 #[path = "real/control.rs"]
 mod control;
+#[path = "real/deaf.rs"]
+mod deaf;
+#[path = "real/ends.rs"]
+mod ends;
+#[path = "real/errors.rs"]
+mod errors;
 #[path = "real/executions.rs"]
 mod executions;
+#[path = "real/logins.rs"]
+mod logins;
 #[path = "real/outage.rs"]
 mod outage;
 #[path = "real/sessions.rs"]
 mod sessions;
 #[path = "real/shutdown.rs"]
 mod shutdown;
+#[path = "real/standby.rs"]
+mod standby;
 #[path = "real/tls.rs"]
 mod tls;

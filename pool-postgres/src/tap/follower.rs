@@ -9,6 +9,7 @@ use pool_core::Recorder;
 use super::headers::Headers;
 use super::session::Session;
 use super::stopwatch::Stopwatch;
+use super::words::Words;
 
 /// A request that the server has not finished answering.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +44,8 @@ impl Follower {
             startup_left: None,
             startup_header: Vec::new(),
             sent: Headers::default(),
-            received: Headers::default(),
+            // Errors and notices.
+            received: Headers::looking_into(b"EN"),
             unanswered: VecDeque::from([Request::Simple]),
             works: false,
             stopwatch: Stopwatch::new(recorder),
@@ -93,19 +95,21 @@ impl Follower {
 
     pub(super) fn on_received(&mut self, bytes: &[u8]) {
         let Self { received, unanswered, session, works, stopwatch, .. } = self;
-        received.scan(bytes, |kind, first| match kind {
+        received.scan(bytes, |kind, beginning| match kind {
             b'Z' => {
                 unanswered.pop_front();
                 // Something may have been sent in part.
                 if !*works && unanswered.iter().all(|request| *request == Request::Housekeeping) {
                     stopwatch.answered();
-                    session.set(first);
+                    session.set(beginning.first().copied().unwrap_or(0));
                 }
             }
             // The server starts to take COPY data and ignores the `Sync` that was sent along with the statement; another one follows the data.
             b'G' if unanswered.front() == Some(&Request::Extended) => {
                 unanswered.pop_front();
             }
+            b'E' => session.note_error(Words::read(beginning)),
+            b'N' => session.note_notice(Words::read(beginning)),
             _ => {}
         });
     }

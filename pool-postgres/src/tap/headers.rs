@@ -1,36 +1,45 @@
 //! Where one message ends and the next begins.
 
+/// How much is kept of a message that is looked into. Codes come before texts there, and texts are told by how they begin.
+const KEPT: u64 = 512;
+
 /// Finds the headers in a stream of messages: a type of one byte, and a length of four that counts itself.
 #[derive(Debug, Default)]
 pub(super) struct Headers {
-    header: Vec<u8>,
+    /// The header of a message and what is kept of its body.
+    begun: Vec<u8>,
     /// Bytes of the body still to come.
     body_left: u64,
+    /// The types of the messages that are looked into. Of the others one byte is kept.
+    looked_into: &'static [u8],
 }
 
 impl Headers {
-    /// Calls `on_message` with the type and the first byte of the body of each message, if it has one, that begins in `bytes`.
-    pub(super) fn scan(&mut self, mut bytes: &[u8], mut on_message: impl FnMut(u8, u8)) {
+    /// Keeps the beginnings of messages of these types.
+    pub(super) fn looking_into(looked_into: &'static [u8]) -> Self {
+        Self { looked_into, ..Self::default() }
+    }
+
+    /// Calls `on_message` with the type and the beginning of the body of each message once that is there: its first byte, if it has one, or more if it is looked into.
+    pub(super) fn scan(&mut self, mut bytes: &[u8], mut on_message: impl FnMut(u8, &[u8])) {
         while !bytes.is_empty() {
-            if self.body_left > 0 && self.header.is_empty() {
+            if self.body_left > 0 && self.begun.is_empty() {
                 let skip = usize::try_from(self.body_left).unwrap_or(usize::MAX).min(bytes.len());
                 self.body_left -= skip as u64;
                 bytes = &bytes[skip..];
                 continue;
             }
-            self.header.push(bytes[0]);
+            self.begun.push(bytes[0]);
             bytes = &bytes[1..];
-            if self.header.len() < 5 {
+            let [kind, a, b, c, d, beginning @ ..] = &self.begun[..] else { continue };
+            let body = u64::from(u32::from_be_bytes([*a, *b, *c, *d]).saturating_sub(4));
+            let wanted = body.min(if self.looked_into.contains(kind) { KEPT } else { 1 });
+            if (beginning.len() as u64) < wanted {
                 continue;
             }
-            let length = u32::from_be_bytes([self.header[1], self.header[2], self.header[3], self.header[4]]);
-            let body = u64::from(length.saturating_sub(4));
-            if body > 0 && self.header.len() == 5 {
-                continue;
-            }
-            on_message(self.header[0], self.header.get(5).copied().unwrap_or(0));
-            self.body_left = body.saturating_sub(1);
-            self.header.clear();
+            on_message(*kind, beginning);
+            self.body_left = body - wanted;
+            self.begun.clear();
         }
     }
 }

@@ -8,8 +8,11 @@ mod follower;
 mod headers;
 mod session;
 mod stopwatch;
+mod words;
 
+pub use session::Mark;
 pub(crate) use session::Session;
+pub(crate) use words::Words;
 
 use std::io;
 use std::mem;
@@ -29,12 +32,29 @@ pub(crate) struct Tap {
     follower: Follower,
     /// Whether our side has been shut down.
     shut: bool,
+    /// Whether the server has said anything.
+    greeted: bool,
+}
+
+/// What answers is no PostgreSQL server.
+#[derive(Debug, thiserror::Error)]
+#[error("the server does not speak PostgreSQL's protocol; it begins with {}", .0.escape_ascii())]
+struct NotPostgres(Vec<u8>);
+
+/// A server begins by asking for a password or letting in, by an error, a notice, or the version of the protocol that it has.
+fn is_greeting(first: u8) -> bool {
+    matches!(first, b'R' | b'E' | b'N' | b'v')
+}
+
+/// Says that what came instead of a greeting, of which a little is shown, is not PostgreSQL's.
+pub(crate) fn not_postgres(said: &[u8]) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, NotPostgres(said[..said.len().min(16)].to_vec()))
 }
 
 impl Tap {
     /// Follows a stream on which nothing has been sent yet, and takes the time of what is executed there if there is a recorder.
     pub(crate) fn new(stream: Box<dyn Stream>, session: Arc<Session>, recorder: Option<Recorder>) -> Self {
-        Self { stream, follower: Follower::new(session, recorder), shut: false }
+        Self { stream, follower: Follower::new(session, recorder), shut: false, greeted: false }
     }
 
     /// Follows a stream on which nothing is sent any more.
@@ -55,7 +75,15 @@ impl AsyncRead for Tap {
         let this = self.get_mut();
         let before = buffer.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
-        this.follower.on_received(&buffer.filled()[before..]);
+        let received = &buffer.filled()[before..];
+        if let (false, Some(first)) = (this.greeted, received.first()) {
+            // What else could come may announce gigabytes.
+            if !is_greeting(*first) {
+                return Poll::Ready(Err(not_postgres(received)));
+            }
+            this.greeted = true;
+        }
+        this.follower.on_received(received);
         Poll::Ready(Ok(()))
     }
 }
@@ -63,11 +91,14 @@ impl AsyncRead for Tap {
 impl AsyncWrite for Tap {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let Poll::Ready(written) = Pin::new(&mut this.stream).poll_write(cx, bytes)? else {
+        let Poll::Ready(written) = Pin::new(&mut this.stream).poll_write(cx, bytes) else {
             // Something waits to be sent, and what it is will be known when it is.
             this.follower.session().set_busy();
             return Poll::Pending;
         };
+        // Also if it failed: encryption may have sent a part.
+        this.follower.session().note_write();
+        let written = written?;
         this.follower.on_sent(&bytes[..written]);
         Poll::Ready(Ok(written))
     }

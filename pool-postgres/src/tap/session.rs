@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::mem;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::words::Words;
+use crate::diagnosis::{Diagnosis, Fate};
 use crate::socket::Stream;
 
 /// What a session is doing, as far as messages have passed.
@@ -14,7 +16,42 @@ pub(crate) struct Session {
     status: AtomicU8,
     /// Whether the pool itself asks, not a user.
     on_duty: AtomicBool,
+    /// How often something was written.
+    writes: AtomicU64,
+    /// What an error has made of the connection: nothing, or one of the two below.
+    verdict: AtomicU8,
+    last_words: Mutex<Option<Words>>,
     remains: Mutex<Remains>,
+}
+
+/// An error says that the connection is to be closed.
+const CONDEMNED: u8 = 1;
+/// An error says that the server does not write.
+const READ_ONLY: u8 = 2;
+
+/// How far the requests of a session had come at some moment, by [`PostgresConnection::mark`](crate::PostgresConnection::mark).
+///
+/// # Example
+///
+/// ```no_run
+/// # async fn ask(lease: &pool_postgres::PostgresLease<'_>) {
+/// let mark = lease.mark();
+/// if let Err(error) = lease.batch_execute("SELECT 1").await {
+///     println!("{:?}", lease.diagnose(&error, mark));
+/// }
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    writes: u64,
+    at_rest: bool,
+}
+
+impl Mark {
+    /// Whether no transaction was open and no answer due.
+    pub(crate) fn was_at_rest(self) -> bool {
+        self.at_rest
+    }
 }
 
 /// Whether somebody wants the stream when its tap is dropped.
@@ -56,6 +93,65 @@ impl Session {
 
     pub(super) fn set(&self, status: u8) {
         self.status.store(status, Ordering::Release);
+    }
+
+    /// Something is written, or was perhaps. Only whoever holds the wire writes.
+    pub(super) fn note_write(&self) {
+        self.writes.fetch_add(1, Ordering::Release);
+    }
+
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { writes: self.writes.load(Ordering::Acquire), at_rest: self.is_at_rest() }
+    }
+
+    /// Whether nothing has been written since.
+    pub(crate) fn is_unwritten_since(&self, mark: Mark) -> bool {
+        self.writes.load(Ordering::Acquire) == mark.writes
+    }
+
+    /// The server reports an error.
+    pub(super) fn note_error(&self, words: Words) {
+        match Diagnosis::of_sqlstate(&words.code, &words.message).fate {
+            // Every error has a code.
+            _ if words.code.is_empty() => self.verdict.store(CONDEMNED, Ordering::Release),
+            Fate::Close => self.verdict.store(CONDEMNED, Ordering::Release),
+            Fate::EvictHost => self.verdict.store(READ_ONLY, Ordering::Release),
+            Fate::Keep | Fate::Reset => {}
+        }
+        if words.fatal {
+            self.note_notice(words);
+        }
+    }
+
+    /// The server says something.
+    pub(super) fn note_notice(&self, words: Words) {
+        if words.is_farewell() {
+            *self.last_words() = Some(words);
+        }
+    }
+
+    /// Why the server ends the session, if it has said so.
+    pub(crate) fn farewell(&self) -> Option<Words> {
+        self.last_words().clone()
+    }
+
+    /// Whether an error has been reported after which the connection is not used any more. `is_read_only` tells whether the server does not write; it is asked if
+    /// it matters.
+    pub(crate) fn is_condemned(&self, is_read_only: impl FnOnce() -> bool) -> bool {
+        match self.verdict.load(Ordering::Acquire) {
+            CONDEMNED => true,
+            READ_ONLY if is_read_only() => true,
+            READ_ONLY => {
+                // A transaction was made read-only by its own user, and has ended.
+                self.verdict.store(0, Ordering::Release);
+                false
+            }
+            _ => false,
+        }
+    }
+
+    fn last_words(&self) -> MutexGuard<'_, Option<Words>> {
+        self.last_words.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Until the guard is dropped, what begins is asked by the pool itself: nobody wants to know how long it takes.

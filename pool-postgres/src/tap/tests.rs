@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::session::Session;
 use super::*;
@@ -138,6 +139,75 @@ fn a_session_is_at_rest_in_a_transaction_or_busy() {
     assert!(session.is_at_rest() && !session.is_in_transaction());
     session.set(b'E');
     assert!(!session.is_at_rest() && session.is_in_transaction());
+}
+
+fn report(fields: &[u8]) -> Vec<u8> {
+    message(b'E', fields)
+}
+
+/// A session on which the server has said this, in chunks.
+fn told(said: &[Vec<u8>], chunk: usize) -> Arc<Session> {
+    let session = Arc::new(Session::default());
+    let mut follower = Follower::new(Arc::clone(&session), None);
+    said.concat().chunks(chunk).for_each(|part| follower.on_received(part));
+    session
+}
+
+const FATAL: &[u8] = b"SFATAL\0VFATAL\0C57P05\0Mterminating connection\0\0";
+const CRASH: &[u8] = b"SWARNUNG\0VWARNING\0C57P02\0Mterminating connection because of crash\0\0";
+const REFUSAL: &[u8] = b"SERROR\0VERROR\0C23505\0Mduplicate key\0\0";
+
+#[test]
+fn why_the_server_ends_a_session_is_kept_however_the_bytes_are_split() {
+    let long = [&b"SFATAL\0VFATAL\0C57P01\0M"[..], &[b'x'; 5000], b"\0\0"].concat();
+    for chunk in [1, 7, 1 << 20] {
+        let farewell = |said: &[Vec<u8>]| told(said, chunk).farewell().map(|words| words.code);
+        assert_eq!(farewell(&[report(FATAL)]).as_deref(), Some("57P05"));
+        assert_eq!(farewell(&[message(b'N', CRASH)]).as_deref(), Some("57P02"));
+        assert_eq!(farewell(&[report(REFUSAL), message(b'N', REFUSAL)]), None);
+        assert_eq!(farewell(&[report(&long), message(b'Z', b"I")]).as_deref(), Some("57P01"));
+        assert_eq!(farewell(&[report(b"VFATAL\0\0")]).as_deref(), Some(""), "without a code");
+        let words = told(&[report(&long)], chunk).farewell().unwrap();
+        assert!(words.message.len() > 400 && words.message.len() < 600, "a part of it");
+    }
+}
+
+#[test]
+fn an_error_decides_what_becomes_of_the_session() {
+    let condemned = |code: &str, read_only: bool| {
+        let fields = format!("SERROR\0VERROR\0C{code}\0Mno\0\0");
+        let session = told(&[report(fields.as_bytes()), report(REFUSAL)], usize::MAX);
+        (session.is_condemned(|| read_only), session.is_condemned(|| true))
+    };
+    assert_eq!(condemned("23505", true), (false, false));
+    assert_eq!(condemned("58030", false), (true, true));
+    assert_eq!(condemned("25006", true), (true, true));
+    assert_eq!(condemned("25006", false), (false, false), "it is asked once");
+}
+
+#[tokio::test]
+async fn what_is_written_after_a_mark_is_noticed() {
+    let session = Arc::new(Session::default());
+    let mut tap = Tap::new(Box::new(tokio::io::empty()), Arc::clone(&session), None);
+    session.set(b'I');
+    let mark = session.mark();
+    assert!(session.is_unwritten_since(mark) && mark.was_at_rest());
+    tap.write_all(b"Q").await.unwrap();
+    assert!(!session.is_unwritten_since(mark));
+    assert!(!told(&[], 1).mark().was_at_rest(), "before the login is done");
+}
+
+#[tokio::test]
+async fn what_does_not_begin_like_a_server_is_refused() {
+    let read = async |said: &'static [u8]| {
+        let mut tap = Tap::last(Box::new(tokio::io::join(said, tokio::io::sink())));
+        tap.read(&mut [0; 64]).await.map_err(|error| error.to_string())
+    };
+    for greeting in [&b"R"[..], b"E", b"N", b"v", b""] {
+        assert_eq!(read(greeting).await, Ok(greeting.len()));
+    }
+    let refused = read(b"HTTP/1.1 400 Bad Request\r\n").await.unwrap_err();
+    assert_eq!(refused, "the server does not speak PostgreSQL's protocol; it begins with HTTP/1.1 400 Bad");
 }
 
 proptest! {

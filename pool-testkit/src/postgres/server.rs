@@ -261,11 +261,11 @@ impl EphemeralPostgres {
         client::query(self.port, "postgres", "SELECT 1").map(drop).during(|| "asking the new server".to_owned())
     }
 
-    /// The eighth line of `postmaster.pid` says `ready` once the server takes connections; the first is its process.
+    /// The eighth line of `postmaster.pid` says `ready` once the server takes connections, or `standby` if it is one; the first is its process.
     fn is_ready(&self, pid: &str) -> bool {
         let text = fs::read_to_string(self.data_dir().join("postmaster.pid")).unwrap_or_default();
         let mut lines = text.lines();
-        lines.next() == Some(pid) && lines.nth(6).is_some_and(|status| status.trim() == "ready")
+        lines.next() == Some(pid) && lines.nth(6).is_some_and(|status| matches!(status.trim(), "ready" | "standby"))
     }
 
     /// Whether processes of a killed server still hold on to its memory, which passes.

@@ -1,0 +1,136 @@
+//! What moves the messages of a session, and notes how that ends.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::task::{Context, Poll, Waker};
+
+use tokio_postgres::tls::NoTlsStream;
+use tokio_postgres::{AsyncMessage, Connection};
+
+use crate::end::{Counts, EndCause, SessionEnd};
+use crate::tap::{Session, Tap};
+
+pub(crate) type Wire = Connection<Tap, NoTlsStream>;
+
+/// The wire, moved by its task, and by whoever needs to know that nothing is left to move. Never held across an await.
+#[derive(Debug)]
+pub(crate) struct Shared(Mutex<Driven>);
+
+impl Shared {
+    pub(crate) fn new(wire: Wire, session: Arc<Session>, counts: Arc<Counts>) -> Self {
+        Self(Mutex::new(Driven { wire: Some(wire), waker: None, session, counts, end: None, parted: false }))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Driven> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, Driven>> {
+        match self.0.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}
+
+pub(crate) struct Driven {
+    /// `None` once the session has ended.
+    wire: Option<Wire>,
+    /// That of the task: whoever moves the wire registers the task for what comes next, not itself.
+    waker: Option<Waker>,
+    session: Arc<Session>,
+    counts: Arc<Counts>,
+    /// How it ended, unless its client closed it.
+    end: Option<SessionEnd>,
+    /// Whether its client closes it.
+    parted: bool,
+}
+
+impl fmt::Debug for Driven {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driven").field("open", &self.wire.is_some()).field("end", &self.end).finish_non_exhaustive()
+    }
+}
+
+impl Driven {
+    /// Moves all messages that can be moved now. Ready once the session has ended.
+    pub(crate) fn advance(&mut self) -> Poll<()> {
+        let Some(wire) = &mut self.wire else { return Poll::Ready(()) };
+        let mut context = Context::from_waker(self.waker.as_ref().unwrap_or(Waker::noop()));
+        let error = loop {
+            match wire.poll_message(&mut context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(Ok(message))) => note(&message),
+                // `None`: the client said goodbye.
+                Poll::Ready(end) => break end.and_then(Result::err),
+            }
+        };
+        self.wire = None;
+        self.keep(error.map(|error| SessionEnd::by_error(&error)));
+        Poll::Ready(())
+    }
+
+    /// Notes an end: the server's reason if it gave one, or else this.
+    fn keep(&mut self, otherwise: Option<SessionEnd>) {
+        let Some(end) = self.session.farewell().map(SessionEnd::by_server).or(otherwise) else { return };
+        tracing::debug!(cause = end.label(), "a session ended: {end}");
+        self.counts.count(&end);
+        self.end = Some(end);
+    }
+
+    /// The client goes: what ends the session from now on is the pool's own doing.
+    pub(crate) fn part(&mut self) {
+        self.parted = true;
+    }
+
+    /// Takes the wire out, and with it the task's waker: there is nothing to move any more. The wire is to be dropped without the lock.
+    pub(crate) fn take(&mut self, cause: EndCause) -> (Option<Wire>, Option<Waker>) {
+        let wire = self.wire.take();
+        if wire.is_some() {
+            self.keep((!self.parted).then(|| SessionEnd::by_us(cause)));
+        }
+        (wire, self.waker.take())
+    }
+
+    /// How the session has ended, unless its client closed it.
+    pub(crate) fn end(&self) -> Option<&SessionEnd> {
+        self.end.as_ref()
+    }
+
+    /// Whether the server has said that it does not write, or does not unless told to.
+    pub(crate) fn is_read_only(&self) -> bool {
+        let says = |name| self.wire.as_ref().and_then(|wire| wire.parameter(name)) == Some("on");
+        says("in_hot_standby") || says("default_transaction_read_only")
+    }
+}
+
+fn note(message: &AsyncMessage) {
+    if let AsyncMessage::Notice(notice) = message {
+        tracing::debug!(severity = notice.severity(), code = notice.code().code(), "{}", notice.message());
+    }
+}
+
+/// Ends the session together with its task, which ends with its runtime.
+struct EndOnDrop(Arc<Shared>);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        let wire = self.0.lock().take(EndCause::Runtime);
+        drop(wire);
+    }
+}
+
+/// The task of a session: moves the messages until it has ended. Dropped before that, even unpolled, it ends the session.
+pub(crate) fn run(wire: Arc<Shared>) -> impl Future<Output = ()> + Send {
+    let wire = EndOnDrop(wire);
+    poll_fn(move |context| {
+        let mut driven = wire.0.lock();
+        match &mut driven.waker {
+            Some(waker) => waker.clone_from(context.waker()),
+            place => *place = Some(context.waker().clone()),
+        }
+        driven.advance()
+    })
+}
