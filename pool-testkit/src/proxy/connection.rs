@@ -33,7 +33,8 @@ impl Connection {
 
     /// Until both sides have ended it, or it is cut.
     pub(super) async fn serve(self, mut client: TcpStream) {
-        let Ok(mut server) = TcpStream::connect(self.control.upstream).await else {
+        let upstream = self.control.orders.borrow().upstream;
+        let Ok(mut server) = TcpStream::connect(upstream).await else {
             return reset(&client);
         };
         let port = server.local_addr().map_or(0, |address| address.port());

@@ -26,8 +26,10 @@ impl Set {
 }
 
 /// What the proxy has been told.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Orders {
+    /// Where new connections go.
+    pub(super) upstream: SocketAddr,
     toxics: [Vec<Set>; 2],
     ids: u64,
     pub(super) admission: Admission,
@@ -39,6 +41,12 @@ pub(super) struct Orders {
 }
 
 impl Orders {
+    pub(super) fn new(upstream: SocketAddr) -> Self {
+        let injected = Direction::BOTH.map(|_| (0, Arc::default()));
+        let (toxics, cuts) = (Default::default(), (0, End::default()));
+        Self { upstream, toxics, ids: 0, admission: Admission::default(), cuts, calms: 0, injected }
+    }
+
     pub(super) fn toxics(&self, direction: Direction) -> &[Set] {
         &self.toxics[direction.index()]
     }
@@ -75,7 +83,6 @@ impl Orders {
 /// The middle of a proxy.
 #[derive(Debug)]
 pub(super) struct Control {
-    pub(super) upstream: SocketAddr,
     /// Whether the messages of PostgreSQL are followed.
     pub(super) postgres: bool,
     pub(super) orders: watch::Sender<Orders>,

@@ -52,8 +52,8 @@ impl Proxy {
     async fn listen(upstream: impl ToSocketAddrs, postgres: bool) -> io::Result<Self> {
         let upstream = lookup_host(upstream).await?.next();
         let upstream = upstream.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
-        let (orders, seen) = (watch::Sender::new(Orders::default()), watch::Sender::new(Seen::default()));
-        let control = Arc::new(Control { upstream, postgres, orders, seen });
+        let (orders, seen) = (watch::Sender::new(Orders::new(upstream)), watch::Sender::new(Seen::default()));
+        let control = Arc::new(Control { postgres, orders, seen });
         let listener = Listener::bind(Arc::clone(&control))?;
         let address = listener.address();
         Ok(Self { address, control, task: tokio::spawn(listener.run()) })
@@ -84,6 +84,16 @@ impl Proxy {
     /// Takes back all that goes wrong in one direction.
     pub fn clear(&self, direction: Direction) {
         self.control.orders.send_modify(|orders| orders.clear(direction));
+    }
+
+    /// Where new connections go.
+    pub fn upstream(&self) -> SocketAddr {
+        self.control.orders.borrow().upstream
+    }
+
+    /// New connections go to another server from now on, until they are sent back: [`calm`](Self::calm) does not do that.
+    pub fn redirect(&self, upstream: SocketAddr) {
+        self.control.orders.send_modify(|orders| orders.upstream = upstream);
     }
 
     /// Says what becomes of new connections, and returns once it does.

@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 
-use pool_testkit::proxy::{Admission, Direction, End, Proxy};
+use pool_testkit::proxy::{Admission, Direction, End, Proxy, Script, ScriptedServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -112,4 +112,16 @@ async fn all_that_are_open_are_cut_and_new_ones_pass() {
     works(&mut connect(&proxy).await).await;
     proxy.calm().await;
     assert_eq!(rest(&mut silent).await.1, Some(ErrorKind::ConnectionReset));
+}
+
+#[tokio::test]
+async fn new_connections_go_to_another_server() {
+    let (proxy, mut old) = client().await;
+    let another = ScriptedServer::start(Script::new().send(b"another")).await.unwrap();
+    let before = proxy.upstream();
+    proxy.redirect(another.address());
+    assert_eq!(rest(&mut connect(&proxy).await).await, (b"another".to_vec(), None));
+    works(&mut old).await;
+    proxy.redirect(before);
+    works(&mut connect(&proxy).await).await;
 }
