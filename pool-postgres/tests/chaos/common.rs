@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use pool_core::AcquireError;
 use pool_postgres::{PostgresConfig, PostgresLease, PostgresOwnedLease, PostgresPool};
-use pool_testkit::postgres::{EphemeralPostgres, TestDatabase};
+use pool_testkit::postgres::EphemeralPostgres;
 use pool_testkit::proxy::{Direction, Proxy, Toxic};
 
 use tokio::time::timeout;
@@ -15,14 +15,13 @@ use crate::invariants::Watch;
 
 /// What no error and no debug text may contain.
 pub(crate) const PASSWORD: &str = "correct horse battery";
-/// The name of the pool's sessions.
-pub(crate) const NAME: &str = "pool under chaos";
 /// What happens at all on a busy machine happens within this time.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 /// By how much a busy machine may miss a deadline.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// The server of all tests. It asks the pool for its password.
+/// The server of all tests. It asks the pool for its password. Nobody makes or drops a database: that waits for every session that is being let in (of PostgreSQL 15 and
+/// later), and a test that stood still meanwhile would wait for itself.
 fn server() -> &'static EphemeralPostgres {
     static SERVER: OnceLock<EphemeralPostgres> = OnceLock::new();
     SERVER.get_or_init(|| {
@@ -36,7 +35,6 @@ pub(crate) struct Chaos {
     pub(crate) pool: PostgresPool,
     pub(crate) proxy: Proxy,
     pub(crate) watch: Watch,
-    pub(crate) database: TestDatabase,
     /// What errors and debug texts have said.
     pub(crate) said: Vec<String>,
 }
@@ -49,16 +47,15 @@ impl Chaos {
 
     /// As [`start`](Self::start), with other settings. Nothing is open yet.
     pub(crate) async fn with(max_size: usize, change: impl FnOnce(&mut PostgresConfig)) -> Self {
-        let database = server().create_database().expect("a database");
-        let watch = Watch::start(&database).await;
+        let watch = Watch::start(&server().url()).await;
         let proxy = Proxy::postgres(("127.0.0.1", server().port())).await.expect("a proxy");
-        let mut config = config(&proxy, &database, max_size);
+        let mut config = config(&proxy, watch.name(), max_size);
         change(&mut config);
         watch.begin(&proxy, config.pool.max_size);
         let mut said = vec![format!("{config:?}")];
         let pool = PostgresPool::connect_lazy(config).expect("settings that work");
         said.push(format!("{pool:?} {:?}", pool.driver()));
-        Self { pool, proxy, watch, database, said }
+        Self { pool, proxy, watch, said }
     }
 
     /// A connection. It comes in time, or an error does.
@@ -95,14 +92,14 @@ impl Chaos {
     }
 }
 
-fn config(proxy: &Proxy, database: &TestDatabase, max_size: usize) -> PostgresConfig {
+fn config(proxy: &Proxy, name: &str, max_size: usize) -> PostgresConfig {
     let mut config = PostgresConfig::default();
     config.host = proxy.address().ip().to_string();
     config.port = proxy.address().port();
     config.user = Some("chaos".to_owned());
     config.password = Some(PASSWORD.into());
-    config.database = Some(database.name().to_owned());
-    config.application_name = Some(NAME.to_owned());
+    config.database = Some("postgres".to_owned());
+    config.application_name = Some(name.to_owned());
     config.pool.max_size = max_size;
     config.pool.min_size = 0;
     config.pool.acquire_timeout = LIMIT;

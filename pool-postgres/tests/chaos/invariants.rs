@@ -4,50 +4,54 @@
 //! was cut at the proxy lives on at the server until it notices, and no pool can know of that.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use pool_core::Stats;
 use pool_postgres::PostgresLease;
-use pool_testkit::postgres::TestDatabase;
 use pool_testkit::proxy::Proxy;
 use tokio::task::JoinHandle;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
 
-use crate::common::{Chaos, LIMIT, NAME, PASSWORD, eventually, in_time};
+use crate::common::{Chaos, LIMIT, PASSWORD, eventually, in_time};
 
-/// Watches the sessions of one database.
+/// Watches the sessions of one pool, which it tells by their name.
 pub(crate) struct Watch {
     client: Arc<Client>,
-    database: String,
-    sampler: std::sync::Mutex<Option<JoinHandle<()>>>,
+    name: String,
+    sampler: Mutex<Option<JoinHandle<()>>>,
     samples: Arc<AtomicU64>,
 }
 
 impl Watch {
     /// Connects to the server itself.
-    pub(crate) async fn start(database: &TestDatabase) -> Self {
-        let url = format!("{}?application_name=watch", database.url());
+    pub(crate) async fn start(url: &str) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let name = format!("pool {} under chaos", NEXT.fetch_add(1, Ordering::Relaxed));
+        let url = format!("{url}?application_name=watch");
         let (client, connection) = tokio_postgres::connect(&url, NoTls).await.expect("a session to watch from");
         tokio::spawn(connection);
         let role = format!(
-            "DO $$ BEGIN CREATE ROLE chaos LOGIN PASSWORD '{PASSWORD}'; EXCEPTION WHEN OTHERS THEN NULL; END $$; \
-             GRANT ALL ON SCHEMA public TO chaos"
+            "DO $$ BEGIN CREATE ROLE chaos LOGIN PASSWORD '{PASSWORD}'; EXCEPTION WHEN OTHERS THEN NULL; END $$"
         );
         client.batch_execute(&role).await.expect("the pool's role");
-        let database = database.name().to_owned();
-        Self { client: Arc::new(client), database, sampler: std::sync::Mutex::default(), samples: Arc::default() }
+        Self { client: Arc::new(client), name, sampler: Mutex::default(), samples: Arc::default() }
+    }
+
+    /// What the pool has to call its sessions.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Looks from now on at every connection that comes or goes.
     pub(crate) fn begin(&self, proxy: &Proxy, max_size: usize) {
-        let (client, database, samples) = (Arc::clone(&self.client), self.database.clone(), Arc::clone(&self.samples));
+        let (client, name, samples) = (Arc::clone(&self.client), self.name.clone(), Arc::clone(&self.samples));
         let mut seen = proxy.watch();
         let task = tokio::spawn(async move {
             loop {
                 let before = seen.borrow_and_update().ports();
-                let sessions = sessions(&client, &database).await;
+                let sessions = sessions(&client, &name).await;
                 let after = seen.borrow().ports();
                 let live: BTreeSet<_> =
                     sessions.iter().filter(|port| before.contains(port) && after.contains(port)).collect();
@@ -67,13 +71,13 @@ impl Watch {
 
     /// How many sessions of the pool the server has.
     pub(crate) async fn sessions(&self) -> usize {
-        sessions(&self.client, &self.database).await.len()
+        sessions(&self.client, &self.name).await.len()
     }
 
     /// Whether the server works for the pool on a statement that begins like this.
     pub(crate) async fn works_on(&self, statement: &str) -> bool {
-        let count = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND state = 'active' AND starts_with(query, $2) AND application_name = $3";
-        let row = self.client.query_one(count, &[&self.database, &statement, &NAME]).await.expect("the server counts");
+        let count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND state = 'active' AND starts_with(query, $2)";
+        let row = self.client.query_one(count, &[&self.name, &statement]).await.expect("the server counts");
         row.get::<_, i64>(0) > 0
     }
 
@@ -89,9 +93,9 @@ impl Watch {
 }
 
 /// The ports of the sessions of the pool.
-async fn sessions(client: &Client, database: &str) -> Vec<u16> {
-    let ports = "SELECT client_port FROM pg_stat_activity WHERE datname = $1 AND application_name = $2";
-    let rows = client.query(ports, &[&database, &NAME]).await.expect("the server counts");
+async fn sessions(client: &Client, name: &str) -> Vec<u16> {
+    let ports = "SELECT client_port FROM pg_stat_activity WHERE application_name = $1";
+    let rows = client.query(ports, &[&name]).await.expect("the server counts");
     rows.iter().filter_map(|row| u16::try_from(row.get::<_, Option<i32>>(0)?).ok()).collect()
 }
 
@@ -180,7 +184,7 @@ async fn close_ends(chaos: &Chaos) {
 /// I11: no secret is told.
 fn nothing_is_told(chaos: &mut Chaos) {
     let (pool, stats) = (&chaos.pool, chaos.pool.stats());
-    chaos.said.push(format!("{pool:?} {stats:?} {:?} {:?}", pool.driver(), chaos.database));
+    chaos.said.push(format!("{pool:?} {stats:?} {:?}", pool.driver()));
     for text in &chaos.said {
         assert!(!text.contains(PASSWORD), "I11: {text}");
     }
