@@ -16,6 +16,8 @@ mod established;
 mod frames;
 #[path = "chaos/handshake.rs"]
 mod handshake;
+#[path = "chaos/login.rs"]
+mod login;
 #[path = "chaos/network.rs"]
 mod network;
 #[path = "chaos/scripted.rs"]

@@ -1,4 +1,4 @@
-//! F028, F029, F046: messages that do not come, or that nobody expects.
+//! F028, F029, F046, F131: messages that do not come, or that nobody expects.
 
 use pool_testkit::proxy::{Direction, End, Frame, Place, Toxic, message};
 
@@ -132,5 +132,23 @@ async fn f029_an_error_without_a_state_instead_of_an_answer() {
             drop(chaos.working().await);
         }
     }
+    invariants::hold(chaos).await;
+}
+
+#[tokio::test]
+async fn f131_a_session_that_is_lost_while_it_is_reset_goes_to_nobody() {
+    let chaos = impatient(2).await;
+    for end in [End::Close, End::Reset, End::Silence] {
+        let lease = quiet(&chaos).await;
+        lease.batch_execute("BEGIN").await.unwrap();
+        let broken = chaos.pool.stats().broken;
+        // The answer to the empty query comes, that to the rollback does not.
+        chaos.proxy.set_once(Direction::ToClient, Toxic::CutAt { kind: b'C', nth: 1, place: Place::Before, end });
+        drop(lease);
+        drop(chaos.working().await);
+        eventually("it is closed", async || chaos.pool.stats().broken == broken + 1).await;
+        chaos.proxy.calm().await;
+    }
+    assert_eq!(chaos.pool.stats().errors.resets, 3);
     invariants::hold(chaos).await;
 }

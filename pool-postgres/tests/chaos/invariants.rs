@@ -88,7 +88,7 @@ impl Watch {
         } else {
             sampler.abort();
         }
-        assert!(self.samples.load(Ordering::Relaxed) > 1, "the server was asked");
+        assert!(self.samples.load(Ordering::Relaxed) > 0, "the server was asked");
     }
 }
 
@@ -100,10 +100,15 @@ async fn sessions(client: &Client, name: &str) -> Vec<u16> {
 }
 
 /// Proves that the fault has left nothing behind. It is over now.
-pub(crate) async fn hold(mut chaos: Chaos) -> Stats {
+pub(crate) async fn hold(chaos: Chaos) -> Stats {
     chaos.proxy.calm().await;
     let leases = everything_can_be_had(&chaos).await;
     nobody_is_left_over(&chaos, leases).await;
+    close(chaos).await
+}
+
+/// The part of it that holds of a pool that can have no connections, too.
+pub(crate) async fn close(mut chaos: Chaos) -> Stats {
     let stats = books_agree(&chaos).await;
     close_ends(&chaos).await;
     chaos.watch.end().await;
