@@ -134,7 +134,9 @@ fn every_fault_has_its_row_and_every_row_its_tests() {
 
 /// A table that is right.
 fn table() -> String {
-    catalogue().iter().map(|id| format!("| {id} | a fault | open (somewhere): a reason |\n")).collect()
+    let rows: Vec<_> =
+        catalogue().iter().map(|id| format!("| {id} | a fault | open (somewhere): a reason |")).collect();
+    rows.join("\n") + "\n"
 }
 
 #[test]

@@ -86,6 +86,13 @@ impl Chaos {
         self.pool.warm_up(size, Duration::ZERO, LIMIT).await.expect("connections");
     }
 
+    /// Other limits of time, from now on.
+    pub(crate) fn hurry(&self, connect_timeout: Duration, acquire_timeout: Duration) {
+        let mut config = (*self.pool.config()).clone();
+        (config.connect_timeout, config.acquire_timeout) = (connect_timeout, acquire_timeout);
+        self.pool.reconfigure(config).expect("settings that work");
+    }
+
     /// Keeps what an error says, to look for secrets in it.
     pub(crate) fn note<E: std::error::Error>(&mut self, error: &E) {
         self.said.push(format!("{error} {error:?} {:?}", error.source()));

@@ -16,32 +16,40 @@ async fn cut_after_every_byte(direction: Direction) {
     join_all((0..LANES).map(|lane| cut_after(direction, lane))).await;
 }
 
-/// Cuts one attempt after every so manieth number of bytes of this direction: the next one succeeds, and nobody notices.
+/// One attempt is cut after so many bytes: the next one succeeds, and nobody notices.
+async fn cut_once(chaos: &Chaos, direction: Direction, bytes: u64, end: End) {
+    chaos.proxy.until(|seen| seen.open() == 0).await;
+    let failures = chaos.pool.stats().open_failures;
+    chaos.proxy.set_once(direction, Toxic::CutAfter { bytes, end });
+    let lease = chaos.acquire().await.unwrap_or_else(|error| panic!("cut after {bytes} bytes: {error}"));
+    assert_eq!(chaos.pool.stats().open_failures, failures + 1, "cut after {bytes} bytes");
+    lease.discard();
+}
+
+/// What is told when the last byte is missing: by then the password has been sent.
+async fn told(chaos: &mut Chaos, direction: Direction, bytes: u64) {
+    chaos.proxy.calm().await;
+    drop(chaos.working().await);
+    let stats = chaos.pool.stats();
+    assert_eq!((stats.errors.open_transient, stats.broken), (stats.open_failures, stats.open_failures));
+    chaos.proxy.set(direction, Toxic::CutAfter { bytes, end: End::Reset });
+    chaos.pool.retire_all();
+    let error = chaos.pool.acquire_timeout(Duration::from_millis(500)).await.map(drop).unwrap_err();
+    assert!(error.to_string().contains("logging in of 127.0.0.1"), "{error}");
+    chaos.note(&error);
+}
+
+/// Cuts attempts after every so manieth number of bytes of this direction.
 async fn cut_after(direction: Direction, lane: u64) {
     let mut chaos = Chaos::start(1).await;
     let all = handshake(&chaos).await[usize::from(direction == Direction::ToClient)];
     assert!(all > 100, "a whole handshake: {all}");
     chaos.pool.retire_all();
-    let mut failures = 0;
     for bytes in (0..all).filter(|bytes| bytes % LANES == lane) {
-        chaos.proxy.until(|seen| seen.open() == 0).await;
-        let end = if bytes / LANES % 2 == 0 { End::Close } else { End::Reset };
-        chaos.proxy.set_once(direction, Toxic::CutAfter { bytes, end });
-        let lease = chaos.acquire().await.unwrap_or_else(|error| panic!("cut after {bytes} bytes: {error}"));
-        failures += 1;
-        assert_eq!(chaos.pool.stats().open_failures, failures, "cut after {bytes} bytes");
-        lease.discard();
+        let end = if (bytes / LANES).is_multiple_of(2) { End::Close } else { End::Reset };
+        cut_once(&chaos, direction, bytes, end).await;
     }
-    chaos.proxy.calm().await;
-    drop(chaos.working().await);
-    let stats = chaos.pool.stats();
-    assert_eq!((stats.errors.open_transient, stats.broken), (failures, failures));
-    // What is told of it, with the password already sent.
-    chaos.proxy.set(direction, Toxic::CutAfter { bytes: all - 1, end: End::Reset });
-    chaos.pool.retire_all();
-    let error = chaos.pool.acquire_timeout(Duration::from_millis(500)).await.map(drop).unwrap_err();
-    assert!(error.to_string().contains("logging in of 127.0.0.1"), "{error}");
-    chaos.note(&error);
+    told(&mut chaos, direction, all - 1).await;
     invariants::hold(chaos).await;
 }
 

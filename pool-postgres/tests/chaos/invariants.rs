@@ -103,7 +103,7 @@ async fn sessions(client: &Client, name: &str) -> Vec<u16> {
 pub(crate) async fn hold(chaos: Chaos) -> Stats {
     chaos.proxy.calm().await;
     let leases = everything_can_be_had(&chaos).await;
-    nobody_is_left_over(&chaos, leases).await;
+    nobody_is_left_over(&chaos, leases);
     close(chaos).await
 }
 
@@ -157,7 +157,7 @@ async fn check(lease: &PostgresLease<'_>, number: usize) -> Result<i32, tokio_po
 }
 
 /// I4: nobody waits. Whoever cannot have a connection now is told so, and does not stay in the queue.
-async fn nobody_is_left_over(chaos: &Chaos, leases: Vec<PostgresLease<'_>>) {
+fn nobody_is_left_over(chaos: &Chaos, leases: Vec<PostgresLease<'_>>) {
     let state = chaos.pool.state();
     assert_eq!((state.leased, state.waiting, state.idle), (leases.len(), 0, 0), "I3, I4: {state}");
     drop(leases);
