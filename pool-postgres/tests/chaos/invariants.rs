@@ -1,15 +1,15 @@
 //! What holds after every fault, as far as that can be seen from outside. The names are those of `docs/invariants.md`.
 //!
-//! I1 is asked of the server, by a session of its own that does not go through the proxy, whenever a connection comes or goes. A session counts whose client is there: one that
+//! I1 is asked of the server, by a session of its own that does not go through the proxy, whenever a connection comes or goes or has logged in. A session counts whose client is there: one that
 //! was cut at the proxy lives on at the server until it notices, and no pool can know of that.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use pool_core::Stats;
 use pool_postgres::PostgresLease;
-use pool_testkit::proxy::Proxy;
+use pool_testkit::proxy::{Direction, Proxy, Seen};
 use tokio::task::JoinHandle;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
@@ -21,7 +21,8 @@ pub(crate) struct Watch {
     client: Arc<Client>,
     name: String,
     sampler: Mutex<Option<JoinHandle<()>>>,
-    samples: Arc<AtomicU64>,
+    /// The most sessions at a time that a look has found.
+    most: Arc<AtomicUsize>,
 }
 
 impl Watch {
@@ -36,7 +37,7 @@ impl Watch {
             "DO $$ BEGIN CREATE ROLE chaos LOGIN PASSWORD '{PASSWORD}'; EXCEPTION WHEN OTHERS THEN NULL; END $$"
         );
         client.batch_execute(&role).await.expect("the pool's role");
-        Self { client: Arc::new(client), name, sampler: Mutex::default(), samples: Arc::default() }
+        Self { client: Arc::new(client), name, sampler: Mutex::default(), most: Arc::default() }
     }
 
     /// What the pool has to call its sessions.
@@ -44,24 +45,19 @@ impl Watch {
         &self.name
     }
 
-    /// Looks from now on at every connection that comes or goes.
+    /// Looks from now on whenever a connection comes or goes, or the server is ready for something.
     pub(crate) fn begin(&self, proxy: &Proxy, max_size: usize) {
-        let (client, name, samples) = (Arc::clone(&self.client), self.name.clone(), Arc::clone(&self.samples));
+        let (client, name, most) = (Arc::clone(&self.client), self.name.clone(), Arc::clone(&self.most));
         let mut seen = proxy.watch();
         let task = tokio::spawn(async move {
             loop {
-                let before = seen.borrow_and_update().ports();
+                let (before, ready) = moment(&seen.borrow_and_update());
                 let sessions = sessions(&client, &name).await;
-                let after = seen.borrow().ports();
-                let live: BTreeSet<_> =
-                    sessions.iter().filter(|port| before.contains(port) && after.contains(port)).collect();
-                assert!(
-                    live.len() <= max_size,
-                    "I1: {} sessions on the server, at most {max_size} are allowed",
-                    live.len()
-                );
-                samples.fetch_add(1, Ordering::Relaxed);
-                if seen.wait_for(|seen| seen.ports() != after).await.is_err() {
+                let (after, _) = moment(&seen.borrow());
+                let live = sessions.iter().filter(|port| before.contains(port) && after.contains(port)).count();
+                assert!(live <= max_size, "I1: {live} sessions on the server, at most {max_size} are allowed");
+                most.fetch_max(live, Ordering::Relaxed);
+                if seen.wait_for(|seen| moment(seen) != (after.clone(), ready)).await.is_err() {
                     return;
                 }
             }
@@ -88,8 +84,12 @@ impl Watch {
         } else {
             sampler.abort();
         }
-        assert!(self.samples.load(Ordering::Relaxed) > 0, "the server was asked");
     }
+}
+
+/// The connections that are there, and how often the server has been ready: only then it shows a session that has logged in.
+fn moment(seen: &Seen) -> (BTreeSet<u16>, u64) {
+    (seen.ports(), seen.frames(Direction::ToClient, b'Z'))
 }
 
 /// The ports of the sessions of the pool.
@@ -139,6 +139,7 @@ async fn everything_can_be_had(chaos: &Chaos) -> Vec<PostgresLease<'_>> {
         }
     }
     eventually("I1: the server has no other sessions", async || chaos.watch.sessions().await == max_size).await;
+    eventually("I1: whoever looks sees them all", async || chaos.watch.most.load(Ordering::Relaxed) == max_size).await;
     leases
 }
 
