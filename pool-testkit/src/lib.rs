@@ -3,6 +3,7 @@
 //! * [`fake`]: a driver that fails exactly as it is told, and a ledger of what the pool did with it.
 //! * [`simulation`]: everything that may happen to a pool, drawn from a seed and checked after every step.
 //! * [`postgres`]: a real PostgreSQL for tests, started from cargo alone.
+//! * [`proxy`]: what stands between a client and a server and does to their connections what networks do.
 //! * `tests/loom`: models of the lock-free layer; `cargo test --features loom` runs them.
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
@@ -11,6 +12,8 @@
 pub mod fake;
 #[cfg(not(feature = "loom"))]
 pub mod postgres;
+#[cfg(not(feature = "loom"))]
+pub mod proxy;
 #[cfg(not(feature = "loom"))]
 pub mod random;
 #[cfg(not(feature = "loom"))]

@@ -1,0 +1,24 @@
+//! The pool on a real PostgreSQL behind a proxy that does to its connections what networks do. Tests are named after the faults in `docs/faults.md`, and each ends with
+//! the checker in `chaos/invariants.rs`.
+#![cfg(not(feature = "loom"))]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
+
+#[path = "chaos/common.rs"]
+mod common;
+#[path = "chaos/invariants.rs"]
+mod invariants;
+
+#[path = "chaos/corrupt.rs"]
+mod corrupt;
+#[path = "chaos/established.rs"]
+mod established;
+#[path = "chaos/frames.rs"]
+mod frames;
+#[path = "chaos/handshake.rs"]
+mod handshake;
+#[path = "chaos/login.rs"]
+mod login;
+#[path = "chaos/network.rs"]
+mod network;
+#[path = "chaos/scripted.rs"]
+mod scripted;
