@@ -234,9 +234,10 @@ pub(crate) fn leave(core: &Pool, ticket: Ticket) -> Option<Grant<u64>> {
     }
 }
 
-/// Does not want what came.
+/// Does not want what came. It looks at it first, as the engine does: after the fence of the offer it would be too late to notice that it may not.
 pub(crate) fn pass_on(core: &Pool, grant: Option<Grant<u64>>) {
-    if let Some(Grant::Slot(claim)) = grant {
+    if let Some(Grant::Slot(mut claim)) = grant {
+        touch(core, &mut claim);
         offer(core, claim);
     }
 }
