@@ -98,6 +98,7 @@ impl Rotation {
         if sight.is_closed() {
             return self.give_up(engine);
         }
+        self.reconsider(engine);
         engine.let_due_leave(0);
         let found = self.find_due(engine);
         self.next = found.next.map(|next| next.max(now + PACE));
@@ -220,6 +221,14 @@ impl Rotation {
     fn rest_in_pause<D: Driver>(&mut self, engine: &Engine<D>) {
         self.more = false;
         if self.lost == Some(Lost::Allowed) {
+            self.revoke(engine, 1);
+        }
+    }
+
+    /// Nobody has to leave first any more if there is room meanwhile.
+    fn reconsider<D: Driver>(&mut self, engine: &Engine<D>) {
+        let room = engine.core.capacity.read();
+        if self.lost == Some(Lost::Allowed) && room.open < room.max {
             self.revoke(engine, 1);
         }
     }
