@@ -38,6 +38,17 @@ pub(crate) enum Due {
     Outdated,
 }
 
+impl Due {
+    /// What the close of the connection is counted under.
+    pub(crate) fn reason(self) -> RetireReason {
+        match self {
+            Self::Aged => RetireReason::Expired,
+            Self::Wearing => RetireReason::Worn,
+            Self::Outdated => RetireReason::Outdated,
+        }
+    }
+}
+
 /// What to do with an idle connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {

@@ -66,17 +66,8 @@ impl<D: Driver> Engine<D> {
         if occasion == Occasion::Return {
             self.time_lease(facts);
         }
-        let now = self.epoch.get();
-        if facts.expires_at.get() <= now {
-            return Condition::Retired(RetireReason::Expired);
-        }
-        if facts.uses.get() >= self.last_use(facts) {
-            return Condition::Retired(RetireReason::Worn);
-        }
-        if let Some(due) = self.due(facts)
-            && self.may_leave.take()
-        {
-            return Condition::Retired(RetireReason::Replaced(due));
+        if let Some(reason) = self.reason_to_leave(facts) {
+            return Condition::Retired(reason);
         }
         if seen == Condition::Dirty {
             return Condition::Dirty;
@@ -86,6 +77,19 @@ impl<D: Driver> Engine<D> {
         }
         self.trust(facts);
         Condition::Usable
+    }
+
+    fn reason_to_leave(&self, facts: &Facts) -> Option<RetireReason> {
+        // First: one that has to leave anyway leaves for its replacement, and nobody else does.
+        if let Some(due) = self.due(facts)
+            && self.may_leave.take()
+        {
+            Some(RetireReason::Replaced(due))
+        } else if facts.expires_at.get() <= self.epoch.get() {
+            Some(RetireReason::Expired)
+        } else {
+            (facts.uses.get() >= self.last_use(facts)).then_some(RetireReason::Worn)
+        }
     }
 
     /// Nobody needs to look closely until the connection is due, or once in each epoch when it is.

@@ -53,7 +53,7 @@ use crate::driver::Driver;
 use crate::error::OpenFailure;
 use crate::foreign::drop_quietly;
 use crate::handoff::{Core, Grant};
-use crate::lifetime::{Due, RetireReason};
+use crate::lifetime::RetireReason;
 use crate::retirement::Retirement;
 use crate::slot::Claim;
 use open::Purpose;
@@ -222,17 +222,7 @@ impl<D: Driver> Engine<D> {
 
     /// Leaves a connection to the janitor, to be closed.
     pub(crate) fn retire(&self, claim: Claim<D::Connection>, reason: RetireReason) {
-        match reason {
-            RetireReason::Broken => self.events.broken.add(1),
-            RetireReason::Expired if self.is_outdated(&claim) => self.events.outdated.add(1),
-            RetireReason::Expired | RetireReason::Replaced(Due::Aged) => self.events.expired.add(1),
-            RetireReason::Worn | RetireReason::Replaced(Due::Wearing) => self.events.worn.add(1),
-            RetireReason::Idle => self.events.reaped.add(1),
-            RetireReason::Closed => self.events.ended.add(1),
-            RetireReason::Excess => self.events.excess.add(1),
-            RetireReason::Outdated | RetireReason::Replaced(Due::Outdated) => self.events.outdated.add(1),
-            RetireReason::Evicted => self.events.evicted.add(1),
-        }
+        self.count_close(&claim, reason);
         // These were counted when they were found, or before.
         if !matches!(reason, RetireReason::Excess | RetireReason::Replaced(_)) {
             self.core.capacity.leaving();

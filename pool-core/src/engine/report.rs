@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::Engine;
 use super::panics::{caught, report};
-use crate::counters::Figure;
+use crate::counters::{Counter, Figure};
 use crate::driver::Driver;
-use crate::slot::{Counts, Facts};
+use crate::lifetime::RetireReason;
+use crate::slot::{Claim, Counts, Facts};
 use crate::stats::{Errors, PoolState, Stats};
 
 impl<D: Driver> Engine<D> {
@@ -90,6 +91,30 @@ impl<D: Driver> Engine<D> {
         let errors = &self.events.errors;
         let counter = if what == "ping" { &errors.pings } else { &errors.resets };
         counter.add(1);
+    }
+
+    /// Counts a connection that is going to be closed.
+    pub(super) fn count_close(&self, claim: &Claim<D::Connection>, reason: RetireReason) {
+        let reason = match reason {
+            RetireReason::Expired if self.is_outdated(claim) => RetireReason::Outdated,
+            RetireReason::Replaced(due) => due.reason(),
+            other => other,
+        };
+        self.closes_for(reason).add(1);
+    }
+
+    fn closes_for(&self, reason: RetireReason) -> &Counter {
+        let events = &self.events;
+        match reason {
+            RetireReason::Broken => &events.broken,
+            RetireReason::Expired | RetireReason::Replaced(_) => &events.expired,
+            RetireReason::Worn => &events.worn,
+            RetireReason::Idle => &events.reaped,
+            RetireReason::Closed => &events.ended,
+            RetireReason::Excess => &events.excess,
+            RetireReason::Outdated => &events.outdated,
+            RetireReason::Evicted => &events.evicted,
+        }
     }
 
     /// Counts a wait that ended without a connection; the others are counted in their slots.

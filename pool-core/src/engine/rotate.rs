@@ -98,6 +98,7 @@ impl Rotation {
         if sight.is_closed() {
             return self.give_up(engine);
         }
+        self.reconsider(engine);
         engine.let_due_leave(0);
         let found = self.find_due(engine);
         self.next = found.next.map(|next| next.max(now + PACE));
@@ -224,6 +225,14 @@ impl Rotation {
         }
     }
 
+    /// Nobody has to leave first any more if there is room meanwhile.
+    fn reconsider<D: Driver>(&mut self, engine: &Engine<D>) {
+        let room = engine.core.capacity.read();
+        if self.lost == Some(Lost::Allowed) && room.open < room.max {
+            self.revoke(engine, 1);
+        }
+    }
+
     fn replace<D: Driver>(&mut self, engine: &Arc<Engine<D>>, openers: &mut Openers, found: &Found) {
         self.reopen(engine, openers);
         let (room, headroom) = (engine.core.capacity.read(), engine.config.load().rotation_headroom);
@@ -311,15 +320,22 @@ impl<D: Driver> Engine<D> {
         let _inspection = self.inspections.begin();
         for index in (0..self.core.table.size()).rev() {
             let Some(claim) = self.core.table.claim_at(index) else { continue };
-            let facts = self.core.table.facts(&claim);
-            match self.due(facts) {
-                Some(due @ Due::Outdated) if unneeded > 0 && !self.was_used(facts, due) => {
-                    unneeded -= 1;
-                    self.retire(claim, RetireReason::Outdated);
+            match self.reason_of_due(self.core.table.facts(&claim), unneeded > 0) {
+                Some(reason) => {
+                    unneeded -= usize::from(reason == RetireReason::Outdated);
+                    self.retire(claim, reason);
                 }
-                Some(due) if self.may_leave.take() => self.retire(claim, RetireReason::Replaced(due)),
-                _ => self.put_back(claim),
+                None => self.put_back(claim),
             }
         }
+    }
+
+    /// Why a connection leaves that is due: because nobody needs it, or because another is in its place.
+    fn reason_of_due(&self, facts: &Facts, unneeded: bool) -> Option<RetireReason> {
+        let due = self.due(facts)?;
+        if due == Due::Outdated && unneeded && !self.was_used(facts, due) {
+            return Some(RetireReason::Outdated);
+        }
+        self.may_leave.take().then_some(RetireReason::Replaced(due))
     }
 }

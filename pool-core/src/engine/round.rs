@@ -92,14 +92,7 @@ impl<D: Driver> Tending<'_, D> {
     fn attend(&self, mut claim: Claim<D::Connection>, surplus: bool) -> Attended {
         let engine = self.engine;
         let condition = engine.condition(&mut claim, Occasion::Round);
-        let verdict = match condition {
-            // It has to go for a reason of its own, and does not count as one that is there.
-            Condition::Retired(reason) => Verdict::Retire(reason),
-            _ if self.closed => Verdict::Retire(RetireReason::Closed),
-            Condition::Usable => judge(self.idle_facts(&claim, surplus), engine.epoch.get(), self.config),
-            _ => Verdict::Keep,
-        };
-        match verdict {
+        match self.verdict(&claim, condition, surplus) {
             Verdict::Ping if !self.paused => engine.tasks.spawn(Tended::new(engine, claim).ping()),
             Verdict::Keep | Verdict::Ping if condition == Condition::Usable => engine.put_back_judged(claim),
             Verdict::Keep | Verdict::Ping => drop(engine.set_aside(claim, condition)),
@@ -109,6 +102,16 @@ impl<D: Driver> Tending<'_, D> {
             }
         }
         Attended::Kept
+    }
+
+    fn verdict(&self, claim: &Claim<D::Connection>, condition: Condition, surplus: bool) -> Verdict {
+        match condition {
+            // It has to go for a reason of its own, and does not count as one that is there.
+            Condition::Retired(reason) => Verdict::Retire(reason),
+            _ if self.closed => Verdict::Retire(RetireReason::Closed),
+            Condition::Usable => judge(self.idle_facts(claim, surplus), self.engine.epoch.get(), self.config),
+            _ => Verdict::Keep,
+        }
     }
 
     fn idle_facts(&self, claim: &Claim<D::Connection>, surplus: bool) -> IdleFacts {

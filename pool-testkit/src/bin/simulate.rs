@@ -47,17 +47,28 @@ Plays scenarios of everything that may happen to a pool, and checks it after eve
             let mut args = Self { seeds: 1000, from: 0, keep_on: false, one: None, help: false };
             let mut parser = lexopt::Parser::from_env();
             while let Some(argument) = parser.next()? {
-                match argument {
-                    Long("seeds") => args.seeds = parser.value()?.parse()?,
-                    Long("from") => args.from = parser.value()?.parse()?,
-                    Long("seed") => args.one = Some(parser.value()?.parse()?),
-                    Long("keep-on") => args.keep_on = true,
-                    Long("help") => args.help = true,
-                    other => return Err(other.unexpected()),
-                }
+                let Long(name) = argument else { return Err(argument.unexpected()) };
+                let name = name.to_owned();
+                args.option(&name, &mut parser)?;
             }
             Ok(args)
         }
+
+        fn option(&mut self, name: &str, parser: &mut lexopt::Parser) -> Result<(), lexopt::Error> {
+            match name {
+                "keep-on" => self.keep_on = true,
+                "help" => self.help = true,
+                "seeds" => self.seeds = number(parser)?,
+                "from" => self.from = number(parser)?,
+                "seed" => self.one = Some(number(parser)?),
+                other => return Err(lexopt::Error::UnexpectedOption(format!("--{other}"))),
+            }
+            Ok(())
+        }
+    }
+
+    fn number(parser: &mut lexopt::Parser) -> Result<u64, lexopt::Error> {
+        parser.value()?.parse()
     }
 
     pub(super) fn main() -> Result<ExitCode, lexopt::Error> {

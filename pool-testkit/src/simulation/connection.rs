@@ -83,6 +83,11 @@ impl Connection {
         }
     }
 
+    /// Whether nobody is to have it any more.
+    pub(super) fn is_spoilt(&self) -> bool {
+        self.dirty || self.broken || self.worn || self.evicted
+    }
+
     /// Whether the pool counts it, and does not close it.
     pub(super) fn is_live(&self) -> bool {
         !matches!(self.place, Place::Closing | Place::Gone)

@@ -50,22 +50,26 @@ impl Model {
         let there = ready + self.count(&[Place::Leased]);
         // One that is missing already is no fault of this.
         let (missed, missed_idle) = (there == config.min_size, ready == config.min_idle);
-        if reasons == ["idle"] {
-            ensure!(!missed && !missed_idle, "connection {id} was idle for long, and is needed: {there}, {ready} idle");
-        }
-        if !reasons.is_empty() && reasons.iter().all(|reason| self.leaves_in_time(reason, at)) {
-            let missed = missed && size < config.max_size + config.rotation_headroom;
-            // One that is due and in use has its replacement among those that are idle.
-            let missed_idle = missed_idle && size < config.max_size && self.count_due_in_use(at) == 0;
-            let text = "was closed before another was there, with room for it";
-            ensure!(!missed && !missed_idle, "connection {id} {text}: {there} of {size}, {ready} idle");
-        }
-        if reasons == ["expired"] && self.paused && self.calm.since_a_while(at) {
-            let life = self.connections.get(&id).and_then(|connection| connection.life);
-            let too_early = life.is_some_and(|life| at < life.expires_from);
-            ensure!(!missed || !too_early, "connection {id} was closed in a pause before its time: {life:?}");
-        }
+        let needed = reasons == ["idle"] && (missed || missed_idle);
+        ensure!(!needed, "connection {id} was idle for long, and is needed: {there}, {ready} idle");
+        let missed_in_all = missed && size < config.max_size + config.rotation_headroom;
+        // One that is due and in use has its replacement among those that are idle.
+        let missed_idle = missed_idle && size < config.max_size && self.count_due_in_use(at) == 0;
+        let early = self.leaves_for_another(reasons, at) && (missed_in_all || missed_idle);
+        let text = "was closed before another was there, with room for it";
+        ensure!(!early, "connection {id} {text}: {there} of {size}, {ready} idle");
+        let too_early = reasons == ["expired"] && self.is_paused_before_the_end(id, at);
+        ensure!(!missed || !too_early, "connection {id} was closed in a pause before its time");
         Ok(())
+    }
+
+    fn leaves_for_another(&self, reasons: &[&str], at: u64) -> bool {
+        !reasons.is_empty() && reasons.iter().all(|reason| self.leaves_in_time(reason, at))
+    }
+
+    fn is_paused_before_the_end(&self, id: u64, at: u64) -> bool {
+        let life = self.connections.get(&id).and_then(|connection| connection.life);
+        self.paused && self.calm.since_a_while(at) && life.is_some_and(|life| at < life.expires_from)
     }
 
     /// Whether a connection is replaced first that is to leave for this reason, by a pool that is not held up.

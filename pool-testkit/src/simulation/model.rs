@@ -133,17 +133,26 @@ impl Model {
 
     pub(super) fn hear(&mut self, entry: &Entry) -> Checked {
         let at = self.clock.at(entry.at);
-        match entry.event {
-            Event::Begun(Call::Connect, attempt) => self.begin_to_open(attempt, at)?,
-            Event::Begun(call, id) => self.begin(call, id, at)?,
-            Event::Ended(Call::Connect, attempt, ending) => self.end_to_open(attempt, ending, at),
-            Event::Ended(call, id, ending) => self.end(call, id, ending, at)?,
-            Event::Opened(id) => self.open(id, at)?,
-            Event::Closed(id) => self.close_one(id, at)?,
-            Event::FoundBroken(id) => self.known(id)?.broken = true,
-        }
+        let outcome = match entry.event {
+            Event::Begun(Call::Connect, attempt) => self.begin_to_open(attempt, at),
+            Event::Begun(call, id) => self.begin(call, id, at),
+            Event::Ended(Call::Connect, attempt, ending) => {
+                self.end_to_open(attempt, ending, at);
+                Ok(())
+            }
+            Event::Ended(call, id, ending) => self.end(call, id, ending, at),
+            Event::Opened(id) => self.open(id, at),
+            Event::Closed(id) => self.close_one(id, at),
+            Event::FoundBroken(id) => self.known(id).map(|connection| connection.broken = true),
+        };
         self.note_excess();
-        Ok(())
+        outcome
+    }
+
+    /// By when a connection has to be gone because all are retired within an interval.
+    pub(super) fn has_to_go_by(&self, connection: &Connection) -> Option<u64> {
+        let demands = self.demands.iter().filter(|demand| demand.number > connection.begun);
+        demands.filter_map(|demand| if let Whom::By(moment) = demand.whom { Some(moment) } else { None }).min()
     }
 
     pub(super) fn known(&mut self, id: u64) -> Result<&mut Connection, String> {
@@ -208,25 +217,26 @@ impl Model {
         ensure!(place == Place::Ready, "{call:?} of connection {id}, which is {place:?}");
         self.known(id)?.called_at = at;
         match call {
-            Call::Reset => {
-                ensure!(self.known(id)?.dirty, "connection {id} is reset and was clean");
-                self.known(id)?.place = Place::Resetting;
-            }
-            Call::Ping => {
-                ensure!(!self.paused, "connection {id} is pinged though the pool is paused");
-                self.ensure_ping(id, at)?;
-                self.known(id)?.place = Place::Pinging;
-            }
-            _ => self.leave(id, at, Place::Closing)?,
+            Call::Reset => self.reset(id),
+            Call::Ping => self.ping(id, at),
+            _ => self.leave(id, at, Place::Closing),
         }
+    }
+
+    fn reset(&mut self, id: u64) -> Checked {
+        let connection = self.known(id)?;
+        ensure!(connection.dirty, "connection {id} is reset and was clean");
+        connection.place = Place::Resetting;
         Ok(())
     }
 
-    fn ensure_ping(&mut self, id: u64, at: u64) -> Checked {
+    fn ping(&mut self, id: u64, at: u64) -> Checked {
+        ensure!(!self.paused, "connection {id} is pinged though the pool is paused");
         let (unseen, config) = (self.known(id)?.unseen_for(at), &self.config);
         let limits = [config.health_check_interval, config.check_after_idle].into_iter().flatten();
         let due = limits.map(millis).any(|limit| limit <= unseen);
         ensure!(due, "connection {id} is pinged {unseen} ms after it was seen");
+        self.known(id)?.place = Place::Pinging;
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use pool_core::{PoolState, Stats};
 use super::clock::{interval_of, millis};
 use super::connection::{Connection, Place};
 use super::ensure;
-use super::model::{Checked, Counts, Whom};
+use super::model::{Checked, Counts};
 use super::world::World;
 
 /// After so many milliseconds without a step, limits of time have to be kept.
@@ -19,19 +19,24 @@ impl World {
         let stats = self.pool.stats();
         let violations = self.driver.ledger().violations();
         ensure!(violations.is_empty(), "the backend saw: {}", violations.join("; "));
-        self.places_agree(&stats.state)?;
-        self.counts_agree(&stats)?;
-        self.closes_agree(&stats)?;
+        self.figures_agree(&stats)?;
         let promised = stats.state.leased - self.leases.len();
         self.nothing_is_left(&stats.state, promised)?;
         self.nobody_waits_in_vain(&stats.state)?;
         self.somebody_opens(&stats.state, time)?;
         self.nobody_watches_in_vain()?;
-        if time >= LONG && promised == 0 {
-            self.ages_are_kept(&stats.state, time)?;
-            self.headroom_is_given_back(&stats.state)?;
-        }
-        Ok(())
+        if time >= LONG && promised == 0 { self.times_are_kept(&stats.state, time) } else { Ok(()) }
+    }
+
+    fn figures_agree(&self, stats: &Stats) -> Checked {
+        self.places_agree(&stats.state)?;
+        self.counts_agree(stats)?;
+        self.closes_agree(stats)
+    }
+
+    fn times_are_kept(&self, state: &PoolState, time: u64) -> Checked {
+        self.ages_are_kept(state, time)?;
+        self.headroom_is_given_back(state)
     }
 
     fn places_agree(&self, state: &PoolState) -> Checked {
@@ -113,12 +118,15 @@ impl World {
         for id in ids {
             let outdated = self.model.is_outdated(id)? || self.model.closed;
             let connection = self.model.known(id)?;
-            let Connection { place, dirty, broken, worn, evicted, .. } = *connection;
-            if place == Place::Ready && (outdated || dirty || broken || worn || evicted) {
+            if connection.place == Place::Ready && (outdated || connection.is_spoilt()) {
                 left.push(id);
             }
         }
         ensure!(left.len() <= promised, "connections {left:?} are idle and should not be");
+        self.nobody_is_too_many(state)
+    }
+
+    fn nobody_is_too_many(&self, state: &PoolState) -> Checked {
         let config = &self.model.config;
         let staying = state.size - self.model.count(&[Place::Closing]);
         let excess = staying > config.max_size + config.rotation_headroom;
@@ -135,17 +143,22 @@ impl World {
 
     /// Connections are opened that are wanted, unless something keeps the pool from it.
     fn somebody_opens(&self, state: &PoolState, time: u64) -> Checked {
+        let open_too_few = self.wants_another(state, time) && self.may_open(state);
+        ensure!(!open_too_few, "nobody opens a connection that is wanted: {state:?}");
+        Ok(())
+    }
+
+    fn may_open(&self, state: &PoolState) -> bool {
         let (model, config) = (&self.model, &self.model.config);
-        if model.paused || model.closed || state.size >= config.max_size || state.opening >= config.max_openers {
-            return Ok(());
-        }
-        let now = model.clock.now();
-        let one_at_a_time = model.failing && state.opening > 0;
+        let at_once = if model.failing { 1 } else { config.max_openers };
         let next = model.last_begun.unwrap_or(0) + config.opener_interval.map_or(0, millis);
-        let held_back = now <= next.max(model.backoff_until) + 2;
-        if one_at_a_time || held_back {
-            return Ok(());
-        }
+        let held_back = model.clock.now() <= next.max(model.backoff_until) + 2;
+        let has_room = state.size < config.max_size && state.opening < at_once;
+        has_room && !held_back && !model.paused && !model.closed
+    }
+
+    fn wants_another(&self, state: &PoolState, time: u64) -> bool {
+        let (model, config, now) = (&self.model, &self.model.config, self.model.clock.now());
         let in_use = !config.lazy || model.counts.opened + model.counts.adopted > 0;
         let promising = model.connections.values().filter(|connection| connection.is_promising(now)).count();
         let for_waiters = state.opening + promising < state.waiting;
@@ -153,8 +166,7 @@ impl World {
         // Looked after once a second.
         let idle_soon = state.idle + state.opening + model.count(&[Place::Pinging, Place::Resetting]);
         let for_idle = in_use && time >= LONG && idle_soon < config.min_idle;
-        ensure!(!for_waiters && !for_minimum && !for_idle, "nobody opens a connection that is wanted: {state:?}");
-        Ok(())
+        for_waiters || for_minimum || for_idle
     }
 
     /// More than the maximum are there while one is being replaced, and not for longer, unless it is in use.
@@ -190,9 +202,7 @@ impl World {
         let unseen = now - connection.released_at.max(connection.checked_at);
         let unchecked = !self.model.paused && over(config.health_check_interval.map(millis), unseen);
         let too_old = over(connection.life.map(|life| life.until), now);
-        let retired = self.model.demands.iter().any(|demand| {
-            demand.number > connection.begun && matches!(demand.whom, Whom::By(moment) if over(Some(moment), now))
-        });
-        !too_idle && !unchecked && !too_old && !retired
+        let has_to_go = self.model.has_to_go_by(connection).is_some_and(|moment| over(Some(moment), now));
+        !too_idle && !unchecked && !too_old && !has_to_go
     }
 }

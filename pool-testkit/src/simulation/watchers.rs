@@ -107,18 +107,23 @@ impl World {
     fn hear_news(&mut self, watcher: &Watcher, news: &News) -> Checked {
         let (now, model, state) = (self.model.clock.now(), &self.model, self.pool.state());
         let true_news = match news {
-            News::Opened(Ok(())) => true,
-            News::Opened(Err(WarmUpError::Late { .. })) => now >= watcher.deadline,
-            News::Opened(Err(WarmUpError::OpenFailed { .. })) => model.failed_for_good > watcher.began,
-            News::Opened(Err(WarmUpError::Closed)) => model.closed,
-            News::Opened(Err(_)) => false,
+            News::Opened(outcome) => outcome.as_ref().err().is_none_or(|error| self.is_true(watcher, error)),
             News::Drained(true) => model.paused && state.leased == 0,
             News::Drained(false) => !model.paused || model.resumed > watcher.began,
             News::Closed | News::Left(0) => model.closed && state.size == 0,
-            News::Left(leases) => now >= watcher.deadline && *leases == state.leased && state.size == state.leased,
+            News::Left(leases) => now >= watcher.deadline && [*leases, state.size] == [state.leased; 2],
         };
         ensure!(true_news, "{:?} ended, with the pool {state:?}", watcher.what);
         Ok(())
+    }
+
+    fn is_true(&self, watcher: &Watcher, error: &WarmUpError) -> bool {
+        match error {
+            WarmUpError::Late { .. } => self.model.clock.now() >= watcher.deadline,
+            WarmUpError::OpenFailed { .. } => self.model.failed_for_good > watcher.began,
+            WarmUpError::Closed => self.model.closed,
+            _ => false,
+        }
     }
 
     /// Nobody waits for what is there.

@@ -214,15 +214,7 @@ impl World {
 
     /// Everybody gives up and gives back, and nothing may be missing.
     pub(super) async fn end(mut self) -> Checked {
-        self.journal.clear();
-        self.model.calm.note(&Step::Calm, self.model.clock.now());
-        self.command(&Step::Calm);
-        self.command(&Step::Resume);
-        self.watchers.clear();
-        while !self.waiters.is_empty() {
-            self.cancel(0);
-        }
-        self.release_all()?;
+        self.give_up_all()?;
         self.rest(A_LONG_TIME).await?;
         if !self.model.closed {
             self.have_all().await?;
@@ -234,6 +226,18 @@ impl World {
         let left = self.model.connections.len() - self.model.count(&[Place::Gone]);
         ensure!(left == 0 && self.driver.ledger().live() == 0, "{left} connections are left after the close");
         Ok(())
+    }
+
+    fn give_up_all(&mut self) -> Checked {
+        self.journal.clear();
+        self.model.calm.note(&Step::Calm, self.model.clock.now());
+        self.command(&Step::Calm);
+        self.command(&Step::Resume);
+        self.watchers.clear();
+        while !self.waiters.is_empty() {
+            self.cancel(0);
+        }
+        self.release_all()
     }
 
     fn release_all(&mut self) -> Checked {
