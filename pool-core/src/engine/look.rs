@@ -69,17 +69,16 @@ impl<D: Driver> Engine<D> {
             self.time_lease(facts);
         }
         let now = self.epoch.get();
-        // First: one that has to leave anyway leaves for its replacement, and nobody else does.
-        if let Some(due) = self.due(facts)
-            && self.may_leave.take()
-        {
-            return Condition::Retired(RetireReason::Replaced(due));
-        }
         if facts.expires_at.get() <= now {
             return Condition::Retired(RetireReason::Expired);
         }
         if facts.uses.get() >= self.last_use(facts) {
             return Condition::Retired(RetireReason::Worn);
+        }
+        if let Some(due) = self.due(facts)
+            && self.may_leave.take()
+        {
+            return Condition::Retired(RetireReason::Replaced(due));
         }
         if state == SessionState::Dirty {
             return Condition::Dirty;
