@@ -80,16 +80,14 @@ impl<D: Driver> Engine<D> {
     }
 
     fn reason_to_leave(&self, facts: &Facts) -> Option<RetireReason> {
-        // First: one that has to leave anyway leaves for its replacement, and nobody else does.
-        if let Some(due) = self.due(facts)
-            && self.may_leave.take()
-        {
-            Some(RetireReason::Replaced(due))
-        } else if facts.expires_at.get() <= self.epoch.get() {
-            Some(RetireReason::Expired)
-        } else {
-            (facts.uses.get() >= self.last_use(facts)).then_some(RetireReason::Worn)
+        if facts.expires_at.get() <= self.epoch.get() {
+            return Some(RetireReason::Expired);
         }
+        if facts.uses.get() >= self.last_use(facts) {
+            return Some(RetireReason::Worn);
+        }
+        let due = self.due(facts)?;
+        self.may_leave.take().then_some(RetireReason::Replaced(due))
     }
 
     /// Nobody needs to look closely until the connection is due, or once in each epoch when it is.

@@ -225,10 +225,10 @@ impl Rotation {
         }
     }
 
-    /// Nobody has to leave first any more if there is room meanwhile.
+    /// Nobody has to leave first any more if there is room meanwhile, or another one leaves.
     fn reconsider<D: Driver>(&mut self, engine: &Engine<D>) {
         let room = engine.core.capacity.read();
-        if self.lost == Some(Lost::Allowed) && room.open < room.max {
+        if self.lost == Some(Lost::Allowed) && room.open < room.max + self.leaving(engine, room) {
             self.revoke(engine, 1);
         }
     }

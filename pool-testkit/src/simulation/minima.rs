@@ -50,7 +50,7 @@ impl Model {
         let there = ready + self.count(&[Place::Leased]);
         // One that is missing already is no fault of this.
         let (missed, missed_idle) = (there == config.min_size, ready == config.min_idle);
-        let needed = reasons == ["idle"] && (missed || missed_idle);
+        let needed = (missed || missed_idle) && reasons == ["idle"];
         ensure!(!needed, "connection {id} was idle for long, and is needed: {there}, {ready} idle");
         let missed_in_all = missed && size < config.max_size + config.rotation_headroom;
         // One that is due and in use has its replacement among those that are idle.
@@ -58,8 +58,12 @@ impl Model {
         let early = self.leaves_for_another(reasons, at) && (missed_in_all || missed_idle);
         let text = "was closed before another was there, with room for it";
         ensure!(!early, "connection {id} {text}: {there} of {size}, {ready} idle");
-        let too_early = reasons == ["expired"] && self.is_paused_before_the_end(id, at);
-        ensure!(!missed || !too_early, "connection {id} was closed in a pause before its time");
+        self.nobody_leaves_early_in_a_pause(id, at, reasons, missed)
+    }
+
+    fn nobody_leaves_early_in_a_pause(&self, id: u64, at: u64, reasons: &[&str], missed: bool) -> Checked {
+        let too_early = missed && reasons == ["expired"] && self.is_paused_before_the_end(id, at);
+        ensure!(!too_early, "connection {id} was closed in a pause before its time");
         Ok(())
     }
 
