@@ -87,7 +87,7 @@ async fn the_same_settings_once_more_close_nothing() {
 async fn a_lower_maximum_and_a_replacement_do_not_both_take_one_away() {
     let driver = FakeDriver::new();
     let pool = full(&driver, 3, 3000 * SECOND).await;
-    until(&pool, |state| state.opening == 1).await;
+    driver.reached(Call::Connect, 4).await;
     reconfigure(&pool, |config| (config.max_size, config.min_size) = (2, 2));
     sleep(SECOND / 2).await;
     assert_eq!((pool.state().idle, pool.state().opening, pool.stats().excess), (2, 1, 1));
@@ -119,7 +119,7 @@ async fn a_headroom_that_is_taken_back_is_given_back() {
 async fn a_headroom_is_given_back_while_a_replacement_is_being_opened() {
     let driver = FakeDriver::new();
     let pool = full(&driver, 2, 3000 * SECOND).await;
-    until(&pool, |state| state.opening == 1).await;
+    driver.reached(Call::Connect, 3).await;
     reconfigure(&pool, |config| config.rotation_headroom = 0);
     sleep(SECOND / 10).await;
     assert_eq!((pool.state().idle, pool.state().opening, pool.stats().expired), (1, 1, 1));
