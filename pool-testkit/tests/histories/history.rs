@@ -95,8 +95,20 @@ impl History {
 
     /// Whether somebody may have had a connection on the way while `event` was under way.
     pub(crate) fn is_disturbed(&self, event: usize) -> bool {
-        let overlaps = |other| !self.is_before(other, event) && !self.is_before(event, other);
-        (0..self.events.len()).any(|other| other != event && self.events[other].call.moves() && overlaps(other))
+        let moves = |other: usize| self.events[other].call.moves() || self.may_have_given_back(other);
+        self.beside(event).any(moves)
+    }
+
+    /// The calls that were under way at the same time.
+    fn beside(&self, event: usize) -> impl Iterator<Item = usize> {
+        let overlaps = move |other: &usize| !self.is_before(*other, event) && !self.is_before(event, *other);
+        (0..self.events.len()).filter(move |other| *other != event).filter(overlaps)
+    }
+
+    /// Whether this one may have claimed a connection, and given it back because it was to be replaced by then, or the pool closed.
+    fn may_have_given_back(&self, event: usize) -> bool {
+        let empty_handed = matches!(self.events[event].call, Call::TryAcquire(Answer::Nothing | Answer::Closed));
+        empty_handed && self.beside(event).any(|other| matches!(self.events[other].call, Call::Replace | Call::Close))
     }
 }
 
