@@ -15,7 +15,7 @@ mod counted {
 
     use gungraun::prelude::*;
     use gungraun::{Callgrind, EventKind};
-    use pool_core::{Driver, ErrorClass, Pool, SessionState};
+    use pool_core::{Attempt, Driver, ErrorClass, Pool, SessionState};
     use tokio::runtime::{Builder, Runtime};
 
     /// Turns of each benchmark; what surrounds them does not show in as many.
@@ -32,7 +32,7 @@ mod counted {
         type Connection = u64;
         type Error = Infallible;
 
-        async fn connect(&self) -> Result<u64, Infallible> {
+        async fn connect(&self, _: &Attempt) -> Result<u64, Infallible> {
             Ok(0)
         }
         #[inline]

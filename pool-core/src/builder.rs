@@ -79,6 +79,8 @@ impl<D: Driver> PoolBuilder<D> {
         opener_interval: Option<Duration>,
         backoff_initial: Duration,
         backoff_max: Duration,
+        breaker_failures: Option<u32>,
+        breaker_after: Duration,
     }
 
     /// Checks the settings and makes the pool. It does not wait for a connection: inside a tokio runtime the minimum is opened

@@ -75,6 +75,13 @@ pub struct Config {
     pub backoff_initial: Duration,
     /// The longest pause between attempts to open a connection. At least `backoff_initial`; default 2 s.
     pub backoff_max: Duration,
+    /// After so many failures in a row to open a connection, over [`breaker_after`](Config::breaker_after) at least, the breaker opens: as long as the pool has no connection at all, callers fail at
+    /// once, with [`AcquireError::BreakerOpen`](crate::AcquireError::BreakerOpen), and so do those who wait already. The pool goes on trying by itself, one attempt at a time and with the
+    /// pauses above, and the first success closes the breaker. Connections that break between two attempts count as one failure more; a busy pool and what users' requests are answered with
+    /// count nothing. At least 1; `None` lets callers wait for their whole acquire timeout. Default 3.
+    pub breaker_failures: Option<u32>,
+    /// For how long attempts have to fail before the breaker opens, from the first failure on: who waits through a shorter outage is served after it. Default 5 s.
+    pub breaker_after: Duration,
 }
 
 impl Config {
@@ -113,6 +120,7 @@ impl Config {
         let headroom = self.rotation_headroom <= most;
         check.that(headroom, "rotation_headroom", &self.rotation_headroom, "0 to 65535 - max_size");
         check.that(self.max_uses != Some(0), "max_uses", &self.max_uses, "None, or 1 and more");
+        check.that(self.breaker_failures != Some(0), "breaker_failures", &self.breaker_failures, "None, or 1 and more");
     }
 
     fn check_times(&self, check: &mut Check) {
@@ -123,6 +131,7 @@ impl Config {
             ("check_timeout", self.check_timeout),
             ("reset_timeout", self.reset_timeout),
             ("close_timeout", self.close_timeout),
+            ("breaker_after", self.breaker_after),
             ("backoff_initial", self.backoff_initial),
         ];
         let optional = [
@@ -191,6 +200,8 @@ impl Default for Config {
             opener_interval: None,
             backoff_initial: Duration::from_millis(50),
             backoff_max: Duration::from_secs(2),
+            breaker_failures: Some(3),
+            breaker_after: Duration::from_secs(5),
         }
     }
 }

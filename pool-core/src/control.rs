@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::config::Config;
+use crate::connection::ConnectionId;
 use crate::driver::Driver;
 use crate::engine::{adopt, close, close_within, drained, ready, warm_up};
 use crate::error::{AdoptError, ConfigError, WarmUpError};
 use crate::pool::Pool;
 use crate::reconfigured::Reconfigured;
-use crate::retirement::{ConnectionId, Whom};
-use crate::stats::{PoolState, Stats};
+use crate::retirement::Whom;
+use crate::stats::{BreakerState, PoolState, Stats};
 
 /// # Seeing it
 impl<D: Driver> Pool<D> {
@@ -28,6 +31,22 @@ impl<D: Driver> Pool<D> {
     /// `pool-postgres` does: then it would count twice.
     pub fn record_execution(&self, time: Duration) {
         self.engine.record_execution(time);
+    }
+
+    /// Where the [breaker](Config::breaker_failures) stands, and a notice of each change: to be asked for the present state, or awaited.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # async fn watch<D: pool_core::Driver>(pool: &pool_core::Pool<D>) {
+    /// let mut breaker = pool.breaker();
+    /// while breaker.changed().await.is_ok() {
+    ///     println!("{}", *breaker.borrow_and_update());
+    /// }
+    /// # }
+    /// ```
+    pub fn breaker(&self) -> watch::Receiver<BreakerState> {
+        self.engine.watch_breaker()
     }
 
     /// The settings in force.

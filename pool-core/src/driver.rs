@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::future::Future;
 
+use crate::attempt::Attempt;
 use crate::recorder::Recorder;
 
 /// What a connection's session looks like, told from memory alone.
@@ -44,7 +45,7 @@ pub type Aborter = Box<dyn FnOnce() + Send>;
 /// # Example
 ///
 /// ```
-/// use pool_core::{Driver, ErrorClass, SessionState};
+/// use pool_core::{Attempt, Driver, ErrorClass, SessionState};
 /// use tokio::net::TcpStream;
 ///
 /// struct Tcp(std::net::SocketAddr);
@@ -53,7 +54,7 @@ pub type Aborter = Box<dyn FnOnce() + Send>;
 ///     type Connection = TcpStream;
 ///     type Error = std::io::Error;
 ///
-///     async fn connect(&self) -> Result<TcpStream, std::io::Error> {
+///     async fn connect(&self, _: &Attempt) -> Result<TcpStream, std::io::Error> {
 ///         TcpStream::connect(self.0).await
 ///     }
 ///     fn inspect(&self, connection: &mut TcpStream) -> SessionState {
@@ -87,7 +88,7 @@ pub trait Driver: Send + Sync + 'static {
     /// use std::sync::OnceLock;
     /// use std::time::Instant;
     ///
-    /// use pool_core::{Driver, ErrorClass, Recorder, SessionState};
+    /// use pool_core::{Attempt, Driver, ErrorClass, Recorder, SessionState};
     ///
     /// #[derive(Default)]
     /// struct Measuring(OnceLock<Recorder>);
@@ -111,7 +112,7 @@ pub trait Driver: Send + Sync + 'static {
     ///     fn attach(&self, recorder: Recorder) {
     ///         let _ = self.0.set(recorder);
     ///     }
-    ///     async fn connect(&self) -> Result<Connection, std::io::Error> {
+    ///     async fn connect(&self, _: &Attempt) -> Result<Connection, std::io::Error> {
     ///         Ok(Connection(self.0.get().cloned()))
     ///     }
     ///     fn inspect(&self, _: &mut Connection) -> SessionState {
@@ -135,7 +136,7 @@ pub trait Driver: Send + Sync + 'static {
         let _ = recorder;
     }
 
-    /// Opens one connection.
+    /// Opens one connection. A driver that says by `attempt` how far it has come lets those know who wait too long, and what an attempt ran into that took too long.
     ///
     /// Runs under [`connect_timeout`](crate::Config::connect_timeout). Cancel safety: the pool drops the future when the
     /// budget runs out or the runtime ends, so a half-open connection must close itself when dropped.
@@ -143,7 +144,7 @@ pub trait Driver: Send + Sync + 'static {
     /// # Errors
     ///
     /// Whatever kept the connection from opening; [`classify`](Driver::classify) tells the pool what it means.
-    fn connect(&self) -> impl Future<Output = Result<Self::Connection, Self::Error>> + Send;
+    fn connect(&self, attempt: &Attempt) -> impl Future<Output = Result<Self::Connection, Self::Error>> + Send;
 
     /// Tells the state of the session, without I/O and without blocking.
     ///

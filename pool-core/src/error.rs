@@ -5,30 +5,46 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::driver::ErrorClass;
+use crate::failure::OpenFailure;
+use crate::situation::Situation;
 use crate::stats::PoolState;
 
-/// Why a connection could not be acquired. A failed attempt to open one is a field, and part of the message with everything below it; it is therefore no
-/// `source()`, which reports would print a second time. Small, because the compiler copies room for it on the way of every success.
+/// Why a connection could not be acquired.
+///
+/// Its message tells everything on one line: how long the caller waited and for what, where the connections were, who has had one for longest, and the last failure to open one
+/// with all that is below it. [`source`](StdError::source) leads to that failure and on to the driver's error and its causes, for programs; a report that prints every
+/// source tells them a second time.
+///
+/// Small, because the compiler copies room for it on the way of every success.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AcquireError {
     /// The acquire timeout passed. Names the last attempt to open a connection that failed, unless one has succeeded since.
-    #[error("no connection within {waited:?} ({state}){}", Because(.failure.as_ref()))]
+    #[error("no connection within {:?}, {situation}{}", situation.waited, Because(.failure.as_ref()))]
     Timeout {
-        /// How long the caller waited.
-        waited: Duration,
-        /// The pool at the moment of giving up.
-        state: Box<PoolState>,
+        /// The caller and the pool at the moment of giving up.
+        situation: Box<Situation>,
         /// The last failed attempt to open a connection, unless one has succeeded since.
+        #[source]
         failure: Option<Arc<OpenFailure>>,
     },
     /// The pool has no connection and opening one failed in a way that waiting does not cure.
-    #[error("the pool cannot open connections ({state}): {failure}")]
+    #[error("the pool cannot open connections ({}): {failure}", situation.state)]
     OpenFailed {
         /// The pool at the moment of failing.
-        state: Box<PoolState>,
+        situation: Box<Situation>,
         /// The failed attempt.
+        #[source]
+        failure: Arc<OpenFailure>,
+    },
+    /// The pool has no connection, and its [breaker](crate::Config::breaker_failures) is open: attempts to open one have failed for a while, and nobody has to wait to learn it. The
+    /// pool goes on trying by itself.
+    #[error("{} ({}); last failure: {failure}", situation.state.breaker, situation.state)]
+    BreakerOpen {
+        /// The pool at the moment of failing; `situation.state.breaker` has the time of the next attempt.
+        situation: Box<Situation>,
+        /// The last failed attempt.
+        #[source]
         failure: Arc<OpenFailure>,
     },
     /// `try_acquire` found no idle connection, or somebody else is already waiting for one.
@@ -48,6 +64,27 @@ pub enum AcquireError {
     },
 }
 
+impl AcquireError {
+    /// What is known about the wait, if there was one that came to nothing.
+    pub fn situation(&self) -> Option<&Situation> {
+        match self {
+            Self::Timeout { situation, .. }
+            | Self::OpenFailed { situation, .. }
+            | Self::BreakerOpen { situation, .. } => Some(situation),
+            _ => None,
+        }
+    }
+
+    /// The attempt to open a connection that this is about, or the last one that failed, if none has succeeded since. Its [`source`](StdError::source) is the driver's error.
+    pub fn failure(&self) -> Option<&OpenFailure> {
+        match self {
+            Self::Timeout { failure, .. } => failure.as_deref(),
+            Self::OpenFailed { failure, .. } | Self::BreakerOpen { failure, .. } => Some(failure),
+            _ => None,
+        }
+    }
+}
+
 /// Why a pool is not [ready](crate::Pool::ready), or a [warm-up](crate::Pool::warm_up) has not come to its end.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -64,6 +101,7 @@ pub enum WarmUpError {
         /// The pool at the moment of giving up.
         state: Box<PoolState>,
         /// The last failed attempt to open a connection, unless one has succeeded since.
+        #[source]
         failure: Option<Arc<OpenFailure>>,
     },
     /// The pool has no connection and opening one failed in a way that waiting does not cure.
@@ -72,6 +110,7 @@ pub enum WarmUpError {
         /// The pool at the moment of failing.
         state: Box<PoolState>,
         /// The failed attempt.
+        #[source]
         failure: Arc<OpenFailure>,
     },
     /// The pool is closed, or was closed while the caller waited.
@@ -84,70 +123,6 @@ struct Because<'a>(Option<&'a Arc<OpenFailure>>);
 impl fmt::Display for Because<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.map_or(Ok(()), |failure| write!(f, "; last failure: {failure}"))
-    }
-}
-
-/// Why an attempt to open a connection failed.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum OpenFailure {
-    /// The driver reported an error.
-    Driver {
-        /// What the driver said the error means.
-        class: ErrorClass,
-        /// The driver's error; downcast it to [`Driver::Error`](crate::Driver::Error) for its details.
-        source: Box<dyn StdError + Send + Sync>,
-    },
-    /// `connect` took longer than the connect timeout.
-    TimedOut {
-        /// The connect timeout in force.
-        after: Duration,
-    },
-    /// `connect` panicked.
-    Panicked {
-        /// The message of the panic.
-        message: String,
-    },
-    /// The runtime that the attempt ran on ended.
-    Abandoned,
-}
-
-impl OpenFailure {
-    /// What the failure says about the next attempt. Only a driver can call a failure permanent.
-    pub fn class(&self) -> ErrorClass {
-        match self {
-            Self::Driver { class, .. } => *class,
-            _ => ErrorClass::Transient,
-        }
-    }
-}
-
-impl fmt::Display for OpenFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Driver { source, .. } => write!(f, "connect failed: {}", Chain(source.as_ref())),
-            Self::TimedOut { after } => write!(f, "connect took longer than {after:?}"),
-            Self::Panicked { message } => write!(f, "connect panicked: {message}"),
-            Self::Abandoned => f.write_str("the runtime that connected ended"),
-        }
-    }
-}
-
-// The driver's error is part of the message, so it is not also a `source()`: reports would print it twice.
-impl StdError for OpenFailure {}
-
-/// An error with everything below it, on one line.
-struct Chain<'a>(&'a (dyn StdError + 'static));
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut next = self.0.source();
-        while let Some(cause) = next {
-            write!(f, ": {cause}")?;
-            next = cause.source();
-        }
-        Ok(())
     }
 }
 

@@ -4,9 +4,9 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
+use crate::connection::ConnectionId;
 use crate::driver::Driver;
 use crate::engine::Engine;
-use crate::retirement::ConnectionId;
 use crate::slot::Claim;
 
 /// An acquired connection that borrows the pool; it goes back when dropped.

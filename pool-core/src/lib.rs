@@ -4,7 +4,7 @@
 //!
 #![cfg_attr(feature = "loom", doc = "```ignore")]
 #![cfg_attr(not(feature = "loom"), doc = "```")]
-//! use pool_core::{Driver, ErrorClass, Pool, SessionState};
+//! use pool_core::{Attempt, Driver, ErrorClass, Pool, SessionState};
 //!
 //! struct Counting(std::sync::atomic::AtomicU64);
 //!
@@ -12,7 +12,7 @@
 //!     type Connection = u64;
 //!     type Error = std::io::Error;
 //!
-//!     async fn connect(&self) -> Result<u64, std::io::Error> {
+//!     async fn connect(&self, _: &Attempt) -> Result<u64, std::io::Error> {
 //!         Ok(self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
 //!     }
 //!     fn inspect(&self, _: &mut u64) -> SessionState {
@@ -42,9 +42,9 @@
 //! | --- | --- | --- |
 //! | 4 | handles | `pool`, `control`, `builder`, `lease` |
 //! | 3 | protocols: acquire, release, open, maintain, rotate, retire, pause, reconfigure, close | `engine/` |
-//! | 2 | policy: pure decisions | `config`, `reconfigured`, `sizes`, `lifetime`, `rotation`, `retirement`, `warmth`, `backoff` |
+//! | 2 | policy: pure decisions | `config`, `reconfigured`, `sizes`, `lifetime`, `rotation`, `retirement`, `warmth`, `backoff`, `breaker` |
 //! | 1 | lock-free: slots, gate, capacity, hand-over; every atomic ordering, all `unsafe` | `slot/`, `gate`, `capacity`, `counters`, `queue/`, `chunks`, `place`, `handoff` |
-//! | 0 | seams | `sync`, `foreign`, `driver`, `recorder`, `error`, `stats`, `times` |
+//! | 0 | seams | `sync`, `foreign`, `driver`, `attempt`, `connection`, `recorder`, `failure`, `situation`, `error`, `stats`, `times` |
 #![deny(missing_docs)]
 #![cfg_attr(feature = "loom", allow(clippy::exhaustive_enums))] // as below: the models match on all outcomes
 #![allow(unreachable_pub)] // layer 1 is public to the models, with the feature `loom` alone
@@ -74,11 +74,17 @@ pub mod internals {
 
 // Everything that needs a runtime, a clock or a driver is not part of a build for the models.
 #[cfg(not(feature = "loom"))]
+mod attempt;
+#[cfg(not(feature = "loom"))]
 mod backoff;
+#[cfg(not(feature = "loom"))]
+mod breaker;
 #[cfg(not(feature = "loom"))]
 mod builder;
 #[cfg(not(feature = "loom"))]
 mod config;
+#[cfg(not(feature = "loom"))]
+mod connection;
 #[cfg(not(feature = "loom"))]
 mod control;
 #[cfg(not(feature = "loom"))]
@@ -87,6 +93,8 @@ mod driver;
 mod engine;
 #[cfg(not(feature = "loom"))]
 mod error;
+#[cfg(not(feature = "loom"))]
+mod failure;
 #[cfg(not(feature = "loom"))]
 mod lease;
 #[cfg(not(feature = "loom"))]
@@ -102,6 +110,8 @@ mod retirement;
 #[cfg(not(feature = "loom"))]
 mod rotation;
 #[cfg(not(feature = "loom"))]
+mod situation;
+#[cfg(not(feature = "loom"))]
 mod sizes;
 #[cfg(not(feature = "loom"))]
 mod stats;
@@ -112,15 +122,18 @@ mod warmth;
 
 #[cfg(not(feature = "loom"))]
 pub use crate::{
+    attempt::{Attempt, Progress, Step},
     builder::PoolBuilder,
     config::Config,
+    connection::{ConnectionId, OldestLease},
     driver::{Aborter, Driver, ErrorClass, SessionState},
-    error::{AcquireError, AdoptError, ConfigError, OpenFailure, RefusedSetting, WarmUpError},
+    error::{AcquireError, AdoptError, ConfigError, RefusedSetting, WarmUpError},
+    failure::OpenFailure,
     lease::{Lease, OwnedLease},
     pool::Pool,
     reconfigured::Reconfigured,
     recorder::Recorder,
-    retirement::ConnectionId,
+    situation::Situation,
     slot::IdleOrder,
-    stats::{Distribution, Errors, PoolState, Stats},
+    stats::{BreakerState, Distribution, Errors, PoolState, Stats},
 };

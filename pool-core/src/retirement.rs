@@ -1,27 +1,10 @@
 //! Which connections of earlier generations have to go.
 
-use std::fmt;
 use std::time::Duration;
 
+use crate::connection::ConnectionId;
 use crate::gate::Generation;
 use crate::lifetime::{RetireReason, millis};
-
-/// Names one connection of one pool for as long as it is open; no other connection in this process ever has the same name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ConnectionId {
-    /// The pool, by its table.
-    pub(crate) pool: u64,
-    /// The place in the table.
-    pub(crate) slot: usize,
-    /// How many connections had been closed there before.
-    pub(crate) life: u64,
-}
-
-impl fmt::Display for ConnectionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.pool, self.slot, self.life)
-    }
-}
 
 /// Which ones.
 #[derive(Clone, Debug)]

@@ -3,6 +3,44 @@
 use std::fmt;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
+/// Whether callers are spared a wait for a backend that cannot be reached: see [`Config::breaker_failures`](crate::Config::breaker_failures).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BreakerState {
+    /// Callers wait for connections as they come.
+    #[default]
+    Closed,
+    /// Attempts to open a connection have failed for a while. Callers fail at once, unless there is a connection that they can wait for.
+    Open {
+        /// When the pool tries next, at the latest.
+        next_probe: Instant,
+    },
+    /// As `Open`, and one attempt is under way that decides.
+    HalfOpen,
+}
+
+impl BreakerState {
+    /// Whether callers are spared a wait: it is open, or half open.
+    pub fn is_open(self) -> bool {
+        self != Self::Closed
+    }
+}
+
+impl fmt::Display for BreakerState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the breaker is closed"),
+            Self::Open { next_probe } => {
+                let left = next_probe.saturating_duration_since(Instant::now());
+                write!(f, "the breaker is open, next attempt in {left:?}")
+            }
+            Self::HalfOpen => f.write_str("the breaker is half open, an attempt is under way"),
+        }
+    }
+}
+
 /// How many connections are where, and how many callers wait. One reading, slot by slot: while the pool
 /// is in use, counts read at different moments need not add up to a state that existed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +67,8 @@ pub struct PoolState {
     pub paused: bool,
     /// Whether the pool has been closed.
     pub closed: bool,
+    /// Whether callers are spared a wait.
+    pub breaker: BreakerState,
 }
 
 impl fmt::Display for PoolState {
@@ -65,7 +105,8 @@ pub struct Stats {
     pub cancelled: u64,
     /// Acquires that did not want to wait and ended in [`AcquireError::Unavailable`](crate::AcquireError::Unavailable).
     pub shed: u64,
-    /// Acquires that ended in [`AcquireError::OpenFailed`](crate::AcquireError::OpenFailed).
+    /// Acquires that ended in [`AcquireError::OpenFailed`](crate::AcquireError::OpenFailed) or [`AcquireError::BreakerOpen`](crate::AcquireError::BreakerOpen). They count
+    /// among those that had to wait, however short it was.
     pub failed: u64,
     /// Acquires that ended in [`AcquireError::Closed`](crate::AcquireError::Closed) or [`AcquireError::NoRuntime`](crate::AcquireError::NoRuntime), the ones that do not
     /// wait left out. `acquired` is always `immediate + waited - timeouts - cancelled - failed - refused`, for a pool at rest.
@@ -97,6 +138,8 @@ pub struct Stats {
     pub ended: u64,
     /// Attempts to open a connection that failed, for whatever reason.
     pub open_failures: u64,
+    /// How often the [breaker](crate::Config::breaker_failures) has opened, from closed.
+    pub breaker_openings: u64,
     /// What went wrong, by class.
     pub errors: Errors,
     /// How long acquires waited that had to, the ones that failed or were cancelled included. Sampled as `wait_time` is.

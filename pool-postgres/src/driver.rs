@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 
-use pool_core::{Aborter, Driver, ErrorClass, Recorder, SessionState};
+use pool_core::{Aborter, Attempt, Driver, ErrorClass, Recorder, SessionState};
 use tokio::time::timeout;
 use tokio_postgres::NoTls;
 use tokio_postgres::error::SqlState;
@@ -124,9 +124,10 @@ impl Driver for PostgresDriver {
         let _ = self.recorder.set(recorder);
     }
 
-    async fn connect(&self) -> Result<PostgresConnection, ConnectError> {
+    async fn connect(&self, attempt: &Attempt) -> Result<PostgresConnection, ConnectError> {
         // Owned across the awaits: the socket. Dropping the future closes it.
-        let stream = self.server.open().await?;
+        let stream = self.server.open_noting(|step| attempt.opening(self.server.words(step))).await?;
+        attempt.authenticating(self.server.words(ConnectStep::Startup));
         let session = Arc::new(Session::default());
         let tap = Tap::new(stream, Arc::clone(&session), self.recorder.get().cloned());
         let failed = |error| self.server.error(ConnectStep::Startup, error);

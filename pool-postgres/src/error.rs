@@ -41,7 +41,7 @@ impl fmt::Display for ConnectStep {
     }
 }
 
-/// A connection that could not be opened or no longer works. Never contains a password.
+/// A connection that could not be opened or no longer works. Its message has everything below it, on one line, and the SQLSTATE. Never contains a password.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ConnectError {
@@ -135,12 +135,16 @@ impl fmt::Display for ConnectError {
             write!(f, ": {source}")?;
             next = source.source();
         }
-        Ok(())
+        self.sqlstate().map_or(Ok(()), |code| write!(f, " (SQLSTATE {})", code.code()))
     }
 }
 
-// The cause is part of the message.
-impl StdError for ConnectError {}
+/// The cause is part of the message, and the source for programs.
+impl StdError for ConnectError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(self.cause.as_ref())
+    }
+}
 
 /// What the methods of [`PostgresPool`](crate::PostgresPool) fail with.
 #[derive(Debug, thiserror::Error)]

@@ -37,7 +37,17 @@ impl Server {
     ///
     /// Cancel safety: dropping the future closes what has been opened so far.
     pub(crate) async fn open(&self) -> Result<Box<dyn Stream>, ConnectError> {
-        socket::open(&self.config, self.tls.as_ref()).await
+        self.open_noting(|_| {}).await
+    }
+
+    /// As [`open`](Self::open), and says each step before it.
+    pub(crate) async fn open_noting(&self, note: impl Fn(ConnectStep)) -> Result<Box<dyn Stream>, ConnectError> {
+        socket::open(&self.config, self.tls.as_ref(), note).await
+    }
+
+    /// What is done in a step.
+    pub(crate) fn words(&self, step: ConnectStep) -> String {
+        format!("{step} of {}", self.name)
     }
 
     /// An error of this server.

@@ -15,16 +15,21 @@ use crate::tap::not_postgres;
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// Opens a stream, with TLS as the configuration asks for.
+/// Opens a stream, with TLS as the configuration asks for; says each step before it.
 ///
 /// Cancel safety: dropping the future closes what has been opened so far.
-pub(crate) async fn open(config: &PostgresConfig, tls: Option<&TlsConnector>) -> Result<Box<dyn Stream>, ConnectError> {
+pub(crate) async fn open(
+    config: &PostgresConfig,
+    tls: Option<&TlsConnector>,
+    note: impl Fn(ConnectStep),
+) -> Result<Box<dyn Stream>, ConnectError> {
     if config.host.starts_with('/') {
+        note(ConnectStep::Open);
         return open_unix(config).await;
     }
-    let tcp = open_tcp(config).await?;
+    let tcp = open_tcp(config, &note).await?;
     match tls {
-        Some(tls) => upgrade(config, tls, tcp).await,
+        Some(tls) => upgrade(config, tls, tcp, &note).await,
         None => Ok(Box::new(tcp)),
     }
 }
@@ -59,10 +64,12 @@ async fn open_unix(config: &PostgresConfig) -> Result<Box<dyn Stream>, ConnectEr
 }
 
 /// Tries all addresses of the host; the error is that of the last one.
-async fn open_tcp(config: &PostgresConfig) -> Result<TcpStream, ConnectError> {
+async fn open_tcp(config: &PostgresConfig, note: &impl Fn(ConnectStep)) -> Result<TcpStream, ConnectError> {
+    note(ConnectStep::Resolve);
     let addresses = lookup_host((config.host.as_str(), config.port)).await;
     let addresses = addresses.map_err(|error| ConnectError::new(ConnectStep::Resolve, &target(config), error))?;
     let mut last = ConnectError::new(ConnectStep::Resolve, &target(config), "the host has no address");
+    note(ConnectStep::Open);
     for address in addresses {
         match TcpStream::connect(address).await {
             Ok(stream) => {
@@ -83,12 +90,15 @@ async fn upgrade(
     config: &PostgresConfig,
     tls: &TlsConnector,
     mut tcp: TcpStream,
+    note: &impl Fn(ConnectStep),
 ) -> Result<Box<dyn Stream>, ConnectError> {
+    note(ConnectStep::TlsRequest);
     if !is_tls_granted(config, &mut tcp).await? {
         return Ok(Box::new(tcp));
     }
     let name = ServerName::try_from(config.host.clone());
     let name = name.map_err(|error| ConnectError::new(ConnectStep::TlsRequest, &target(config), error))?;
+    note(ConnectStep::TlsHandshake);
     let stream = tls.connect(name, tcp).await;
     let stream = stream.map_err(|error| ConnectError::new(ConnectStep::TlsHandshake, &target(config), error))?;
     Ok(Box::new(stream))

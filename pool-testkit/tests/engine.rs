@@ -11,6 +11,8 @@ mod abort;
 mod ages;
 #[path = "engine/attach.rs"]
 mod attach;
+#[path = "engine/breaker.rs"]
+mod breaker;
 #[path = "engine/cancel.rs"]
 mod cancel;
 #[path = "engine/checks.rs"]
@@ -49,6 +51,8 @@ mod runtimes;
 mod settings;
 #[path = "engine/shutdown.rs"]
 mod shutdown;
+#[path = "engine/situations.rs"]
+mod situations;
 #[path = "engine/sizes.rs"]
 mod sizes;
 #[path = "engine/statistics.rs"]

@@ -7,11 +7,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The layer of each part of `pool-core/src`, by the first name of its path.
-const LAYERS: [(&str, u8); 29] = [
+const LAYERS: [(&str, u8); 34] = [
     ("sync", 0),
     ("foreign", 0),
     ("driver", 0),
+    ("attempt", 0),
+    ("connection", 0),
     ("recorder", 0),
+    ("failure", 0),
+    ("situation", 0),
     ("error", 0),
     ("stats", 0),
     ("times", 0),
@@ -31,6 +35,7 @@ const LAYERS: [(&str, u8); 29] = [
     ("retirement", 2),
     ("warmth", 2),
     ("backoff", 2),
+    ("breaker", 2),
     ("engine", 3),
     ("pool", 4),
     ("control", 4),

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 
-use pool_core::{AcquireError, Driver, ErrorClass, Lease, Pool, SessionState};
+use pool_core::{AcquireError, Attempt, Driver, ErrorClass, Lease, Pool, SessionState};
 
 use super::Contender;
 
@@ -33,7 +33,7 @@ impl Driver for Numbers {
     type Connection = u64;
     type Error = Infallible;
 
-    async fn connect(&self) -> Result<u64, Infallible> {
+    async fn connect(&self, _: &Attempt) -> Result<u64, Infallible> {
         Ok(0)
     }
 

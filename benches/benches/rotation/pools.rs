@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use pool_core::{Driver, ErrorClass, Pool, SessionState};
+use pool_core::{Attempt, Driver, ErrorClass, Pool, SessionState};
 use tokio::time::sleep;
 
 pub(crate) const CONNECTIONS: usize = 20;
@@ -32,7 +32,7 @@ impl Driver for Slow {
     type Connection = Instant;
     type Error = Infallible;
 
-    async fn connect(&self) -> Result<Instant, Infallible> {
+    async fn connect(&self, _: &Attempt) -> Result<Instant, Infallible> {
         sleep(CONNECT).await;
         Ok(Instant::now())
     }

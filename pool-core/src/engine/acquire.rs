@@ -244,6 +244,10 @@ impl<D: Driver> Waiting<'_, D> {
 
     fn join(&mut self, context: &mut Context<'_>, runtime: Id) -> Option<EngineGrant<D>> {
         let engine = self.engine;
+        if engine.spares_a_wait() {
+            ensure_janitor(engine);
+            return Some(Grant::Failed);
+        }
         // Before anything is counted: a waker is foreign code, and may panic.
         let waker = context.waker().clone();
         ensure_janitor(engine);
@@ -342,15 +346,11 @@ impl<D: Driver> Waiting<'_, D> {
             }
             Grant::Failed if let Some(failure) = engine.denial.load_full() => {
                 engine.events.failed.add(1);
-                AcquireError::OpenFailed { state: Box::new(engine.state()), failure }
+                engine.denied(failure, waited)
             }
             _ => {
                 engine.events.timeouts.add(1);
-                AcquireError::Timeout {
-                    waited: Duration::from_nanos(waited),
-                    state: Box::new(engine.state()),
-                    failure: engine.last_failure.load_full(),
-                }
+                AcquireError::Timeout { situation: engine.situation(waited), failure: engine.last_failure.load_full() }
             }
         })
     }

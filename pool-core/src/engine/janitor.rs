@@ -109,7 +109,7 @@ struct Janitor<D: Driver> {
 impl<D: Driver> Janitor<D> {
     fn new(duty: Duty<D>) -> Self {
         let (rotation, rounds) = (Rotation::default(), Rounds::new(duty.0.epoch.get()));
-        Self { duty, openers: Openers::new(), rotation, rounds }
+        Self { openers: Openers::new(&duty.0), duty, rotation, rounds }
     }
 
     async fn run(mut self) {
@@ -121,6 +121,8 @@ impl<D: Driver> Janitor<D> {
     /// Does what there is to be done. Returns when to come again, unless that was all.
     fn take_turn(&mut self) -> Option<Instant> {
         let engine = &self.duty.0;
+        // Before it hears of attempts that have failed.
+        self.openers.follow(engine);
         drain_jobs(engine, &mut self.openers, &mut self.rotation);
         find_surplus(engine);
         keep_time(engine);
@@ -203,7 +205,7 @@ fn drain_jobs<D: Driver>(engine: &Arc<Engine<D>>, openers: &mut Openers, rotatio
                     rotation.done(engine, failure.is_none());
                 }
                 match &failure {
-                    None => openers.recovered(),
+                    None => openers.recovered(engine),
                     Some(failure) => openers.failed(engine, failure),
                 }
                 drop_quietly(failure);

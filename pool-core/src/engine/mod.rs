@@ -2,11 +2,13 @@
 
 mod acquire;
 mod acquiring;
+mod attempts;
 mod changes;
 mod clock;
 mod close;
 mod exchange;
 mod hint;
+mod holders;
 mod janitor;
 mod look;
 mod maintain;
@@ -23,6 +25,7 @@ mod retire;
 mod rotate;
 mod round;
 mod tasks;
+mod trip;
 mod warm_up;
 
 use clock::{Clock, nanos};
@@ -37,8 +40,11 @@ pub(crate) use warm_up::{ready, warm_up};
 
 use std::sync::{Arc, Mutex};
 
+use attempts::Attempts;
+use holders::Holders;
 use measure::Measures;
 use tasks::Tasks;
+use trip::Trip;
 use warm_up::WarmUps;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -50,7 +56,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::counters::{Alarm, Counter, Figure, Flag, Moments, Permits, Seat};
 use crate::driver::Driver;
-use crate::error::OpenFailure;
+use crate::failure::OpenFailure;
 use crate::foreign::drop_quietly;
 use crate::handoff::{Core, Grant};
 use crate::lifetime::RetireReason;
@@ -108,6 +114,9 @@ pub(crate) struct Engine<D: Driver> {
     inspections: Moments,
     /// Told to those who watch.
     changed: Notify,
+    attempts: Attempts,
+    holders: Holders,
+    trip: Trip,
     tasks: Tasks,
     measures: Measures,
     random: Random,
@@ -140,6 +149,7 @@ struct Events {
     outdated: Counter,
     evicted: Counter,
     ended: Counter,
+    breaker_openings: Counter,
     errors: ErrorEvents,
 }
 
@@ -193,6 +203,9 @@ impl<D: Driver> Engine<D> {
             clock: Clock::starting_now(),
             inspections: Moments::default(),
             changed: Notify::new(),
+            attempts: Attempts::default(),
+            holders: Holders::default(),
+            trip: Trip::default(),
             tasks: Tasks::default(),
             measures: Measures::default(),
             random: Random::new(seed),

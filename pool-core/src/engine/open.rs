@@ -6,9 +6,10 @@ use tokio::time::timeout;
 
 use super::panics::{caught, guarded, report};
 use super::{Engine, Job};
+use crate::attempt::Attempt;
 use crate::config::Config;
 use crate::driver::{Driver, ErrorClass};
-use crate::error::OpenFailure;
+use crate::failure::OpenFailure;
 use crate::foreign::drop_quietly;
 use crate::gate::{Generation, Sight};
 use crate::lifetime::expires_at;
@@ -82,8 +83,8 @@ impl<D: Driver> Engine<D> {
             self.core.capacity.open_failed();
             return None;
         }
-        let (engine, vacancy) = (Arc::clone(self), Some(self.vacancy()));
-        Some(Opener { engine, vacancy, generation: sight.generation(), purpose, started: self.clock.now() })
+        let (engine, vacancy, attempt) = (Arc::clone(self), Some(self.vacancy()), self.attempts.begin());
+        Some(Opener { engine, vacancy, attempt, generation: sight.generation(), purpose, started: self.clock.now() })
     }
 
     pub(super) fn vacancy(&self) -> Vacancy {
@@ -161,6 +162,7 @@ pub(super) enum Purpose {
 pub(super) struct Opener<D: Driver> {
     engine: Arc<Engine<D>>,
     vacancy: Option<Vacancy>,
+    attempt: Arc<Attempt>,
     /// The one in which it began: what a driver connected to before the next one began is outdated.
     generation: Generation,
     purpose: Purpose,
@@ -178,14 +180,15 @@ impl<D: Driver> Opener<D> {
         let engine = Arc::clone(&self.engine);
         let budget = engine.config.load().connect_timeout;
         // Owned across the await: `self`. If the runtime ends here, dropping it gives the vacancy and the capacity back.
-        let outcome = guarded(timeout(budget, async { engine.driver.connect().await })).await;
+        let attempt = Arc::clone(&self.attempt);
+        let outcome = guarded(timeout(budget, async { engine.driver.connect(&attempt).await })).await;
         match outcome {
             Ok(Ok(Ok(connection))) => self.succeed(connection),
             Ok(Ok(Err(error))) => {
                 let class = engine.classify(&error);
                 self.fail(OpenFailure::Driver { class, source: Box::new(error) });
             }
-            Ok(Err(_)) => self.fail(OpenFailure::TimedOut { after: budget }),
+            Ok(Err(_)) => self.fail(OpenFailure::TimedOut { after: budget, progress: attempt.progress() }),
             Err(message) => self.fail(OpenFailure::Panicked { message }),
         }
     }
@@ -193,6 +196,7 @@ impl<D: Driver> Opener<D> {
     fn succeed(&mut self, connection: D::Connection) {
         let Some(vacancy) = self.vacancy.take() else { return };
         let engine = &self.engine;
+        engine.attempts.end(&self.attempt);
         engine.measures.open.note(engine.clock.now().saturating_sub(self.started), 1);
         let claim = engine.settle_in(vacancy, connection, self.generation);
         engine.offer(claim);
@@ -203,6 +207,7 @@ impl<D: Driver> Opener<D> {
     fn fail(&mut self, failure: OpenFailure) {
         let Some(vacancy) = self.vacancy.take() else { return };
         let (engine, failure) = (&self.engine, Arc::new(failure));
+        engine.attempts.end(&self.attempt);
         engine.core.table.publish_vacant(vacancy);
         engine.core.capacity.open_failed();
         engine.count_open_failure(&failure);

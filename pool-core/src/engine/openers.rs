@@ -7,15 +7,15 @@ use tokio::time::Instant;
 
 use super::Engine;
 use super::open::Opener;
-use super::panics::{report, wake};
+use super::panics::report;
 use crate::backoff::Backoff;
+use crate::breaker::Breaker;
 use crate::driver::{Driver, ErrorClass};
-use crate::error::OpenFailure;
-use crate::foreign::drop_quietly;
-use crate::handoff::{Denial, Denied};
+use crate::failure::OpenFailure;
 
 pub(super) struct Openers {
     backoff: Backoff,
+    breaker: Breaker,
     /// No attempt to open a connection starts before, because others have failed.
     not_before: Instant,
     /// When the last one started.
@@ -27,8 +27,11 @@ pub(super) struct Openers {
 }
 
 impl Openers {
-    pub(super) fn new() -> Self {
-        Self { backoff: Backoff::default(), not_before: Instant::now(), last: None, held_until: None, fresh_starts: 0 }
+    pub(super) fn new<D: Driver>(engine: &Engine<D>) -> Self {
+        let breaker = Breaker::new(engine.events.broken.get());
+        engine.show_breaker(breaker.state());
+        let not_before = Instant::now();
+        Self { backoff: Backoff::default(), breaker, not_before, last: None, held_until: None, fresh_starts: 0 }
     }
 
     /// Hears whether the next attempt may begin although others have failed. `true` if so.
@@ -42,28 +45,42 @@ impl Openers {
         true
     }
 
-    pub(super) fn recovered(&mut self) {
+    pub(super) fn recovered<D: Driver>(&mut self, engine: &Engine<D>) {
         let failures = self.backoff.failures();
+        let was_open = self.breaker.succeeded(engine.events.broken.get());
         if failures > 0 {
-            report(|| tracing::info!(failures, "connections can be opened again"));
+            report(|| tracing::info!(failures, breaker_closed = was_open, "connections can be opened again"));
         }
+        engine.show_breaker(self.breaker.state());
         self.backoff.succeeded();
         self.not_before = Instant::now();
     }
 
     pub(super) fn failed<D: Driver>(&mut self, engine: &Engine<D>, failure: &Arc<OpenFailure>) {
-        let pause = self.backoff.failed(&engine.config.load(), engine.random.next());
-        self.not_before = Instant::now() + pause;
+        let (config, now) = (engine.config.load(), Instant::now());
+        let pause = self.backoff.failed(&config, engine.random.next());
+        self.not_before = now + pause;
+        if self.breaker.failed(&config, now, self.not_before, engine.events.broken.get()) {
+            engine.events.breaker_openings.add(1);
+            let failures = self.backoff.failures();
+            report(
+                || tracing::warn!(error = %failure, failures, "the breaker has opened: callers do not wait any more"),
+            );
+        }
         if self.backoff.is_notable() {
             let failures = self.backoff.failures();
             report(|| tracing::warn!(error = %failure, failures, ?pause, "could not open a connection"));
         }
-        let nobody_returns = engine.core.capacity.read().live() == 0;
         // In a pause nobody expects a backend; after it the next attempt tells.
         let paused = engine.core.gate().glance().is_paused();
-        if failure.class() == ErrorClass::Permanent && nobody_returns && !paused {
-            deny_waiters(engine, failure);
+        if failure.class() == ErrorClass::Permanent || self.breaker.is_open() {
+            engine.note_denial(failure);
+            if engine.nobody_returns() && !paused {
+                engine.deny_waiters();
+            }
         }
+        // After that: who comes from now on finds the failure there.
+        engine.show_breaker(self.breaker.state());
     }
 
     /// Starts those attempts that are wanted and may start now.
@@ -76,17 +93,32 @@ impl Openers {
             if !self.may_start(engine, now) {
                 return;
             }
-            let Some(opener) = engine.reserve_opener(at_once, engine.warm_ups.wanted(now)) else { break };
+            let Some(opener) = engine.reserve_opener(at_once, self.wanted(engine, now)) else { break };
             engine.warm_ups.count(now, engine.core.capacity.read().open - 1);
             self.run(opener);
         }
         self.held_until = engine.warm_ups.next(Instant::now());
     }
 
+    /// How many connections there are to be, whoever waits. With an open breaker it is one more than there are: nobody waits, and somebody has to try.
+    fn wanted<D: Driver>(&self, engine: &Engine<D>, now: Instant) -> usize {
+        if self.breaker.wants_a_probe() { usize::MAX } else { engine.warm_ups.wanted(now) }
+    }
+
+    /// Other settings may be in force.
+    pub(super) fn follow<D: Driver>(&mut self, engine: &Engine<D>) {
+        if self.breaker.is_open() && self.breaker.follow(&engine.config.load(), Instant::now()) {
+            report(|| tracing::info!("the breaker has been closed by other settings"));
+            engine.show_breaker(self.breaker.state());
+        }
+    }
+
     /// Starts one attempt.
     pub(super) fn run<D: Driver>(&mut self, opener: Opener<D>) {
         self.last = Some(Instant::now());
         let engine = opener.engine();
+        self.breaker.attempt();
+        engine.show_breaker(self.breaker.state());
         engine.tasks.spawn(opener.run());
     }
 
@@ -113,16 +145,5 @@ impl Openers {
     /// When an attempt may start that may not now.
     pub(super) fn next_wake_up(&self, now: Instant) -> Option<Instant> {
         [Some(self.not_before), self.held_until].into_iter().flatten().filter(|moment| *moment > now).min()
-    }
-}
-
-/// Tells everybody who waits now why there is no connection, instead of letting each find out by its timeout.
-fn deny_waiters<D: Driver>(engine: &Engine<D>, failure: &Arc<OpenFailure>) {
-    drop_quietly(engine.denial.swap(Some(Arc::clone(failure))));
-    for _ in 0..engine.core.gate().glance().waiting() {
-        match engine.core.deny(Denial::Failed) {
-            Denied::Told(waker) => waker.into_iter().for_each(wake),
-            Denied::Nobody => return,
-        }
     }
 }

@@ -29,6 +29,7 @@ impl<D: Driver> Engine<D> {
             max_size: self.core.capacity.read().max,
             paused: sight.is_paused(),
             closed: sight.is_closed(),
+            breaker: self.trip.state(),
         }
     }
 
@@ -63,6 +64,7 @@ impl<D: Driver> Engine<D> {
             evicted: events.evicted.get(),
             ended: events.ended.get(),
             open_failures: errors.open_failures(),
+            breaker_openings: events.breaker_openings.get(),
             errors,
             wait: measures.wait.distribution(),
             hold: measures.hold.distribution(),

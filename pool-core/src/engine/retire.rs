@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::Engine;
 use super::panics::{caught, report};
+use crate::connection::ConnectionId;
 use crate::driver::Driver;
 use crate::gate::Generation;
 use crate::lifetime::RetireReason;
-use crate::retirement::{Candidate, ConnectionId, Retirement, Sentence, Whom, with_one_more};
+use crate::retirement::{Candidate, Retirement, Sentence, Whom, with_one_more};
 use crate::slot::Claim;
 
 /// When a connection expires that is to be closed, whatever its age: long ago.

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 use super::panics::{caught, report};
+use crate::connection::ConnectionId;
 use crate::driver::Aborter;
 use crate::foreign::drop_quietly;
-use crate::retirement::ConnectionId;
 
 /// What it takes to abort everything that a pool has begun. How many tasks there are is seen in the slots: each has one.
 #[derive(Default)]

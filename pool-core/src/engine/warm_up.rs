@@ -10,7 +10,8 @@ use super::changes::watch;
 use crate::capacity::Room;
 use crate::config::MAX_BUDGET;
 use crate::driver::{Driver, ErrorClass};
-use crate::error::{OpenFailure, WarmUpError};
+use crate::error::WarmUpError;
+use crate::failure::OpenFailure;
 
 /// So many connections, one attempt after the other.
 struct WarmUp {

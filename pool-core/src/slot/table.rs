@@ -262,6 +262,12 @@ impl<C> Table<C> {
         filled.map(move |slot| (state(slot) == State::Idle, &slot.facts))
     }
 
+    /// Every slot that a caller has, lowest first: how many connections had been closed there before, and what is known about it.
+    pub fn leased(&self) -> impl Iterator<Item = (u64, &Facts)> {
+        let words = self.slots.iter().map(|slot| (slot.word.read(), &slot.facts));
+        words.filter(|((state, _), _)| *state == State::Leased).map(|((_, life), facts)| (life, facts))
+    }
+
     /// The connection.
     #[inline]
     pub fn get<'a>(&'a self, claim: &'a Claim<C>) -> &'a C {

@@ -54,6 +54,7 @@ impl From<AcquireError> for Failure {
         let reason = match &error {
             AcquireError::Timeout { .. } => "timeout",
             AcquireError::OpenFailed { .. } => "open_failed",
+            AcquireError::BreakerOpen { .. } => "breaker_open",
             AcquireError::Closed => "closed",
             _ => "unavailable",
         };

@@ -54,6 +54,8 @@ use std::str::FromStr;
 /// | `pool_opener_interval` | `POOL_OPENER_INTERVAL` | `pool.opener_interval` | a duration, or 0 for none | none |
 /// | `pool_backoff_initial` | `POOL_BACKOFF_INITIAL` | `pool.backoff_initial` | a duration | 50 ms |
 /// | `pool_backoff_max` | `POOL_BACKOFF_MAX` | `pool.backoff_max` | a duration, at least `pool_backoff_initial` | 2 s |
+/// | `pool_breaker_failures` | `POOL_BREAKER_FAILURES` | `pool.breaker_failures` | 1 and more, or 0 for no breaker | 3 |
+/// | `pool_breaker_after` | `POOL_BREAKER_AFTER` | `pool.breaker_after` | a duration | 5 s |
 ///
 /// A duration is written `90` (seconds), `90s`, `1m30s`, `2h`, `1d` or `500ms`, and is from 1 ms to 10 years. What each setting of the pool does is in the documentation of
 /// [`pool_core::Config`]. Names that pgxpool has are pgxpool's.

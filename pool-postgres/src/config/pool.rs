@@ -39,7 +39,7 @@ const TIME_OR_NONE: &str = "a duration such as 90, 90s, 1m30s or 500ms, 1 ms to 
 const LONGEST: &str = "a duration such as 90, 90s, 1m30s or 500ms, pool_backoff_initial to 10 years";
 
 /// All of them, in the order of the fields. Where pgxpool has a name, it is that one.
-pub(super) const SETTINGS: [Setting; 21] = [
+pub(super) const SETTINGS: [Setting; 23] = [
     setting("pool_max_conns", "max_size", "1 to 65535", Other(max_size)),
     setting("pool_min_conns", "min_size", FEW, Count(|pool| &mut pool.min_size)),
     setting("pool_min_idle_conns", "min_idle", FEW, Count(|pool| &mut pool.min_idle)),
@@ -66,6 +66,8 @@ pub(super) const SETTINGS: [Setting; 21] = [
     setting("pool_opener_interval", "opener_interval", TIME_OR_NONE, Age(|pool| &mut pool.opener_interval)),
     setting("pool_backoff_initial", "backoff_initial", TIME, Budget(|pool| &mut pool.backoff_initial)),
     setting("pool_backoff_max", "backoff_max", LONGEST, Budget(|pool| &mut pool.backoff_max)),
+    setting("pool_breaker_failures", "breaker_failures", "1 and more, or 0 for no breaker", Other(breaker_failures)),
+    setting("pool_breaker_after", "breaker_after", TIME, Budget(|pool| &mut pool.breaker_after)),
 ];
 
 const fn setting(keyword: &'static str, field: &'static str, allowed: &'static str, kind: Kind) -> Setting {
@@ -121,6 +123,10 @@ fn max_size(pool: &mut Config, value: &str) -> Option<()> {
 
 fn max_uses(pool: &mut Config, value: &str) -> Option<()> {
     put(&mut pool.max_uses, parsed(value).map(unless_zero))
+}
+
+fn breaker_failures(pool: &mut Config, value: &str) -> Option<()> {
+    put(&mut pool.breaker_failures, parsed(value).map(unless_zero))
 }
 
 fn order(value: &str) -> Option<IdleOrder> {

@@ -32,7 +32,7 @@ async fn requests_fail_with_503_while_the_database_is_down_and_no_slot_is_lost()
     assert_eq!(service.get("/health/ready").await.0, 200);
 
     server.kill9().unwrap();
-    let reasons = ["timeout", "open_failed", "connection_lost"].map(|reason| json!(reason));
+    let reasons = ["timeout", "open_failed", "breaker_open", "connection_lost"].map(|reason| json!(reason));
     for _ in 0..3 {
         let (status, answer) = service.post(body()).await;
         assert_eq!((status, &answer["error"]), (503, &json!("database_unavailable")), "{answer}");

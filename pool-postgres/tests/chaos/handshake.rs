@@ -73,7 +73,7 @@ async fn f044_a_handshake_that_drips_ends_at_the_connect_timeout() {
     .await;
     chaos.proxy.set(Direction::ToClient, Toxic::Slice { bytes: 1, pause: Duration::from_millis(100) });
     let AcquireError::Timeout { failure: Some(failure), .. } = chaos.refused().await else { panic!("a timeout") };
-    assert!(matches!(*failure, OpenFailure::TimedOut { after: CONNECT }), "{failure}");
+    assert!(matches!(*failure, OpenFailure::TimedOut { after: CONNECT, .. }), "{failure}");
     assert!(chaos.pool.stats().errors.open_timeouts > 0);
     invariants::hold(chaos).await;
 }

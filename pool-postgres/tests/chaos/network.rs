@@ -80,7 +80,7 @@ async fn deaf(admission: Admission) {
     chaos.proxy.admit(admission).await;
     let held = chaos.pool.acquire_owned().await.unwrap();
     let error = chaos.refused().await;
-    assert!(matches!(failure(&error), OpenFailure::TimedOut { after: CONNECT }), "{error}");
+    assert!(matches!(failure(&error), OpenFailure::TimedOut { after: CONNECT, .. }), "{error}");
     not_concerned(&chaos, held).await;
     chaos.hurry(5 * SECOND, 20 * SECOND);
     invariants::hold(chaos).await;

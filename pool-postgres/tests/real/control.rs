@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use pool_core::{AdoptError, Driver};
+use pool_core::{AdoptError, Attempt, Driver};
 use pool_postgres::{PostgresConnection, PostgresDriver, PostgresPool};
 use pool_testkit::postgres::EphemeralPostgres;
 
@@ -73,12 +73,13 @@ async fn a_detached_session_is_its_users_alone() {
 async fn a_session_that_somebody_opened_is_adopted() {
     let (database, pool) = pool(2).await;
     let driver = PostgresDriver::new(config(database.url(), 1)).unwrap();
-    let connection = driver.connect().await.unwrap();
+    let connection = driver.connect(&Attempt::default()).await.unwrap();
     let pid = backend(&connection).await;
     pool.adopt(connection).unwrap();
     let (one, two) = (pool.acquire().await.unwrap(), pool.acquire().await.unwrap());
     assert!([backend(&one).await, backend(&two).await].contains(&pid));
-    let AdoptError::Full { connection, max_size: 2, .. } = pool.adopt(driver.connect().await.unwrap()).unwrap_err()
+    let AdoptError::Full { connection, max_size: 2, .. } =
+        pool.adopt(driver.connect(&Attempt::default()).await.unwrap()).unwrap_err()
     else {
         panic!("there is no room for a third")
     };
@@ -98,7 +99,7 @@ async fn the_sessions_of_one_host_are_retired() {
     settings.host = "localhost".to_owned();
     let theirs = format!("localhost:{}", settings.port);
     let driver = PostgresDriver::new(settings).unwrap();
-    let connection = driver.connect().await.unwrap();
+    let connection = driver.connect(&Attempt::default()).await.unwrap();
     let foreign = backend(&connection).await;
     assert_eq!(driver.host(&connection), Some(&*theirs));
     pool.adopt(connection).unwrap();

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use pool_core::{AcquireError, Driver, OpenFailure};
+use pool_core::{AcquireError, Attempt, Driver, OpenFailure};
 use pool_postgres::diagnosis::{Diagnosis, Fate};
 use pool_postgres::{PostgresConfig, PostgresDriver, PostgresError, PostgresPool, SslMode};
 use pool_testkit::postgres::EphemeralPostgres;
@@ -27,7 +27,7 @@ pub(crate) fn signal_process(pid: &str, signal: &str) {
 /// Whether the last attempt to connect took as long as it may.
 fn attempt_timed_out(error: &AcquireError, limit: Duration) -> bool {
     let AcquireError::Timeout { failure: Some(failure), .. } = error else { return false };
-    matches!(**failure, OpenFailure::TimedOut { after } if after == limit)
+    matches!(**failure, OpenFailure::TimedOut { after, .. } if after == limit)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,7 +126,7 @@ async fn f028_last_words_are_kept_whatever_follows_them() {
     let (mut settings, task) = listener(vec![[LET_IN, fatal].concat().leak()]).await;
     settings.sslmode = SslMode::Disable;
     let driver = PostgresDriver::new(settings).unwrap();
-    let session = driver.connect().await.unwrap();
+    let session = driver.connect(&Attempt::default()).await.unwrap();
     eventually("it ends", async || session.ended().is_some()).await;
     let end = session.ended().unwrap();
     assert_eq!(end.to_string(), "the server ended it: goodbye (57P01)");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pool_core::{Driver, ErrorClass};
+use pool_core::{Attempt, Driver, ErrorClass};
 use pool_postgres::diagnosis::{Advice, Fate};
 use pool_postgres::tokio_postgres::Client;
 use pool_postgres::{EndCause, PostgresConnection, PostgresDriver, PostgresPool};
@@ -110,10 +110,10 @@ async fn f005_bystanders_of_a_crash_learn_of_it() {
 async fn f007_a_smart_shutdown_leaves_sessions_alone_and_takes_no_more() {
     let server = EphemeralPostgres::start().unwrap();
     let driver = PostgresDriver::new(config(&server.url(), 1)).unwrap();
-    let session = driver.connect().await.unwrap();
+    let session = driver.connect(&Attempt::default()).await.unwrap();
     signal_postmaster(&server, "TERM");
     // It gets round to it.
-    let code = async || match driver.connect().await {
+    let code = async || match driver.connect(&Attempt::default()).await {
         Ok(_) => None,
         Err(error) => Some((error.sqlstate().map(|code| code.code().to_owned()), error.class())),
     };
@@ -156,7 +156,7 @@ async fn f016_a_database_that_is_dropped_ends_its_sessions_and_takes_no_more() {
     watch.batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", database.name())).await.unwrap();
     assert_eq!(reason(&lease).await, "57P01");
     drop(lease);
-    let error = pool.driver().connect().await.unwrap_err();
+    let error = pool.driver().connect(&Attempt::default()).await.unwrap_err();
     assert_eq!((error.sqlstate().unwrap().code(), error.class()), ("3D000", ErrorClass::Permanent));
     pool.disconnect().await;
 }
@@ -192,7 +192,7 @@ async fn f018_whoever_dallies_in_a_transaction_learns_why_it_is_gone() {
 async fn a_session_that_the_pool_cuts_off_says_so() {
     let database = database();
     let driver = PostgresDriver::new(config(database.url(), 1)).unwrap();
-    let session = driver.connect().await.unwrap();
+    let session = driver.connect(&Attempt::default()).await.unwrap();
     assert_eq!(session.ended(), None);
     driver.aborter(&session).unwrap()();
     eventually("it is cut off", async || session.is_closed()).await;

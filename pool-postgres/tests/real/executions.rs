@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::{join, pin_mut};
-use pool_core::Driver;
+use pool_core::{Attempt, Driver};
 
 use crate::common::{eventually, pool};
 
@@ -76,7 +76,7 @@ async fn what_the_pool_asks_is_not_counted() {
 #[tokio::test]
 async fn executions_count_where_the_session_was_opened() {
     let (_database, pool) = pool(1).await;
-    let connection = pool.driver().connect().await.unwrap();
+    let connection = pool.driver().connect(&Attempt::default()).await.unwrap();
     connection.batch_execute("SELECT 1").await.unwrap();
     assert_eq!(pool.stats().execution.count, 1);
     pool.disconnect().await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pool_core::{AcquireError, Driver, ErrorClass};
+use pool_core::{AcquireError, Attempt, Driver, ErrorClass};
 use pool_postgres::diagnosis::{Advice, Diagnosis};
 use pool_postgres::tokio_postgres::error::SqlState;
 use pool_postgres::{ConnectError, Password, PostgresConfig, PostgresDriver, PostgresError, PostgresPool};
@@ -25,7 +25,7 @@ fn as_user(server: &EphemeralPostgres, user: &str, password: &str) -> PostgresCo
 }
 
 async fn failure(config: PostgresConfig) -> ConnectError {
-    PostgresDriver::new(config).unwrap().connect().await.unwrap_err()
+    PostgresDriver::new(config).unwrap().connect(&Attempt::default()).await.unwrap_err()
 }
 
 /// Checks what the error says, and that a pool tells it at once if it is permanent and tries again if it is not.

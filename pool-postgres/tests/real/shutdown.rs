@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::{join, pin_mut};
-use pool_core::Driver;
+use pool_core::{Attempt, Driver};
 use pool_postgres::tokio_postgres::{Client, Error};
 use pool_postgres::{PostgresConfig, PostgresDriver, PostgresPool};
 use pool_testkit::postgres::TestDatabase;
@@ -83,13 +83,13 @@ async fn a_session_that_is_closed_inside_a_query_ends_soon() {
 async fn an_aborter_harms_nobody_when_it_is_late() {
     let (database, pool) = pool(1).await;
     let driver = PostgresDriver::new(config(database.url(), 1)).unwrap();
-    let connection = driver.connect().await.unwrap();
+    let connection = driver.connect(&Attempt::default()).await.unwrap();
     let (aborter, late) = (driver.aborter(&connection).unwrap(), driver.aborter(&connection).unwrap());
     std::thread::spawn(aborter).join().expect("it needs no runtime of its own");
     eventually("the session is cut off", async || connection.is_closed()).await;
     driver.close(connection).await;
     late();
-    let connection = driver.connect().await.unwrap();
+    let connection = driver.connect(&Attempt::default()).await.unwrap();
     let late = driver.aborter(&connection).unwrap();
     driver.close(connection).await;
     late();
@@ -103,7 +103,7 @@ fn an_aborter_outlives_its_runtime() {
     let connect = |config: PostgresConfig| {
         let driver = PostgresDriver::new(config).unwrap();
         let runtime = runtime();
-        let connection = runtime.block_on(driver.connect()).unwrap();
+        let connection = runtime.block_on(driver.connect(&Attempt::default())).unwrap();
         (driver.aborter(&connection).unwrap(), connection)
     };
     let database = crate::common::database();

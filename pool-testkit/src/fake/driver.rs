@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::future::{Future, pending};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pool_core::{Aborter, Driver, ErrorClass, Recorder, SessionState};
+use pool_core::{Aborter, Attempt, Driver, ErrorClass, Recorder, SessionState};
 use tokio::sync::{Semaphore, watch};
 
 use super::connection::FakeConnection;
@@ -206,9 +206,9 @@ impl FakeDriver {
 }
 
 /// One attempt to connect, counted until it ends in any way.
-struct Attempt(Ledger);
+struct Attempting(Ledger);
 
-impl Attempt {
+impl Attempting {
     fn new(ledger: Ledger) -> Self {
         {
             let mut books = ledger.books();
@@ -219,7 +219,7 @@ impl Attempt {
     }
 }
 
-impl Drop for Attempt {
+impl Drop for Attempting {
     fn drop(&mut self) {
         self.0.books().connecting -= 1;
     }
@@ -233,11 +233,12 @@ impl Driver for FakeDriver {
         self.plan().recorder = Some(recorder);
     }
 
-    async fn connect(&self) -> Result<FakeConnection, FakeError> {
-        let attempt = Attempt::new(self.ledger());
+    async fn connect(&self, attempt: &Attempt) -> Result<FakeConnection, FakeError> {
+        attempt.authenticating("logging in at the fake backend");
+        let attempting = Attempting::new(self.ledger());
         let number = self.number_of_attempt();
         self.play(Call::Connect, number).await?;
-        drop(attempt);
+        drop(attempting);
         Ok(self.open())
     }
 

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use pool_core::{Driver, ErrorClass, SessionState};
+use pool_core::{Attempt, Driver, ErrorClass, SessionState};
 
 /// Opens zeros, never fails, and allocates nothing: for tests of what the pool does by itself.
 #[derive(Clone, Copy, Debug)]
@@ -12,7 +12,7 @@ impl Driver for Numbers {
     type Connection = u64;
     type Error = Infallible;
 
-    async fn connect(&self) -> Result<u64, Infallible> {
+    async fn connect(&self, _: &Attempt) -> Result<u64, Infallible> {
         Ok(0)
     }
 

@@ -6,7 +6,7 @@ use pool_core::{Config, Pool};
 
 use super::FakeDriver;
 
-/// Settings in which nothing happens by itself: no minimum, no ages, no pings.
+/// Settings in which nothing happens by itself: no minimum, no ages, no pings, no breaker.
 pub fn quiet(max_size: usize) -> Config {
     let mut config = Config::default();
     config.max_size = max_size;
@@ -15,6 +15,7 @@ pub fn quiet(max_size: usize) -> Config {
     config.idle_timeout = None;
     config.max_lifetime = None;
     config.health_check_interval = None;
+    config.breaker_failures = None;
     config
 }
 
@@ -25,6 +26,11 @@ pub fn quiet(max_size: usize) -> Config {
 /// If something was lost, or the pool and the backend disagree.
 pub async fn prove_nothing_lost(pool: &Pool<FakeDriver>, driver: &FakeDriver) {
     driver.recover();
+    // An open breaker closes by itself.
+    let mut breaker = pool.breaker();
+    let closed = breaker.wait_for(|state| !state.is_open());
+    let in_time = tokio::time::timeout(Duration::from_mins(1), closed).await.is_ok();
+    assert!(in_time, "the breaker stays open: {:?}", pool.state());
     let max_size = pool.config().max_size;
     let mut leases = Vec::new();
     for held in 0..max_size {

@@ -49,6 +49,11 @@ impl World {
         let (joined, started) = (self.model.sequence.next(), self.model.clock.now());
         match acquire.poll() {
             Poll::Ready(Ok(lease)) => return self.hold(lease, Way::AtOnce),
+            Poll::Ready(Err(AcquireError::BreakerOpen { .. } | AcquireError::OpenFailed { .. })) => {
+                ensure!(self.model.breaker.may_be_open && !self.model.closed, "the breaker is not open");
+                self.model.counts.waited += 1;
+                self.model.counts.failed += 1;
+            }
             Poll::Ready(Err(error)) => {
                 ensure!(self.model.closed && matches!(error, AcquireError::Closed), "{error}");
                 self.model.counts.waited += 1;
@@ -130,11 +135,16 @@ impl World {
                 ensure!(waiter.rejoined || overtaken == 0, "a waiter overtook {overtaken} others");
                 self.hold(lease, Way::Woken(woken))
             }
-            Err(AcquireError::Timeout { waited, .. }) => {
+            Err(AcquireError::Timeout { situation, .. }) => {
                 self.model.counts.timeouts += 1;
                 let now = self.model.clock.now();
                 ensure!(now >= waiter.deadline, "a wait ended at {now}, its deadline is {}", waiter.deadline);
-                ensure!(millis(waited) == now - waiter.started, "waited since {}: {waited:?}", waiter.started);
+                ensure!(millis(situation.waited) == now - waiter.started, "since {}: {situation}", waiter.started);
+                Ok(())
+            }
+            Err(AcquireError::BreakerOpen { .. }) => {
+                self.model.counts.failed += 1;
+                ensure!(self.model.breaker.last_open > waiter.joined, "the breaker has not been open");
                 Ok(())
             }
             Err(AcquireError::OpenFailed { .. }) => {

@@ -11,9 +11,7 @@ const A_WHILE: u64 = 3000;
 /// Steps after which a pool goes on as before.
 fn is_quiet(step: &Step) -> bool {
     let of_users = matches!(step, Step::TryAcquire | Step::Acquire { .. } | Step::Look(_) | Step::Cancel(_));
-    of_users
-        || matches!(step, Step::Release(_, End::Clean | End::Dirty))
-        || matches!(step, Step::Sleep(_) | Step::Ready(_) | Step::Drain)
+    of_users || matches!(step, Step::Sleep(_) | Step::Ready(_) | Step::Drain)
 }
 
 /// What may be taken away from a pool that works.
@@ -21,6 +19,9 @@ fn is_quiet(step: &Step) -> bool {
 pub(super) struct Calm {
     /// The last moment at which something was done to the pool that it has to recover from.
     disturbed_at: u64,
+    /// The last moment at which somebody gave a connection back: one that may leave first, because it is leased and has to be replaced, may have been granted that until then, and another leaves
+    /// in its place.
+    returned_at: u64,
     /// Whether the backend may fail, or take its time.
     faulty: bool,
 }
@@ -32,6 +33,7 @@ impl Calm {
             Step::Fault(..) | Step::Outage(..) | Step::Storm(..) => self.faulty = true,
             Step::Calm => (self.faulty, self.disturbed_at) = (false, now),
             Step::Jump(time) => self.disturbed_at = now + time,
+            Step::Release(_, End::Clean | End::Dirty) => self.returned_at = now,
             step if is_quiet(step) => {}
             _ => self.disturbed_at = now,
         }
@@ -78,7 +80,7 @@ impl Model {
 
     /// Whether a connection is replaced first that is to leave for this reason, by a pool that is not held up.
     fn leaves_in_time(&self, reason: &str, at: u64) -> bool {
-        let undisturbed = !self.paused && !self.closed && self.calm.since_a_while(at);
+        let undisturbed = !self.paused && !self.closed && self.calm.since_a_while(at) && at > self.calm.returned_at;
         let in_time = reason == "expired" || reason == "worn" && self.config.max_uses > Some(1);
         undisturbed && in_time && self.config.opener_interval.is_none()
     }

@@ -9,6 +9,7 @@
 //! simulation::run(7).unwrap_or_else(|problem| panic!("{problem}\n{}", simulation::smallest(7)));
 //! ```
 
+mod breaker;
 mod callers;
 mod clock;
 mod connection;

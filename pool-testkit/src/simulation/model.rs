@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use pool_core::{Config, ErrorClass};
 
+use super::breaker::Breaker;
 use super::clock::{Clock, Sequence, interval_of, millis};
 use super::connection::{Connection, Place};
 use super::ensure;
@@ -76,6 +77,7 @@ pub(super) struct Model {
     pub(super) failing: bool,
     /// The number of the last failure that was for good.
     pub(super) failed_for_good: u64,
+    pub(super) breaker: Breaker,
     /// Whether there were more connections than the maximum at any moment of this step.
     pub(super) excess: bool,
     /// By how much the clock has jumped in this step: the pool may not have noticed yet when something happens.
@@ -105,6 +107,7 @@ impl Model {
             backoff_until: 0,
             failing: false,
             failed_for_good: 0,
+            breaker: Breaker::default(),
             excess: false,
             jumped: 0,
             calm: Calm::default(),
@@ -188,6 +191,9 @@ impl Model {
             _ => &mut self.counts.open_dropped,
         };
         *counter += 1;
+        self.breaker.failed(&self.config, at, self.jumped, self.sequence.next());
+        let nobody_returns = self.size() == self.opening.len();
+        self.breaker.nobody_waits = self.breaker.has_to_be_open && nobody_returns;
     }
 
     fn open(&mut self, id: u64, at: u64) -> Checked {
@@ -196,6 +202,7 @@ impl Model {
             Some(begun) => {
                 self.counts.opened += 1;
                 (self.failing, self.last_opened) = (false, at);
+                self.breaker.succeeded();
                 Connection::opened(&self.config, begun, at, self.jumped)
             }
             None => Connection { place: Place::Gone, ..Connection::opened(&self.config, self.sequence.next(), at, 0) },
@@ -209,6 +216,7 @@ impl Model {
     pub(super) fn adopt(&mut self, id: u64) {
         let connection = Connection::opened(&self.config, self.sequence.next(), self.clock.now(), 0);
         self.connections.insert(id, connection);
+        self.breaker.nobody_waits = false;
         self.counts.adopted += 1;
     }
 

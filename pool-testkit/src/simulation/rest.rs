@@ -23,6 +23,7 @@ impl World {
         let promised = stats.state.leased - self.leases.len();
         self.nothing_is_left(&stats.state, promised)?;
         self.nobody_waits_in_vain(&stats.state)?;
+        self.breaker_agrees(&stats.state)?;
         self.somebody_opens(&stats.state, time)?;
         self.nobody_watches_in_vain()?;
         if time >= LONG && promised == 0 { self.times_are_kept(&stats.state, time) } else { Ok(()) }
@@ -138,6 +139,16 @@ impl World {
         let checked = self.model.count(&[Place::Pinging]);
         let served = state.waiting == 0 || state.idle == 0 || self.model.paused || checked >= state.waiting;
         ensure!(served, "somebody waits beside an idle connection: {state:?}");
+        Ok(())
+    }
+
+    /// The breaker stands where it has to, and nobody waits whom it spares that.
+    fn breaker_agrees(&self, state: &PoolState) -> Checked {
+        let (breaker, is_open) = (&self.model.breaker, state.breaker.is_open());
+        let agrees = self.model.closed || breaker.may_be_open && is_open || !breaker.has_to_be_open && !is_open;
+        ensure!(agrees, "{}: {breaker:?}", state.breaker);
+        let spared = !breaker.nobody_waits || self.model.paused || self.model.closed || state.waiting == 0;
+        ensure!(spared, "somebody waits though the breaker is open: {state:?}");
         Ok(())
     }
 

@@ -47,12 +47,14 @@ fn with_ages(config: Config) -> impl Strategy<Value = Config> {
 fn with_budgets(config: Config) -> impl Strategy<Value = Config> {
     let budget = || time(&[10, 50, 500]);
     let backoff = (1..20_u64, 1..200_u64);
-    (budget(), budget(), budget(), budget(), budget(), backoff).prop_map(
-        move |(connect, ping, check, reset, close, (first, more))| {
+    let breaker = (prop::option::weighted(0.5, 1..5_u32), time(&[1, 100, 1000]));
+    (budget(), budget(), budget(), budget(), budget(), backoff, breaker).prop_map(
+        move |(connect, ping, check, reset, close, (first, more), breaker)| {
             let mut config = config.clone();
             (config.connect_timeout, config.health_check_timeout, config.check_timeout) = (connect, ping, check);
             (config.reset_timeout, config.close_timeout) = (reset, close);
             let millis = Duration::from_millis;
+            (config.breaker_failures, config.breaker_after) = breaker;
             (config.backoff_initial, config.backoff_max) = (millis(first), millis(first + more));
             config
         },

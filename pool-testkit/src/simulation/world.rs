@@ -118,6 +118,7 @@ impl World {
             }
             Step::Pause => {
                 self.model.paused = true;
+                self.model.breaker.nobody_waits = false;
                 self.pool.pause();
             }
             Step::Resume => {
@@ -146,6 +147,7 @@ impl World {
     fn reconfigure(&mut self, config: &Config) -> Checked {
         self.pool.reconfigure(config.clone()).map_err(|error| error.to_string())?;
         self.model.config = config.clone();
+        self.model.breaker.follow(config, self.model.clock.now());
         self.model.note_excess();
         self.set_limit();
         Ok(())

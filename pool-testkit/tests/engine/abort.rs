@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use pool_core::{Aborter, Driver, ErrorClass, OwnedLease, Pool, SessionState};
+use pool_core::{Aborter, Attempt, Driver, ErrorClass, OwnedLease, Pool, SessionState};
 use pool_testkit::fake::{Call, FakeDriver, Step};
 use tokio::time::Instant;
 
@@ -128,7 +128,7 @@ impl Driver for Meddling {
     type Connection = (usize, Arc<AtomicBool>);
     type Error = std::io::Error;
 
-    async fn connect(&self) -> Result<(usize, Arc<AtomicBool>), std::io::Error> {
+    async fn connect(&self, _: &Attempt) -> Result<(usize, Arc<AtomicBool>), std::io::Error> {
         let mut meddled = self.0.lock().unwrap();
         meddled.opened += 1;
         Ok((meddled.opened, Arc::default()))

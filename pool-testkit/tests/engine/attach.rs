@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use pool_core::{Driver, ErrorClass, Pool, Recorder, SessionState};
+use pool_core::{Attempt, Driver, ErrorClass, Pool, Recorder, SessionState};
 
 use crate::common::{SECOND, quiet};
 
@@ -22,7 +22,7 @@ impl Driver for Attached {
         self.recorder.lock().unwrap().replace(recorder);
     }
 
-    async fn connect(&self) -> Result<(), std::io::Error> {
+    async fn connect(&self, _: &Attempt) -> Result<(), std::io::Error> {
         Ok(())
     }
 

@@ -68,9 +68,9 @@ async fn a_timeout_tells_why() {
     driver.always(Call::Connect, Step::Fail);
     let pool = quiet_pool(&driver, 2);
     let error = pool.acquire_timeout(3 * SECOND).await.unwrap_err();
-    let AcquireError::Timeout { waited, state, failure: Some(failure) } = &error else { panic!("{error:?}") };
-    assert_eq!(*waited, 3 * SECOND);
-    assert_eq!((state.max_size, state.leased), (2, 0));
+    let AcquireError::Timeout { situation, failure: Some(failure) } = &error else { panic!("{error:?}") };
+    assert_eq!((situation.waited, situation.oldest_lease), (3 * SECOND, None));
+    assert_eq!((situation.state.max_size, situation.state.leased), (2, 0));
     assert!(matches!(**failure, OpenFailure::Driver { .. }));
     let text = error.to_string();
     assert!(text.contains("3s") && text.contains("0 leased") && text.contains("refuses to Connect"), "{text}");
@@ -86,7 +86,10 @@ async fn a_timeout_of_a_busy_pool_blames_nobody_else() {
     let pool = quiet_pool(&driver, 1);
     let held = pool.acquire().await.unwrap();
     let error = pool.acquire_timeout(SECOND).await.unwrap_err();
-    assert!(matches!(&error, AcquireError::Timeout { failure: None, state, .. } if state.leased == 1), "{error}");
+    assert!(
+        matches!(&error, AcquireError::Timeout { failure: None, situation } if situation.state.leased == 1),
+        "{error}"
+    );
     assert!(
         (SECOND..SECOND + SECOND / 10).contains(&pool.stats().wait_time),
         "both waits: {:?}",

@@ -105,7 +105,10 @@ async fn a_timeout_names_the_checks_that_go_on() {
     let pool = unchecked(&driver, 1, |_| {}).await;
     driver.always(Call::Ping, Step::Hang);
     let error = pool.acquire_timeout(SECOND).await.unwrap_err();
-    assert!(matches!(&error, AcquireError::Timeout { state, .. } if state.checking == 1), "{error}");
+    assert!(
+        matches!(&error, AcquireError::Timeout { situation, .. } if situation.step() == pool_core::Step::Check && situation.state.checking == 1),
+        "{error}"
+    );
     assert!(error.to_string().contains("1 in maintenance (1 being checked) of 1; "), "{error}");
     prove_nothing_lost(&pool, &driver).await;
 }

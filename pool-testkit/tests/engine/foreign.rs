@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use pool_core::{Aborter, AcquireError, Driver, ErrorClass, OpenFailure, Pool, SessionState};
+use pool_core::{Aborter, AcquireError, Attempt, Driver, ErrorClass, OpenFailure, Pool, SessionState};
 use pool_testkit::fake::FakeDriver;
 use tokio::runtime::Builder;
 
@@ -52,7 +52,7 @@ impl Driver for Numbers {
     type Connection = u64;
     type Error = Hostile;
 
-    async fn connect(&self) -> Result<u64, Hostile> {
+    async fn connect(&self, _: &Attempt) -> Result<u64, Hostile> {
         let number = self.attempts.fetch_add(1, SeqCst);
         (self.fail)(number).map_or(Ok(number), Err)
     }
@@ -312,7 +312,7 @@ impl Driver for Witness {
     type Connection = Watched;
     type Error = std::io::Error;
 
-    async fn connect(&self) -> Result<Watched, std::io::Error> {
+    async fn connect(&self, _: &Attempt) -> Result<Watched, std::io::Error> {
         Ok(Watched(self.clone()))
     }
 
@@ -363,7 +363,7 @@ impl Driver for Panicky {
     type Connection = ();
     type Error = std::io::Error;
 
-    async fn connect(&self) -> Result<(), std::io::Error> {
+    async fn connect(&self, _: &Attempt) -> Result<(), std::io::Error> {
         Err(std::io::Error::other("told to fail"))
     }
 

@@ -40,7 +40,7 @@ pub(crate) async fn a_caller_waits_for_longer_or_less(setting: Setting) -> Trial
         }
         let started = Instant::now();
         let error = trial.pool.acquire().await.unwrap_err();
-        assert!(matches!(error, AcquireError::Timeout { waited, .. } if waited == limit), "{error}");
+        assert!(matches!(error, AcquireError::Timeout { ref situation, .. } if situation.waited == limit), "{error}");
         assert_eq!(started.elapsed(), limit);
     }
     drop(held);
@@ -59,7 +59,7 @@ async fn patience(trial: &Trial) -> Duration {
         started.elapsed()
     });
     let Err(AcquireError::Timeout { failure: Some(failure), .. }) = outcome else { panic!("nothing is opened") };
-    let OpenFailure::TimedOut { after } = *failure else { panic!("{failure}") };
+    let OpenFailure::TimedOut { after, .. } = *failure else { panic!("{failure}") };
     assert!(about(elapsed, after), "{elapsed:?}, {after:?}");
     after
 }

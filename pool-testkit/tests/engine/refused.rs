@@ -39,6 +39,7 @@ const CASES: &[Case] = &[
     ("rotation_headroom", |c| c.rotation_headroom = 65_516, "65516", HEADROOM),
     ("rotation_headroom", |c| (c.max_size, c.rotation_headroom) = (65_535, 1), "1", HEADROOM),
     ("max_uses", |c| c.max_uses = Some(0), "Some(0)", USES),
+    ("breaker_failures", |c| c.breaker_failures = Some(0), "Some(0)", USES),
     ("backoff_initial", |c| c.backoff_initial = Duration::ZERO, "0ns", TIMES),
     ("backoff_initial", |c| c.backoff_initial = SHORTEST.saturating_sub(INSTANT), "999.999µs", TIMES),
     ("backoff_max", |c| c.backoff_max = Duration::from_millis(49), "49ms", PAUSES),
@@ -61,6 +62,7 @@ const LIMITS: &[Limit] = &[
     ("reset_timeout", TIMES, |c, time| c.reset_timeout = time),
     ("close_timeout", TIMES, |c, time| c.close_timeout = time),
     ("opener_interval", TIMES_OR_NONE, |c, time| c.opener_interval = Some(time)),
+    ("breaker_after", TIMES, |c, time| c.breaker_after = time),
 ];
 
 const WRONG_TIMES: [(Duration, &str); 4] = [
@@ -143,6 +145,7 @@ fn several_wrong() -> Vec<Wrong> {
 fn everything_wrong() -> Wrong {
     let mut blamed = vec![("max_size", "65536", SIZES), ("min_size", "65537", MINIMA), ("min_idle", "65538", MINIMA)];
     blamed.extend([("max_openers", "0", OPENERS), ("rotation_headroom", "1", HEADROOM), ("max_uses", "Some(0)", USES)]);
+    blamed.push(("breaker_failures", "Some(0)", USES));
     let times = |allowed, shown| {
         LIMITS.iter().filter(move |limit| limit.1 == allowed).map(move |limit| (limit.0, shown, allowed))
     };
@@ -154,6 +157,7 @@ fn everything_wrong() -> Wrong {
         (config.max_size, config.min_size, config.min_idle) = (65_536, 65_537, 65_538);
         (config.max_openers, config.rotation_headroom, config.max_uses) = (0, 1, Some(0));
         (config.backoff_initial, config.backoff_max) = (Duration::ZERO, Duration::ZERO);
+        config.breaker_failures = Some(0);
         for (.., set) in LIMITS {
             set(config, Duration::ZERO);
         }
@@ -240,6 +244,9 @@ fn the_limits_themselves_are_allowed() {
         |c| c.rotation_headroom = 65_515,
         |c| c.max_uses = Some(1),
         |c| c.max_uses = Some(u64::MAX),
+        |c| c.breaker_failures = Some(1),
+        |c| c.breaker_failures = Some(u32::MAX),
+        |c| c.breaker_failures = None,
         |c| (c.backoff_initial, c.backoff_max) = (SHORTEST, SHORTEST),
         |c| (c.backoff_initial, c.backoff_max) = (LONGEST, LONGEST),
         |c| (c.idle_timeout, c.max_lifetime, c.health_check_interval) = (None, None, None),

@@ -116,7 +116,7 @@ async fn a_waiter_keeps_the_deadline_it_came_with() {
         tokio::task::yield_now().await;
         pool.reconfigure(config).unwrap();
     });
-    assert!(matches!(outcome, Err(AcquireError::Timeout { waited, .. }) if waited == 3 * SECOND));
+    assert!(matches!(outcome, Err(AcquireError::Timeout { situation, .. }) if situation.waited == 3 * SECOND));
     drop(held);
     prove_nothing_lost(&pool, &driver).await;
 }

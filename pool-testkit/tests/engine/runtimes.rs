@@ -8,7 +8,7 @@ use std::task::{Context, Wake};
 use std::thread::ThreadId;
 use std::time::Duration;
 
-use pool_core::{AcquireError, Driver, ErrorClass, Pool, SessionState};
+use pool_core::{AcquireError, Attempt, Driver, ErrorClass, Pool, SessionState};
 use pool_testkit::fake::{Call, FakeDriver, Step};
 use tokio::runtime::{Builder, Runtime};
 
@@ -175,7 +175,7 @@ fn a_runtime_that_stands_still_stops_no_clock_but_its_own() {
     // The janitor is on the first runtime, which nobody drives from here on.
     runtime().block_on(async {
         let error = pool.acquire_timeout(Duration::from_secs(2)).await.unwrap_err();
-        assert!(matches!(error, AcquireError::Timeout { waited, .. } if waited == Duration::from_secs(2)));
+        assert!(matches!(error, AcquireError::Timeout { situation, .. } if situation.waited == Duration::from_secs(2)));
     });
     drop(held);
     first.block_on(prove_nothing_lost(&pool, &driver));
@@ -318,7 +318,7 @@ impl Driver for Slow {
     type Connection = ();
     type Error = std::io::Error;
 
-    async fn connect(&self) -> Result<(), std::io::Error> {
+    async fn connect(&self, _: &Attempt) -> Result<(), std::io::Error> {
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use pool_core::{Config, Pool, Reconfigured};
 use pool_testkit::fake::FakeDriver;
 
 use crate::common::{pool_with, prove_nothing_lost, quiet};
-use crate::{live_sizes as sizes, live_times as times};
+use crate::{breaker, live_sizes as sizes, live_times as times};
 
 /// The setting that a test changes, and nothing else.
 pub(crate) struct Setting {
@@ -85,6 +85,8 @@ live! {
     opener_interval now: times::attempts_begin_in_quicker_or_slower_succession,
     backoff_initial now: times::the_first_pause_is_longer_or_shorter,
     backoff_max now: times::the_longest_pause_is_longer_or_shorter,
+    breaker_failures now: breaker::it_opens_after_more_or_fewer_failures,
+    breaker_after now: breaker::it_opens_later_or_sooner,
 }
 
 /// The names of all settings, as they show themselves.

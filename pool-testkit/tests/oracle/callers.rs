@@ -105,8 +105,8 @@ impl World {
                 self.model.counts.acquired += 1;
                 self.leases.push(lease);
             }
-            (Poll::Ready(Err(AcquireError::Timeout { waited, .. })), Fate::Expired) => {
-                prop_assert_eq!(waited, Duration::from_millis(self.model.now - started));
+            (Poll::Ready(Err(AcquireError::Timeout { situation, .. })), Fate::Expired) => {
+                prop_assert_eq!(situation.waited, Duration::from_millis(self.model.now - started));
                 self.model.counts.timeouts += 1;
             }
             (Poll::Ready(Err(AcquireError::Closed)), Fate::Dismissed) => {}

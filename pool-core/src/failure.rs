@@ -1,0 +1,117 @@
+//! Why a connection could not be opened.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+use crate::attempt::Progress;
+use crate::driver::ErrorClass;
+
+/// Why an attempt to open a connection failed. Its message has everything below it, on one line, and [`source`](StdError::source) leads to the same, for programs.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum OpenFailure {
+    /// The driver reported an error.
+    Driver {
+        /// What the driver said the error means.
+        class: ErrorClass,
+        /// The driver's error; downcast it to [`Driver::Error`](crate::Driver::Error) for its details.
+        source: Box<dyn StdError + Send + Sync>,
+    },
+    /// `connect` took longer than the connect timeout.
+    TimedOut {
+        /// The connect timeout in force.
+        after: Duration,
+        /// How far it had come.
+        progress: Progress,
+    },
+    /// `connect` panicked.
+    Panicked {
+        /// The message of the panic.
+        message: String,
+    },
+    /// The runtime that the attempt ran on ended.
+    Abandoned,
+}
+
+impl OpenFailure {
+    /// What the failure says about the next attempt. Only a driver can call a failure permanent.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::Driver { class, .. } => *class,
+            _ => ErrorClass::Transient,
+        }
+    }
+}
+
+impl fmt::Display for OpenFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Driver { source, .. } => write!(f, "connect failed: {}", Chain(source.as_ref())),
+            Self::TimedOut { after, progress } => write!(f, "connect took longer than {after:?} ({progress})"),
+            Self::Panicked { message } => write!(f, "connect panicked: {message}"),
+            Self::Abandoned => f.write_str("the runtime that connected ended"),
+        }
+    }
+}
+
+impl StdError for OpenFailure {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Driver { source, .. } => Some(source.as_ref()),
+            _ => None,
+        }
+    }
+}
+
+/// An error with everything below it, on one line. What an error says of the one below it already is not said again.
+struct Chain<'a>(&'a (dyn StdError + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut said = self.0.to_string();
+        f.write_str(&said)?;
+        let mut next = self.0.source();
+        while let Some(cause) = next {
+            let text = cause.to_string();
+            if !said.contains(&text) {
+                write!(f, ": {text}")?;
+                said = text;
+            }
+            next = cause.source();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Told {
+        text: &'static str,
+        source: Option<Box<Told>>,
+    }
+
+    fn failure(texts: &[&'static str]) -> OpenFailure {
+        let told = texts.iter().rev().fold(None, |source, text| Some(Box::new(Told { text, source })));
+        OpenFailure::Driver { class: ErrorClass::Transient, source: told.expect("one at least") }
+    }
+
+    #[test]
+    fn a_chain_is_told_once_whether_its_errors_tell_it_or_not() {
+        let text = |texts: &[&'static str]| failure(texts).to_string();
+        assert_eq!(text(&["a", "b", "c"]), "connect failed: a: b: c");
+        assert_eq!(text(&["a: b: c", "b: c", "c"]), "connect failed: a: b: c");
+        assert_eq!(text(&["a", "b: c", "c"]), "connect failed: a: b: c");
+    }
+
+    #[test]
+    fn programs_find_the_errors_below_it() {
+        let failure = failure(&["a: b", "b"]);
+        let first = failure.source().and_then(|error| error.downcast_ref::<Told>()).expect("the driver's error");
+        assert_eq!(first.source().map(ToString::to_string).as_deref(), Some("b"));
+    }
+}
