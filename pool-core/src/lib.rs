@@ -40,9 +40,9 @@
 //!
 //! | layer | what | files |
 //! | --- | --- | --- |
-//! | 4 | handles | `pool`, `control`, `builder`, `lease` |
+//! | 4 | handles | `pool`, `control`, `builder`, `lease`, `monitor` |
 //! | 3 | protocols: acquire, release, open, maintain, rotate, retire, pause, reconfigure, close | `engine/` |
-//! | 2 | policy: pure decisions | `config`, `reconfigured`, `sizes`, `lifetime`, `rotation`, `retirement`, `warmth`, `backoff`, `breaker` |
+//! | 2 | policy: pure decisions | `config`, `reconfigured`, `sizes`, `lifetime`, `rotation`, `retirement`, `warmth`, `backoff`, `breaker`, `health` |
 //! | 1 | lock-free: slots, gate, capacity, hand-over; every atomic ordering, all `unsafe` | `slot/`, `gate`, `capacity`, `counters`, `queue/`, `chunks`, `place`, `handoff` |
 //! | 0 | seams | `sync`, `foreign`, `driver`, `attempt`, `connection`, `recorder`, `failure`, `situation`, `error`, `stats`, `times` |
 #![deny(missing_docs)]
@@ -96,9 +96,13 @@ mod error;
 #[cfg(not(feature = "loom"))]
 mod failure;
 #[cfg(not(feature = "loom"))]
+mod health;
+#[cfg(not(feature = "loom"))]
 mod lease;
 #[cfg(not(feature = "loom"))]
 mod lifetime;
+#[cfg(not(feature = "loom"))]
+mod monitor;
 #[cfg(not(feature = "loom"))]
 mod pool;
 #[cfg(not(feature = "loom"))]
@@ -129,7 +133,9 @@ pub use crate::{
     driver::{Aborter, Driver, ErrorClass, SessionState},
     error::{AcquireError, AdoptError, ConfigError, RefusedSetting, WarmUpError},
     failure::OpenFailure,
+    health::{HealthConfig, HealthReason, HealthReport, HealthState, HealthStats},
     lease::{Lease, OwnedLease},
+    monitor::HealthChecker,
     pool::Pool,
     reconfigured::Reconfigured,
     recorder::Recorder,

@@ -27,6 +27,8 @@ mod faults;
 mod foreign;
 #[path = "engine/headroom.rs"]
 mod headroom;
+#[path = "engine/health.rs"]
+mod health;
 #[path = "engine/idle_order.rs"]
 mod idle_order;
 #[path = "engine/janitor.rs"]

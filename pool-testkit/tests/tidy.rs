@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The layer of each part of `pool-core/src`, by the first name of its path.
-const LAYERS: [(&str, u8); 34] = [
+const LAYERS: [(&str, u8); 36] = [
     ("sync", 0),
     ("foreign", 0),
     ("driver", 0),
@@ -36,11 +36,13 @@ const LAYERS: [(&str, u8); 34] = [
     ("warmth", 2),
     ("backoff", 2),
     ("breaker", 2),
+    ("health", 2),
     ("engine", 3),
     ("pool", 4),
     ("control", 4),
     ("builder", 4),
     ("lease", 4),
+    ("monitor", 4),
     ("lib", 5),
 ];
 

@@ -1,7 +1,9 @@
 //! Waiting until the pool is as somebody wants it.
 
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use super::panics::shielded;
 use super::{Engine, ensure_janitor};
@@ -27,10 +29,33 @@ pub(crate) async fn watch<D: Driver, T>(engine: &Arc<Engine<D>>, mut look: impl 
     .await
 }
 
+/// Waits for a future, unless and until the pool is such that nobody wants that any more.
+///
+/// Cancel safety: that of the future, which is dropped.
+pub(crate) async fn unless<D: Driver, T>(
+    engine: &Arc<Engine<D>>,
+    stops: impl Fn(&Engine<D>) -> bool,
+    future: impl Future<Output = T>,
+) -> Option<T> {
+    let mut stopped = pin!(watch(engine, || stops(engine).then_some(())));
+    let mut future = pin!(future);
+    poll_fn(|context| match stopped.as_mut().poll(context) {
+        Poll::Ready(()) => Poll::Ready(None),
+        Poll::Pending => future.as_mut().poll(context).map(Some),
+    })
+    .await
+}
+
 impl<D: Driver> Engine<D> {
+    /// Whether nobody gets a connection: the pool is paused, or closed.
+    pub(crate) fn is_out_of_service(&self) -> bool {
+        let sight = self.core.gate().glance();
+        sight.is_paused() || sight.is_closed()
+    }
+
     /// Tells those who watch that something has changed: a connection was opened, could not be opened or left its user during a pause, other settings are in force, a
     /// pause or the pool has ended, or a janitor has.
-    pub(super) fn tell(&self) {
+    pub(crate) fn tell(&self) {
         self.changed.notify_waiters();
     }
 }

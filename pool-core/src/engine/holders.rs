@@ -50,13 +50,14 @@ impl<D: Driver> Engine<D> {
         Seen { slot: facts.index(), uses: facts.uses.get(), since }
     }
 
-    /// The oldest lease, among those of which it is known when they began: the timed ones, and those that a round has seen.
-    pub(super) fn oldest_lease(&self) -> Option<OldestLease> {
+    /// The oldest lease of a caller, among those of which it is known when they began: the timed ones, and those that a round has seen.
+    pub(crate) fn oldest_lease(&self) -> Option<OldestLease> {
         let since = |facts: &Facts| match facts.held_since.get() {
             0 => self.holders.since(facts),
             timed => Some(timed),
         };
-        let leases = self.core.table.leased().filter_map(|(life, facts)| Some((since(facts)?, life, facts.index())));
+        let of_callers = self.core.table.leased().filter(|(_, facts)| !self.is_reserved(facts.index()));
+        let leases = of_callers.filter_map(|(life, facts)| Some((since(facts)?, life, facts.index())));
         let (since, life, slot) = leases.min()?;
         let connection = ConnectionId { pool: self.core.table.id(), slot, life };
         Some(OldestLease { connection, held: Duration::from_nanos(self.clock.now().saturating_sub(since)) })

@@ -36,6 +36,7 @@ pub(crate) fn ensure_janitor<D: Driver>(engine: &Arc<Engine<D>>) {
         return;
     }
     if engine.janitor.occupy(runtime_key(runtime.id())) {
+        engine.show_pulse();
         // Made before the spawn: a runtime that is shutting down drops the task unpolled, and the seat must become free then.
         let duty = Duty(Arc::clone(engine));
         runtime.spawn(Janitor::new(duty).run());
@@ -121,6 +122,7 @@ impl<D: Driver> Janitor<D> {
     /// Does what there is to be done. Returns when to come again, unless that was all.
     fn take_turn(&mut self) -> Option<Instant> {
         let engine = &self.duty.0;
+        engine.show_pulse();
         // Before it hears of attempts that have failed.
         self.openers.follow(engine);
         drain_jobs(engine, &mut self.openers, &mut self.rotation);

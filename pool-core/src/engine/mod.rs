@@ -17,6 +17,7 @@ mod open;
 mod openers;
 mod panics;
 mod pause;
+mod probe;
 mod random;
 mod reconfigure;
 mod release;
@@ -31,6 +32,7 @@ mod warm_up;
 use clock::{Clock, nanos};
 
 pub(crate) use acquiring::Acquiring;
+pub(crate) use changes::{unless, watch};
 pub(crate) use close::{close, close_within};
 pub(crate) use exchange::adopt;
 pub(crate) use janitor::ensure_janitor;
@@ -117,6 +119,10 @@ pub(crate) struct Engine<D: Driver> {
     attempts: Attempts,
     holders: Holders,
     trip: Trip,
+    /// The slot whose lease is kept for checks of the health, and one more; 0 for none.
+    reserved: Figure,
+    /// When the janitor took its last turn.
+    pulse: Figure,
     tasks: Tasks,
     measures: Measures,
     random: Random,
@@ -206,6 +212,8 @@ impl<D: Driver> Engine<D> {
             attempts: Attempts::default(),
             holders: Holders::default(),
             trip: Trip::default(),
+            reserved: Figure::default(),
+            pulse: Figure::default(),
             tasks: Tasks::default(),
             measures: Measures::default(),
             random: Random::new(seed),

@@ -9,6 +9,7 @@ use crate::driver::Driver;
 impl<D: Driver> Engine<D> {
     pub(crate) fn pause(&self) {
         self.core.gate().pause();
+        self.tell();
     }
 
     pub(crate) fn resume(&self) {

@@ -1,0 +1,358 @@
+//! How a pool is: from checks that a monitor makes, and from what it sees.
+
+use std::fmt;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::connection::OldestLease;
+use crate::error::{ConfigError, RefusedSetting};
+use crate::stats::{BreakerState, PoolState};
+
+/// The settings of a [`HealthChecker`](crate::HealthChecker).
+///
+/// ```
+/// let mut config = pool_core::HealthConfig::default();
+/// config.interval = std::time::Duration::from_secs(10);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HealthConfig {
+    /// From one check to the next, while they succeed. From 1 ms to 10 years; default 30 s.
+    pub interval: Duration,
+    /// From one check to the next while they fail, and until the pool is healthy again. From 1 ms to `interval`; default 1 s.
+    pub retry_interval: Duration,
+    /// Budget of one check: to get a connection, and an answer on it. From 1 ms to 10 years; default 5 s.
+    pub timeout: Duration,
+    /// After so many checks in a row that failed, the pool is unhealthy. At least 1; default 3.
+    pub tries: u32,
+    /// After so many checks in a row that succeeded, a pool that was unhealthy is healthy. At least 1; default 2.
+    pub successes: u32,
+    /// Above so many percent of the connections in use the pool is degraded. From 1 to 100; default 80.
+    pub utilisation: u8,
+    /// A lease that is older than this degrades the pool: its user may have forgotten it. `None` does not look. From 1 ms to 10 years; default 10 min.
+    pub leak_after: Option<Duration>,
+    /// Keeps one connection for the checks, of those that the pool may have: so a pool that is full is told from a backend that does not answer. A pool of one
+    /// connection keeps none. Default `true`.
+    pub reserve: bool,
+}
+
+impl Default for HealthConfig {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(30),
+            retry_interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(5),
+            tries: 3,
+            successes: 2,
+            utilisation: 80,
+            leak_after: Some(Duration::from_mins(10)),
+            reserve: true,
+        }
+    }
+}
+
+impl HealthConfig {
+    /// Checks every field.
+    ///
+    /// # Errors
+    ///
+    /// All fields that are out of their range, each with the values it may have.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// let mut config = pool_core::HealthConfig::default();
+    /// config.tries = 0;
+    /// let error = config.validate().unwrap_err();
+    /// assert_eq!(error.to_string(), "tries = 0 is not allowed; allowed: 1 and more");
+    /// ```
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let fits = |time| (MIN_TIME..=crate::config::MAX_BUDGET).contains(&time);
+        let rows: [(bool, &'static str, &dyn fmt::Debug, &'static str); 7] = [
+            (fits(self.interval), "interval", &self.interval, TIMES),
+            (
+                fits(self.retry_interval) && self.retry_interval <= self.interval,
+                "retry_interval",
+                &self.retry_interval,
+                "1 ms to interval",
+            ),
+            (fits(self.timeout), "timeout", &self.timeout, TIMES),
+            (self.tries > 0, "tries", &self.tries, "1 and more"),
+            (self.successes > 0, "successes", &self.successes, "1 and more"),
+            ((1..=100).contains(&self.utilisation), "utilisation", &self.utilisation, "1 to 100"),
+            (self.leak_after.is_none_or(fits), "leak_after", &self.leak_after, "None, or 1 ms to 10 years"),
+        ];
+        let wrong = rows.into_iter().filter(|(holds, ..)| !holds);
+        let refused: Vec<_> = wrong
+            .map(|(_, field, value, allowed)| RefusedSetting { field, value: format!("{value:?}"), allowed })
+            .collect();
+        if refused.is_empty() { Ok(()) } else { Err(ConfigError { refused }) }
+    }
+}
+
+const MIN_TIME: Duration = Duration::from_millis(1);
+const TIMES: &str = "1 ms to 10 years";
+
+/// How a pool is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum HealthState {
+    /// No check has succeeded yet, and not enough have failed.
+    Starting,
+    /// All is well.
+    Healthy,
+    /// It works, but for the [reasons](HealthReport::reasons) that are given.
+    Degraded,
+    /// The backend does not answer.
+    Unhealthy,
+    /// The pool has been closed.
+    Closing,
+}
+
+impl fmt::Display for HealthState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Starting => "starting",
+            Self::Healthy => "healthy",
+            Self::Degraded => "degraded",
+            Self::Unhealthy => "unhealthy",
+            Self::Closing => "closing",
+        })
+    }
+}
+
+/// Why a pool is not healthy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HealthReason {
+    /// Checks have failed.
+    CheckFailed {
+        /// So many in a row.
+        in_a_row: u32,
+        /// What the last one failed with.
+        cause: String,
+    },
+    /// Checks succeed again, but not often enough yet.
+    Recovering {
+        /// So many in a row.
+        successes: u32,
+        /// So many it takes.
+        wanted: u32,
+    },
+    /// The [breaker](crate::Config::breaker_failures) is not closed.
+    Breaker(BreakerState),
+    /// More connections are in use than [`HealthConfig::utilisation`] allows.
+    Utilisation {
+        /// In the hands of callers, the one for checks left out.
+        leased: usize,
+        /// As many as callers may have.
+        of: usize,
+    },
+    /// Callers wait, and have for a second.
+    Waiting(usize),
+    /// A lease is so old that its user may have forgotten it.
+    OldLease(OldestLease),
+    /// The pool has been [paused](crate::Pool::pause).
+    Paused,
+}
+
+impl fmt::Display for HealthReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CheckFailed { in_a_row, cause } => write!(f, "{in_a_row} checks in a row have failed: {cause}"),
+            Self::Recovering { successes, wanted } => write!(f, "{successes} of {wanted} checks have succeeded again"),
+            Self::Breaker(state) => write!(f, "{state}"),
+            Self::Utilisation { leased, of } => write!(f, "{leased} of {of} connections are in use"),
+            Self::Waiting(callers) => write!(f, "{callers} callers wait"),
+            Self::OldLease(lease) => write!(f, "{lease}"),
+            Self::Paused => f.write_str("the pool is paused"),
+        }
+    }
+}
+
+/// How a pool is, and why. Its message is one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HealthReport {
+    /// How it is.
+    pub state: HealthState,
+    /// Why it is not healthy; empty if it is.
+    pub reasons: Vec<HealthReason>,
+    /// How long the last check took that succeeded.
+    pub latency: Option<Duration>,
+    /// How many checks have ended, those left out that a busy pool had no connection for.
+    pub checks: u64,
+    /// Where the connections were.
+    pub pool: PoolState,
+}
+
+/// What has come of the checks so far. Counters only ever grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HealthStats {
+    /// Checks that were answered.
+    pub succeeded: u64,
+    /// Checks that failed.
+    pub failed: u64,
+    /// Checks that could not be made because all connections were in use, or the pool was paused.
+    pub busy: u64,
+    /// When one was answered last.
+    pub last_success: Option<Instant>,
+    /// When one failed last.
+    pub last_failure: Option<Instant>,
+}
+
+impl HealthStats {
+    pub(crate) fn count(&mut self, checked: &Checked) {
+        let now = Instant::now();
+        match checked {
+            Checked::Answered(_) => (self.succeeded, self.last_success) = (self.succeeded + 1, Some(now)),
+            Checked::Failed(_) => (self.failed, self.last_failure) = (self.failed + 1, Some(now)),
+            Checked::Busy => self.busy += 1,
+        }
+    }
+}
+
+impl HealthReport {
+    /// Whether nobody needs to be told of the other one: the state is the same, and so are the kinds of reasons.
+    pub(crate) fn says_the_same(&self, other: &Self) -> bool {
+        let kinds = |report: &Self| report.reasons.iter().map(std::mem::discriminant).collect::<Vec<_>>();
+        self.state == other.state && kinds(self) == kinds(other)
+    }
+
+    /// Whether callers can be sent here: the pool is healthy or degraded.
+    pub fn is_ready(&self) -> bool {
+        matches!(self.state, HealthState::Healthy | HealthState::Degraded)
+    }
+}
+
+impl fmt::Display for HealthReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.state)?;
+        self.reasons.iter().enumerate().try_for_each(|(place, reason)| {
+            let before = if place == 0 { ": " } else { "; " };
+            write!(f, "{before}{reason}")
+        })
+    }
+}
+
+/// What came of a check.
+#[derive(Clone, Debug)]
+pub(crate) enum Checked {
+    Answered(Duration),
+    Failed(String),
+    /// No connection could be had, because all are in use.
+    Busy,
+}
+
+/// What the monitor sees of the pool without a check.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sample {
+    pub(crate) pool: PoolState,
+    pub(crate) oldest: Option<OldestLease>,
+    /// Whether one of the leases is the monitor's own.
+    pub(crate) own: bool,
+}
+
+/// Decides from both.
+#[derive(Debug, Default)]
+pub(crate) struct Judge {
+    failures: u32,
+    successes: u32,
+    /// Whether it has been healthy, or unhealthy, once.
+    known: Option<bool>,
+    cause: String,
+    latency: Option<Duration>,
+    pub(crate) checks: u64,
+    /// Whether callers waited at the last sample.
+    waited: bool,
+    reasons: Vec<HealthReason>,
+    pool: PoolState,
+}
+
+impl Judge {
+    /// A check has ended.
+    pub(crate) fn hear(&mut self, checked: Checked, config: &HealthConfig) {
+        match checked {
+            Checked::Busy => return,
+            Checked::Answered(latency) => {
+                self.latency = Some(latency);
+                (self.failures, self.successes) = (0, self.successes.saturating_add(1));
+                // The first one ever is enough.
+                if self.known.is_none() || self.successes >= config.successes {
+                    self.known = Some(true);
+                }
+            }
+            Checked::Failed(cause) => {
+                self.cause = cause;
+                (self.failures, self.successes) = (self.failures.saturating_add(1), 0);
+                if self.failures >= config.tries {
+                    self.known = Some(false);
+                }
+            }
+        }
+        self.checks += 1;
+    }
+
+    /// Looks at the pool, once a second.
+    pub(crate) fn look(&mut self, sample: &Sample, config: &HealthConfig) {
+        let waits = sample.pool.waiting > 0;
+        let pressure = [
+            self.of_checks(config),
+            sample.pool.breaker.is_open().then_some(HealthReason::Breaker(sample.pool.breaker)),
+            sample.utilisation(config),
+            (waits && self.waited).then_some(HealthReason::Waiting(sample.pool.waiting)),
+            sample.old_lease(config),
+            sample.pool.paused.then_some(HealthReason::Paused),
+        ];
+        self.reasons = pressure.into_iter().flatten().collect();
+        (self.waited, self.pool) = (waits, sample.pool);
+    }
+
+    fn of_checks(&self, config: &HealthConfig) -> Option<HealthReason> {
+        if self.failures > 0 {
+            return Some(HealthReason::CheckFailed { in_a_row: self.failures, cause: self.cause.clone() });
+        }
+        let recovering = self.known == Some(false);
+        recovering.then_some(HealthReason::Recovering { successes: self.successes, wanted: config.successes })
+    }
+
+    /// When the next check is to be made.
+    pub(crate) fn pace(&self, config: &HealthConfig) -> Duration {
+        let in_order = self.failures == 0 && self.known == Some(true);
+        if in_order { config.interval } else { config.retry_interval }
+    }
+
+    fn state(&self) -> HealthState {
+        match self.known {
+            _ if self.pool.closed => HealthState::Closing,
+            None => HealthState::Starting,
+            Some(false) => HealthState::Unhealthy,
+            Some(true) if self.reasons.is_empty() => HealthState::Healthy,
+            Some(true) => HealthState::Degraded,
+        }
+    }
+
+    pub(crate) fn report(&self) -> HealthReport {
+        let (state, reasons) = (self.state(), self.reasons.clone());
+        HealthReport { state, reasons, latency: self.latency, checks: self.checks, pool: self.pool }
+    }
+}
+
+impl Sample {
+    fn utilisation(&self, config: &HealthConfig) -> Option<HealthReason> {
+        let own = usize::from(self.own);
+        let (leased, of) = (self.pool.leased.saturating_sub(own), self.pool.max_size.saturating_sub(own));
+        let too_much = leased * 100 > of * usize::from(config.utilisation);
+        too_much.then_some(HealthReason::Utilisation { leased, of })
+    }
+
+    fn old_lease(&self, config: &HealthConfig) -> Option<HealthReason> {
+        let limit = config.leak_after?;
+        self.oldest.filter(|lease| lease.held >= limit).map(HealthReason::OldLease)
+    }
+}
+
+#[cfg(test)]
+mod tests;

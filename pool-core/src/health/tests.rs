@@ -1,0 +1,144 @@
+use super::*;
+use crate::connection::ConnectionId;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn pool(leased: usize, waiting: usize) -> PoolState {
+    PoolState { leased, waiting, max_size: 10, ..PoolState::default() }
+}
+
+fn sample(pool: PoolState) -> Sample {
+    Sample { pool, oldest: None, own: false }
+}
+
+/// The state after these checks, `+` and `-`, and `b` for a busy pool.
+fn after(checks: &str) -> HealthState {
+    let (mut judge, config) = (Judge::default(), HealthConfig::default());
+    for check in checks.chars() {
+        judge.hear(
+            match check {
+                '+' => Checked::Answered(SECOND),
+                '-' => Checked::Failed("it is gone".to_owned()),
+                _ => Checked::Busy,
+            },
+            &config,
+        );
+        judge.look(&sample(pool(0, 0)), &config);
+    }
+    judge.report().state
+}
+
+#[test]
+fn it_takes_three_failures_to_be_unhealthy_and_two_successes_to_recover() {
+    use HealthState::{Degraded, Healthy, Starting, Unhealthy};
+    let expected = [
+        ("b", Starting),
+        ("-", Starting),
+        ("--", Starting),
+        ("---", Unhealthy),
+        ("+", Healthy),
+        ("--+", Healthy),
+        ("+-", Degraded),
+        ("+--", Degraded),
+        ("+---", Unhealthy),
+        ("+--bb-", Unhealthy),
+        ("+--+--", Degraded),
+        ("+---+", Unhealthy),
+        ("+---+b+", Healthy),
+        ("+---+-+", Unhealthy),
+        ("+---+-++", Healthy),
+    ];
+    for (checks, state) in expected {
+        assert_eq!(after(checks), state, "{checks}");
+    }
+}
+
+#[test]
+fn what_is_wrong_is_said_and_how_often_it_is_looked_at() {
+    let (mut judge, config) = (Judge::default(), HealthConfig::default());
+    let mut tell = |checked| {
+        judge.hear(checked, &config);
+        judge.look(&sample(pool(0, 0)), &config);
+        (judge.report().to_string(), judge.pace(&config))
+    };
+    let failed = || Checked::Failed("it is gone".to_owned());
+    assert_eq!(tell(Checked::Answered(SECOND)), ("healthy".to_owned(), 30 * SECOND));
+    assert_eq!(tell(failed()), ("degraded: 1 checks in a row have failed: it is gone".to_owned(), SECOND));
+    tell(failed());
+    assert_eq!(tell(failed()), ("unhealthy: 3 checks in a row have failed: it is gone".to_owned(), SECOND));
+    let again = "unhealthy: 1 of 2 checks have succeeded again".to_owned();
+    assert_eq!(tell(Checked::Answered(SECOND)), (again, SECOND));
+    assert_eq!(tell(Checked::Answered(SECOND)), ("healthy".to_owned(), 30 * SECOND));
+}
+
+/// What is said of these samples, one after the other, of a pool that answers.
+fn told(samples: &[Sample]) -> Vec<String> {
+    let (mut judge, config) = (Judge::default(), HealthConfig::default());
+    judge.hear(Checked::Answered(SECOND), &config);
+    let tell = |sample| {
+        judge.look(sample, &config);
+        let report = judge.report();
+        assert!(report.is_ready());
+        report.to_string()
+    };
+    samples.iter().map(tell).collect()
+}
+
+#[test]
+fn a_pool_whose_connections_are_in_use_is_degraded_and_never_unhealthy() {
+    let own = |leased| Sample { own: true, ..sample(pool(leased, 0)) };
+    let samples = [sample(pool(8, 0)), sample(pool(9, 0)), own(8), own(9)];
+    let expected = [
+        "healthy", // 80 % are not too much, and 7 of 9 are less
+        "degraded: 9 of 10 connections are in use",
+        "healthy",
+        "degraded: 8 of 9 connections are in use",
+    ];
+    assert_eq!(told(&samples), expected);
+}
+
+#[test]
+fn callers_that_wait_for_longer_than_an_instant_degrade_it() {
+    let samples = [sample(pool(0, 3)), sample(pool(0, 2)), sample(pool(0, 0)), sample(pool(0, 1))];
+    assert_eq!(told(&samples), ["healthy", "degraded: 2 callers wait", "healthy", "healthy"]);
+}
+
+#[test]
+fn so_does_a_lease_that_may_be_forgotten_an_open_breaker_and_a_pause() {
+    let connection = ConnectionId { pool: 1, slot: 2, life: 3 };
+    let held = |held| Sample { oldest: Some(OldestLease { connection, held }), ..sample(pool(0, 0)) };
+    let breaker = PoolState { breaker: BreakerState::HalfOpen, paused: true, ..pool(10, 0) };
+    let expected = [
+        "healthy",
+        "degraded: connection 1.2.3 has been leased for 600s",
+        "degraded: the breaker is half open, an attempt is under way; 10 of 10 connections are in use; the pool is paused",
+    ];
+    assert_eq!(told(&[held(599 * SECOND), held(600 * SECOND), sample(breaker)]), expected);
+}
+
+#[test]
+fn a_closed_pool_is_closing_whatever_its_checks_say() {
+    let (mut judge, config) = (Judge::default(), HealthConfig::default());
+    for checked in [Checked::Answered(SECOND), Checked::Failed(String::new())] {
+        judge.hear(checked, &config);
+        judge.look(&sample(PoolState { closed: true, ..pool(0, 0) }), &config);
+        assert_eq!((judge.report().state, judge.report().is_ready()), (HealthState::Closing, false));
+    }
+}
+
+#[test]
+fn every_setting_that_can_be_wrong_is_named() {
+    let zero = Duration::ZERO;
+    let mut config = HealthConfig { interval: zero, retry_interval: zero, timeout: zero, ..HealthConfig::default() };
+    (config.tries, config.successes, config.utilisation, config.leak_after) = (0, 0, 0, Some(zero));
+    let fields: Vec<_> = config.validate().unwrap_err().refused.into_iter().map(|one| one.field).collect();
+    assert_eq!(fields, ["interval", "retry_interval", "timeout", "tries", "successes", "utilisation", "leak_after"]);
+    let slow = HealthConfig { retry_interval: 31 * SECOND, ..HealthConfig::default() };
+    assert_eq!(
+        slow.validate().unwrap_err().to_string(),
+        "retry_interval = 31s is not allowed; allowed: 1 ms to interval"
+    );
+    let full = HealthConfig { utilisation: 101, ..HealthConfig::default() };
+    assert_eq!(full.validate().unwrap_err().to_string(), "utilisation = 101 is not allowed; allowed: 1 to 100");
+    assert_eq!(HealthConfig { leak_after: None, ..HealthConfig::default() }.validate(), Ok(()));
+}
