@@ -21,6 +21,8 @@ mod executions;
 mod logins;
 #[path = "real/outage.rs"]
 mod outage;
+#[path = "real/retries.rs"]
+mod retries;
 #[path = "real/sessions.rs"]
 mod sessions;
 #[path = "real/shutdown.rs"]

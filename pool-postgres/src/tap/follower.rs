@@ -108,6 +108,8 @@ impl Follower {
             b'G' if unanswered.front() == Some(&Request::Extended) => {
                 unanswered.pop_front();
             }
+            // Its name comes first in `CommandComplete`.
+            b'C' => session.note_completed(beginning.first().copied().unwrap_or(0)),
             b'E' => session.note_error(Words::read(beginning)),
             b'N' => session.note_notice(Words::read(beginning)),
             _ => {}

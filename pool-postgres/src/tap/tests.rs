@@ -52,6 +52,24 @@ fn the_status_follows_the_conversation() {
 }
 
 #[test]
+fn what_the_server_has_completed_is_known() {
+    let mut follower = Follower::new(Arc::default(), None);
+    let start = follower.session().mark();
+    let mut hear = |bytes: Vec<u8>| {
+        let mark = follower.session().mark();
+        // One byte at a time.
+        bytes.chunks(1).for_each(|byte| follower.on_received(byte));
+        (!follower.session().has_completed_nothing_since(mark), follower.session().has_committed())
+    };
+    assert_eq!(hear([message(b'I', b""), message(b'E', b"C40001\0\0"), message(b'Z', b"I")].concat()), (false, false));
+    assert_eq!(hear(message(b'C', b"COMMIT\0")), (true, true));
+    assert_eq!(hear(message(b'3', b"")), (false, true), "a statement was closed");
+    assert_eq!(hear(message(b'C', b"ROLLBACK\0")), (true, false));
+    assert_eq!(hear([message(b'C', b"INSERT 0 1\0"), message(b'C', b"COMMIT\0")].concat()), (true, true));
+    assert!(!follower.session().has_completed_nothing_since(start));
+}
+
+#[test]
 fn copy_in_leaves_the_session_at_rest() {
     let steps = [
         (true, startup()),
