@@ -93,29 +93,30 @@ impl Attempt {
 
     /// Runs the work inside of a transaction, and commits that.
     pub(super) async fn run_in_transaction<T, E: Into<Cause>, Work: Future<Output = Result<T, E>>>(
-        self,
+        mut self,
         driver: &PostgresDriver,
         begin: &str,
         work: impl FnOnce(Arc<PostgresOwnedLease>) -> Work,
     ) -> Result<T, Failure> {
-        // Owned across both awaits: the lease, here and by the work. Dropped, it goes back; what is under way is cancelled and the transaction rolled back.
-        let worked = match timeout_at(self.deadline, self.lease.batch_execute(begin)).await {
-            Ok(Ok(())) => {
-                timeout_at(self.deadline, work(Arc::clone(&self.lease))).await.map(|it| it.map_err(Into::into))
-            }
-            Ok(Err(error)) => Ok(Err(error.into())),
-            Err(late) => Err(late),
-        };
-        match worked {
-            Ok(Ok(value)) => self.commit().await.map(|()| value),
-            Ok(Err(error)) => Err(self.not_committed(driver, error).await),
-            Err(_) => Err(Failure::cut_off(self.uncommitted())),
+        // Owned across the await: the lease. Dropped, it goes back; a transaction that begins meanwhile is rolled back.
+        match timeout_at(self.deadline, self.lease.batch_execute(begin)).await {
+            Ok(Ok(())) => self.mark = self.lease.mark(),
+            Ok(Err(error)) => return Err(self.not_committed(driver, error.into(), Outcome::NotDone).await),
+            Err(_) => return Err(Failure::cut_off(Outcome::NotDone)),
         }
+        // Owned across the await: the lease, here and by the work. Dropped, it goes back; what is under way is cancelled and the transaction rolled back.
+        let error: Cause = match timeout_at(self.deadline, work(Arc::clone(&self.lease))).await {
+            Ok(Ok(value)) => return self.commit().await.map(|()| value),
+            Ok(Err(error)) => error.into(),
+            Err(_) => return Err(Failure::cut_off(self.uncommitted())),
+        };
+        let outcome = self.uncommitted();
+        Err(self.not_committed(driver, error, outcome).await)
     }
 
-    /// Whatever has failed, `COMMIT` was not sent.
-    async fn not_committed(mut self, driver: &PostgresDriver, error: Cause) -> Failure {
-        let (diagnosis, outcome) = (self.diagnose(&error), self.uncommitted());
+    /// Whatever has failed, it was not `COMMIT`.
+    async fn not_committed(mut self, driver: &PostgresDriver, error: Cause, outcome: Outcome) -> Failure {
+        let diagnosis = self.diagnose(&error);
         // Owned across the await: the lease. Dropped, it goes back and is put in order by the pool.
         self.put_in_order(driver).await;
         self.give_back(diagnosis);
@@ -124,7 +125,7 @@ impl Attempt {
 
     /// Commits, and looks whether the server has.
     async fn commit(self) -> Result<(), Failure> {
-        if self.lease.session().is_at_rest() {
+        if self.uncommitted() == Outcome::Unknown {
             return Err(Failure::new(AttemptError::EndedByWork.into(), None, Outcome::Unknown));
         }
         let mark = self.lease.mark();
@@ -150,11 +151,9 @@ impl Attempt {
         if self.lease.has_done_nothing_since(self.mark) { Outcome::NotDone } else { Outcome::Unknown }
     }
 
-    /// Of a transaction for which no `COMMIT` was sent, but perhaps by its work.
+    /// Of a transaction that had begun at the mark, and for which no `COMMIT` was sent, but perhaps by its work.
     fn uncommitted(&self) -> Outcome {
-        let session = self.lease.session();
-        let ended = session.is_at_rest() && !session.has_completed_nothing_since(self.mark);
-        if ended && !self.lease.is_closed() { Outcome::Unknown } else { Outcome::NotDone }
+        if self.lease.session().has_rested_since(self.mark) { Outcome::Unknown } else { Outcome::NotDone }
     }
 
     /// What the pool would do in the background: afterwards everything has been answered, nothing goes on, and no lock is held.

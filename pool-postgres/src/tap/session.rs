@@ -20,6 +20,8 @@ pub(crate) struct Session {
     writes: AtomicU64,
     /// How many commands the server has reported as completed, and in the lowest byte the first letter of the last one's name.
     completed: AtomicU64,
+    /// How often the server has been ready outside of a transaction.
+    rests: AtomicU64,
     /// What an error has made of the connection: nothing, or one of the two below.
     verdict: AtomicU8,
     last_words: Mutex<Option<Words>>,
@@ -47,6 +49,7 @@ const READ_ONLY: u8 = 2;
 pub struct Mark {
     writes: u64,
     completed: u64,
+    rests: u64,
     at_rest: bool,
 }
 
@@ -107,8 +110,21 @@ impl Session {
         Mark {
             writes: self.writes.load(Ordering::Acquire),
             completed: self.completed.load(Ordering::Acquire),
+            rests: self.rests.load(Ordering::Acquire),
             at_rest: self.is_at_rest(),
         }
+    }
+
+    /// The server is ready, with this status. Only whoever holds the wire reads.
+    pub(super) fn note_ready(&self, status: u8) {
+        if status == Self::IDLE {
+            self.rests.store(self.rests.load(Ordering::Relaxed) + 1, Ordering::Release);
+        }
+    }
+
+    /// Whether the server has been ready outside of a transaction since. If one was open at the mark, that has ended.
+    pub(crate) fn has_rested_since(&self, mark: Mark) -> bool {
+        self.rests.load(Ordering::Acquire) != mark.rests
     }
 
     /// The server has completed a command, whose name begins with this letter. Only whoever holds the wire reads.

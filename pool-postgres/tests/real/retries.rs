@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use futures_util::join;
+use futures_util::{FutureExt, join};
 use pool_core::AcquireError;
 use pool_postgres::retry::{
     AttemptError, GaveUp, Outcome, Retrier, RetryError, RetryPolicy, RetryReason, TransactionOptions,
@@ -169,7 +169,10 @@ async fn a_deadlock_is_tried_again() {
     };
     let (ours, ()) = join!(it.retrier.transaction(both), theirs);
     ours.unwrap();
-    assert_eq!((it.counted().await, it.retries(RetryReason::Deadlock), it.counts()), (2, 1, (1, 1, 2)));
+    // The next attempt may have been too early, and be the loser again.
+    let retries = it.retries(RetryReason::Deadlock);
+    assert!(retries >= 1);
+    assert_eq!((it.counted().await, it.counts()), (2, (1, 1, retries + 1)));
     it.close().await;
 }
 
@@ -305,6 +308,44 @@ async fn what_is_partly_done_is_not_done_again() {
 }
 
 #[tokio::test]
+async fn what_waits_to_be_sent_is_not_taken_for_not_done() {
+    let it = Setting::new(quick()).await;
+    let forgetful = async |lease: Lease| -> Result<(), Error> {
+        let refused = lease.batch_execute(REFUSED).await;
+        lease.batch_execute("").await?;
+        assert!(lease.batch_execute(COUNT).now_or_never().is_none(), "it is in the client's queue");
+        refused
+    };
+    assert_eq!(told(it.retrier.once(forgetful).await), (1, GaveUp::OutcomeUnknown, Outcome::Unknown));
+    it.close().await;
+}
+
+#[tokio::test]
+async fn an_error_that_leaves_it_open_is_believed() {
+    let it = Setting::new(quick()).await;
+    let open = "DO $$ BEGIN RAISE EXCEPTION 'who knows' USING ERRCODE = '40003'; END $$";
+    let work = async |lease: Lease| lease.batch_execute(open).await;
+    assert_eq!(told(it.retrier.once(work).await), (1, GaveUp::OutcomeUnknown, Outcome::Unknown));
+    assert_eq!(told(it.retrier.idempotent(work).await), (5, GaveUp::Attempts, Outcome::Unknown));
+    it.close().await;
+}
+
+#[tokio::test]
+async fn an_attempt_that_did_nothing_makes_up_for_no_earlier_one() {
+    let it = Setting::new(quick()).await;
+    let tries = AtomicU32::new(0);
+    let work = async |lease: Lease| -> Result<(), Own> {
+        if tries.fetch_add(1, Ordering::Relaxed) > 0 {
+            return Err(Own::SoldOut);
+        }
+        lease.batch_execute(COUNT).await?;
+        Ok(lease.batch_execute(REFUSED).await?)
+    };
+    assert_eq!(told(it.retrier.idempotent(work).await), (2, GaveUp::NotRetryable, Outcome::Unknown));
+    it.close().await;
+}
+
+#[tokio::test]
 async fn attempts_end() {
     let it = Setting::new(quick()).await;
     let refused = async |lease: Lease| lease.batch_execute(REFUSED).await;
@@ -358,6 +399,13 @@ async fn work_that_ends_the_transaction_itself_is_told() {
         assert_eq!(error.into_source().downcast_ref(), Some(&AttemptError::EndedByWork));
         assert_eq!(it.counted().await, last, "{end}");
     }
+    let hastier = async |lease: Lease| -> Result<(), Error> {
+        lease.batch_execute(COUNT).await?;
+        lease.batch_execute("COMMIT").await?;
+        lease.batch_execute(REFUSED).await
+    };
+    assert_eq!(told(it.retrier.transaction(hastier).await), (1, GaveUp::OutcomeUnknown, Outcome::Unknown));
+    assert_eq!(it.counted().await, 2);
     it.close().await;
 }
 
@@ -449,7 +497,8 @@ async fn no_pause_begins_that_would_last_beyond_the_deadline() {
     policy.pause_max = policy.pause_initial;
     let it = Setting::new(policy).await;
     let refused = async |lease: Lease| lease.batch_execute(REFUSED).await;
-    assert_eq!(told(it.retrier.once(refused).await), (1, GaveUp::Deadline, Outcome::NotDone));
+    let outcome = tokio::time::timeout(SLACK, it.retrier.once(refused)).await.expect("no pause");
+    assert_eq!(told(outcome), (1, GaveUp::Deadline, Outcome::NotDone));
     assert_eq!(it.retrier.budget().left(), 100, "and none is paid for");
     it.close().await;
 }
