@@ -23,6 +23,8 @@ mod logins;
 mod outage;
 #[path = "real/retries.rs"]
 mod retries;
+#[path = "real/retry_limits.rs"]
+mod retry_limits;
 #[path = "real/sessions.rs"]
 mod sessions;
 #[path = "real/shutdown.rs"]

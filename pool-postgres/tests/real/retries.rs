@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures_util::{FutureExt, join};
-use pool_core::AcquireError;
 use pool_postgres::retry::{
     AttemptError, GaveUp, Outcome, Retrier, RetryError, RetryPolicy, RetryReason, TransactionOptions,
 };
@@ -20,26 +19,26 @@ use tokio::sync::Notify;
 use crate::common::{eventually, pool, watcher};
 
 /// What an operation gets to work with.
-type Lease = Arc<PostgresOwnedLease>;
+pub(crate) type Lease = Arc<PostgresOwnedLease>;
 
 /// A policy without long pauses.
-fn quick() -> RetryPolicy {
+pub(crate) fn quick() -> RetryPolicy {
     let mut policy = RetryPolicy::default();
     (policy.pause_initial, policy.pause_max) = (Duration::from_millis(1), Duration::from_millis(5));
     policy
 }
 
 /// A table `t` with a counter in row 1 and another in row 2, a pool of two, and somebody else in the same database.
-struct Setting {
-    database: TestDatabase,
-    pool: PostgresPool,
-    retrier: Retrier,
-    other: PostgresOwnedLease,
-    watch: PostgresOwnedLease,
+pub(crate) struct Setting {
+    pub(crate) database: TestDatabase,
+    pub(crate) pool: PostgresPool,
+    pub(crate) retrier: Retrier,
+    pub(crate) other: PostgresOwnedLease,
+    pub(crate) watch: PostgresOwnedLease,
 }
 
 impl Setting {
-    async fn new(policy: RetryPolicy) -> Self {
+    pub(crate) async fn new(policy: RetryPolicy) -> Self {
         let (database, pool) = pool(2).await;
         let watch = watcher(&database).await;
         let others = PostgresPool::connect(crate::common::config(database.url(), 1)).await.unwrap();
@@ -51,7 +50,7 @@ impl Setting {
     }
 
     /// How far the first counter has come.
-    async fn counted(&self) -> i32 {
+    pub(crate) async fn counted(&self) -> i32 {
         self.other.query_one("SELECT n FROM t WHERE id = 1", &[]).await.unwrap().get(0)
     }
 
@@ -73,21 +72,21 @@ impl Setting {
     }
 
     /// The counts of a retrier: operations, those that succeeded, attempts.
-    fn counts(&self) -> (u64, u64, u64) {
+    pub(crate) fn counts(&self) -> (u64, u64, u64) {
         let stats = self.retrier.stats();
         (stats.operations, stats.succeeded, stats.attempts)
     }
 
-    fn retries(&self, reason: RetryReason) -> u64 {
+    pub(crate) fn retries(&self, reason: RetryReason) -> u64 {
         self.retrier.stats().retries().find(|(other, _)| *other == reason).unwrap().1
     }
 
-    fn given_up(&self, reason: GaveUp) -> u64 {
+    pub(crate) fn given_up(&self, reason: GaveUp) -> u64 {
         self.retrier.stats().given_up().find(|(other, _)| *other == reason).unwrap().1
     }
 
     /// Nothing is left behind: nobody holds a lease, no transaction is open.
-    async fn close(self) {
+    pub(crate) async fn close(self) {
         eventually("all leases are back", async || self.pool.state().leased == 0).await;
         self.pool.disconnect().await;
     }
@@ -100,12 +99,12 @@ fn at(level: IsolationLevel) -> TransactionOptions {
 }
 
 /// How an operation failed: how often it was tried, why not again, and what has become of it.
-fn told<T: fmt::Debug>(outcome: Result<T, RetryError>) -> (u32, GaveUp, Outcome) {
+pub(crate) fn told<T: fmt::Debug>(outcome: Result<T, RetryError>) -> (u32, GaveUp, Outcome) {
     let error = outcome.unwrap_err();
     (error.attempts, error.reason, error.outcome)
 }
 
-const COUNT: &str = "UPDATE t SET n = n + 1 WHERE id = 1";
+pub(crate) const COUNT: &str = "UPDATE t SET n = n + 1 WHERE id = 1";
 
 #[tokio::test]
 async fn a_serialization_failure_at_a_statement_is_tried_again() {
@@ -194,7 +193,7 @@ async fn a_session_that_ends_before_the_statement_costs_a_retry_and_no_more() {
     it.close().await;
 }
 
-const SLOW: &str = "UPDATE t SET n = n + 1 FROM pg_sleep(600) WHERE id = 1";
+pub(crate) const SLOW: &str = "UPDATE t SET n = n + 1 FROM pg_sleep(600) WHERE id = 1";
 
 /// Runs `SLOW` in the first attempt, in which its session is ended, and `COUNT` in the next.
 fn first_slow(tries: &AtomicU32) -> impl AsyncFn(Lease) -> Result<(), Error> {
@@ -284,7 +283,7 @@ async fn what_the_server_has_not_done_is_tried_again() {
     it.close().await;
 }
 
-const REFUSED: &str = "DO $$ BEGIN RAISE EXCEPTION 'not now' USING ERRCODE = '40001'; END $$";
+pub(crate) const REFUSED: &str = "DO $$ BEGIN RAISE EXCEPTION 'not now' USING ERRCODE = '40001'; END $$";
 
 #[tokio::test]
 async fn what_is_partly_done_is_not_done_again() {
@@ -342,32 +341,6 @@ async fn an_attempt_that_did_nothing_makes_up_for_no_earlier_one() {
         Ok(lease.batch_execute(REFUSED).await?)
     };
     assert_eq!(told(it.retrier.idempotent(work).await), (2, GaveUp::NotRetryable, Outcome::Unknown));
-    it.close().await;
-}
-
-#[tokio::test]
-async fn attempts_end() {
-    let it = Setting::new(quick()).await;
-    let refused = async |lease: Lease| lease.batch_execute(REFUSED).await;
-    assert_eq!(told(it.retrier.transaction(refused).await), (5, GaveUp::Attempts, Outcome::NotDone));
-    assert_eq!((it.counts(), it.retries(RetryReason::Serialization)), ((1, 0, 5), 4));
-    it.close().await;
-}
-
-#[tokio::test]
-async fn a_budget_ends_retries_for_all_who_share_it() {
-    let mut policy = quick();
-    (policy.budget_max, policy.budget_per_second, policy.budget_percent) = (3, 0, 100);
-    let it = Setting::new(policy.clone()).await;
-    let other = it.pool.retrying(policy).unwrap().sharing(it.retrier.budget());
-    let refused = async |lease: Lease| lease.batch_execute(REFUSED).await;
-    assert_eq!(told(it.retrier.once(refused).await), (4, GaveUp::Budget, Outcome::NotDone));
-    assert_eq!(told(other.idempotent(refused).await), (1, GaveUp::Budget, Outcome::NotDone));
-    other.idempotent(async |lease| lease.batch_execute("SELECT 1").await).await.unwrap();
-    let error = it.retrier.once(refused).await.unwrap_err();
-    assert_eq!((error.attempts, error.reason, it.retrier.budget().left()), (2, GaveUp::Budget, 0));
-    assert!(error.into_source().is::<Error>(), "the error of the last attempt");
-    assert_eq!(it.given_up(GaveUp::Budget), 2);
     it.close().await;
 }
 
@@ -446,97 +419,5 @@ async fn an_error_below_the_works_own_decides() {
     };
     it.retrier.transaction(counting).await.unwrap();
     assert_eq!((it.counted().await, it.counts()), (1, (1, 1, 2)));
-    it.close().await;
-}
-
-/// A policy with little time, but enough for a busy machine to get somewhere.
-fn hasty() -> RetryPolicy {
-    let mut policy = quick();
-    policy.deadline = Duration::from_millis(500);
-    policy
-}
-
-/// By how much a busy machine may miss a deadline.
-const SLACK: Duration = Duration::from_secs(5);
-
-#[tokio::test]
-async fn a_deadline_cuts_an_attempt_off() {
-    let it = Setting::new(hasty()).await;
-    let slow = async |lease: Lease| lease.batch_execute(SLOW).await;
-    let error = it.retrier.once(slow).await.unwrap_err();
-    assert!(error.elapsed >= it.retrier.policy().deadline && error.elapsed < SLACK, "{error}");
-    assert_eq!((error.attempts, error.reason, error.outcome), (1, GaveUp::Deadline, Outcome::Unknown));
-    assert_eq!(error.into_source().downcast_ref(), Some(&AttemptError::CutOff));
-    assert_eq!(told(it.retrier.idempotent(slow).await), (1, GaveUp::Deadline, Outcome::Unknown));
-    assert_eq!(told(it.retrier.transaction(slow).await), (1, GaveUp::Deadline, Outcome::NotDone));
-    let running = "SELECT count(*) FROM pg_stat_activity WHERE query = $1 AND state = 'active' AND datname = $2";
-    eventually("nothing goes on at the server", async || {
-        it.watch.query_one(running, &[&SLOW, &it.database.name()]).await.unwrap().get::<_, i64>(0) == 0
-    })
-    .await;
-    assert_eq!(it.counted().await, 0);
-    it.close().await;
-}
-
-#[tokio::test]
-async fn a_deadline_counts_while_no_connection_can_be_had() {
-    let it = Setting::new(hasty()).await;
-    let leases = [it.pool.acquire().await.unwrap(), it.pool.acquire().await.unwrap()];
-    let error = it.retrier.once(async |lease| lease.batch_execute(COUNT).await).await.unwrap_err();
-    assert!(error.elapsed < SLACK, "{error}");
-    assert_eq!((error.attempts, error.reason, error.outcome), (1, GaveUp::Deadline, Outcome::NotDone));
-    assert!(error.into_source().is::<AcquireError>());
-    drop(leases);
-    it.close().await;
-}
-
-#[tokio::test]
-async fn no_pause_begins_that_would_last_beyond_the_deadline() {
-    let mut policy = hasty();
-    policy.pause_initial = Duration::from_hours(1);
-    policy.pause_max = policy.pause_initial;
-    let it = Setting::new(policy).await;
-    let refused = async |lease: Lease| lease.batch_execute(REFUSED).await;
-    let outcome = tokio::time::timeout(SLACK, it.retrier.once(refused)).await.expect("no pause");
-    assert_eq!(told(outcome), (1, GaveUp::Deadline, Outcome::NotDone));
-    assert_eq!(it.retrier.budget().left(), 100, "and none is paid for");
-    it.close().await;
-}
-
-#[tokio::test]
-async fn a_closed_pool_is_not_asked_again() {
-    let it = Setting::new(quick()).await;
-    it.pool.disconnect().await;
-    let outcome = it.retrier.once(async |lease| lease.batch_execute(COUNT).await).await;
-    assert_eq!(told(outcome), (1, GaveUp::NotRetryable, Outcome::NotDone));
-    it.close().await;
-}
-
-/// Dropped at every number of polls: the lease comes back, and what was not committed is rolled back.
-#[tokio::test]
-async fn an_operation_that_is_dropped_leaves_nothing_behind() {
-    let it = Setting::new(quick()).await;
-    let (mut ends, mut committed) = (0, 0);
-    for polls in 1..=40 {
-        let mut operation = Box::pin(it.retrier.transaction(async |lease| lease.batch_execute(COUNT).await));
-        let mut left = polls;
-        let polled = std::future::poll_fn(|context| {
-            let polled = operation.as_mut().poll(context);
-            left -= 1;
-            if left == 0 && polled.is_pending() { std::task::Poll::Ready(None) } else { polled.map(Some) }
-        });
-        ends += u32::from(polled.await.is_some_and(|outcome| outcome.is_ok()));
-        drop(operation);
-        eventually("the lease is back", async || {
-            let state = it.pool.state();
-            state.leased + state.in_maintenance == 0
-        })
-        .await;
-        let counted = u32::try_from(it.counted().await).unwrap();
-        assert!(counted - committed <= 1, "once at most");
-        committed = counted;
-        it.other.batch_execute("BEGIN; LOCK TABLE t NOWAIT; ROLLBACK").await.expect("no transaction is left");
-    }
-    assert!(ends > 0 && ends <= committed && committed < 40, "{ends} ended, {committed} committed");
     it.close().await;
 }
