@@ -105,11 +105,26 @@ impl PostgresConnection {
             return by_error;
         }
         let Some(end) = self.ended() else { return by_error };
-        match (self.session.is_unwritten_since(since), since.was_at_rest()) {
+        match (self.is_unsent(error, since), since.was_at_rest()) {
             (true, true) => Diagnosis { advice: Advice::RetryNow, ..end.diagnosis() }.unsent(),
             (true, false) => Diagnosis { advice: Advice::RetryTransaction, ..end.diagnosis() },
             (false, _) => end.diagnosis(),
         }
+    }
+
+    /// Whether a request that has failed with this error, and began after the mark was taken, was not sent, since the session had ended.
+    pub(crate) fn is_unsent(&self, error: &Error, since: Mark) -> bool {
+        error.is_closed() && self.ended().is_some() && self.session.is_unwritten_since(since)
+    }
+
+    /// Whether nothing has come of all that was asked since the mark, on a session that was at rest then: it was not sent, or has been answered without a command that was completed.
+    pub(crate) fn has_done_nothing_since(&self, mark: Mark) -> bool {
+        // What is still in the client's queue would be done later.
+        if !self.settle() {
+            return false;
+        }
+        let refused = || self.session.is_at_rest() && self.session.has_completed_nothing_since(mark);
+        self.session.is_unwritten_since(mark) || (!self.is_closed() && refused())
     }
 
     /// Whether an error has been reported after which the session is not used any more.

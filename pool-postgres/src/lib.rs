@@ -20,6 +20,8 @@
 //! [`diagnosis`] says what an error means: whether to try again, and what the pool does with the connection.
 //! [`PostgresConnection::ended`] says why a session has ended, which the error of a request often does not.
 //!
+//! [`retry`] runs operations that are tried again where that helps and does no harm: transactions, statements that may be repeated, and some that may not.
+//!
 //! PostgreSQL 15 and newer are supported.
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
@@ -32,6 +34,7 @@ mod driver;
 mod end;
 mod error;
 mod pool;
+pub mod retry;
 mod server;
 mod socket;
 mod tap;

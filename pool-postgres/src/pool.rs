@@ -6,9 +6,10 @@ use std::time::Duration;
 use pool_core::{Driver, Lease, OwnedLease, Pool, PoolState};
 use tokio::time::{Instant, timeout};
 
-use crate::config::PostgresConfig;
+use crate::config::{PostgresConfig, PostgresConfigError};
 use crate::driver::PostgresDriver;
 use crate::error::PostgresError;
+use crate::retry::{Retrier, RetryPolicy};
 
 /// A session acquired from a [`PostgresPool`]; derefs to [`tokio_postgres::Client`] by way of
 /// [`PostgresConnection`](crate::PostgresConnection).
@@ -74,7 +75,7 @@ impl PostgresPool {
         config.validate()?;
         let settings = config.pool.clone();
         let driver = PostgresDriver::new(config)?;
-        let pool = Pool::builder(driver).config(settings).build().map_err(crate::PostgresConfigError::from)?;
+        let pool = Pool::builder(driver).config(settings).build().map_err(PostgresConfigError::from)?;
         Ok(Self { pool })
     }
 
@@ -112,6 +113,28 @@ impl PostgresPool {
                 Err(PostgresError::Ping(format!("no answer within {limit:?}")))
             }
         }
+    }
+
+    /// Runs operations on this pool that are tried again, with a budget of their own. See [`retry`](crate::retry).
+    ///
+    /// # Errors
+    ///
+    /// The fields of the policy that are out of their range, each with the values it may have.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// use pool_postgres::retry::RetryPolicy;
+    ///
+    /// # async fn read(pool: &pool_postgres::PostgresPool) -> Result<(), Box<dyn std::error::Error>> {
+    /// let retrier = pool.retrying(RetryPolicy::default())?;
+    /// let row = retrier.idempotent(async |lease| lease.query_one("SELECT count(*) FROM account", &[]).await).await?;
+    /// println!("{} accounts", row.get::<_, i64>(0));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn retrying(&self, policy: RetryPolicy) -> Result<Retrier, PostgresConfigError> {
+        Retrier::new(self.clone(), policy)
     }
 
     /// Whether the pool is open and has a session, as far as it knows without asking the server. See [`health`](Self::health) for asking.

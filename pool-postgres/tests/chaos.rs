@@ -20,5 +20,7 @@ mod handshake;
 mod login;
 #[path = "chaos/network.rs"]
 mod network;
+#[path = "chaos/retries.rs"]
+mod retries;
 #[path = "chaos/scripted.rs"]
 mod scripted;

@@ -21,6 +21,10 @@ mod executions;
 mod logins;
 #[path = "real/outage.rs"]
 mod outage;
+#[path = "real/retries.rs"]
+mod retries;
+#[path = "real/retry_limits.rs"]
+mod retry_limits;
 #[path = "real/sessions.rs"]
 mod sessions;
 #[path = "real/shutdown.rs"]

@@ -6,11 +6,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use pool_postgres::retry::{Retrier, RetryPolicy};
 use pool_postgres::tokio_postgres;
 use pool_postgres::{PostgresConfig, PostgresOwnedLease, PostgresPool};
 
 use super::failure::Failure;
 use super::metrics::Metrics;
+use super::payload::Payload;
+use super::store;
 
 /// How long a request waits for a connection: an Alertmanager tries again by itself, so an early answer is a good one.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -22,6 +25,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct App {
     pub(crate) pool: PostgresPool,
     pub(super) metrics: Metrics,
+    /// For what is tried again, within the time of one answer.
+    retrier: Retrier,
     /// Seats for those who read histories, which can take long: half of the connections stay free for everybody else.
     readers: Arc<Semaphore>,
 }
@@ -33,9 +38,30 @@ impl App {
         config.pool.acquire_timeout = ACQUIRE_TIMEOUT;
         config.application_name.get_or_insert_with(|| "alert_history".to_owned());
         let pool = PostgresPool::connect(config).await?;
-        super::store::migrate(&*pool.acquire().await?).await?;
+        store::migrate(&*pool.acquire().await?).await?;
         let readers = Arc::new(Semaphore::new((pool.config().max_size / 2).max(1)));
-        Ok(Self { pool, metrics: Metrics::new()?, readers })
+        let mut policy = RetryPolicy::default();
+        policy.deadline = ANSWER_TIMEOUT;
+        let retrier = pool.retrying(policy)?;
+        Ok(Self { pool, metrics: Metrics::new()?, retrier, readers })
+    }
+
+    /// Stores the alerts of one post. Tried again only if they have not been stored for certain: otherwise whoever posted decides.
+    pub(super) async fn store(&self, payload: &Payload) -> Result<u64, Failure> {
+        let mut asked = Some(Instant::now());
+        let storing = self.retrier.once(|lease| {
+            if let Some(asked) = asked.take() {
+                self.metrics.acquired(asked.elapsed());
+            }
+            async move { store::insert(&lease, payload).await }
+        });
+        let outcome = storing.await;
+        if let Some(asked) = asked {
+            self.metrics.acquired(asked.elapsed());
+        }
+        let stored = outcome?;
+        self.metrics.stored(stored);
+        Ok(stored)
     }
 
     /// A seat for somebody who reads a history, for as long as a request waits for a connection.

@@ -5,7 +5,9 @@ use std::time::Duration;
 use axum::Json;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use pool_postgres::diagnosis::{Advice, Diagnosis, Fate};
 use pool_postgres::pool_core::AcquireError;
+use pool_postgres::retry::RetryError;
 use pool_postgres::tokio_postgres;
 use serde_json::json;
 
@@ -65,16 +67,33 @@ impl From<AcquireError> for Failure {
 
 impl From<tokio_postgres::Error> for Failure {
     fn from(error: tokio_postgres::Error) -> Self {
-        // Classes of SQLSTATE: 08 connection, 53 out of resources, 57 operator intervention such as a shutdown.
-        let passes = |code: &str| ["08", "53", "57"].iter().any(|class| code.starts_with(class));
-        let network = std::error::Error::source(&error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>);
-        if error.is_closed() || network || error.code().is_some_and(|code| passes(code.code())) {
-            tracing::warn!(%error, "a connection was lost during a request");
-            let message = "the connection to the database was lost during the request".to_owned();
-            return Self::Unavailable { reason: "connection_lost", message };
+        let unavailable = |reason, message: &str| Self::Unavailable { reason, message: message.to_owned() };
+        match Diagnosis::of(&error) {
+            Diagnosis { fate: Fate::Close, .. } => {
+                tracing::warn!(%error, "a connection was lost during a request");
+                return unavailable("connection_lost", "the connection to the database was lost during the request");
+            }
+            Diagnosis { advice: Advice::Never | Advice::FixConfiguration, .. } => {}
+            _ => {
+                tracing::warn!(%error, "the database could not do it");
+                return unavailable("not_now", "the database could not do it at the moment");
+            }
         }
         tracing::error!(error = %error, detail = ?error, "the database refused a statement");
         Self::Internal
+    }
+}
+
+impl From<RetryError> for Failure {
+    fn from(error: RetryError) -> Self {
+        tracing::warn!(%error, "given up");
+        let elapsed = error.elapsed;
+        let source = match error.into_source().downcast::<AcquireError>() {
+            Ok(error) => return (*error).into(),
+            Err(source) => source,
+        };
+        // Without an error of the client it was cut off.
+        source.downcast::<tokio_postgres::Error>().map_or(Self::no_answer(elapsed), |error| (*error).into())
     }
 }
 

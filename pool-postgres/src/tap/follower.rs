@@ -97,17 +97,21 @@ impl Follower {
         let Self { received, unanswered, session, works, stopwatch, .. } = self;
         received.scan(bytes, |kind, beginning| match kind {
             b'Z' => {
+                let status = beginning.first().copied().unwrap_or(0);
+                session.note_ready(status);
                 unanswered.pop_front();
                 // Something may have been sent in part.
                 if !*works && unanswered.iter().all(|request| *request == Request::Housekeeping) {
                     stopwatch.answered();
-                    session.set(beginning.first().copied().unwrap_or(0));
+                    session.set(status);
                 }
             }
             // The server starts to take COPY data and ignores the `Sync` that was sent along with the statement; another one follows the data.
             b'G' if unanswered.front() == Some(&Request::Extended) => {
                 unanswered.pop_front();
             }
+            // Its name comes first in `CommandComplete`.
+            b'C' => session.note_completed(beginning.first().copied().unwrap_or(0)),
             b'E' => session.note_error(Words::read(beginning)),
             b'N' => session.note_notice(Words::read(beginning)),
             _ => {}

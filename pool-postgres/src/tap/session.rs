@@ -18,6 +18,10 @@ pub(crate) struct Session {
     on_duty: AtomicBool,
     /// How often something was written.
     writes: AtomicU64,
+    /// How many commands the server has reported as completed, and in the lowest byte the first letter of the last one's name.
+    completed: AtomicU64,
+    /// How often the server has been ready outside of a transaction.
+    rests: AtomicU64,
     /// What an error has made of the connection: nothing, or one of the two below.
     verdict: AtomicU8,
     last_words: Mutex<Option<Words>>,
@@ -44,6 +48,8 @@ const READ_ONLY: u8 = 2;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
     writes: u64,
+    completed: u64,
+    rests: u64,
     at_rest: bool,
 }
 
@@ -101,7 +107,41 @@ impl Session {
     }
 
     pub(crate) fn mark(&self) -> Mark {
-        Mark { writes: self.writes.load(Ordering::Acquire), at_rest: self.is_at_rest() }
+        Mark {
+            writes: self.writes.load(Ordering::Acquire),
+            completed: self.completed.load(Ordering::Acquire),
+            rests: self.rests.load(Ordering::Acquire),
+            at_rest: self.is_at_rest(),
+        }
+    }
+
+    /// The server is ready, with this status. Only whoever holds the wire reads.
+    pub(super) fn note_ready(&self, status: u8) {
+        if status == Self::IDLE {
+            self.rests.store(self.rests.load(Ordering::Relaxed) + 1, Ordering::Release);
+        }
+    }
+
+    /// Whether the server has been ready outside of a transaction since. If one was open at the mark, that has ended.
+    pub(crate) fn has_rested_since(&self, mark: Mark) -> bool {
+        self.rests.load(Ordering::Acquire) != mark.rests
+    }
+
+    /// The server has completed a command, whose name begins with this letter. Only whoever holds the wire reads.
+    pub(super) fn note_completed(&self, initial: u8) {
+        let before = self.completed.load(Ordering::Relaxed) >> 8;
+        self.completed.store((before + 1) << 8 | u64::from(initial), Ordering::Release);
+    }
+
+    /// Whether no command has been completed since.
+    pub(crate) fn has_completed_nothing_since(&self, mark: Mark) -> bool {
+        self.completed.load(Ordering::Acquire) == mark.completed
+    }
+
+    /// Whether the last command was a `COMMIT`, given that it was a `COMMIT` or a `ROLLBACK`. A failed transaction cannot be committed: the server answers the one as the other then, and
+    /// reports no error.
+    pub(crate) fn has_committed(&self) -> bool {
+        self.completed.load(Ordering::Acquire) & 0xff == u64::from(b'C')
     }
 
     /// Whether nothing has been written since.

@@ -40,6 +40,11 @@ impl Watch {
         Self { client: Arc::new(client), name, sampler: Mutex::default(), most: Arc::default() }
     }
 
+    /// Somebody who may do everything, and does not go through the proxy.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// What the pool has to call its sessions.
     pub(crate) fn name(&self) -> &str {
         &self.name

@@ -9,9 +9,9 @@ use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::super::app::{App, answer};
+use super::super::app::App;
 use super::super::failure::Failure;
-use super::super::{payload, store};
+use super::super::payload;
 
 /// Stores the alerts of one post.
 pub(super) async fn take(
@@ -24,8 +24,5 @@ pub(super) async fn take(
     })?;
     // Before a connection is taken: whatever is wrong with the payload is no trouble of the pool.
     let payload = payload::parse(&body)?;
-    let lease = app.acquire().await?;
-    let stored = answer(store::insert(&lease, &payload)).await?;
-    app.metrics.stored(stored);
-    Ok(Json(json!({ "stored": stored })))
+    Ok(Json(json!({ "stored": app.store(&payload).await? })))
 }

@@ -1,0 +1,184 @@
+//! One attempt on one session, and what has become of it.
+
+use std::error::Error as StdError;
+use std::sync::Arc;
+
+use pool_core::{AcquireError, Driver};
+use tokio::time::{Instant, timeout_at};
+use tokio_postgres::error::Severity;
+
+use super::error::{AttemptError, Outcome, postgres};
+use super::stats::RetryReason;
+use crate::diagnosis::{Advice, Diagnosis, Fate};
+use crate::driver::PostgresDriver;
+use crate::pool::PostgresOwnedLease;
+use crate::tap::Mark;
+
+pub(super) type Cause = Box<dyn StdError + Send + Sync>;
+
+/// An attempt that failed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) error: Cause,
+    pub(super) advice: Advice,
+    pub(super) outcome: Outcome,
+    pub(super) reason: RetryReason,
+    /// Whether the deadline ended it.
+    pub(super) cut_off: bool,
+}
+
+impl Failure {
+    fn new(error: Cause, diagnosis: Option<Diagnosis>, outcome: Outcome) -> Self {
+        let found = postgres(&*error).zip(diagnosis);
+        let reason = found.map_or(RetryReason::NotNow, |(error, diagnosis)| RetryReason::of(error, diagnosis));
+        // An error that is not the client's own is the work's, and nobody knows what it means.
+        let advice = diagnosis.map_or(Advice::Never, |diagnosis| diagnosis.advice);
+        Self { error, advice, outcome, reason, cut_off: false }
+    }
+
+    pub(super) fn of_acquire(error: AcquireError) -> Self {
+        let advice = Diagnosis::of_acquire(&error).advice;
+        let (outcome, reason) = (Outcome::NotDone, RetryReason::NoConnection);
+        Self { error: error.into(), advice, outcome, reason, cut_off: false }
+    }
+
+    fn cut_off(outcome: Outcome) -> Self {
+        Self { cut_off: true, ..Self::new(AttemptError::CutOff.into(), None, outcome) }
+    }
+}
+
+/// One attempt: a lease, and the moment at which it has to be over.
+pub(super) struct Attempt {
+    lease: Arc<PostgresOwnedLease>,
+    deadline: Instant,
+    mark: Mark,
+}
+
+impl Attempt {
+    pub(super) fn new(lease: PostgresOwnedLease, deadline: Instant) -> Self {
+        let mark = lease.mark();
+        Self { lease: Arc::new(lease), deadline, mark }
+    }
+
+    /// Runs the work outside of a transaction.
+    pub(super) async fn run<T, E: Into<Cause>, Work: Future<Output = Result<T, E>>>(
+        self,
+        driver: &PostgresDriver,
+        work: impl FnOnce(Arc<PostgresOwnedLease>) -> Work,
+    ) -> Result<T, Failure> {
+        // Owned across the await: the lease, here and by the work. Dropped, it goes back, and what is under way is cancelled.
+        let Ok(outcome) = timeout_at(self.deadline, work(Arc::clone(&self.lease))).await else {
+            return Err(Failure::cut_off(self.undone()));
+        };
+        let error: Cause = match outcome {
+            Ok(value) => return Ok(value),
+            Err(error) => error.into(),
+        };
+        Err(self.failed(driver, error).await)
+    }
+
+    /// What has become of statements that each were a transaction of their own.
+    async fn failed(mut self, driver: &PostgresDriver, error: Cause) -> Failure {
+        let diagnosis = self.diagnose(&error);
+        // Owned across the await: the lease. Dropped, it goes back and is put in order by the pool.
+        self.put_in_order(driver).await;
+        let outcome = match diagnosis {
+            Some(diagnosis) if diagnosis.safe_to_retry => Outcome::NotDone,
+            Some(diagnosis) if diagnosis.advice == Advice::OutcomeUnknown => Outcome::Unknown,
+            _ => self.undone(),
+        };
+        self.give_back(diagnosis);
+        Failure::new(error, diagnosis, outcome)
+    }
+
+    /// Runs the work inside of a transaction, and commits that.
+    pub(super) async fn run_in_transaction<T, E: Into<Cause>, Work: Future<Output = Result<T, E>>>(
+        mut self,
+        driver: &PostgresDriver,
+        begin: &str,
+        work: impl FnOnce(Arc<PostgresOwnedLease>) -> Work,
+    ) -> Result<T, Failure> {
+        // Owned across the await: the lease. Dropped, it goes back; a transaction that begins meanwhile is rolled back.
+        match timeout_at(self.deadline, self.lease.batch_execute(begin)).await {
+            Ok(Ok(())) => self.mark = self.lease.mark(),
+            Ok(Err(error)) => return Err(self.not_committed(driver, error.into(), Outcome::NotDone).await),
+            Err(_) => return Err(Failure::cut_off(Outcome::NotDone)),
+        }
+        // Owned across the await: the lease, here and by the work. Dropped, it goes back; what is under way is cancelled and the transaction rolled back.
+        let error: Cause = match timeout_at(self.deadline, work(Arc::clone(&self.lease))).await {
+            Ok(Ok(value)) => return self.commit().await.map(|()| value),
+            Ok(Err(error)) => error.into(),
+            Err(_) => return Err(Failure::cut_off(self.uncommitted())),
+        };
+        let outcome = self.uncommitted();
+        Err(self.not_committed(driver, error, outcome).await)
+    }
+
+    /// Whatever has failed, it was not `COMMIT`.
+    async fn not_committed(mut self, driver: &PostgresDriver, error: Cause, outcome: Outcome) -> Failure {
+        let diagnosis = self.diagnose(&error);
+        // Owned across the await: the lease. Dropped, it goes back and is put in order by the pool.
+        self.put_in_order(driver).await;
+        self.give_back(diagnosis);
+        Failure::new(error, diagnosis, outcome)
+    }
+
+    /// Commits, and looks whether the server has.
+    async fn commit(self) -> Result<(), Failure> {
+        if self.uncommitted() == Outcome::Unknown {
+            return Err(Failure::new(AttemptError::EndedByWork.into(), None, Outcome::Unknown));
+        }
+        let mark = self.lease.mark();
+        // Owned across the await: the lease. Dropped, it goes back; `COMMIT` may have been sent and may be carried out.
+        let error = match timeout_at(self.deadline, self.lease.batch_execute("COMMIT")).await {
+            Ok(Ok(())) if self.lease.session().has_committed() => return Ok(()),
+            Ok(Ok(())) => return Err(Failure::new(AttemptError::RolledBack.into(), None, Outcome::NotDone)),
+            Ok(Err(error)) => error,
+            Err(_) => return Err(Failure::cut_off(Outcome::Unknown)),
+        };
+        let (diagnosis, unsent) = (self.lease.diagnose(&error, mark), self.lease.is_unsent(&error, mark));
+        let outcome = if unsent || is_refusal(&error, diagnosis) { Outcome::NotDone } else { Outcome::Unknown };
+        self.give_back(Some(diagnosis));
+        Err(Failure::new(error.into(), Some(diagnosis), outcome))
+    }
+
+    fn diagnose(&self, error: &Cause) -> Option<Diagnosis> {
+        postgres(&**error).map(|error| self.lease.diagnose(error, self.mark))
+    }
+
+    /// Of statements that each were a transaction of their own.
+    fn undone(&self) -> Outcome {
+        if self.lease.has_done_nothing_since(self.mark) { Outcome::NotDone } else { Outcome::Unknown }
+    }
+
+    /// Of a transaction that had begun at the mark, and for which no `COMMIT` was sent, but perhaps by its work.
+    fn uncommitted(&self) -> Outcome {
+        if self.lease.session().has_rested_since(self.mark) { Outcome::Unknown } else { Outcome::NotDone }
+    }
+
+    /// What the pool would do in the background: afterwards everything has been answered, nothing goes on, and no lock is held.
+    async fn put_in_order(&mut self, driver: &PostgresDriver) {
+        let limit = self.deadline.min(Instant::now() + driver.config().pool.reset_timeout);
+        let Some(lease) = Arc::get_mut(&mut self.lease) else { return };
+        if lease.is_closed() || lease.session().is_at_rest() {
+            return;
+        }
+        // Owned across the await: nothing. What is not in order when this ends is seen to when the lease goes back.
+        let _ = timeout_at(limit, driver.reset(lease)).await;
+    }
+
+    /// Gives the lease back. After an answer that the client cannot read, nobody but its user knows that the session is of no use.
+    fn give_back(self, diagnosis: Option<Diagnosis>) {
+        if diagnosis.is_some_and(|diagnosis| diagnosis.fate == Fate::Close)
+            && let Some(lease) = Arc::into_inner(self.lease)
+        {
+            lease.discard();
+        }
+    }
+}
+
+/// Whether the server has answered `COMMIT` by an error after which the session goes on: then the transaction was rolled back. What somebody in between says, or somebody who goes away, is no answer.
+fn is_refusal(error: &tokio_postgres::Error, diagnosis: Diagnosis) -> bool {
+    let goes_on = error.as_db_error().is_some_and(|said| said.parsed_severity() == Some(Severity::Error));
+    goes_on && diagnosis.fate != Fate::Close && diagnosis.advice != Advice::OutcomeUnknown
+}
