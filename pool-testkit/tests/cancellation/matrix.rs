@@ -1,0 +1,103 @@
+//! Every future in every situation under every fault.
+
+use pool_testkit::cancel::{Cut, for_each_cancellation};
+use pool_testkit::fake::{Call, Step};
+use tokio::time::sleep;
+
+use crate::count::{METHOD_CASES, counted};
+use crate::methods::{METHODS, Method};
+use crate::situations::{SITUATIONS, Situation};
+use crate::world::{Label, SOON, World, runtime};
+
+/// One fault of the driver: what calls of this kind do.
+type Fault = (Call, Step);
+
+fn faults() -> impl Iterator<Item = Fault> {
+    Call::ALL.into_iter().flat_map(|call| Step::ALL.into_iter().map(move |step| (call, step)))
+}
+
+/// Drops a future once, proves that nothing is lost, and tells whether it had ended before.
+async fn play(method: &Method, situation: &Situation, (call, step): Fault, cut: Cut) -> bool {
+    let world = World::new(situation.max_size, situation.config);
+    let leases = (situation.arrange)(world.clone()).await;
+    world.disturb(call, step);
+    // In both cases it may take a while until what was told to wait may go on.
+    let holding = world.driver.clone();
+    let letting_go = tokio::spawn(async move {
+        sleep(2 * SOON).await;
+        holding.let_go(call, 100);
+    });
+    let meanwhile = tokio::spawn((situation.meanwhile)(world.clone(), leases));
+    let ended = (method.call)(world.pool.clone(), cut).await;
+    if step != Step::Ok {
+        world.calm(call).await;
+    }
+    let waited = meanwhile.await.unwrap();
+    // A wait that somebody else's end has made longer would show here: time passes only if everybody waits.
+    if step == Step::Ok && situation.name.starts_with("another one") && !world.pool.is_closed() {
+        assert_eq!(waited.map(|waited| waited.as_millis()), Some(0), "the other one was served at once");
+    }
+    letting_go.abort();
+    world.calm(call).await;
+    world.prove().await;
+    ended
+}
+
+fn enumerate(name: &str) {
+    let method = METHODS.iter().find(|method| method.name == name).unwrap();
+    let mut cases = 0;
+    for situation in &SITUATIONS {
+        for fault in faults() {
+            cases += for_each_cancellation(|cut| {
+                let _label = Label::new(format!("{name} while {}, {fault:?}, {cut:?}", situation.name));
+                runtime().block_on(play(method, situation, fault, cut))
+            });
+        }
+    }
+    counted(&METHOD_CASES, name, cases);
+}
+
+#[test]
+fn acquire_loses_nothing() {
+    enumerate("acquire");
+}
+
+#[test]
+fn acquire_timeout_loses_nothing() {
+    enumerate("acquire_timeout");
+}
+
+#[test]
+fn acquire_owned_loses_nothing() {
+    enumerate("acquire_owned");
+}
+
+#[test]
+fn acquire_owned_timeout_loses_nothing() {
+    enumerate("acquire_owned_timeout");
+}
+
+#[test]
+fn ready_loses_nothing() {
+    enumerate("ready");
+}
+
+#[test]
+fn warm_up_loses_nothing() {
+    enumerate("warm_up");
+}
+
+#[test]
+fn drained_loses_nothing() {
+    enumerate("drained");
+}
+
+#[test]
+fn close_loses_nothing() {
+    enumerate("close");
+}
+
+#[test]
+fn close_within_loses_nothing() {
+    enumerate("close_within");
+}
