@@ -16,8 +16,12 @@ use crate::handoff::{Denial, Denied};
 
 pub(super) struct Openers {
     backoff: Backoff,
-    /// No attempt to open a connection starts before, because others have failed.
+    /// Since when attempts to open a connection have failed.
+    failing_since: Option<Instant>,
+    /// No attempt starts before, because others have failed.
     not_before: Instant,
+    /// The same while somebody waits.
+    not_before_awaited: Instant,
     /// When the last one started.
     last: Option<Instant>,
     /// When one may start that may not now, to keep a distance.
@@ -28,7 +32,25 @@ pub(super) struct Openers {
 
 impl Openers {
     pub(super) fn new() -> Self {
-        Self { backoff: Backoff::default(), not_before: Instant::now(), last: None, held_until: None, fresh_starts: 0 }
+        let now = Instant::now();
+        Self {
+            backoff: Backoff::default(),
+            failing_since: None,
+            not_before: now,
+            not_before_awaited: now,
+            last: None,
+            held_until: None,
+            fresh_starts: 0,
+        }
+    }
+
+    fn pause_until(&mut self, patient: Instant, awaited: Instant) {
+        (self.not_before, self.not_before_awaited) = (patient, awaited);
+    }
+
+    /// When the next attempt may start, by the backoff.
+    fn not_before<D: Driver>(&self, engine: &Engine<D>) -> Instant {
+        if engine.core.gate().glance().to_be_served() > 0 { self.not_before_awaited } else { self.not_before }
     }
 
     /// Hears whether the next attempt may begin although others have failed. `true` if so.
@@ -38,7 +60,7 @@ impl Openers {
             return false;
         }
         self.fresh_starts = said;
-        self.not_before = Instant::now();
+        self.pause_until(Instant::now(), Instant::now());
         true
     }
 
@@ -48,15 +70,18 @@ impl Openers {
             report(|| tracing::info!(failures, "connections can be opened again"));
         }
         self.backoff.succeeded();
-        self.not_before = Instant::now();
+        self.failing_since = None;
+        self.pause_until(Instant::now(), Instant::now());
     }
 
     pub(super) fn failed<D: Driver>(&mut self, engine: &Engine<D>, failure: &Arc<OpenFailure>) {
-        let pause = self.backoff.failed(&engine.config.load(), engine.random.next());
-        self.not_before = Instant::now() + pause;
+        let now = Instant::now();
+        let failing_for = now.saturating_duration_since(*self.failing_since.get_or_insert(now));
+        let pauses = self.backoff.failed(&engine.config.load(), failing_for, engine.random.next());
+        self.pause_until(now + pauses.patient, now + pauses.awaited);
         if self.backoff.is_notable() {
             let failures = self.backoff.failures();
-            report(|| tracing::warn!(error = %failure, failures, ?pause, "could not open a connection"));
+            report(|| tracing::warn!(error = %failure, failures, ?pauses, "could not open a connection"));
         }
         let nobody_returns = engine.core.capacity.read().live() == 0;
         // In a pause nobody expects a backend; after it the next attempt tells.
@@ -102,17 +127,17 @@ impl Openers {
         if next > now {
             self.held_until = Some(next);
         }
-        now >= self.not_before && next <= now
+        now >= self.not_before(engine) && next <= now
     }
 
     /// Whether none may start because others have failed.
-    pub(super) fn are_backing_off(&self) -> bool {
-        self.not_before > Instant::now()
+    pub(super) fn are_backing_off<D: Driver>(&self, engine: &Engine<D>) -> bool {
+        self.not_before(engine) > Instant::now()
     }
 
     /// When an attempt may start that may not now.
-    pub(super) fn next_wake_up(&self, now: Instant) -> Option<Instant> {
-        [Some(self.not_before), self.held_until].into_iter().flatten().filter(|moment| *moment > now).min()
+    pub(super) fn next_wake_up<D: Driver>(&self, engine: &Engine<D>, now: Instant) -> Option<Instant> {
+        [Some(self.not_before(engine)), self.held_until].into_iter().flatten().filter(|moment| *moment > now).min()
     }
 }
 

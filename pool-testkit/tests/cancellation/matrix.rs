@@ -29,6 +29,9 @@ async fn play(method: &Method, situation: &Situation, (call, step): Fault, cut: 
     });
     let meanwhile = tokio::spawn((situation.meanwhile)(world.clone(), leases));
     let ended = (method.call)(world.pool.clone(), cut).await;
+    if step == Step::Ok && situation.name == "nothing is open" {
+        nobody_wants_anything(&world).await;
+    }
     if step != Step::Ok {
         world.calm(call).await;
     }
@@ -41,6 +44,14 @@ async fn play(method: &Method, situation: &Situation, (call, step): Fault, cut: 
     world.calm(call).await;
     world.prove().await;
     ended
+}
+
+/// What is being opened is opened; nothing else is, since nobody is there.
+async fn nobody_wants_anything(world: &World) {
+    let begun = || usize::try_from(world.driver.begun(Call::Connect)).unwrap();
+    let (before, opening) = (begun(), world.pool.state().opening);
+    sleep(2 * SOON).await;
+    assert!(begun() <= before + opening, "{} more than the {opening} under way", begun() - before);
 }
 
 fn enumerate(name: &str) {
