@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::runtime::Builder;
 use tokio::task::yield_now;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::backend::Backend;
 use super::pool::{CONNECTIONS, Pool, TASKS, all_can_be_had};
@@ -15,6 +15,15 @@ use super::pool::{CONNECTIONS, Pool, TASKS, all_can_be_had};
 const ACQUIRES: usize = 300;
 /// Each has up to so much time, in microseconds.
 const LONGEST: u64 = 8_000;
+
+/// For how long a connection is used.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// One turn for others: there would be enough for all, if opening took no time.
+    Turn,
+    /// 1 ms of tokio's time: most callers cannot be served.
+    Millisecond,
+}
 
 /// What came of one storm.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -35,14 +44,14 @@ impl Storm {
 }
 
 /// A storm over a pool of its own, on two threads. The same seed has the same deadlines.
-pub(crate) fn storm<P: Pool>(seed: u64) -> Storm {
+pub(crate) fn storm<P: Pool>(seed: u64, usage: Use) -> Storm {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_time().build().expect("a runtime");
     runtime.block_on(async {
         let backend = Arc::<Backend>::default();
         let pool = P::new(Arc::clone(&backend)).await;
         let work = |number| {
             let pool = pool.clone();
-            async move { hurry(&pool, Deadlines::new(seed, number)).await }
+            async move { hurry(&pool, Deadlines::new(seed, number), usage).await }
         };
         let tasks: Vec<_> = (0..TASKS).map(|number| tokio::spawn(work(number))).collect();
         let mut served = 0;
@@ -56,11 +65,14 @@ pub(crate) fn storm<P: Pool>(seed: u64) -> Storm {
 }
 
 /// How often one task is served.
-async fn hurry<P: Pool>(pool: &P, mut deadlines: Deadlines) -> usize {
+async fn hurry<P: Pool>(pool: &P, mut deadlines: Deadlines, usage: Use) -> usize {
     let mut served = 0;
     for _ in 0..ACQUIRES {
         if let Ok(Some(lease)) = timeout(deadlines.next(), pool.acquire()).await {
-            yield_now().await;
+            match usage {
+                Use::Turn => yield_now().await,
+                Use::Millisecond => sleep(Duration::from_millis(1)).await,
+            }
             drop(lease);
             served += 1;
         }

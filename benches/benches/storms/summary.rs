@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::bb8::Bb8;
-use super::cancel::{Storm, storm};
+use super::cancel::{Storm, Use, storm};
 use super::deadpool::Deadpool;
 use super::ours::Ours;
 use super::outage::{Recovery, outage};
@@ -21,12 +21,17 @@ use crate::number::number;
 /// Seconds until the last of those is served who have waited out an outage.
 const SOON: f64 = 0.1;
 
-const STORMS: [&str; 2] = ["cancel", "outage"];
+/// The storms of those who give up.
+const USES: [(&str, Use); 2] = [("cancel", Use::Turn), ("cancel_held", Use::Millisecond)];
+const OUTAGE: &str = "outage";
 
 /// What the command line can pick.
 pub(crate) fn choices() -> [Choice; 1] {
-    [("only", STORMS.to_vec())]
+    [("only", USES.iter().map(|(name, _)| *name).chain([OUTAGE]).collect())]
 }
+
+/// What one pool does in a round.
+type Turn<T> = Box<dyn Fn(u64) -> T>;
 
 /// All rounds of each pool.
 #[derive(Serialize)]
@@ -34,7 +39,7 @@ struct Rounds<T>(BTreeMap<&'static str, Vec<T>>);
 
 impl<T: Copy> Rounds<T> {
     /// The pools take turns.
-    fn play(what: &str, rounds: u64, turns: &[(&'static str, fn(u64) -> T)]) -> Self {
+    fn play(what: &str, rounds: u64, turns: &[(&'static str, Turn<T>)]) -> Self {
         let mut all = BTreeMap::<_, Vec<T>>::new();
         for round in 0..rounds {
             eprintln!("{what}: round {} of {rounds}", round + 1);
@@ -66,31 +71,35 @@ pub(crate) fn summarize(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     };
     let rounds = args.rounds(rounds) as u64;
     let mut claims = Vec::new();
-    if args.wants("only", "cancel") {
-        let turns: [(_, fn(u64) -> Storm); 3] =
-            [(Ours::NAME, storm::<Ours>), (Bb8::NAME, storm::<Bb8>), (Deadpool::NAME, storm::<Deadpool>)];
-        let storms = Rounds::play("cancel", rounds, &turns);
-        print_storms(&storms);
-        claims.extend(storm_claims(&storms));
-        write("cancel", &storms)?;
-    }
-    if args.wants("only", "outage") {
-        let turns: [(_, fn(u64) -> Recovery); 3] = [
-            (Ours::NAME, |_| outage::<Ours>()),
-            (Bb8::NAME, |_| outage::<Bb8>()),
-            (Deadpool::NAME, |_| outage::<Deadpool>()),
+    for (name, usage) in USES.into_iter().filter(|(name, _)| args.wants("only", name)) {
+        let turns: [(_, Turn<Storm>); 3] = [
+            (Ours::NAME, Box::new(move |round| storm::<Ours>(round, usage))),
+            (Bb8::NAME, Box::new(move |round| storm::<Bb8>(round, usage))),
+            (Deadpool::NAME, Box::new(move |round| storm::<Deadpool>(round, usage))),
         ];
-        let outages = Rounds::play("outage", rounds, &turns);
+        let storms = Rounds::play(name, rounds, &turns);
+        print_storms(name, &storms);
+        claims.extend(storm_claims(name, &storms));
+        write(name, &storms)?;
+    }
+    if args.wants("only", OUTAGE) {
+        let turns: [(_, Turn<Recovery>); 3] = [
+            (Ours::NAME, Box::new(|_| outage::<Ours>())),
+            (Bb8::NAME, Box::new(|_| outage::<Bb8>())),
+            (Deadpool::NAME, Box::new(|_| outage::<Deadpool>())),
+        ];
+        let outages = Rounds::play(OUTAGE, rounds, &turns);
         print_outages(&outages);
         claims.extend(outage_claims(&outages));
-        write("outage", &outages)?;
+        write(OUTAGE, &outages)?;
     }
+    println!("Figures are in {}.\n", report_folder()?.display());
     let all_hold = print_verdicts(&claims);
     Ok(if args.check && !all_hold { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn print_storms(storms: &Rounds<Storm>) {
-    println!("| cancel storm | acquires | served: median | from | to | connections created | most at once | whole |");
+fn print_storms(name: &str, storms: &Rounds<Storm>) {
+    println!("| {name} | acquires | served: median | from | to | connections created | most at once | whole |");
     println!("| --- | --: | --: | --: | --: | --: | --: | --- |");
     for (name, all) in &storms.0 {
         let [least, median, most] = storms.spread(name, |storm| count(storm.served)).map(number);
@@ -115,16 +124,19 @@ fn print_outages(outages: &Rounds<Recovery>) {
     println!();
 }
 
-fn storm_claims(storms: &Rounds<Storm>) -> Vec<Claim> {
+fn storm_claims(name: &str, storms: &Rounds<Storm>) -> Vec<Claim> {
     let served = |all: &[Storm]| all.iter().map(|storm| storm.served).sum::<usize>();
     let (ours, bb8) = (storms.of::<Ours>(), storms.of::<Bb8>());
     let created = ours.iter().map(|storm| storm.created).max().unwrap_or(0);
     let failed = ours.iter().filter(|storm| storm.is_above_the_maximum() || !storm.whole).count();
     vec![
-        at_least(1.0, "cancel storm, served by bb8's", count(served(ours)) / count(served(bb8))),
-        at_most(count(CONNECTIONS), "cancel storm, connections created", count(created as usize)),
-        at_most(0.0, "cancel storm, rounds with too many connections or too few afterwards", count(failed)),
-        reported("cancel storm, served by deadpool's", count(served(ours)) / count(served(storms.of::<Deadpool>()))),
+        at_least(1.0, &format!("{name}, served by bb8's"), count(served(ours)) / count(served(bb8))),
+        at_most(count(CONNECTIONS), &format!("{name}, connections created"), count(created as usize)),
+        at_most(0.0, &format!("{name}, rounds with too many connections or too few afterwards"), count(failed)),
+        reported(
+            &format!("{name}, served by deadpool's"),
+            count(served(ours)) / count(served(storms.of::<Deadpool>())),
+        ),
     ]
 }
 
@@ -141,9 +153,7 @@ fn outage_claims(outages: &Rounds<Recovery>) -> Vec<Claim> {
 
 /// As `{pool: [round]}`.
 fn write<T: Serialize>(name: &str, rounds: &Rounds<T>) -> Result<(), Box<dyn Error>> {
-    let folder = report_folder()?;
-    fs::write(folder.join(format!("storm_{name}.json")), serde_json::to_string_pretty(rounds)?)?;
-    println!("Figures are in {}.\n", folder.display());
+    fs::write(report_folder()?.join(format!("storm_{name}.json")), serde_json::to_string_pretty(rounds)?)?;
     Ok(())
 }
 
