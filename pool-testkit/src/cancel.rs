@@ -211,12 +211,12 @@ mod tests {
 
     #[test]
     fn a_restless_one_comes_again_and_then_rests() {
-        let (wakes, cut) = (Arc::<Wakes>::default(), Cut { polls: 100, manner: Manner::Restless });
-        let (waker, mut future) = (Waker::from(Arc::clone(&wakes)), pin!(cut.apply(pending::<()>())));
-        let mut poll = || future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending();
+        let (count, cut) = (Arc::<Wakes>::default(), Cut { polls: 100, manner: Manner::Restless });
+        let (woken, mut future) = (Waker::from(Arc::clone(&count)), pin!(cut.apply(pending::<()>())));
+        let mut poll = || future.as_mut().poll(&mut Context::from_waker(&woken)).is_pending();
         for round in 1..=2 {
             (0..=PATIENCE).for_each(|_| assert!(poll()));
-            assert_eq!(wakes.0.load(Ordering::SeqCst), round * PATIENCE, "and the last one rests");
+            assert_eq!(count.0.load(Ordering::SeqCst), round * PATIENCE, "and the last one rests");
         }
     }
 }

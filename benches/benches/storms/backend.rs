@@ -1,7 +1,7 @@
 //! What all pools connect to: it takes its time, may refuse, and counts.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ const CONNECT: Duration = Duration::from_millis(5);
 pub(crate) struct Backend {
     is_down: AtomicBool,
     /// Connections that were opened.
-    created: AtomicU64,
-    refused: AtomicU64,
+    created: AtomicUsize,
+    refused: AtomicUsize,
     /// Those that are open or being opened: now, and at most.
     there: Mutex<(usize, usize)>,
 }
@@ -26,11 +26,11 @@ impl Backend {
         self.is_down.store(is_down, Ordering::SeqCst);
     }
 
-    pub(crate) fn created(&self) -> u64 {
+    pub(crate) fn created(&self) -> usize {
         self.created.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn refused(&self) -> u64 {
+    pub(crate) fn refused(&self) -> usize {
         self.refused.load(Ordering::SeqCst)
     }
 

@@ -30,7 +30,7 @@ pub(crate) enum Use {
 pub(crate) struct Storm {
     pub(crate) acquires: usize,
     pub(crate) served: usize,
-    pub(crate) created: u64,
+    pub(crate) created: usize,
     /// Connections at once.
     pub(crate) peak: usize,
     /// Whether all connections could be had afterwards.

@@ -20,7 +20,7 @@ pub(crate) struct Recovery {
     /// From the end of the outage until the last one was served.
     pub(crate) seconds: f64,
     /// Attempts to connect that were refused.
-    pub(crate) refused: u64,
+    pub(crate) refused: usize,
 }
 
 /// An outage under those who wait for the first connections of a pool, on two threads.

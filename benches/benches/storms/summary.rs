@@ -64,38 +64,45 @@ impl<T: Copy> Rounds<T> {
 
 /// Measures, prints and writes. Fails in the sense of the operating system if it is to check, and a claim does not hold.
 pub(crate) fn summarize(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
-    let rounds = match (args.quick, args.check) {
-        (true, _) => 1,
-        (_, true) => 20,
-        _ => 3,
-    };
-    let rounds = args.rounds(rounds) as u64;
+    let rounds = args.rounds(if args.quick { 1 } else { ordinary_rounds(args) }) as u64;
     let mut claims = Vec::new();
     for (name, usage) in USES.into_iter().filter(|(name, _)| args.wants("only", name)) {
-        let turns: [(_, Turn<Storm>); 3] = [
-            (Ours::NAME, Box::new(move |round| storm::<Ours>(round, usage))),
-            (Bb8::NAME, Box::new(move |round| storm::<Bb8>(round, usage))),
-            (Deadpool::NAME, Box::new(move |round| storm::<Deadpool>(round, usage))),
-        ];
-        let storms = Rounds::play(name, rounds, &turns);
-        print_storms(name, &storms);
-        claims.extend(storm_claims(name, &storms));
-        write(name, &storms)?;
+        claims.extend(give_up(name, usage, rounds)?);
     }
     if args.wants("only", OUTAGE) {
-        let turns: [(_, Turn<Recovery>); 3] = [
-            (Ours::NAME, Box::new(|_| outage::<Ours>())),
-            (Bb8::NAME, Box::new(|_| outage::<Bb8>())),
-            (Deadpool::NAME, Box::new(|_| outage::<Deadpool>())),
-        ];
-        let outages = Rounds::play(OUTAGE, rounds, &turns);
-        print_outages(&outages);
-        claims.extend(outage_claims(&outages));
-        write(OUTAGE, &outages)?;
+        claims.extend(wait_out(rounds)?);
     }
     println!("Figures are in {}.\n", report_folder()?.display());
     let all_hold = print_verdicts(&claims);
     Ok(if args.check && !all_hold { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn ordinary_rounds(args: &Args) -> usize {
+    if args.check { 20 } else { 3 }
+}
+
+fn give_up(name: &str, usage: Use, rounds: u64) -> Result<Vec<Claim>, Box<dyn Error>> {
+    let turns: [(_, Turn<Storm>); 3] = [
+        (Ours::NAME, Box::new(move |round| storm::<Ours>(round, usage))),
+        (Bb8::NAME, Box::new(move |round| storm::<Bb8>(round, usage))),
+        (Deadpool::NAME, Box::new(move |round| storm::<Deadpool>(round, usage))),
+    ];
+    let storms = Rounds::play(name, rounds, &turns);
+    print_storms(name, &storms);
+    write(name, &storms)?;
+    Ok(storm_claims(name, &storms))
+}
+
+fn wait_out(rounds: u64) -> Result<Vec<Claim>, Box<dyn Error>> {
+    let turns: [(_, Turn<Recovery>); 3] = [
+        (Ours::NAME, Box::new(|_| outage::<Ours>())),
+        (Bb8::NAME, Box::new(|_| outage::<Bb8>())),
+        (Deadpool::NAME, Box::new(|_| outage::<Deadpool>())),
+    ];
+    let outages = Rounds::play(OUTAGE, rounds, &turns);
+    print_outages(&outages);
+    write(OUTAGE, &outages)?;
+    Ok(outage_claims(&outages))
 }
 
 fn print_storms(name: &str, storms: &Rounds<Storm>) {
@@ -103,7 +110,7 @@ fn print_storms(name: &str, storms: &Rounds<Storm>) {
     println!("| --- | --: | --: | --: | --: | --: | --: | --- |");
     for (name, all) in &storms.0 {
         let [least, median, most] = storms.spread(name, |storm| count(storm.served)).map(number);
-        let [_, _, created] = storms.spread(name, |storm| count(storm.created as usize)).map(number);
+        let [_, _, created] = storms.spread(name, |storm| count(storm.created)).map(number);
         let [_, _, peak] = storms.spread(name, |storm| count(storm.peak)).map(number);
         let whole = if all.iter().all(|storm| storm.whole) { "yes" } else { "no" };
         let acquires = number(count(all[0].acquires));
@@ -118,7 +125,7 @@ fn print_outages(outages: &Rounds<Recovery>) {
     for name in outages.0.keys() {
         let [served, _, _] = outages.spread(name, |one| count(one.served)).map(number);
         let [least, median, most] = outages.spread(name, |one| one.seconds).map(|seconds| format!("{seconds:.3}"));
-        let [_, refused, _] = outages.spread(name, |one| count(one.refused as usize)).map(number);
+        let [_, refused, _] = outages.spread(name, |one| count(one.refused)).map(number);
         println!("| {name} | {served} | {median} | {least} | {most} | {refused} |");
     }
     println!();
@@ -131,7 +138,7 @@ fn storm_claims(name: &str, storms: &Rounds<Storm>) -> Vec<Claim> {
     let failed = ours.iter().filter(|storm| storm.is_above_the_maximum() || !storm.whole).count();
     vec![
         at_least(1.0, &format!("{name}, served by bb8's"), count(served(ours)) / count(served(bb8))),
-        at_most(count(CONNECTIONS), &format!("{name}, connections created"), count(created as usize)),
+        at_most(count(CONNECTIONS), &format!("{name}, connections created"), count(created)),
         at_most(0.0, &format!("{name}, rounds with too many connections or too few afterwards"), count(failed)),
         reported(
             &format!("{name}, served by deadpool's"),

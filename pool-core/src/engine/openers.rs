@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::Engine;
 use super::open::Opener;
 use super::panics::{report, wake};
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, Pauses};
 use crate::driver::{Driver, ErrorClass};
 use crate::error::OpenFailure;
 use crate::foreign::drop_quietly;
@@ -77,11 +77,11 @@ impl Openers {
     pub(super) fn failed<D: Driver>(&mut self, engine: &Engine<D>, failure: &Arc<OpenFailure>) {
         let now = Instant::now();
         let failing_for = now.saturating_duration_since(*self.failing_since.get_or_insert(now));
-        let pauses = self.backoff.failed(&engine.config.load(), failing_for, engine.random.next());
-        self.pause_until(now + pauses.patient, now + pauses.awaited);
+        let Pauses { patient, awaited } = self.backoff.failed(&engine.config.load(), failing_for, engine.random.next());
+        self.pause_until(now + patient, now + awaited);
         if self.backoff.is_notable() {
             let failures = self.backoff.failures();
-            report(|| tracing::warn!(error = %failure, failures, ?pauses, "could not open a connection"));
+            report(|| tracing::warn!(error = %failure, failures, ?patient, ?awaited, "could not open a connection"));
         }
         let nobody_returns = engine.core.capacity.read().live() == 0;
         // In a pause nobody expects a backend; after it the next attempt tells.

@@ -61,8 +61,9 @@ pub(crate) const SCENES: [Scene; 7] = [
         begin: |world, leases| {
             Box::pin(async move {
                 user(&world);
-                leases.iter().for_each(|lease| lease.make_dirty());
-                drop(leases);
+                for lease in leases {
+                    lease.make_dirty();
+                }
             })
         },
     },

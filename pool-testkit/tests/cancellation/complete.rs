@@ -16,10 +16,8 @@ fn root() -> PathBuf {
 /// All sources below a folder.
 fn sources(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let texts = entries.flat_map(|path| match path.is_dir() {
-        true => sources(&path),
-        false => vec![fs::read_to_string(path).unwrap()],
-    });
+    let texts =
+        entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![fs::read_to_string(path).unwrap()] });
     texts.collect()
 }
 

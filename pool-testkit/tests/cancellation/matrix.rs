@@ -1,7 +1,10 @@
 //! Every future in every situation under every fault.
 
+use std::time::Duration;
+
 use pool_testkit::cancel::{Cut, for_each_cancellation};
-use pool_testkit::fake::{Call, Step};
+use pool_testkit::fake::{Call, FakeDriver, Step};
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::count::{METHOD_CASES, counted};
@@ -21,29 +24,37 @@ async fn play(method: &Method, situation: &Situation, (call, step): Fault, cut: 
     let world = World::new(situation.max_size, situation.config);
     let leases = (situation.arrange)(world.clone()).await;
     world.disturb(call, step);
-    // In both cases it may take a while until what was told to wait may go on.
-    let holding = world.driver.clone();
-    let letting_go = tokio::spawn(async move {
-        sleep(2 * SOON).await;
-        holding.let_go(call, 100);
-    });
+    let letting_go = tokio::spawn(let_go_later(world.driver.clone(), call));
     let meanwhile = tokio::spawn((situation.meanwhile)(world.clone(), leases));
     let ended = (method.call)(world.pool.clone(), cut).await;
-    if step == Step::Ok && situation.name == "nothing is open" {
-        nobody_wants_anything(&world).await;
-    }
-    if step != Step::Ok {
+    if step == Step::Ok {
+        look_after_it(&world, situation, meanwhile).await;
+    } else {
         world.calm(call).await;
-    }
-    let waited = meanwhile.await.unwrap();
-    // A wait that somebody else's end has made longer would show here: time passes only if everybody waits.
-    if step == Step::Ok && situation.name.starts_with("another one") && !world.pool.is_closed() {
-        assert_eq!(waited.map(|waited| waited.as_millis()), Some(0), "the other one was served at once");
+        meanwhile.await.unwrap();
     }
     letting_go.abort();
     world.calm(call).await;
     world.prove().await;
     ended
+}
+
+/// What was told to wait may go on after a while.
+async fn let_go_later(driver: FakeDriver, call: Call) {
+    sleep(2 * SOON).await;
+    driver.let_go(call, 100);
+}
+
+/// Looks closely, since nothing is wrong.
+async fn look_after_it(world: &World, situation: &Situation, meanwhile: JoinHandle<Option<Duration>>) {
+    if situation.name == "nothing is open" {
+        nobody_wants_anything(world).await;
+    }
+    let waited = meanwhile.await.unwrap();
+    // A wait that somebody else's end has made longer would show here: time passes only if everybody waits.
+    if situation.name.starts_with("another one") && !world.pool.is_closed() {
+        assert_eq!(waited.map(|waited| waited.as_millis()), Some(0), "the other one was served at once");
+    }
 }
 
 /// What is being opened is opened; nothing else is, since nobody is there.

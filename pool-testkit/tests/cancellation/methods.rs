@@ -6,7 +6,7 @@ use pool_core::Pool;
 use pool_testkit::cancel::Cut;
 use pool_testkit::fake::FakeDriver;
 
-use crate::world::{AGES, Job, SOON};
+use crate::world::{Job, PATIENT, SOON};
 
 /// One of them.
 pub(crate) struct Method {
@@ -29,13 +29,13 @@ pub(crate) const METHODS: [Method; 9] = [
     },
     Method {
         name: "acquire_owned_timeout",
-        call: |pool, cut| Box::pin(async move { cut.apply(pool.acquire_owned_timeout(AGES)).await.is_some() }),
+        call: |pool, cut| Box::pin(async move { cut.apply(pool.acquire_owned_timeout(PATIENT)).await.is_some() }),
     },
-    Method { name: "ready", call: |pool, cut| Box::pin(async move { cut.apply(pool.ready(AGES)).await.is_some() }) },
+    Method { name: "ready", call: |pool, cut| Box::pin(async move { cut.apply(pool.ready(PATIENT)).await.is_some() }) },
     Method {
         name: "warm_up",
         call: |pool, cut| {
-            Box::pin(async move { cut.apply(pool.warm_up(3, Duration::from_millis(1), AGES)).await.is_some() })
+            Box::pin(async move { cut.apply(pool.warm_up(3, Duration::from_millis(1), PATIENT)).await.is_some() })
         },
     },
     Method { name: "drained", call: |pool, cut| Box::pin(async move { cut.apply(pool.drained()).await.is_some() }) },

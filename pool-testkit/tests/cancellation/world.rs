@@ -15,6 +15,9 @@ pub(crate) type Job<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// The time after which things happen that happen later.
 pub(crate) const SOON: Duration = Duration::from_millis(10);
 
+/// How long a future of the pool may wait: longer than any one call of the driver, whose budgets are of 5 s.
+pub(crate) const PATIENT: Duration = Duration::from_secs(7);
+
 /// More turns than it takes to come to rest.
 const QUITE_A_FEW: usize = 50;
 
@@ -37,6 +40,7 @@ impl World {
     /// With settings in which nothing happens by itself, changed by `change`.
     pub(crate) fn new(max_size: usize, change: fn(&mut Config)) -> Self {
         let (driver, mut config) = (FakeDriver::new(), quiet(max_size));
+        config.acquire_timeout = PATIENT;
         change(&mut config);
         driver.limit(config.max_size);
         let pool = Pool::builder(driver.clone()).config(config).seed(7).build().unwrap();
