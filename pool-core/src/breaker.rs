@@ -50,10 +50,14 @@ impl Breaker {
         failures && lasted >= config.breaker_after
     }
 
+    /// For how long attempts have failed.
+    pub(crate) fn failing_for(&self, now: Instant) -> Duration {
+        self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
     /// Other settings are in force. Whether this has closed the breaker.
     pub(crate) fn follow(&mut self, config: &Config, now: Instant) -> bool {
-        let lasted = self.since.map_or(Duration::ZERO, |since| now - since);
-        let closes = self.is_open() && !self.is_enough(config, lasted);
+        let closes = self.is_open() && !self.is_enough(config, self.failing_for(now));
         if closes {
             self.state = BreakerState::Closed;
         }

@@ -71,7 +71,8 @@ pub struct Config {
     /// The least time from the start of one attempt to open a connection to the start of the next; `None` leaves it at `max_openers`. Default `None`.
     pub opener_interval: Option<Duration>,
     /// Pause after the first failed attempt to open a connection. It doubles with each failure in a row up to `backoff_max`, and
-    /// between a tenth and all of it is waited, at random. Default 50 ms.
+    /// between a tenth and all of it is waited, at random. As long as somebody waits for a connection, a pause is no longer than this, or than a tenth of the time for which attempts have failed if
+    /// that is more. Attempts are made one at a time meanwhile. Default 50 ms.
     pub backoff_initial: Duration,
     /// The longest pause between attempts to open a connection. At least `backoff_initial`; default 2 s.
     pub backoff_max: Duration,

@@ -5,6 +5,8 @@
 #[path = "real/common.rs"]
 mod common;
 
+#[path = "real/cancellation.rs"]
+mod cancellation;
 #[path = "real/connecting.rs"]
 mod connecting;
 #[path = "real/control.rs"]

@@ -1,5 +1,6 @@
 //! What proves the pool.
 //!
+//! * [`cancel`]: futures dropped after every number of polls.
 //! * [`fake`]: a driver that fails exactly as it is told, and a ledger of what the pool did with it.
 //! * [`simulation`]: everything that may happen to a pool, drawn from a seed and checked after every step.
 //! * [`postgres`]: a real PostgreSQL for tests, started from cargo alone.
@@ -8,6 +9,8 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+#[cfg(not(feature = "loom"))]
+pub mod cancel;
 #[cfg(not(feature = "loom"))]
 pub mod fake;
 #[cfg(not(feature = "loom"))]

@@ -137,7 +137,7 @@ impl<D: Driver> Janitor<D> {
     }
 
     fn next_wake_up(&self) -> Instant {
-        let opener = self.openers.next_wake_up(Instant::now());
+        let opener = self.openers.next_wake_up(&self.duty.0, Instant::now());
         let alarm = self.duty.0.clock.moment(self.duty.0.alarm.rings_at());
         let rotation = self.rotation.next_wake_up(&self.duty.0);
         [opener, rotation, Some(alarm)].into_iter().flatten().fold(self.rounds.next(), Instant::min)

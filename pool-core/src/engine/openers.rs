@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::Engine;
 use super::open::Opener;
 use super::panics::report;
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, Pauses};
 use crate::breaker::Breaker;
 use crate::driver::{Driver, ErrorClass};
 use crate::failure::OpenFailure;
@@ -16,8 +16,10 @@ use crate::failure::OpenFailure;
 pub(super) struct Openers {
     backoff: Backoff,
     breaker: Breaker,
-    /// No attempt to open a connection starts before, because others have failed.
+    /// No attempt starts before, because others have failed.
     not_before: Instant,
+    /// The same while somebody waits.
+    not_before_awaited: Instant,
     /// When the last one started.
     last: Option<Instant>,
     /// When one may start that may not now, to keep a distance.
@@ -28,10 +30,26 @@ pub(super) struct Openers {
 
 impl Openers {
     pub(super) fn new<D: Driver>(engine: &Engine<D>) -> Self {
-        let breaker = Breaker::new(engine.events.broken.get());
+        let (breaker, now) = (Breaker::new(engine.events.broken.get()), Instant::now());
         engine.show_breaker(breaker.state());
-        let not_before = Instant::now();
-        Self { backoff: Backoff::default(), breaker, not_before, last: None, held_until: None, fresh_starts: 0 }
+        Self {
+            backoff: Backoff::default(),
+            breaker,
+            not_before: now,
+            not_before_awaited: now,
+            last: None,
+            held_until: None,
+            fresh_starts: 0,
+        }
+    }
+
+    fn pause_until(&mut self, patient: Instant, awaited: Instant) {
+        (self.not_before, self.not_before_awaited) = (patient, awaited);
+    }
+
+    /// When the next attempt may start, by the backoff.
+    fn not_before<D: Driver>(&self, engine: &Engine<D>) -> Instant {
+        if engine.core.gate().glance().to_be_served() > 0 { self.not_before_awaited } else { self.not_before }
     }
 
     /// Hears whether the next attempt may begin although others have failed. `true` if so.
@@ -41,7 +59,7 @@ impl Openers {
             return false;
         }
         self.fresh_starts = said;
-        self.not_before = Instant::now();
+        self.pause_until(Instant::now(), Instant::now());
         true
     }
 
@@ -53,13 +71,14 @@ impl Openers {
         }
         engine.show_breaker(self.breaker.state());
         self.backoff.succeeded();
-        self.not_before = Instant::now();
+        self.pause_until(Instant::now(), Instant::now());
     }
 
     pub(super) fn failed<D: Driver>(&mut self, engine: &Engine<D>, failure: &Arc<OpenFailure>) {
         let (config, now) = (engine.config.load(), Instant::now());
-        let pause = self.backoff.failed(&config, engine.random.next());
-        self.not_before = now + pause;
+        let failing_for = self.breaker.failing_for(now);
+        let Pauses { patient, awaited } = self.backoff.failed(&config, failing_for, engine.random.next());
+        self.pause_until(now + patient, now + awaited);
         if self.breaker.failed(&config, now, self.not_before, engine.events.broken.get()) {
             engine.events.breaker_openings.add(1);
             let failures = self.backoff.failures();
@@ -69,7 +88,7 @@ impl Openers {
         }
         if self.backoff.is_notable() {
             let failures = self.backoff.failures();
-            report(|| tracing::warn!(error = %failure, failures, ?pause, "could not open a connection"));
+            report(|| tracing::warn!(error = %failure, failures, ?patient, ?awaited, "could not open a connection"));
         }
         // In a pause nobody expects a backend; after it the next attempt tells.
         let paused = engine.core.gate().glance().is_paused();
@@ -134,16 +153,16 @@ impl Openers {
         if next > now {
             self.held_until = Some(next);
         }
-        now >= self.not_before && next <= now
+        now >= self.not_before(engine) && next <= now
     }
 
     /// Whether none may start because others have failed.
-    pub(super) fn are_backing_off(&self) -> bool {
-        self.not_before > Instant::now()
+    pub(super) fn are_backing_off<D: Driver>(&self, engine: &Engine<D>) -> bool {
+        self.not_before(engine) > Instant::now()
     }
 
     /// When an attempt may start that may not now.
-    pub(super) fn next_wake_up(&self, now: Instant) -> Option<Instant> {
-        [Some(self.not_before), self.held_until].into_iter().flatten().filter(|moment| *moment > now).min()
+    pub(super) fn next_wake_up<D: Driver>(&self, engine: &Engine<D>, now: Instant) -> Option<Instant> {
+        [Some(self.not_before(engine)), self.held_until].into_iter().flatten().filter(|moment| *moment > now).min()
     }
 }

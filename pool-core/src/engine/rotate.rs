@@ -245,7 +245,7 @@ impl Rotation {
             Next::Open => self.start(engine, openers, |at_once| engine.reserve_replacement(at_once, headroom)),
             Next::CloseOne => self.let_one_go(engine),
         }
-        self.more = needed > self.opening + engine.permits() && !openers.are_backing_off();
+        self.more = needed > self.opening + engine.permits() && !openers.are_backing_off(engine);
     }
 
     /// Opens the replacement for a connection that has left.

@@ -1,8 +1,10 @@
 //! The driver.
 
 use std::collections::HashMap;
-use std::future::{Future, pending};
+use std::future::{Future, pending, poll_fn};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
 use pool_core::{Aborter, Attempt, Driver, ErrorClass, Recorder, SessionState};
 use tokio::sync::{Semaphore, watch};
@@ -40,6 +42,8 @@ struct Inner {
     held: HashMap<Call, Semaphore>,
     /// How many calls of each kind have begun.
     begun: HashMap<Call, watch::Sender<u64>>,
+    /// How often a call is polled in vain first.
+    vain_polls: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +80,7 @@ impl FakeDriver {
             ledger: Ledger::default(),
             held: Call::ALL.map(|call| (call, Semaphore::new(0))).into(),
             begun: Call::ALL.map(|call| (call, watch::Sender::new(0))).into(),
+            vain_polls: AtomicUsize::new(0),
         }))
     }
 
@@ -103,6 +108,12 @@ impl FakeDriver {
         let mut plan = self.plan();
         plan.dice = None;
         plan.scripts.values_mut().for_each(|script| script.replace(Step::Ok));
+    }
+
+    /// Lets calls that begin from now on be pending `polls` times, and wake their task each time, before they do what they are told: each poll is another moment
+    /// at which they can be dropped. An inspection is no future, and has none.
+    pub fn dawdle(&self, polls: usize) {
+        self.0.vain_polls.store(polls, Ordering::SeqCst);
     }
 
     /// Lets every connection opened from now on break after it has been inspected `n` times.
@@ -185,7 +196,11 @@ impl FakeDriver {
     }
 
     async fn perform(&self, call: Call) -> Result<(), FakeError> {
-        match self.next(call) {
+        let step = self.next(call);
+        for _ in 0..self.0.vain_polls.load(Ordering::SeqCst) {
+            take_turns().await;
+        }
+        match step {
             Step::Ok => Ok(()),
             Step::Fail => Err(FakeError { call, class: ErrorClass::Transient }),
             Step::FailForGood => Err(FakeError { call, class: ErrorClass::Permanent }),
@@ -203,6 +218,19 @@ impl FakeDriver {
             Step::Panic => panic!("the fake backend was told to panic in {call:?}"),
         }
     }
+}
+
+/// Lets everybody else have a turn. Not tokio's own, which comes back only when the runtime has nothing else to do.
+async fn take_turns() {
+    let mut had_a_turn = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut had_a_turn, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// One attempt to connect, counted until it ends in any way.

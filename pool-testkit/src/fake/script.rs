@@ -22,7 +22,8 @@ pub enum Call {
 }
 
 impl Call {
-    pub(super) const ALL: [Self; 5] = [Self::Connect, Self::Inspect, Self::Reset, Self::Ping, Self::Close];
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Connect, Self::Inspect, Self::Reset, Self::Ping, Self::Close];
 }
 
 /// What a call does.
@@ -43,6 +44,19 @@ pub enum Step {
     Hang,
     /// Panics.
     Panic,
+}
+
+impl Step {
+    /// One of each kind; the delay is of 20 ms.
+    pub const ALL: [Self; 7] = [
+        Self::Ok,
+        Self::Fail,
+        Self::FailForGood,
+        Self::Delay(Duration::from_millis(20)),
+        Self::Hold,
+        Self::Hang,
+        Self::Panic,
+    ];
 }
 
 /// How often a seeded driver does what, in thousandths; what is left is `Ok`.

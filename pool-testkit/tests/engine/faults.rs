@@ -6,6 +6,8 @@ use std::time::Duration;
 use pool_core::{AcquireError, OpenFailure};
 use pool_testkit::fake::{Call, FakeDriver, Odds, Step};
 
+use tokio::time::Instant;
+
 use crate::common::{SECOND, pool_with, prove_nothing_lost, quiet, quiet_pool, until};
 
 #[tokio::test(start_paused = true)]
@@ -17,6 +19,29 @@ async fn connect_failures_are_retried_while_somebody_waits() {
     assert_eq!((pool.stats().open_failures, driver.begun(Call::Connect)), (4, 5));
     drop(lease);
     prove_nothing_lost(&pool, &driver).await;
+}
+
+/// Whoever waits when a backend comes back does not wait for a pause that has grown while nobody did.
+#[tokio::test(start_paused = true)]
+async fn who_waits_out_an_outage_waits_for_a_tenth_more_at_most() {
+    for _ in 0..8 {
+        let driver = FakeDriver::new();
+        driver.always(Call::Connect, Step::Fail);
+        let mut config = quiet(1);
+        config.min_size = 1;
+        (config.backoff_initial, config.backoff_max) = (SECOND, 1_000 * SECOND);
+        let pool = pool_with(&driver, config);
+        let began = Instant::now();
+        driver.reached(Call::Connect, 9).await;
+        let outage = began.elapsed();
+        driver.recover();
+        let came = Instant::now();
+        drop(pool.acquire_timeout(10_000 * SECOND).await.unwrap());
+        // The timer's step is a millisecond.
+        let most = (outage / 10).max(SECOND) + Duration::from_millis(2);
+        assert!(came.elapsed() <= most, "{:?} after an outage of {outage:?}", came.elapsed());
+        prove_nothing_lost(&pool, &driver).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -275,13 +275,26 @@ pub(crate) async fn the_first_pause_is_longer_or_shorter(setting: Setting) -> Tr
     trial
 }
 
+/// How long it takes until the minimum is opened again after so many failures, while nobody waits for it.
+async fn alone_after_failures(trial: &Trial, failures: u16) -> Duration {
+    until(&trial.pool, |state| state.idle == 1).await;
+    trial.driver.script(Call::Connect, std::iter::repeat_n(Step::Fail, failures.into()));
+    let (begun, started) = (trial.driver.begun(Call::Connect), Instant::now());
+    trial.pool.retire_all();
+    trial.driver.reached(Call::Connect, begun + u64::from(failures) + 1).await;
+    started.elapsed()
+}
+
 pub(crate) async fn the_longest_pause_is_longer_or_shorter(setting: Setting) -> Trial {
-    let trial = setting.begin(1, |config| (config.backoff_initial, config.backoff_max) = (SECOND, SECOND));
-    let short = after_failures(&trial, 10).await;
+    let trial = setting.begin(1, |config| {
+        config.min_size = 1;
+        (config.backoff_initial, config.backoff_max) = (SECOND, SECOND);
+    });
+    let short = alone_after_failures(&trial, 10).await;
     trial.change(|config| config.backoff_max = 100 * SECOND);
-    let long = after_failures(&trial, 10).await;
+    let long = alone_after_failures(&trial, 10).await;
     trial.change(|config| config.backoff_max = 2 * SECOND);
-    let middling = after_failures(&trial, 10).await;
+    let middling = alone_after_failures(&trial, 10).await;
     // A tenth of each pause, at least, to all of it: of 1, 2, 4, 8, 16, 32, 64, 100, 100 and 100 seconds, for the long ones.
     assert!((SECOND..11 * SECOND).contains(&short), "{short:?}");
     assert!((42 * SECOND..430 * SECOND).contains(&long), "{long:?}");

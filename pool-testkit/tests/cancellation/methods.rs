@@ -1,0 +1,62 @@
+//! The futures of the public API.
+
+use std::time::Duration;
+
+use pool_core::{HealthConfig, Pool};
+use pool_testkit::cancel::Cut;
+use pool_testkit::fake::FakeDriver;
+
+use crate::world::{Job, PATIENT, SOON};
+
+/// One of them.
+pub(crate) struct Method {
+    pub(crate) name: &'static str,
+    /// Calls it, and drops it when it is time to. Whether it has ended before; what it gave is dropped, too.
+    pub(crate) call: fn(Pool<FakeDriver>, Cut) -> Job<bool>,
+}
+
+/// All of them; `complete.rs` sees to it.
+pub(crate) const METHODS: [Method; 10] = [
+    Method { name: "acquire", call: |pool, cut| Box::pin(async move { cut.apply(pool.acquire()).await.is_some() }) },
+    // Its time is over in the instant when things happen.
+    Method {
+        name: "acquire_timeout",
+        call: |pool, cut| Box::pin(async move { cut.apply(pool.acquire_timeout(SOON)).await.is_some() }),
+    },
+    Method {
+        name: "acquire_owned",
+        call: |pool, cut| Box::pin(async move { cut.apply(pool.acquire_owned()).await.is_some() }),
+    },
+    Method {
+        name: "acquire_owned_timeout",
+        call: |pool, cut| Box::pin(async move { cut.apply(pool.acquire_owned_timeout(PATIENT)).await.is_some() }),
+    },
+    Method { name: "ready", call: |pool, cut| Box::pin(async move { cut.apply(pool.ready(PATIENT)).await.is_some() }) },
+    Method {
+        name: "warm_up",
+        call: |pool, cut| {
+            Box::pin(async move { cut.apply(pool.warm_up(3, Duration::from_millis(1), PATIENT)).await.is_some() })
+        },
+    },
+    Method { name: "drained", call: |pool, cut| Box::pin(async move { cut.apply(pool.drained()).await.is_some() }) },
+    Method { name: "close", call: |pool, cut| Box::pin(async move { cut.apply(pool.close()).await.is_some() }) },
+    // Its mercy ends before things happen.
+    Method {
+        name: "close_within",
+        call: |pool, cut| Box::pin(async move { cut.apply(pool.close_within(SOON / 2)).await.is_some() }),
+    },
+    // The monitor that makes the check is dropped with the future that waits for it.
+    Method {
+        name: "check_health",
+        call: |pool, cut| {
+            Box::pin(async move {
+                let checker = pool.monitor(HealthConfig::default()).unwrap();
+                let ended = cut.apply(checker.check_health()).await.is_some();
+                drop(checker);
+                // It is gone when its task has been dropped.
+                tokio::task::yield_now().await;
+                ended
+            })
+        },
+    },
+];
