@@ -5,7 +5,8 @@ use pool_core::AcquireError;
 use pool_testkit::proxy::{Direction, Toxic};
 use tokio::time::timeout;
 
-use crate::common::{Chaos, SHORT, answer, impatient, in_time, query};
+use crate::asking::{SHORT, answer, in_time};
+use crate::common::{Chaos, impatient, query};
 use crate::invariants;
 
 /// A connection works again soon. The first one may have been given back before its last answer came, which was not what it should have been.

@@ -7,7 +7,8 @@ use pool_postgres::PostgresOwnedLease;
 use pool_testkit::proxy::{Direction, End, Toxic};
 use tokio::time::timeout;
 
-use crate::common::{Chaos, SHORT, answer, eventually, impatient};
+use crate::asking::{SHORT, answer, eventually};
+use crate::common::{Chaos, impatient};
 use crate::invariants;
 
 /// A pool that gives up soon, and so do its users.

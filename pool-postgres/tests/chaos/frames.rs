@@ -2,7 +2,8 @@
 
 use pool_testkit::proxy::{Direction, End, Frame, Place, Toxic, message};
 
-use crate::common::{Chaos, SHORT, answer, eventually, impatient, query, quiet};
+use crate::asking::{SHORT, answer, eventually};
+use crate::common::{Chaos, impatient, query, quiet};
 use crate::invariants;
 
 /// The borders between the messages of a prepared query, in the order in which they come. The second `Z` is the end.

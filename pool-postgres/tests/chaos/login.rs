@@ -6,7 +6,8 @@ use pool_core::AcquireError;
 use pool_postgres::SslMode;
 use pool_testkit::proxy::{Direction, Frame, Script, ScriptedServer, Toxic};
 
-use crate::common::{Chaos, SHORT};
+use crate::asking::SHORT;
+use crate::common::Chaos;
 use crate::invariants;
 
 /// What an attempt is told when the answer to the request for encryption is replaced; nothing else is wrong.
