@@ -139,30 +139,22 @@ fn zero_stands_for_none() {
 
 #[test]
 fn keepalive_is_set_as_for_libpq() {
-    let config = parse("");
-    assert!(config.keepalives);
     let seconds = |number| Some(Duration::from_secs(number));
-    assert_eq!(
-        (config.keepalives_idle, config.keepalives_interval, config.keepalives_count),
-        (seconds(60), seconds(10), Some(3))
-    );
-    assert_eq!(config.tcp_user_timeout, None);
-    let config =
-        parse("keepalives=0 keepalives_idle=5 keepalives_interval=1m keepalives_count=9 tcp_user_timeout=1500");
-    assert!(!config.keepalives);
-    assert_eq!(
-        (config.keepalives_idle, config.keepalives_interval, config.keepalives_count),
-        (seconds(5), seconds(60), Some(9))
-    );
-    assert_eq!(config.tcp_user_timeout, Some(Duration::from_millis(1500)), "libpq's are milliseconds");
-    assert_eq!(parse("tcp_user_timeout=2s").tcp_user_timeout, seconds(2));
-    let config = parse("keepalives=1 keepalives_idle=0 keepalives_interval=0 keepalives_count=0 tcp_user_timeout=0");
-    assert_eq!((config.keepalives_idle, config.keepalives_interval, config.keepalives_count), (None, None, None));
-    assert_eq!((config.keepalives, config.tcp_user_timeout), (true, None));
-    assert_eq!(
-        parse("keepalives='' keepalives_idle='' keepalives_interval='' keepalives_count='' tcp_user_timeout=''"),
-        parse("")
-    );
+    let set = |text: &str| {
+        let config = parse(text);
+        let times = (config.keepalives_idle, config.keepalives_interval);
+        (config.keepalives, times, config.keepalives_count, config.tcp_user_timeout)
+    };
+    let default = (true, (seconds(60), seconds(10)), Some(3), None);
+    assert_eq!(set(""), default);
+    let empty = "keepalives='' keepalives_idle='' keepalives_interval='' keepalives_count='' tcp_user_timeout=''";
+    assert_eq!(set(empty), default);
+    let zero = "keepalives=1 keepalives_idle=0 keepalives_interval=0 keepalives_count=0 tcp_user_timeout=0";
+    assert_eq!(set(zero), (true, (None, None), None, None));
+    let text = "keepalives=0 keepalives_idle=5 keepalives_interval=1m keepalives_count=9 tcp_user_timeout=1500";
+    let milliseconds = Some(Duration::from_millis(1500));
+    assert_eq!(set(text), (false, (seconds(5), seconds(60)), Some(9), milliseconds));
+    assert_eq!(set("tcp_user_timeout=2s").3, seconds(2));
 }
 
 #[test]
