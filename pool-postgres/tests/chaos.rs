@@ -26,5 +26,9 @@ mod handshake;
 mod login;
 #[path = "chaos/network.rs"]
 mod network;
+#[path = "chaos/recovery.rs"]
+mod recovery;
 #[path = "chaos/scripted.rs"]
 mod scripted;
+#[path = "chaos/servers.rs"]
+mod servers;

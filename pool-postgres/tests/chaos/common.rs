@@ -61,6 +61,12 @@ impl Chaos {
         Self { pool, proxy, watch, said }
     }
 
+    /// Watches again: the server has come back, or another one is there.
+    pub(crate) async fn watch_on(&mut self, server: &EphemeralPostgres) {
+        self.watch = Watch::on(&server.url(), self.watch.name().to_owned()).await;
+        self.watch.begin(&self.proxy, self.pool.config().max_size);
+    }
+
     /// Nothing is in the way any more.
     pub(crate) async fn heal(&self) {
         self.proxy.calm().await;

@@ -26,7 +26,11 @@ impl Watch {
     /// Connects to the server itself.
     pub(crate) async fn start(url: &str) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let name = format!("pool {} under chaos", NEXT.fetch_add(1, Ordering::Relaxed));
+        Self::on(url, format!("pool {} under chaos", NEXT.fetch_add(1, Ordering::Relaxed))).await
+    }
+
+    /// As [`start`](Self::start), for a pool that is there.
+    pub(crate) async fn on(url: &str, name: String) -> Self {
         let url = format!("{url}?application_name=watch");
         let (client, connection) = tokio_postgres::connect(&url, NoTls).await.expect("a session to watch from");
         tokio::spawn(connection);
@@ -65,6 +69,17 @@ impl Watch {
     /// How many sessions of the pool the server has.
     pub(crate) async fn sessions(&self) -> usize {
         sessions(&self.client, &self.name).await.len()
+    }
+
+    /// Runs statements as the server's owner.
+    pub(crate) async fn run(&self, statements: &str) {
+        self.client.batch_execute(statements).await.expect("the server does it");
+    }
+
+    /// Ends all sessions of the pool; says how many there were.
+    pub(crate) async fn terminate(&self) -> usize {
+        let all = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1";
+        self.client.query(all, &[&self.name]).await.expect("the server ends them").len()
     }
 
     /// Whether the server works for the pool on a statement that begins like this.
