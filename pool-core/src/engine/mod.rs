@@ -2,6 +2,7 @@
 
 mod acquire;
 mod acquiring;
+mod budget;
 mod changes;
 mod clock;
 mod close;

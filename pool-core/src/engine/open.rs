@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::time::timeout;
-
+use super::budget::within;
 use super::panics::{caught, guarded, report};
 use super::{Engine, Job};
 use crate::config::Config;
@@ -178,7 +177,7 @@ impl<D: Driver> Opener<D> {
         let engine = Arc::clone(&self.engine);
         let budget = engine.config.load().connect_timeout;
         // Owned across the await: `self`. If the runtime ends here, dropping it gives the vacancy and the capacity back.
-        let outcome = guarded(timeout(budget, async { engine.driver.connect().await })).await;
+        let outcome = guarded(within(budget, async { engine.driver.connect().await })).await;
         match outcome {
             Ok(Ok(Ok(connection))) => self.succeed(connection),
             Ok(Ok(Err(error))) => {

@@ -3,12 +3,8 @@
 use std::future::Future;
 use std::time::Duration;
 
-/// What no error and no debug text may contain.
-pub(crate) const PASSWORD: &str = "correct horse battery";
 /// What happens at all on a busy machine happens within this time.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
-/// Nobody waits for longer for an answer that may not come.
-pub(crate) const SHORT: Duration = Duration::from_millis(150);
 
 /// What is asked by a prepared query.
 pub(crate) async fn answer(client: &tokio_postgres::Client, number: i32) -> Result<i32, tokio_postgres::Error> {

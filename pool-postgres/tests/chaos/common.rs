@@ -7,8 +7,9 @@ use pool_testkit::postgres::{EphemeralBuilder, EphemeralPostgres};
 use pool_testkit::proxy::{Direction, Proxy, Toxic};
 use tokio::time::timeout;
 
-use crate::asking::{SHORT, answer};
-use crate::users::{self, settings};
+use crate::asking::answer;
+
+use crate::users::{self, SHORT, settings};
 use crate::watch::Watch;
 
 /// A server that asks the pool for its password.

@@ -7,9 +7,10 @@ use pool_postgres::PostgresOwnedLease;
 use pool_testkit::proxy::{Direction, End, Toxic};
 use tokio::time::timeout;
 
-use crate::asking::{SHORT, answer, eventually};
+use crate::asking::{answer, eventually};
 use crate::common::{Chaos, impatient};
 use crate::invariants;
+use crate::users::SHORT;
 
 /// A pool that gives up soon, and so do its users.
 async fn hasty(max_size: usize) -> Chaos {

@@ -8,8 +8,9 @@ use pool_core::Stats;
 use pool_postgres::PostgresLease;
 use tokio_postgres::error::SqlState;
 
-use crate::asking::{LIMIT, PASSWORD, eventually, in_time};
+use crate::asking::{LIMIT, eventually, in_time};
 use crate::common::Chaos;
+use crate::users::PASSWORD;
 
 /// Proves that the fault has left nothing behind. It is over now.
 pub(crate) async fn hold(chaos: Chaos) -> Stats {

@@ -10,9 +10,10 @@ use pool_testkit::proxy::{Admission, Toxic};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::asking::{LIMIT, SHORT, answer, eventually, in_time};
+use crate::asking::{LIMIT, answer, eventually, in_time};
 use crate::common::{Chaos, impatient};
 use crate::invariants;
+use crate::users::SHORT;
 
 /// Works until it is told to stop, and notes what has succeeded, and failed.
 async fn work(chaos: &Chaos, successes: &watch::Sender<[usize; 16]>, failures: &Cell<usize>, user: usize) {

@@ -5,9 +5,13 @@ use std::time::{Duration, Instant};
 use pool_core::AcquireError;
 use pool_postgres::{PostgresConfig, PostgresLease};
 
-use crate::asking::{LIMIT, PASSWORD, SHORT, answer};
+use crate::asking::{LIMIT, answer};
 use crate::common::Chaos;
 
+/// What no error and no debug text may contain.
+pub(crate) const PASSWORD: &str = "correct horse battery";
+/// Nobody waits for longer for an answer that may not come.
+pub(crate) const SHORT: Duration = Duration::from_millis(150);
 /// By how much a busy machine may miss a deadline.
 const SLACK: Duration = Duration::from_secs(2);
 

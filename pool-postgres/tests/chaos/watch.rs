@@ -11,7 +11,7 @@ use pool_testkit::proxy::{Direction, Proxy, Seen};
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls};
 
-use crate::asking::PASSWORD;
+use crate::users::PASSWORD;
 
 /// Watches the sessions of one pool, which it tells by their name.
 pub(crate) struct Watch {

@@ -5,9 +5,10 @@ use std::time::Duration;
 use pool_postgres::{EndCause, PostgresConfig, PostgresConnection, PostgresPool};
 use pool_testkit::postgres::EphemeralPostgres;
 
-use crate::asking::{SHORT, eventually, in_time};
+use crate::asking::{eventually, in_time};
+
 use crate::network::Network;
-use crate::users::{impatient, settings};
+use crate::users::{SHORT, impatient, settings};
 use crate::watch::{NAME, Watch};
 
 /// A pool and its server, with a network between them to which anything may happen.

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
-use crate::again::sealed;
 use crate::asking::{LIMIT, answer, in_time};
 use crate::common::Chaos;
+use crate::inside::sealed;
 use crate::invariants;
 
 /// Connects are answered like this; somebody who has a connection is not concerned.
@@ -56,7 +56,7 @@ fn f037_a_host_that_comes_back_has_kept_its_connections() {
         chaos.network.to_server("", "reject with icmpx type host-unreachable");
         {
             let mut query = std::pin::pin!(answer(&lease, 7));
-            let waited = tokio::time::timeout(crate::asking::SHORT, &mut query).await;
+            let waited = tokio::time::timeout(crate::users::SHORT, &mut query).await;
             assert!(waited.is_err(), "the network may be about to find another way: {waited:?}");
             chaos.heal().await;
             assert_eq!(query.await.unwrap(), 8);

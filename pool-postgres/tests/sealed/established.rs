@@ -8,11 +8,12 @@ use pool_core::AcquireError;
 use pool_postgres::EndCause;
 use tokio::time::timeout;
 
-use crate::again::sealed;
-use crate::asking::{SHORT, answer, eventually, in_time};
+use crate::asking::{answer, eventually, in_time};
 use crate::common::{Chaos, lost};
+use crate::inside::sealed;
 use crate::invariants;
 use crate::network::Network;
+use crate::users::SHORT;
 
 /// The deadline is the user's; the pool closes what cannot be put in order, without waiting for a server that does not answer.
 #[test]

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use pool_postgres::{EndCause, PostgresConfig};
 
-use crate::again::sealed;
-use crate::asking::{SHORT, answer, eventually, in_time};
+use crate::asking::{answer, eventually, in_time};
 use crate::common::{Chaos, lost};
+use crate::inside::sealed;
 use crate::invariants;
 use crate::network::Network;
+use crate::users::SHORT;
 
 const SECOND: Duration = Duration::from_secs(1);
 

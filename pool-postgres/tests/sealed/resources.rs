@@ -7,9 +7,9 @@ use std::process::Command;
 use pool_postgres::diagnosis::{Diagnosis, Fate};
 use tokio_postgres::error::SqlState;
 
-use crate::again::sealed;
 use crate::asking::answer;
 use crate::common::Chaos;
+use crate::inside::sealed;
 use crate::invariants;
 
 #[test]

@@ -11,8 +11,8 @@ use pool_testkit::postgres::EphemeralPostgres;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, NoTls};
 
-use crate::asking::PASSWORD;
 use crate::network::connections_to;
+use crate::users::PASSWORD;
 
 /// What the pool calls its sessions.
 pub(crate) const NAME: &str = "pool in a network of its own";
