@@ -9,7 +9,7 @@ use crate::slot::IdleOrder;
 /// The settings of a pool.
 ///
 /// Start from [`Config::default`] and change fields; the pool checks the whole with [`Config::validate`] when it is built. Every duration is from 1 ms to 10
-/// years.
+/// years. Budgets are for one call of the driver each; after the process has stood still, a call whose budget ended meanwhile has 100 ms more to find its answer.
 ///
 /// ```
 /// let mut config = pool_core::Config::default();

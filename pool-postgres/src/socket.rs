@@ -2,6 +2,7 @@
 
 use std::io;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
@@ -71,16 +72,44 @@ async fn open_tcp(config: &PostgresConfig, note: &impl Fn(ConnectStep)) -> Resul
     let mut last = ConnectError::new(ConnectStep::Resolve, &target(config), "the host has no address");
     note(ConnectStep::Open);
     for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                // Requests are written whole, so waiting for more to send only adds latency. Without it the stream works as well.
-                let _ = stream.set_nodelay(true);
-                return Ok(stream);
-            }
+        // Owned across the await: the socket. Dropping the future closes it.
+        let stream = TcpStream::connect(address).await;
+        match stream.and_then(|stream| tuned(stream, config)) {
+            Ok(stream) => return Ok(stream),
             Err(error) => last = ConnectError::new(ConnectStep::Open, &address.to_string(), error),
         }
     }
     Err(last)
+}
+
+/// Makes a new stream quick, and the operating system look after it.
+fn tuned(stream: TcpStream, config: &PostgresConfig) -> io::Result<TcpStream> {
+    // Requests are written whole, so waiting for more to send only adds latency. Without it the stream works as well.
+    let _ = stream.set_nodelay(true);
+    let socket = SockRef::from(&stream);
+    if config.keepalives {
+        socket.set_tcp_keepalive(&keepalive(config))?;
+    }
+    #[cfg(target_os = "linux")]
+    if config.tcp_user_timeout.is_some() {
+        socket.set_tcp_user_timeout(config.tcp_user_timeout)?;
+    }
+    Ok(stream)
+}
+
+/// What is `None` is left to the operating system.
+fn keepalive(config: &PostgresConfig) -> TcpKeepalive {
+    let mut keepalive = TcpKeepalive::new();
+    if let Some(time) = config.keepalives_idle {
+        keepalive = keepalive.with_time(time);
+    }
+    if let Some(time) = config.keepalives_interval {
+        keepalive = keepalive.with_interval(time);
+    }
+    if let Some(count) = config.keepalives_count {
+        keepalive = keepalive.with_retries(count);
+    }
+    keepalive
 }
 
 /// `SSLRequest`: a length of 8 and a code in the place of the protocol version.
@@ -123,6 +152,8 @@ async fn is_tls_granted(config: &PostgresConfig, tcp: &mut TcpStream) -> Result<
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -131,5 +162,36 @@ mod tests {
         assert_eq!(name("db.example"), "db.example:5432");
         assert_eq!(name("::1"), "[::1]:5432");
         assert_eq!(name("/run/postgresql"), "/run/postgresql/.s.PGSQL.5432");
+    }
+
+    /// A stream to somebody who says nothing, as a configuration wants it.
+    async fn stream(text: &str) -> TcpStream {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        open_tcp(&format!("host=127.0.0.1 port={port} {text}").parse().unwrap(), &|_| {}).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_operating_system_is_told_to_look_after_a_stream() {
+        let stream = stream("keepalives_idle=7 keepalives_interval=2 keepalives_count=5 tcp_user_timeout=1500").await;
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap() && stream.nodelay().unwrap());
+        let times = (socket.tcp_keepalive_time().unwrap(), socket.tcp_keepalive_interval().unwrap());
+        assert_eq!(times, (Duration::from_secs(7), Duration::from_secs(2)));
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 5);
+        #[cfg(target_os = "linux")]
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_millis(1500)));
+    }
+
+    #[tokio::test]
+    async fn what_is_left_to_the_operating_system_is_left_alone() {
+        let untouched = TcpKeepalive::new();
+        let config: PostgresConfig = "keepalives_idle=0 keepalives_interval=0 keepalives_count=0".parse().unwrap();
+        assert_eq!(format!("{:?}", keepalive(&config)), format!("{untouched:?}"));
+        let stream = stream("keepalives=0").await;
+        let socket = SockRef::from(&stream);
+        assert!(!socket.keepalive().unwrap());
+        #[cfg(target_os = "linux")]
+        assert_eq!(socket.tcp_user_timeout().unwrap(), None);
     }
 }

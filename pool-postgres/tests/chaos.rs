@@ -3,10 +3,16 @@
 #![cfg(not(feature = "loom"))]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
 
+#[path = "chaos/asking.rs"]
+mod asking;
 #[path = "chaos/common.rs"]
 mod common;
 #[path = "chaos/invariants.rs"]
 mod invariants;
+#[path = "chaos/users.rs"]
+mod users;
+#[path = "chaos/watch.rs"]
+mod watch;
 
 #[path = "chaos/corrupt.rs"]
 mod corrupt;
@@ -20,7 +26,11 @@ mod handshake;
 mod login;
 #[path = "chaos/network.rs"]
 mod network;
+#[path = "chaos/recovery.rs"]
+mod recovery;
 #[path = "chaos/retries.rs"]
 mod retries;
 #[path = "chaos/scripted.rs"]
 mod scripted;
+#[path = "chaos/servers.rs"]
+mod servers;

@@ -21,6 +21,8 @@ mod checks;
 mod close;
 #[path = "engine/exchange.rs"]
 mod exchange;
+#[path = "engine/extremes.rs"]
+mod extremes;
 #[path = "engine/faults.rs"]
 mod faults;
 #[path = "engine/foreign.rs"]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::Engine;
+use super::budget::within;
 use super::panics::{guarded, report};
 use super::release::{Condition, Occasion};
 use crate::driver::Driver;
@@ -56,7 +57,7 @@ impl<D: Driver> Tended<D> {
         let engine = Arc::clone(&self.engine);
         let connection = engine.core.table.get_mut(&mut self.claim);
         // Owned across the await: `self`. Dropping it closes the connection.
-        let outcome = guarded(timeout(budget, async { engine.driver.reset(connection).await })).await;
+        let outcome = guarded(within(budget, async { engine.driver.reset(connection).await })).await;
         self.finish("reset", budget, outcome);
     }
 
@@ -71,7 +72,7 @@ impl<D: Driver> Tended<D> {
         let started = engine.clock.now();
         let outcome = {
             let connection = engine.core.table.get_mut(&mut self.claim);
-            let mut ping = pin!(guarded(timeout(budget, async { engine.driver.ping(connection).await })));
+            let mut ping = pin!(guarded(within(budget, async { engine.driver.ping(connection).await })));
             // Owned across the awaits: `self`. Dropping it closes the connection.
             let soon = if self.check.is_some() { timeout(MOMENT.min(budget / 10), &mut ping).await.ok() } else { None };
             if soon.is_none() && self.check.is_some() {
@@ -177,7 +178,7 @@ impl<D: Driver> Closing<D> {
         let engine = &self.engine;
         let budget = engine.config.load().close_timeout;
         // Owned across the await: the connection, by the call, and the slot, by `self`. Dropping both closes and frees.
-        match guarded(timeout(budget, async { engine.driver.close(connection).await })).await {
+        match guarded(within(budget, async { engine.driver.close(connection).await })).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => report(|| tracing::warn!(?budget, "close took too long; the connection was dropped")),
             Err(message) => report(|| tracing::error!(message, "close panicked")),

@@ -3,6 +3,7 @@
 mod acquire;
 mod acquiring;
 mod attempts;
+mod budget;
 mod changes;
 mod clock;
 mod close;

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::time::timeout;
-
+use super::budget::within;
 use super::panics::{caught, guarded, report};
 use super::{Engine, Job};
 use crate::attempt::Attempt;
@@ -181,7 +180,7 @@ impl<D: Driver> Opener<D> {
         let budget = engine.config.load().connect_timeout;
         // Owned across the await: `self`. If the runtime ends here, dropping it gives the vacancy and the capacity back.
         let attempt = Arc::clone(&self.attempt);
-        let outcome = guarded(timeout(budget, async { engine.driver.connect(&attempt).await })).await;
+        let outcome = guarded(within(budget, async { engine.driver.connect(&attempt).await })).await;
         match outcome {
             Ok(Ok(Ok(connection))) => self.succeed(connection),
             Ok(Ok(Err(error))) => {

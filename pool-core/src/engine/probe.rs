@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use tokio::time::timeout;
-
 use super::Engine;
+use super::budget::within;
 use super::panics::guarded;
 use crate::driver::Driver;
 use crate::slot::Claim;
@@ -19,7 +18,7 @@ impl<D: Driver> Engine<D> {
     pub(crate) async fn probe(&self, connection: &mut D::Connection, budget: Duration) -> Result<(), String> {
         let started = self.clock.now();
         // Owned across the await: nothing; the connection belongs to the caller.
-        let outcome = guarded(timeout(budget, async { self.driver.ping(connection).await })).await;
+        let outcome = guarded(within(budget, async { self.driver.ping(connection).await })).await;
         self.measures.check.note(self.clock.now().saturating_sub(started), 1);
         match outcome {
             Ok(Ok(Ok(()))) => Ok(()),

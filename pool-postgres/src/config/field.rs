@@ -1,7 +1,7 @@
 //! One keyword, one field: whatever the source, a value gets in here.
 
 use super::pool::SETTINGS;
-use super::{PostgresConfig, PostgresConfigError, sslmode};
+use super::{PostgresConfig, PostgresConfigError, keepalive, sslmode};
 
 /// The variables of the environment that libpq knows, and the keywords they stand for.
 const VARIABLES: [(&str, &str); 9] = [
@@ -16,18 +16,23 @@ const VARIABLES: [(&str, &str); 9] = [
     ("PGCONNECT_TIMEOUT", "connect_timeout"),
 ];
 
-/// All variables of the environment, and the keywords they stand for. A pool's is named as its keyword, in capitals.
+/// Keywords of libpq for which it has no variable.
+const WITHOUT_VARIABLE: [&str; 5] =
+    ["keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout"];
+
+/// All variables of the environment, and the keywords they stand for. A pool's is named as its keyword, in capitals, and so is one that libpq does not have, after `POOL_`.
 pub(super) fn variables() -> impl Iterator<Item = (String, &'static str)> {
     let pool = SETTINGS.iter().map(|setting| setting.keyword).filter(|keyword| keyword.starts_with("pool_"));
     let libpq = VARIABLES.into_iter().map(|(variable, keyword)| (variable.to_owned(), keyword));
-    libpq.chain(pool.map(|keyword| (keyword.to_uppercase(), keyword)))
+    let ours = WITHOUT_VARIABLE.into_iter().map(|keyword| (format!("POOL_{}", keyword.to_uppercase()), keyword));
+    libpq.chain(ours).chain(pool.map(|keyword| (keyword.to_uppercase(), keyword)))
 }
 
 type Outcome = Result<(), PostgresConfigError>;
 type Setter = fn(&mut PostgresConfig, &str) -> Outcome;
 
 /// What each keyword sets that is not the pool's. As with libpq, an empty value stands for the default.
-const SETTERS: [(&str, Setter); 8] = [
+const SETTERS: [(&str, Setter); 13] = [
     ("host", |config, value| host(value).map(|host| config.host = host)),
     ("port", |config, value| port(value).map(|port| config.port = port)),
     ("dbname", |config, value| database(value).map(|database| config.database = database)),
@@ -36,6 +41,22 @@ const SETTERS: [(&str, Setter); 8] = [
     ("sslmode", |config, value| sslmode(value).map(|mode| config.sslmode = mode)),
     ("sslrootcert", |config, value| text(value, |text| config.sslrootcert = text.map(Into::into))),
     ("application_name", |config, value| text(value, |text| config.application_name = text)),
+    ("keepalives", |config, value| keepalive::switch("keepalives", value).map(|on| config.keepalives = on)),
+    ("keepalives_idle", |config, value| {
+        let default = PostgresConfig::default().keepalives_idle;
+        keepalive::seconds("keepalives_idle", value, default).map(|time| config.keepalives_idle = time)
+    }),
+    ("keepalives_interval", |config, value| {
+        let default = PostgresConfig::default().keepalives_interval;
+        keepalive::seconds("keepalives_interval", value, default).map(|time| config.keepalives_interval = time)
+    }),
+    ("keepalives_count", |config, value| {
+        let default = PostgresConfig::default().keepalives_count;
+        keepalive::count("keepalives_count", value, default).map(|count| config.keepalives_count = count)
+    }),
+    ("tcp_user_timeout", |config, value| {
+        keepalive::milliseconds("tcp_user_timeout", value).map(|time| config.tcp_user_timeout = time)
+    }),
 ];
 
 impl PostgresConfig {

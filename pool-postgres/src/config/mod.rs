@@ -3,6 +3,7 @@
 mod duration;
 mod error;
 mod field;
+mod keepalive;
 mod key_value;
 mod password;
 mod pool;
@@ -15,6 +16,7 @@ pub use sslmode::SslMode;
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// Where and how to connect, and the settings of the pool.
 ///
@@ -33,6 +35,11 @@ use std::str::FromStr;
 /// | `sslmode` | `PGSSLMODE` | `sslmode` | `disable`, `prefer`, `require`, `verify-ca`, `verify-full` | `prefer` |
 /// | `sslrootcert` | `PGSSLROOTCERT` | `sslrootcert` | a file | those of the operating system |
 /// | `application_name` | `PGAPPNAME` | `application_name` | | none |
+/// | `keepalives` | `POOL_KEEPALIVES` | `keepalives` | 1 (on), 0 (off) | 1 |
+/// | `keepalives_idle` | `POOL_KEEPALIVES_IDLE` | `keepalives_idle` | seconds, or 0 for the system's default | 60 s |
+/// | `keepalives_interval` | `POOL_KEEPALIVES_INTERVAL` | `keepalives_interval` | seconds, or 0 for the system's default | 10 s |
+/// | `keepalives_count` | `POOL_KEEPALIVES_COUNT` | `keepalives_count` | 1 to 127, or 0 for the system's default | 3 |
+/// | `tcp_user_timeout` | `POOL_TCP_USER_TIMEOUT` | `tcp_user_timeout` | milliseconds, or a duration with its unit, or 0 for the system's default | 0 |
 /// | `connect_timeout` | `PGCONNECT_TIMEOUT` | `pool.connect_timeout` | a duration | 5 s |
 /// | `pool_max_conns` | `POOL_MAX_CONNS` | `pool.max_size` | 1 to 65535; a small one takes the default of `pool_min_conns` down with it | 20 |
 /// | `pool_min_conns` | `POOL_MIN_CONNS` | `pool.min_size` | 0 to `pool_max_conns` | 2 |
@@ -59,6 +66,15 @@ use std::str::FromStr;
 ///
 /// A duration is written `90` (seconds), `90s`, `1m30s`, `2h`, `1d` or `500ms`, and is from 1 ms to 10 years. What each setting of the pool does is in the documentation of
 /// [`pool_core::Config`]. Names that pgxpool has are pgxpool's.
+///
+/// # Networks that say nothing
+///
+/// A network may swallow a connection without a word: a firewall forgets it, a host loses its power. The pool's pings find that out on idle connections. For those in use
+/// the operating system has to: it asks the other side for a sign of life after `keepalives_idle` without one, and again every `keepalives_interval`, and after
+/// `keepalives_count` questions without an answer the connection is lost, and whoever waits for it is told; by default after 90 seconds. That is for connections on which the server has
+/// the word, such as a long query. What was sent and is not acknowledged is repeated instead, for up to a quarter of an hour, unless `tcp_user_timeout` is shorter. It has no default, because a
+/// system also counts the time in which the server is there and takes no more: a `COPY` into a table that somebody has locked would be lost. Unix sockets have none of this, and
+/// `tcp_user_timeout` is Linux's.
 ///
 /// # Example
 ///
@@ -91,6 +107,17 @@ pub struct PostgresConfig {
     pub sslrootcert: Option<PathBuf>,
     /// The name that the server shows for these sessions. Default none.
     pub application_name: Option<String>,
+    /// Whether the operating system asks the server for signs of life (TCP keepalive). Default `true`.
+    pub keepalives: bool,
+    /// How long nothing comes from the server before it is asked: whole seconds, 1 s to 32767 s. `None`: the operating system's default. Default 60 s.
+    pub keepalives_idle: Option<Duration>,
+    /// How long an answer is waited for before it is asked again: whole seconds, 1 s to 32767 s. `None`: the operating system's default. Default 10 s.
+    pub keepalives_interval: Option<Duration>,
+    /// How often it is asked before the connection is lost: 1 to 127. `None`: the operating system's default. Default 3.
+    pub keepalives_count: Option<u32>,
+    /// How long what was sent may be unacknowledged before the connection is lost: 1 ms to 24 days. `None`: the operating system's default. Default `None`. On Linux
+    /// alone; see [above](PostgresConfig#networks-that-say-nothing).
+    pub tcp_user_timeout: Option<Duration>,
     /// The settings of the pool.
     pub pool: pool_core::Config,
 }
@@ -106,6 +133,11 @@ impl Default for PostgresConfig {
             sslmode: SslMode::default(),
             sslrootcert: None,
             application_name: None,
+            keepalives: true,
+            keepalives_idle: Some(Duration::from_mins(1)),
+            keepalives_interval: Some(Duration::from_secs(10)),
+            keepalives_count: Some(3),
+            tcp_user_timeout: None,
             pool: pool_core::Config::default(),
         }
     }
@@ -137,11 +169,11 @@ impl PostgresConfig {
         Ok(config)
     }
 
-    /// Checks the settings of the pool, as is done when it is made.
+    /// Checks the settings of the pool and of keepalive, as is done when the pool is made.
     ///
     /// # Errors
     ///
-    /// Every field that is out of its range, by its keyword in the [table](PostgresConfig#keywords).
+    /// A field that is out of its range, or every one of the pool's, by its keyword in the [table](PostgresConfig#keywords).
     ///
     /// # Example
     ///
@@ -152,7 +184,8 @@ impl PostgresConfig {
     /// assert_eq!(error.to_string(), r#"pool_min_conns = "21" is not allowed; allowed: 0 to pool_max_conns"#);
     /// ```
     pub fn validate(&self) -> Result<(), PostgresConfigError> {
-        Ok(self.pool.validate()?)
+        self.pool.validate()?;
+        keepalive::refused(self).map_or(Ok(()), Err)
     }
 
     /// The user to connect as.

@@ -138,6 +138,59 @@ fn zero_stands_for_none() {
 }
 
 #[test]
+fn keepalive_is_set_as_for_libpq() {
+    let seconds = |number| Some(Duration::from_secs(number));
+    let set = |text: &str| {
+        let config = parse(text);
+        let times = (config.keepalives_idle, config.keepalives_interval);
+        (config.keepalives, times, config.keepalives_count, config.tcp_user_timeout)
+    };
+    let default = (true, (seconds(60), seconds(10)), Some(3), None);
+    assert_eq!(set(""), default);
+    let empty = "keepalives='' keepalives_idle='' keepalives_interval='' keepalives_count='' tcp_user_timeout=''";
+    assert_eq!(set(empty), default);
+    let zero = "keepalives=1 keepalives_idle=0 keepalives_interval=0 keepalives_count=0 tcp_user_timeout=0";
+    assert_eq!(set(zero), (true, (None, None), None, None));
+    let text = "keepalives=0 keepalives_idle=5 keepalives_interval=1m keepalives_count=9 tcp_user_timeout=1500";
+    let milliseconds = Some(Duration::from_millis(1500));
+    assert_eq!(set(text), (false, (seconds(5), seconds(60)), Some(9), milliseconds));
+    assert_eq!(set("tcp_user_timeout=2s").3, seconds(2));
+}
+
+#[test]
+fn keepalive_that_no_system_can_keep_is_refused() {
+    for (text, allowed) in [
+        ("keepalives=yes", "1 (on), 0 (off)"),
+        ("keepalives_idle=500ms", "whole seconds"),
+        ("keepalives_interval=32768", "1 s to 32767 s"),
+        ("keepalives_count=128", "1 to 127"),
+        ("keepalives_count=-1", "1 to 127"),
+        ("tcp_user_timeout=2147483648", "1 ms to 2147483647 ms"),
+        ("tcp_user_timeout=soon", "milliseconds"),
+    ] {
+        assert!(error(text).contains(allowed), "{}", error(text));
+    }
+    let refusal = |change: fn(&mut PostgresConfig)| {
+        let mut config = PostgresConfig::default();
+        change(&mut config);
+        config.validate().unwrap_err().to_string()
+    };
+    assert_eq!(
+        refusal(|config| config.keepalives_idle = Some(Duration::ZERO)),
+        format!(
+            r#"keepalives_idle = "0ns" is not allowed; allowed: {}"#,
+            "whole seconds such as 90, 90s or 1m30s, 1 s to 32767 s, or 0 for the operating system's default"
+        )
+    );
+    assert!(
+        refusal(|config| config.keepalives_interval = Some(Duration::from_millis(500)))
+            .starts_with("keepalives_interval")
+    );
+    assert!(refusal(|config| config.keepalives_count = Some(0)).starts_with("keepalives_count"));
+    assert!(refusal(|config| config.tcp_user_timeout = Some(Duration::MAX)).starts_with("tcp_user_timeout"));
+}
+
+#[test]
 fn the_documentation_has_every_keyword_and_its_variable() {
     let rows: Vec<_> = include_str!("mod.rs").lines().filter(|line| line.starts_with("/// | `")).collect();
     for (variable, keyword) in field::variables() {

@@ -5,8 +5,10 @@ use pool_core::AcquireError;
 use pool_testkit::proxy::{Direction, Toxic};
 use tokio::time::timeout;
 
-use crate::common::{Chaos, SHORT, answer, impatient, in_time, query};
+use crate::asking::{answer, in_time};
+use crate::common::{Chaos, impatient, query};
 use crate::invariants;
+use crate::users::SHORT;
 
 /// A connection works again soon. The first one may have been given back before its last answer came, which was not what it should have been.
 async fn recovers(chaos: &Chaos) {

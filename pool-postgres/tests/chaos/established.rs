@@ -7,8 +7,10 @@ use pool_postgres::PostgresOwnedLease;
 use pool_testkit::proxy::{Direction, End, Toxic};
 use tokio::time::timeout;
 
-use crate::common::{Chaos, SHORT, answer, eventually, impatient};
+use crate::asking::{answer, eventually};
+use crate::common::{Chaos, impatient};
 use crate::invariants;
+use crate::users::SHORT;
 
 /// A pool that gives up soon, and so do its users.
 async fn hasty(max_size: usize) -> Chaos {

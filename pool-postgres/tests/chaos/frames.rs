@@ -2,8 +2,10 @@
 
 use pool_testkit::proxy::{Direction, End, Frame, Place, Toxic, message};
 
-use crate::common::{Chaos, SHORT, answer, eventually, impatient, query, quiet};
+use crate::asking::{answer, eventually};
+use crate::common::{Chaos, impatient, query, quiet};
 use crate::invariants;
+use crate::users::SHORT;
 
 /// The borders between the messages of a prepared query, in the order in which they come. The second `Z` is the end.
 const BORDERS: [(u8, u64); 8] =

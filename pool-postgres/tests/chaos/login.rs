@@ -6,8 +6,9 @@ use pool_core::AcquireError;
 use pool_postgres::SslMode;
 use pool_testkit::proxy::{Direction, Frame, Script, ScriptedServer, Toxic};
 
-use crate::common::{Chaos, SHORT};
+use crate::common::Chaos;
 use crate::invariants;
+use crate::users::SHORT;
 
 /// What an attempt is told when the answer to the request for encryption is replaced; nothing else is wrong.
 async fn with_answer(answer: &'static [u8], sslmode: SslMode) -> (Chaos, AcquireError) {

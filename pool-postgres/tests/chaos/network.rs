@@ -9,7 +9,8 @@ use pool_testkit::proxy::{Admission, End, Toxic};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::common::{Chaos, answer, in_time};
+use crate::asking::{answer, in_time};
+use crate::common::Chaos;
 use crate::invariants;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -9,8 +9,10 @@ use pool_postgres::retry::{AttemptError, GaveUp, Outcome, Retrier, RetryError, R
 use pool_testkit::proxy::{Direction, End, Place, Toxic};
 use tokio_postgres::{Client, Error};
 
-use crate::common::{Chaos, SHORT, eventually, in_time};
+use crate::asking::{eventually, in_time};
+use crate::common::Chaos;
 use crate::invariants;
+use crate::users::SHORT;
 
 type Lease = Arc<PostgresOwnedLease>;
 

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use pool_core::AcquireError;
 use pool_testkit::proxy::{Direction, End, Script, ScriptedServer, message};
 
-use crate::common::{Chaos, answer, eventually};
+use crate::asking::{answer, eventually};
+use crate::common::Chaos;
 use crate::invariants;
 
 const HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 11\r\n\r\nBad Request";

@@ -39,16 +39,12 @@ impl Connection {
         };
         let port = server.local_addr().map_or(0, |address| address.port());
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
-        self.control.note(|seen| {
-            seen.live.insert(self.number, port);
-        });
+        self.control.note(|seen| seen.came(self.number, port));
         let end = self.forward(&mut client, &mut server).await;
         if end == End::Reset {
             [&client, &server].into_iter().for_each(reset);
         }
-        self.control.note(|seen| {
-            seen.live.remove(&self.number);
-        });
+        self.control.note(|seen| seen.gone(self.number));
         match end {
             End::Close => drop((client.shutdown().await, server.shutdown().await)),
             End::Reset => {}

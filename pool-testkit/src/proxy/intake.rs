@@ -147,7 +147,7 @@ impl<'a> Intake<'a> {
     }
 
     fn on_frame(&mut self, frame: Frame, batch: &mut Batch) {
-        self.control.note(|seen| *seen.frames[self.direction.index()].entry(frame.kind()).or_default() += 1);
+        self.control.note(|seen| seen.passes(self.connection, self.direction, frame.kind()));
         let mut passing = Passing { bytes: frame.bytes().to_vec(), end: None };
         for toxic in &mut self.toxics {
             toxic.on_frame(&frame, &mut passing, self.control);
@@ -158,9 +158,7 @@ impl<'a> Intake<'a> {
     /// The sender has ended the stream.
     async fn end(mut self, what: What) -> Result<(), End> {
         if self.direction == Direction::ToServer {
-            self.control.note(|seen| {
-                seen.live.remove(&self.connection);
-            });
+            self.control.note(|seen| seen.gone(self.connection));
         }
         while self.drops() {
             self.lose();

@@ -42,6 +42,32 @@ async fn messages_pass_and_are_counted() {
     assert_eq!(seen.struck, 0);
 }
 
+/// One who was let in is not counted any more when the next one comes; two who come at the same time are.
+#[tokio::test]
+async fn those_who_are_not_yet_let_in_are_counted() {
+    let script = Script::new().startup().send(&message(b'Z', b"I")).message(b'Q').send(b"never");
+    let server = ScriptedServer::start(script).await.unwrap();
+    let proxy = Proxy::postgres(server.address()).await.unwrap();
+    let mut clients = Vec::new();
+    for (number, most) in [(1, 1), (2, 1)] {
+        let mut client = TcpStream::connect(proxy.address()).await.unwrap();
+        client.write_all(&startup()).await.unwrap();
+        in_time(proxy.until(|seen| seen.frames(Direction::ToClient, b'Z') == number)).await;
+        assert_eq!(proxy.seen().most_opening, most);
+        clients.push(client);
+    }
+    for open in [3, 4] {
+        clients.push(TcpStream::connect(proxy.address()).await.unwrap());
+        in_time(proxy.until(|seen| seen.open() == open)).await;
+    }
+    assert_eq!(proxy.seen().most_opening, 2);
+    clients.truncate(2);
+    in_time(proxy.until(|seen| seen.open() == 2)).await;
+    clients.push(TcpStream::connect(proxy.address()).await.unwrap());
+    in_time(proxy.until(|seen| seen.open() == 3)).await;
+    assert_eq!(proxy.seen().most_opening, 2, "those who went are not counted");
+}
+
 #[tokio::test]
 async fn a_connection_is_cut_between_messages() {
     assert_eq!(length(b'C', 1, Place::Before).await, 0);

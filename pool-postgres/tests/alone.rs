@@ -1,0 +1,17 @@
+//! What happens to a process as a whole: it has no descriptors left, it stands still, it has had very many pools. Each test runs once more in a process of its own (`alone/again.rs`).
+#![cfg(all(not(feature = "loom"), target_os = "linux"))] // what they look at is in /proc
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
+
+#[path = "alone/again.rs"]
+mod again;
+#[path = "chaos/asking.rs"]
+mod asking;
+#[path = "alone/common.rs"]
+mod common;
+
+#[path = "alone/descriptors.rs"]
+mod descriptors;
+#[path = "alone/pools.rs"]
+mod pools;
+#[path = "alone/stopped.rs"]
+mod stopped;

@@ -1,0 +1,57 @@
+//! F080: the whole process stands still for a while.
+
+use std::process::Command;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use pool_postgres::{PostgresLease, PostgresPool};
+use pool_testkit::postgres::EphemeralPostgres;
+use tokio::task::spawn_blocking;
+
+use crate::asking::{LIMIT, eventually, in_time};
+use crate::common::{all_answer, alone, config};
+
+const SIZE: usize = 8;
+
+fn shell(script: &str) {
+    assert!(Command::new("sh").args(["-c", script]).status().unwrap().success(), "{script}");
+}
+
+async fn all_leases(pool: &PostgresPool) -> Vec<PostgresLease<'_>> {
+    let leases = join_all((0..SIZE).map(|_| pool.acquire_timeout(LIMIT)));
+    in_time("all can be had", leases).await.into_iter().collect::<Result<_, _>>().unwrap()
+}
+
+/// The server's processes for all connections, which are idle.
+async fn processes(pool: &PostgresPool) -> String {
+    let mut processes = Vec::new();
+    for lease in all_leases(pool).await {
+        let pid: i32 = lease.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
+        processes.push(pid.to_string());
+    }
+    eventually("all are idle", async || pool.state().idle == SIZE).await;
+    processes.join(" ")
+}
+
+/// Answers that came meanwhile are found together with limits of time that are over by then. They came, so nothing is closed for them.
+#[test]
+fn f080_a_process_that_stood_still_takes_no_connection_for_a_dead_one() {
+    alone("", async || {
+        let server = EphemeralPostgres::start().unwrap();
+        let pool = PostgresPool::connect(config(&server, SIZE)).await.unwrap();
+        let processes = processes(&pool).await;
+        shell(&format!("kill -s STOP {processes}"));
+        let mut asking = (*pool.config()).clone();
+        asking.health_check_interval = Some(Duration::from_millis(10));
+        asking.health_check_timeout = Duration::from_millis(500);
+        pool.reconfigure(asking).unwrap();
+        eventually("all are pinged", async || pool.state().in_maintenance == SIZE).await;
+        let script = format!("kill -s STOP $PPID; kill -s CONT {processes}; sleep 1; kill -s CONT $PPID");
+        // The runtime waits for what comes when it is stopped, as it does most of the time.
+        spawn_blocking(move || shell(&script)).await.unwrap();
+        all_answer(&all_leases(&pool).await).await;
+        let stats = pool.stats();
+        assert_eq!((stats.errors.pings, stats.broken, stats.opened), (0, 0, SIZE as u64), "{stats:?}");
+        pool.disconnect().await;
+    });
+}
