@@ -51,8 +51,8 @@ struct Shared {
 }
 
 impl<D: Driver> Pool<D> {
-    /// Starts a monitor of the pool's health, on the current runtime. With [`HealthConfig::reserve`] it keeps one of the pool's connections for itself: it shows among the
-    /// leased ones. While the pool is paused it gives that back and checks nothing; and it ends when the pool is closed.
+    /// Starts a monitor of the pool's health, on the current runtime. With [`HealthConfig::reserve`] it keeps one of the pool's connections for itself, within [`Config::max_size`](crate::Config::max_size): it
+    /// shows as [reserved](crate::PoolState::reserved). While the pool is paused it gives that back and checks nothing; and it ends when the pool is closed.
     ///
     /// # Errors
     ///
@@ -64,7 +64,7 @@ impl<D: Driver> Pool<D> {
     pub fn monitor(&self, config: HealthConfig) -> Result<HealthChecker<D>, ConfigError> {
         config.validate()?;
         let mut judge = Judge::default();
-        judge.look(&Sample { pool: self.state(), oldest: None, own: false }, &config);
+        judge.look(&Sample { pool: self.state(), oldest: None }, &config);
         let shared = Arc::new(Shared {
             config: ArcSwap::from_pointee(config),
             report: watch::Sender::new(judge.report()),
@@ -297,7 +297,7 @@ impl<D: Driver> Monitor<D> {
     /// Looks at the pool, and says so if that changes anything.
     fn look(&mut self, config: &HealthConfig) {
         let (pool, oldest) = (self.engine.state(), self.engine.oldest_lease());
-        self.judge.look(&Sample { pool, oldest, own: self.own.lease.is_some() }, config);
+        self.judge.look(&Sample { pool, oldest }, config);
         let report = self.judge.report();
         self.shared.report.send_if_modified(|shown| {
             let changed = !shown.says_the_same(&report);

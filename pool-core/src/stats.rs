@@ -52,6 +52,8 @@ pub struct PoolState {
     pub idle: usize,
     /// Connections in the hands of callers.
     pub leased: usize,
+    /// Connections [kept](crate::HealthConfig::reserve) for checks of the pool's health: one at most.
+    pub reserved: usize,
     /// Connections being opened.
     pub opening: usize,
     /// Connections being reset, pinged or closed.
@@ -73,10 +75,13 @@ pub struct PoolState {
 
 impl fmt::Display for PoolState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { idle, leased, opening, in_maintenance, checking, waiting, max_size, paused, .. } = self;
+        let Self { idle, leased, reserved, opening, in_maintenance, checking, waiting, max_size, paused, .. } = self;
         write!(f, "{leased} leased, {idle} idle, {opening} opening, {in_maintenance} in maintenance")?;
         if *checking > 0 {
             write!(f, " ({checking} being checked)")?;
+        }
+        if *reserved > 0 {
+            write!(f, ", {reserved} kept for checks")?;
         }
         let paused = if *paused { "; paused" } else { "" };
         write!(f, " of {max_size}; {waiting} waiting{paused}")

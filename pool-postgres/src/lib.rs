@@ -46,7 +46,7 @@ pub use connection::PostgresConnection;
 pub use driver::PostgresDriver;
 pub use end::{EndCause, Ends, SessionEnd};
 pub use error::{ConnectError, ConnectStep, PostgresError};
-pub use pool::{Health, PostgresLease, PostgresOwnedLease, PostgresPool};
+pub use pool::{Health, PostgresHealthChecker, PostgresLease, PostgresOwnedLease, PostgresPool};
 pub use tap::Mark;
 pub use {pool_core, tokio_postgres};
 

@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::time::Duration;
 
-use pool_core::{Driver, Lease, OwnedLease, Pool, PoolState};
+use pool_core::{Driver, HealthChecker, Lease, OwnedLease, Pool, PoolState};
 use tokio::time::{Instant, timeout};
 
 use crate::config::{PostgresConfig, PostgresConfigError};
@@ -17,6 +17,9 @@ pub type PostgresLease<'a> = Lease<'a, PostgresDriver>;
 
 /// As [`PostgresLease`], without borrowing the pool.
 pub type PostgresOwnedLease = OwnedLease<PostgresDriver>;
+
+/// Watches over a [`PostgresPool`]; made by [`Pool::monitor`].
+pub type PostgresHealthChecker = HealthChecker<PostgresDriver>;
 
 /// A pool of PostgreSQL sessions. Cheap to clone; all clones are the same pool.
 ///

@@ -24,7 +24,7 @@ impl Clock {
     }
 
     /// The number of a moment. Moments some centuries away are all the same.
-    fn at(&self, moment: Instant) -> u64 {
+    pub(super) fn at(&self, moment: Instant) -> u64 {
         match moment.checked_duration_since(self.origin) {
             Some(after) => ORIGIN + nanos(after),
             None => ORIGIN - nanos(self.origin - moment),

@@ -43,6 +43,11 @@ impl<D: Driver> Engine<D> {
         self.reserved.set(slot);
     }
 
+    /// Whether a lease is kept for the checks.
+    pub(super) fn reserves(&self) -> bool {
+        self.reserved.get() != 0
+    }
+
     /// Whether the slot is the one of the lease that is kept for the checks.
     pub(super) fn is_reserved(&self, slot: usize) -> bool {
         self.reserved.get() == slot as u64 + 1

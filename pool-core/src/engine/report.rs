@@ -18,10 +18,12 @@ impl<D: Driver> Engine<D> {
 
     fn state_of(&self, counts: &Counts) -> PoolState {
         let sight = self.core.gate().glance();
+        let reserved = usize::from(self.reserves()).min(counts.leased);
         PoolState {
             size: counts.opening + counts.idle + counts.leased + counts.resetting + counts.closing,
             idle: counts.idle,
-            leased: counts.leased,
+            leased: counts.leased - reserved,
+            reserved,
             opening: counts.opening,
             in_maintenance: counts.resetting + counts.closing,
             checking: usize::try_from(self.checks.under_way()).unwrap_or(usize::MAX),
@@ -29,7 +31,7 @@ impl<D: Driver> Engine<D> {
             max_size: self.core.capacity.read().max,
             paused: sight.is_paused(),
             closed: sight.is_closed(),
-            breaker: self.trip.state(),
+            breaker: self.breaker(),
         }
     }
 

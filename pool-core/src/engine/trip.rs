@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::Engine;
 use super::panics::{caught, report, wake};
 use crate::attempt::{Progress, Step};
-use crate::counters::Flag;
+use crate::counters::Figure;
 use crate::driver::{Driver, ErrorClass};
 use crate::error::AcquireError;
 use crate::failure::OpenFailure;
@@ -20,28 +20,34 @@ use crate::stats::BreakerState;
 /// Where the breaker stands, for those who do not move it: the janitor does.
 #[derive(Debug, Default)]
 pub(super) struct Trip {
-    is_open: Flag,
+    /// As a number, so that nobody who looks takes a lock.
+    stands: Figure,
     shown: watch::Sender<BreakerState>,
 }
 
-impl Trip {
-    /// Where it stands now.
-    pub(super) fn state(&self) -> BreakerState {
-        *self.shown.borrow()
-    }
-}
+const CLOSED: u64 = 0;
+const HALF_OPEN: u64 = 1;
 
 impl<D: Driver> Engine<D> {
+    /// Where the breaker stands now.
+    pub(super) fn breaker(&self) -> BreakerState {
+        match self.trip.stands.get() {
+            CLOSED => BreakerState::Closed,
+            HALF_OPEN => BreakerState::HalfOpen,
+            probe => BreakerState::Open { next_probe: self.clock.moment(probe) },
+        }
+    }
+
     /// Tells where the breaker stands.
     pub(super) fn show_breaker(&self, state: BreakerState) {
-        if self.trip.state() == state {
+        if self.breaker() == state {
             return;
         }
-        if state.is_open() {
-            self.trip.is_open.raise();
-        } else {
-            self.trip.is_open.lower();
-        }
+        self.trip.stands.set(match state {
+            BreakerState::Closed => CLOSED,
+            BreakerState::HalfOpen => HALF_OPEN,
+            BreakerState::Open { next_probe } => self.clock.at(next_probe),
+        });
         // Those who watch are woken: foreign code.
         if let Err(message) = caught(|| self.trip.shown.send_replace(state)) {
             report(|| tracing::error!(message, "a waker of one who watches the breaker panicked"));
@@ -57,9 +63,8 @@ impl<D: Driver> Engine<D> {
     /// Whether one who joins now would wait for a backend that cannot be reached, as far as anybody knows. One who joins in the very moment when the breaker opens is told by the
     /// next attempt that fails.
     pub(super) fn spares_a_wait(&self) -> bool {
-        let sight = self.core.gate().glance();
-        let expects_one = self.trip.is_open.is_up() && !sight.is_paused() && !sight.is_closed();
-        expects_one && self.nobody_returns() && self.denial.load().is_some()
+        let is_open = self.trip.stands.get() != CLOSED;
+        is_open && !self.is_out_of_service() && self.nobody_returns() && self.denial.load().is_some()
     }
 
     /// Whether there is no connection that somebody could give back.

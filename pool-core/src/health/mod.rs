@@ -144,7 +144,7 @@ pub enum HealthReason {
     Breaker(BreakerState),
     /// More connections are in use than [`HealthConfig::utilisation`] allows.
     Utilisation {
-        /// In the hands of callers, the one for checks left out.
+        /// In the hands of callers.
         leased: usize,
         /// As many as callers may have.
         of: usize,
@@ -251,8 +251,6 @@ pub(crate) enum Checked {
 pub(crate) struct Sample {
     pub(crate) pool: PoolState,
     pub(crate) oldest: Option<OldestLease>,
-    /// Whether one of the leases is the monitor's own.
-    pub(crate) own: bool,
 }
 
 /// Decides from both.
@@ -342,8 +340,7 @@ impl Judge {
 
 impl Sample {
     fn utilisation(&self, config: &HealthConfig) -> Option<HealthReason> {
-        let own = usize::from(self.own);
-        let (leased, of) = (self.pool.leased.saturating_sub(own), self.pool.max_size.saturating_sub(own));
+        let (leased, of) = (self.pool.leased, self.pool.max_size.saturating_sub(self.pool.reserved));
         let too_much = leased * 100 > of * usize::from(config.utilisation);
         too_much.then_some(HealthReason::Utilisation { leased, of })
     }

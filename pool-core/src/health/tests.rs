@@ -8,7 +8,7 @@ fn pool(leased: usize, waiting: usize) -> PoolState {
 }
 
 fn sample(pool: PoolState) -> Sample {
-    Sample { pool, oldest: None, own: false }
+    Sample { pool, oldest: None }
 }
 
 /// The state after these checks, `+` and `-`, and `b` for a busy pool.
@@ -86,8 +86,8 @@ fn told(samples: &[Sample]) -> Vec<String> {
 
 #[test]
 fn a_pool_whose_connections_are_in_use_is_degraded_and_never_unhealthy() {
-    let own = |leased| Sample { own: true, ..sample(pool(leased, 0)) };
-    let samples = [sample(pool(8, 0)), sample(pool(9, 0)), own(8), own(9)];
+    let own = |leased| sample(PoolState { reserved: 1, ..pool(leased, 0) });
+    let samples = [sample(pool(8, 0)), sample(pool(9, 0)), own(7), own(8)];
     let expected = [
         "healthy", // 80 % are not too much, and 7 of 9 are less
         "degraded: 9 of 10 connections are in use",

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use pool_postgres::pool_core::HealthConfig;
 use pool_postgres::retry::{Retrier, RetryPolicy};
 use pool_postgres::tokio_postgres;
-use pool_postgres::{PostgresConfig, PostgresOwnedLease, PostgresPool};
+use pool_postgres::{PostgresConfig, PostgresHealthChecker, PostgresOwnedLease, PostgresPool};
 
 use super::failure::Failure;
 use super::metrics::Metrics;
@@ -25,6 +26,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct App {
     pub(crate) pool: PostgresPool,
     pub(super) metrics: Metrics,
+    /// Watches over the pool, on a connection of its own.
+    pub(crate) checker: PostgresHealthChecker,
     /// For what is tried again, within the time of one answer.
     retrier: Retrier,
     /// Seats for those who read histories, which can take long: half of the connections stay free for everybody else.
@@ -42,8 +45,8 @@ impl App {
         let readers = Arc::new(Semaphore::new((pool.config().max_size / 2).max(1)));
         let mut policy = RetryPolicy::default();
         policy.deadline = ANSWER_TIMEOUT;
-        let retrier = pool.retrying(policy)?;
-        Ok(Self { pool, metrics: Metrics::new()?, retrier, readers })
+        let (retrier, checker) = (pool.retrying(policy)?, pool.monitor(HealthConfig::default())?);
+        Ok(Self { pool, metrics: Metrics::new()?, checker, retrier, readers })
     }
 
     /// Stores the alerts of one post. Tried again only if they have not been stored for certain: otherwise whoever posted decides.

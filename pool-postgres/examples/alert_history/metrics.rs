@@ -94,8 +94,13 @@ impl Metrics {
 fn pool(page: &mut Page, stats: &Stats) {
     let now = stats.state;
     page.head("pool_connections", "gauge", "Connections by state.");
-    let places =
-        [("idle", now.idle), ("leased", now.leased), ("opening", now.opening), ("in_maintenance", now.in_maintenance)];
+    let places = [
+        ("idle", now.idle),
+        ("leased", now.leased),
+        ("reserved", now.reserved),
+        ("opening", now.opening),
+        ("in_maintenance", now.in_maintenance),
+    ];
     for (name, count) in places {
         page.sample("pool_connections", &format!("state=\"{name}\""), count);
     }

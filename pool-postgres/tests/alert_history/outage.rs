@@ -40,19 +40,21 @@ async fn requests_fail_with_503_while_the_database_is_down_and_no_slot_is_lost()
     }
     let response = service.send(crate::common::get("/history")).await;
     assert_eq!((response.status().as_u16(), response.headers()["retry-after"].as_bytes()), (503, &b"1"[..]));
-    let (status, answer) = service.get("/health/ready").await;
-    assert_eq!((status, &answer["status"]), (503, &json!("unavailable")), "{answer}");
-    assert!(answer["cause"].as_str().unwrap().contains("127.0.0.1"), "it says which server: {answer}");
+    eventually("not ready", async || service.get("/health/ready").await.0 == 503).await;
+    let (_, answer) = service.get("/health/ready").await;
+    assert_eq!(answer["status"], json!("unhealthy"), "{answer}");
+    assert!(answer["reasons"][0].as_str().unwrap().contains("127.0.0.1"), "it says which server: {answer}");
     assert_eq!(service.get("/health/live").await.0, 200);
 
     server.restart().unwrap();
     eventually("ready again", async || service.get("/health/ready").await.0 == 200).await;
     assert_eq!(service.post(body()).await.0, 200);
     let pool = &service.app.pool;
-    let max = pool.state().max_size;
+    // One is kept for checks of the health.
+    let max = pool.state().max_size - 1;
     let leases = join_all((0..max).map(|_| pool.acquire_timeout(Duration::from_secs(10)))).await;
     assert!(leases.iter().all(Result::is_ok), "every slot can be had");
-    assert_eq!(pool.state().size, max);
+    assert_eq!((pool.state().leased, pool.state().reserved), (max, 1));
     drop(leases);
     assert_eq!(service.history("").await.len(), 2, "what was accepted is there, what was refused is not");
 }

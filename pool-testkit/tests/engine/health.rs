@@ -25,7 +25,7 @@ async fn becomes(checker: &HealthChecker<FakeDriver>, state: HealthState) -> Dur
 /// The pool without its monitor.
 async fn prove(checker: HealthChecker<FakeDriver>, pool: &Pool<FakeDriver>, driver: &FakeDriver) {
     drop(checker);
-    until(pool, |state| state.leased == 0).await;
+    until(pool, |state| state.leased + state.reserved == 0).await;
     prove_nothing_lost(pool, driver).await;
 }
 
@@ -36,7 +36,7 @@ async fn it_checks_on_a_connection_of_its_own() {
     let checker = monitor(&pool);
     assert_eq!((checker.report().state, checker.is_ready(), checker.is_live()), (HealthState::Starting, false, true));
     becomes(&checker, HealthState::Healthy).await;
-    assert!(checker.is_ready() && pool.state().leased == 1);
+    assert!(checker.is_ready() && (pool.state().leased, pool.state().reserved) == (0, 1));
     sleep(Duration::from_mins(5) + SECOND).await;
     assert_eq!((driver.begun(Call::Ping), driver.begun(Call::Connect)), (11, 1), "one in thirty seconds");
     let stats = checker.stats();
@@ -154,7 +154,7 @@ async fn it_does_not_hold_up_a_drain_or_a_close() {
     assert_eq!((driver.begun(Call::Ping), checker.stats().failed), (1, 0));
     pool.resume();
     becomes(&checker, HealthState::Healthy).await;
-    assert!(checker.check_health().await.is_ready() && pool.state().leased == 1);
+    assert!(checker.check_health().await.is_ready() && pool.state().reserved == 1);
     // In the middle of a check.
     driver.always(Call::Ping, Step::Hang);
     let asked = Box::pin(checker.check_health());
@@ -176,13 +176,13 @@ async fn what_the_pool_does_not_keep_it_does_not_keep_either() {
     pool.retire_all();
     until(&pool, |state| state.size == 0).await;
     assert!(checker.check_health().await.is_ready());
-    assert_eq!((pool.stats().outdated, pool.state().leased), (1, 1));
+    assert_eq!((pool.stats().outdated, pool.state().reserved), (1, 1));
     let mut config = (*pool.config()).clone();
     config.max_size = 1;
     driver.limit(4);
     pool.reconfigure(config).unwrap();
     assert!(checker.check_health().await.is_ready());
-    until(&pool, |state| state.leased == 0).await;
+    until(&pool, |state| state.reserved == 0).await;
     drop(timeout(SECOND, pool.acquire()).await.unwrap().unwrap());
     prove(checker, &pool, &driver).await;
 }
