@@ -40,7 +40,7 @@
 //!
 //! | layer | what | files |
 //! | --- | --- | --- |
-//! | 4 | handles | `pool`, `control`, `builder`, `lease`, `monitor` |
+//! | 4 | handles | `pool`, `control`, `builder`, `lease`, `monitor/` |
 //! | 3 | protocols: acquire, release, open, maintain, rotate, retire, pause, reconfigure, close | `engine/` |
 //! | 2 | policy: pure decisions | `config`, `reconfigured`, `sizes`, `lifetime`, `rotation`, `retirement`, `warmth`, `backoff`, `breaker`, `health` |
 //! | 1 | lock-free: slots, gate, capacity, hand-over; every atomic ordering, all `unsafe` | `slot/`, `gate`, `capacity`, `counters`, `queue/`, `chunks`, `place`, `handoff` |

@@ -19,6 +19,8 @@ mod ends;
 mod errors;
 #[path = "real/executions.rs"]
 mod executions;
+#[path = "real/health.rs"]
+mod health;
 #[path = "real/logins.rs"]
 mod logins;
 #[path = "real/outage.rs"]

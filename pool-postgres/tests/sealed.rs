@@ -27,5 +27,7 @@ mod connects;
 mod established;
 #[path = "sealed/idle.rs"]
 mod idle;
+#[path = "sealed/names.rs"]
+mod names;
 #[path = "sealed/resources.rs"]
 mod resources;

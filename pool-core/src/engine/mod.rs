@@ -37,6 +37,7 @@ pub(crate) use changes::{unless, watch};
 pub(crate) use close::{close, close_within};
 pub(crate) use exchange::adopt;
 pub(crate) use janitor::ensure_janitor;
+pub(crate) use panics::{caught, report};
 pub(crate) use pause::drained;
 pub(crate) use release::Occasion;
 pub(crate) use warm_up::{ready, warm_up};

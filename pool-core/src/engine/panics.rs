@@ -26,7 +26,7 @@ pub(super) async fn guarded<T>(future: impl Future<Output = T>) -> Result<T, Str
 ///
 /// What it was working on is never used again by the pool without being closed first, hence `AssertUnwindSafe`.
 #[inline(always)] // on the fast path, where most drivers cannot panic and the compiler sees it
-pub(super) fn caught<T>(call: impl FnOnce() -> T) -> Result<T, String> {
+pub(crate) fn caught<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(value) => Ok(value),
         Err(payload) => Err(message(payload)),
@@ -76,7 +76,7 @@ impl Drop for Shield {
 }
 
 /// Logs something. What is logged is foreign code, and so is the subscriber.
-pub(super) fn report(log: impl FnOnce()) {
+pub(crate) fn report(log: impl FnOnce()) {
     // If it panics, there is nobody left to tell but the panic hook, which knows already.
     let _ = caught(log);
 }

@@ -1,5 +1,6 @@
 //! What the tests share: a pool, a server of its own, and the network between them.
 
+use std::process::Command;
 use std::time::Duration;
 
 use pool_postgres::{EndCause, PostgresConfig, PostgresConnection, PostgresPool};
@@ -23,8 +24,8 @@ pub(crate) struct Chaos {
 
 /// A server that notices within seconds that its clients have gone without a word.
 fn server() -> EphemeralPostgres {
-    let hba = "local all all trust\nhost all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
-    let builder = EphemeralPostgres::builder().hba(hba);
+    let hba = "local all all trust\nhost all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.0/8 scram-sha-256\n";
+    let builder = EphemeralPostgres::builder().hba(hba).setting("listen_addresses", "127.0.0.1,127.0.0.2");
     let builder = builder.setting("tcp_keepalives_idle", "1").setting("tcp_keepalives_interval", "1");
     let builder = builder.setting("tcp_keepalives_count", "2").setting("client_connection_check_interval", "100ms");
     builder.start().expect("a real server")
@@ -66,6 +67,11 @@ impl Chaos {
     pub(crate) fn in_a_hurry(&self) {
         self.hurry(2 * SHORT, 4 * SHORT);
     }
+}
+
+/// Mounts something that nobody sees outside.
+pub(crate) fn mount(arguments: &[&str]) {
+    assert!(Command::new("mount").args(arguments).status().unwrap().success(), "mount {arguments:?}");
 }
 
 /// Why a connection is lost, once that is known.

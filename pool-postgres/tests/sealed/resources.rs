@@ -8,7 +8,7 @@ use pool_postgres::diagnosis::{Diagnosis, Fate};
 use tokio_postgres::error::SqlState;
 
 use crate::asking::answer;
-use crate::common::Chaos;
+use crate::common::{Chaos, mount};
 use crate::inside::sealed;
 use crate::invariants;
 
@@ -60,10 +60,6 @@ impl Drop for Disk {
         // Whatever the server still has open there.
         let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
     }
-}
-
-fn mount(arguments: &[&str]) {
-    assert!(Command::new("mount").args(arguments).status().unwrap().success(), "mount {arguments:?}");
 }
 
 #[test]

@@ -1,0 +1,191 @@
+//! The monitor of a pool's health, and the handle to it.
+
+mod task;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::counters::Counter;
+use crate::driver::Driver;
+use crate::engine::{Engine, caught, report};
+use crate::error::ConfigError;
+use crate::health::{HealthConfig, HealthReport, HealthStats, Judge, Sample};
+use crate::pool::Pool;
+use task::Monitor;
+
+/// Watches over a pool: asks its backend for a sign of life now and then, looks at how busy the pool is, and says what it thinks of it. Made by
+/// [`Pool::monitor`]; dropping it ends the monitor.
+///
+/// # Example
+///
+/// ```no_run
+/// # async fn serve<D: pool_core::Driver>(pool: &pool_core::Pool<D>) -> Result<(), pool_core::ConfigError> {
+/// let checker = pool.monitor(pool_core::HealthConfig::default())?;
+/// let mut health = checker.subscribe();
+/// while health.changed().await.is_ok() {
+///     println!("{}", *health.borrow_and_update());
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct HealthChecker<D: Driver> {
+    engine: Arc<Engine<D>>,
+    shared: Arc<Shared>,
+    task: Mutex<JoinHandle<()>>,
+}
+
+struct Shared {
+    config: ArcSwap<HealthConfig>,
+    report: watch::Sender<HealthReport>,
+    stats: Mutex<HealthStats>,
+    /// How many checks have been asked for, and answered.
+    asked: Counter,
+    answered: watch::Sender<u64>,
+}
+
+/// Those who listen are woken: foreign code, which may panic.
+impl Shared {
+    fn stats(&self) -> MutexGuard<'_, HealthStats> {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answer(&self, asked: u64) {
+        quietly(|| {
+            self.answered.send_replace(asked);
+        });
+    }
+
+    fn show(&self, report: HealthReport) {
+        quietly(|| {
+            self.report.send_if_modified(|shown| {
+                let changed = !shown.says_the_same(&report);
+                *shown = report;
+                changed
+            });
+        });
+    }
+}
+
+fn quietly(wake: impl FnOnce()) {
+    if let Err(message) = caught(wake) {
+        report(|| tracing::error!(message, "a waker of one who watches the health panicked"));
+    }
+}
+
+impl<D: Driver> Pool<D> {
+    /// Starts a monitor of the pool's health, on the current runtime. With [`HealthConfig::reserve`] it keeps one of the pool's connections for itself, within [`Config::max_size`](crate::Config::max_size): it
+    /// shows as [reserved](crate::PoolState::reserved). While the pool is paused it gives that back and checks nothing; and it ends when the pool is closed.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names every setting that is out of its range.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with a timer.
+    pub fn monitor(&self, config: HealthConfig) -> Result<HealthChecker<D>, ConfigError> {
+        config.validate()?;
+        let mut judge = Judge::default();
+        judge.look(&Sample { pool: self.state(), oldest: None }, &config);
+        let shared = Arc::new(Shared {
+            config: ArcSwap::from_pointee(config),
+            report: watch::Sender::new(judge.report()),
+            stats: Mutex::default(),
+            asked: Counter::default(),
+            answered: watch::Sender::new(0),
+        });
+        let task = Mutex::new(Monitor::spawn(&self.engine, &shared));
+        Ok(HealthChecker { engine: Arc::clone(&self.engine), shared, task })
+    }
+}
+
+impl<D: Driver> HealthChecker<D> {
+    /// How the pool is, as of the last look, which is made once a second.
+    pub fn report(&self) -> HealthReport {
+        self.shared.report.borrow().clone()
+    }
+
+    /// To be told whenever the state changes or the reasons for it do.
+    pub fn subscribe(&self) -> watch::Receiver<HealthReport> {
+        self.shared.report.subscribe()
+    }
+
+    /// Checks now, and says how the pool is then. If the monitor's runtime has ended, it goes on in this one.
+    ///
+    /// Takes up to [`HealthConfig::timeout`], and as long again if a check is under way. Cancel safety: the check is made all the same.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with a timer.
+    pub async fn check_health(&self) -> HealthReport {
+        let mut answered = self.shared.answered.subscribe();
+        self.shared.asked.add(1);
+        let asked = self.shared.asked.get();
+        self.ensure_monitor();
+        self.engine.tell();
+        // Owned across the await: nothing. The sender is in `self`.
+        let _ = answered.wait_for(|answered| *answered >= asked).await;
+        self.report()
+    }
+
+    /// What has come of the checks so far.
+    pub fn stats(&self) -> HealthStats {
+        *self.shared.stats()
+    }
+
+    /// The settings in force.
+    pub fn config(&self) -> Arc<HealthConfig> {
+        self.shared.config.load_full()
+    }
+
+    /// Puts other settings in force, from the next look on: all of them, or none.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names every setting that is out of its range.
+    pub fn reconfigure(&self, config: HealthConfig) -> Result<(), ConfigError> {
+        config.validate()?;
+        self.shared.config.store(Arc::new(config));
+        self.engine.tell();
+        Ok(())
+    }
+
+    /// Whether callers can be sent here: as [`HealthReport::is_ready`] of the last look.
+    pub fn is_ready(&self) -> bool {
+        self.shared.report.borrow().is_ready()
+    }
+
+    /// Whether the process is in order, whatever the backend does: the pool's background work goes on. If it does not, for ten seconds, a restart helps; a backend
+    /// that is gone is none of its faults.
+    pub fn is_live(&self) -> bool {
+        self.engine.has_a_pulse()
+    }
+
+    fn ensure_monitor(&self) {
+        let mut task = self.task();
+        if task.is_finished() {
+            // For a pool that is closed it ends at once.
+            *task = Monitor::spawn(&self.engine, &self.shared);
+        }
+    }
+
+    fn task(&self) -> MutexGuard<'_, JoinHandle<()>> {
+        self.task.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<D: Driver> Drop for HealthChecker<D> {
+    fn drop(&mut self) {
+        self.task().abort();
+    }
+}
+
+impl<D: Driver> fmt::Debug for HealthChecker<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HealthChecker").field("report", &self.report()).finish_non_exhaustive()
+    }
+}

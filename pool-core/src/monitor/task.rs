@@ -1,0 +1,185 @@
+//! The task that watches.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+
+use super::Shared;
+use crate::driver::Driver;
+use crate::engine::{Acquiring, Engine, report, unless, watch as until};
+use crate::error::AcquireError;
+use crate::health::{Checked, HealthConfig, HealthReport, HealthState, Judge, Sample};
+use crate::lease::OwnedLease;
+
+/// From one look at the pool to the next.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The task.
+pub(super) struct Monitor<D: Driver> {
+    engine: Arc<Engine<D>>,
+    shared: Arc<Shared>,
+    judge: Judge,
+    own: Own<D>,
+    /// The last check that was asked for and is answered.
+    answered: u64,
+}
+
+impl<D: Driver> Drop for Monitor<D> {
+    fn drop(&mut self) {
+        // Whoever has asked meanwhile gets no other answer.
+        self.shared.answer(u64::MAX);
+    }
+}
+
+/// The connection that is kept for the checks.
+struct Own<D: Driver> {
+    engine: Arc<Engine<D>>,
+    lease: Option<OwnedLease<D>>,
+}
+
+impl<D: Driver> Own<D> {
+    fn keep(&mut self, lease: Option<OwnedLease<D>>) {
+        self.engine.reserve_for_checks(lease.as_ref().map(OwnedLease::claim));
+        self.lease = lease;
+    }
+
+    /// Gives it back unless it is good for another check.
+    fn keep_if_good(&mut self) {
+        if self.engine.is_reserve_spent() {
+            self.keep(None);
+        }
+    }
+}
+
+impl<D: Driver> Drop for Own<D> {
+    fn drop(&mut self) {
+        self.engine.reserve_for_checks(None);
+    }
+}
+
+impl<D: Driver> Monitor<D> {
+    pub(super) fn spawn(engine: &Arc<Engine<D>>, shared: &Arc<Shared>) -> JoinHandle<()> {
+        let own = Own { engine: Arc::clone(engine), lease: None };
+        let (engine, shared) = (Arc::clone(engine), Arc::clone(shared));
+        shared.answered.send_replace(0);
+        tokio::spawn(Self { engine, shared, judge: Judge::default(), own, answered: 0 }.run())
+    }
+
+    async fn run(mut self) {
+        let mut last = None;
+        while !self.engine.is_closed() {
+            let config = self.shared.config.load_full();
+            let is_due = |last: Instant| last.elapsed() >= self.judge.pace(&config);
+            if last.is_none_or(is_due) || self.is_asked() {
+                // Owned across the await: what is kept for the checks. Dropped, it goes back.
+                self.check(&config).await;
+                last = Some(Instant::now());
+            }
+            self.look(&config);
+            let next = last.map_or_else(Instant::now, |last| last + self.judge.pace(&config));
+            // Owned across the await: the same.
+            self.rest(next.min(Instant::now() + LOOK)).await;
+        }
+        self.own.keep(None);
+        let config = self.shared.config.load_full();
+        self.look(&config);
+    }
+
+    fn is_asked(&self) -> bool {
+        self.shared.asked.get() > self.answered
+    }
+
+    /// Waits until it is time for the next look, or something has happened.
+    async fn rest(&mut self, next: Instant) {
+        let (engine, shared, answered) = (&self.engine, &self.shared, self.answered);
+        let (breaker, settings) = (engine.state().breaker, shared.config.load_full());
+        let look = || {
+            let other = !Arc::ptr_eq(&settings, &shared.config.load()) || engine.state().breaker != breaker;
+            let asked = shared.asked.get() > answered;
+            (other || asked || engine.is_closed() || engine.is_reserve_spent()).then_some(())
+        };
+        // Owned across the await: what is kept for the checks, by `self`.
+        let _ = timeout_at(next, until(engine, look)).await;
+        self.own.keep_if_good();
+    }
+
+    /// Makes a check, and answers those who have asked for one.
+    async fn check(&mut self, config: &HealthConfig) {
+        let (engine, asked) = (Arc::clone(&self.engine), self.shared.asked.get());
+        let started = Instant::now();
+        // Owned across the await: the connection that is checked. Dropped, because the pool is paused or closed, it goes back.
+        let checked = unless(&engine, Engine::is_out_of_service, self.ask(config)).await;
+        if self.own.lease.is_none() {
+            self.own.keep(None);
+        }
+        let checked = match checked {
+            None => Checked::Busy,
+            Some(Ok(())) => Checked::Answered(started.elapsed()),
+            Some(Err(checked)) => checked,
+        };
+        self.shared.stats().count(&checked);
+        self.judge.hear(checked, config);
+        self.look(config);
+        self.answered = asked;
+        self.shared.answer(asked);
+    }
+
+    /// Asks the backend.
+    async fn ask(&mut self, config: &HealthConfig) -> Result<(), Checked> {
+        let deadline = Instant::now() + config.timeout;
+        // Owned across the awaits: the lease.
+        self.own.keep_if_good();
+        let mut lease = match self.own.lease.take() {
+            Some(lease) => lease,
+            None => acquire(&self.engine, config).await?,
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        if let Err(cause) = self.engine.probe(&mut lease, left).await {
+            self.own.keep(None);
+            lease.discard();
+            return Err(Checked::Failed(cause));
+        }
+        let keeps = config.reserve && self.engine.config.load().max_size > 1;
+        self.own.keep(keeps.then_some(lease));
+        Ok(())
+    }
+
+    /// Looks at the pool, and says so if that changes anything.
+    fn look(&mut self, config: &HealthConfig) {
+        let (pool, oldest) = (self.engine.state(), self.engine.oldest_lease());
+        self.judge.look(&Sample { pool, oldest }, config);
+        let health = self.judge.report();
+        let before = self.shared.report.borrow().state;
+        if health.state != before {
+            tell(&health);
+        }
+        self.shared.show(health);
+    }
+}
+
+/// A line in the log for another state.
+fn tell(health: &HealthReport) {
+    report(|| match health.state {
+        HealthState::Degraded | HealthState::Unhealthy => tracing::warn!("the pool is {health}"),
+        _ => tracing::info!("the pool is {health}"),
+    });
+}
+
+/// A connection, in turn if it is to be kept; otherwise it is one that is idle, or a new one.
+async fn acquire<D: Driver>(engine: &Arc<Engine<D>>, config: &HealthConfig) -> Result<OwnedLease<D>, Checked> {
+    let state = engine.state();
+    let waits_in_turn = config.reserve || state.leased == 0;
+    if !waits_in_turn && state.idle == 0 {
+        return Err(Checked::Busy);
+    }
+    let lease = |claim| OwnedLease::new(Arc::clone(engine), claim);
+    // Owned across the await: a place in the queue. Dropped, it leaves.
+    let acquired = Acquiring::new(engine, Some(config.timeout), lease).await;
+    acquired.map_err(|error| match &error {
+        AcquireError::Closed => Checked::Busy,
+        AcquireError::Timeout { failure: None, situation } if situation.state.leased > 0 => Checked::Busy,
+        _ => Checked::Failed(error.to_string()),
+    })
+}
