@@ -91,7 +91,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// An operation has failed, and is not tried again. The error of the last attempt is its [`source`](StdError::source).
+/// An operation has failed, and is not tried again. The error of the last attempt is in its message, and its [`source`](StdError::source) for programs.
 ///
 /// # Example
 ///
@@ -110,7 +110,7 @@ impl fmt::Display for Outcome {
 /// # }
 /// ```
 #[derive(Debug, thiserror::Error)]
-#[error("failed {}, in {elapsed:?}: {reason}; {outcome}", Times(*.attempts))]
+#[error("failed {}, in {elapsed:?}: {reason}; {outcome}; last error: {source}", Times(*.attempts))]
 #[non_exhaustive]
 pub struct RetryError {
     /// How often it was tried.
@@ -222,9 +222,15 @@ mod tests {
             RetryError::new(attempts, Duration::from_millis(1500), reason, outcome, AttemptError::CutOff.into())
         };
         let one = error(1, GaveUp::NotRetryable, Outcome::NotDone);
-        assert_eq!(one.to_string(), "failed once, in 1.5s: another attempt would not help; nothing was done");
+        assert_eq!(
+            one.to_string(),
+            "failed once, in 1.5s: another attempt would not help; nothing was done; last error: the attempt was cut off at the deadline"
+        );
         let two = error(2, GaveUp::Deadline, Outcome::Unknown);
-        assert_eq!(two.to_string(), "failed 2 times, in 1.5s: no time is left; it may have been done");
+        assert_eq!(
+            two.to_string(),
+            "failed 2 times, in 1.5s: no time is left; it may have been done; last error: the attempt was cut off at the deadline"
+        );
         assert_eq!(two.source().unwrap().to_string(), "the attempt was cut off at the deadline");
         assert_eq!(two.sqlstate(), None);
         assert!(two.into_source().is::<AttemptError>());
