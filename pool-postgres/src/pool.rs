@@ -88,8 +88,8 @@ impl PostgresPool {
         self.pool.close().await;
     }
 
-    /// Acquires a connection and asks the server for a sign of life, within the health check timeout (5 s) or the acquire timeout
-    /// if that is shorter.
+    /// One check by hand, as any caller would make it: acquires a connection, in turn, and asks the server for a sign of life, within the health check timeout (5 s) or the acquire timeout
+    /// if that is shorter. A service that wants to know how its pool is has it [monitored](Pool::monitor): then a pool that is full is told from a server that does not answer.
     ///
     /// Cancel safety: the connection goes back and is put in order.
     ///

@@ -90,13 +90,8 @@ impl Openers {
             let failures = self.backoff.failures();
             report(|| tracing::warn!(error = %failure, failures, ?patient, ?awaited, "could not open a connection"));
         }
-        // In a pause nobody expects a backend; after it the next attempt tells.
-        let paused = engine.core.gate().glance().is_paused();
         if failure.class() == ErrorClass::Permanent || self.breaker.is_open() {
-            engine.note_denial(failure);
-            if engine.nobody_returns() && !paused {
-                engine.deny_waiters();
-            }
+            deny(engine, failure);
         }
         // After that: who comes from now on finds the failure there.
         engine.show_breaker(self.breaker.state());
@@ -164,5 +159,14 @@ impl Openers {
     /// When an attempt may start that may not now.
     pub(super) fn next_wake_up<D: Driver>(&self, engine: &Engine<D>, now: Instant) -> Option<Instant> {
         [Some(self.not_before(engine)), self.held_until].into_iter().flatten().filter(|moment| *moment > now).min()
+    }
+}
+
+/// Nobody waits any more for a connection that does not come.
+fn deny<D: Driver>(engine: &Engine<D>, failure: &Arc<OpenFailure>) {
+    engine.note_denial(failure);
+    // In a pause nobody expects a backend; after it the next attempt tells.
+    if engine.nobody_returns() && !engine.core.gate().glance().is_paused() {
+        engine.deny_waiters();
     }
 }
