@@ -193,7 +193,7 @@ impl Model {
         *counter += 1;
         self.breaker.failed(&self.config, at, self.jumped, self.sequence.next());
         let nobody_returns = self.size() == self.opening.len();
-        self.breaker.nobody_waits = self.breaker.has_to_be_open && nobody_returns;
+        self.breaker.nobody_waits = self.breaker.has_to_be_open && nobody_returns && !self.paused;
     }
 
     fn open(&mut self, id: u64, at: u64) -> Checked {
