@@ -43,6 +43,8 @@ mod live_times;
 mod order;
 #[path = "engine/pause.rs"]
 mod pause;
+#[path = "engine/promises.rs"]
+mod promises;
 #[path = "engine/refused.rs"]
 mod refused;
 #[path = "engine/resize.rs"]
