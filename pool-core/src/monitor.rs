@@ -2,23 +2,21 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
+use crate::connection::ConnectionId;
 use crate::counters::Counter;
 use crate::driver::Driver;
-use crate::engine::{Acquiring, Engine, unless, watch as until};
+use crate::engine::{Acquiring, Engine, guarded, shielded, tell_watchers, unless, watch as until};
 use crate::error::{AcquireError, ConfigError};
-use crate::health::{Checked, HealthConfig, HealthReport, HealthStats, Judge, Sample};
+use crate::failure::OneLine;
+use crate::health::{Checked, HealthConfig, HealthReport, HealthStats, Judge, LOOK, Sample};
 use crate::lease::OwnedLease;
 use crate::pool::Pool;
-
-/// From one look at the pool to the next.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// Watches over a pool: asks its backend for a sign of life now and then, looks at how busy the pool is, and says what it thinks of it. Made by
 /// [`Pool::monitor`]; dropping it ends the monitor.
@@ -45,9 +43,17 @@ struct Shared {
     config: ArcSwap<HealthConfig>,
     report: watch::Sender<HealthReport>,
     stats: watch::Sender<HealthStats>,
+    /// What the last monitor knew, for one that goes on in another runtime.
+    judge: Mutex<Judge>,
     /// How many checks have been asked for, and answered.
     asked: Counter,
     answered: watch::Sender<u64>,
+}
+
+impl Shared {
+    fn judge(&self) -> MutexGuard<'_, Judge> {
+        self.judge.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl<D: Driver> Pool<D> {
@@ -64,11 +70,12 @@ impl<D: Driver> Pool<D> {
     pub fn monitor(&self, config: HealthConfig) -> Result<HealthChecker<D>, ConfigError> {
         config.validate()?;
         let mut judge = Judge::default();
-        judge.look(&Sample { pool: self.state(), oldest: None, own: false }, &config);
+        judge.look(&Sample { at: Instant::now(), pool: self.state(), oldest: None, own: 0 }, &config);
         let shared = Arc::new(Shared {
             config: ArcSwap::from_pointee(config),
             report: watch::Sender::new(judge.report()),
             stats: watch::Sender::new(HealthStats::default()),
+            judge: Mutex::default(),
             asked: Counter::default(),
             answered: watch::Sender::new(0),
         });
@@ -90,7 +97,7 @@ impl<D: Driver> HealthChecker<D> {
 
     /// Checks now, and says how the pool is then. If the monitor's runtime has ended, it goes on in this one.
     ///
-    /// Takes up to [`HealthConfig::timeout`], and as long again if a check is under way. Cancel safety: the check is made all the same.
+    /// Takes up to [`HealthConfig::timeout`], twice that if no connection is kept for checks, and as long again if a check is under way. Cancel safety: the check is made all the same.
     ///
     /// # Panics
     ///
@@ -101,8 +108,8 @@ impl<D: Driver> HealthChecker<D> {
         let asked = self.shared.asked.get();
         self.ensure_monitor();
         self.engine.tell();
-        // Owned across the await: nothing. The sender is in `self`.
-        let _ = answered.wait_for(|answered| *answered >= asked).await;
+        // Owned across the await: nothing. The sender is in `self`, and its list of wakers is others', too.
+        let _ = shielded(answered.wait_for(|answered| *answered >= asked)).await;
         self.report()
     }
 
@@ -128,9 +135,9 @@ impl<D: Driver> HealthChecker<D> {
         Ok(())
     }
 
-    /// Whether callers can be sent here: as [`HealthReport::is_ready`] of the last look.
+    /// Whether callers can be sent here: as [`HealthReport::is_ready`] of the last look, unless the pool has been closed since.
     pub fn is_ready(&self) -> bool {
-        self.shared.report.borrow().is_ready()
+        !self.engine.is_closed() && self.shared.report.borrow().is_ready()
     }
 
     /// Whether the process is in order, whatever the backend does: the pool's background work goes on. If it does not, for ten seconds, a restart helps; a backend
@@ -176,8 +183,9 @@ struct Monitor<D: Driver> {
 
 impl<D: Driver> Drop for Monitor<D> {
     fn drop(&mut self) {
+        *self.shared.judge() = std::mem::take(&mut self.judge);
         // Whoever has asked meanwhile gets no other answer.
-        self.shared.answered.send_replace(u64::MAX);
+        tell_watchers(|| self.shared.answered.send_replace(u64::MAX));
     }
 }
 
@@ -185,34 +193,51 @@ impl<D: Driver> Drop for Monitor<D> {
 struct Own<D: Driver> {
     engine: Arc<Engine<D>>,
     lease: Option<OwnedLease<D>>,
+    /// Its name, which the engine knows as long as a check has it, too.
+    id: Option<ConnectionId>,
 }
 
 impl<D: Driver> Own<D> {
     fn keep(&mut self, lease: Option<OwnedLease<D>>) {
-        self.engine.reserve_for_checks(lease.as_ref().map(OwnedLease::claim));
+        self.forget();
+        self.id = lease.as_ref().map(OwnedLease::connection_id);
+        if let Some(id) = self.id {
+            self.engine.reserve_for_checks(id);
+        }
         self.lease = lease;
     }
 
-    /// Gives it back unless it is good for another check.
-    fn keep_if_good(&mut self) {
-        if self.engine.is_reserve_spent() {
+    /// Gives it back unless it is good for another check, and to be kept for that.
+    fn keep_if_good(&mut self, config: &HealthConfig) {
+        if !config.reserve || is_spent(&self.engine, self.id) {
             self.keep(None);
+        }
+    }
+
+    fn forget(&mut self) {
+        if let Some(id) = self.id.take() {
+            self.engine.end_reserve(id);
         }
     }
 }
 
 impl<D: Driver> Drop for Own<D> {
     fn drop(&mut self) {
-        self.engine.reserve_for_checks(None);
+        self.forget();
     }
+}
+
+fn is_spent<D: Driver>(engine: &Engine<D>, reserve: Option<ConnectionId>) -> bool {
+    reserve.is_some_and(|reserve| engine.is_reserve_spent(reserve))
 }
 
 impl<D: Driver> Monitor<D> {
     fn spawn(engine: &Arc<Engine<D>>, shared: &Arc<Shared>) -> JoinHandle<()> {
-        let own = Own { engine: Arc::clone(engine), lease: None };
+        let own = Own { engine: Arc::clone(engine), lease: None, id: None };
         let (engine, shared) = (Arc::clone(engine), Arc::clone(shared));
         shared.answered.send_replace(0);
-        tokio::spawn(Self { engine, shared, judge: Judge::default(), own, answered: 0 }.run())
+        let judge = std::mem::take(&mut *shared.judge());
+        tokio::spawn(Self { engine, shared, judge, own, answered: 0 }.run())
     }
 
     async fn run(mut self) {
@@ -241,16 +266,16 @@ impl<D: Driver> Monitor<D> {
 
     /// Waits until it is time for the next look, or something has happened.
     async fn rest(&mut self, next: Instant) {
-        let (engine, shared, answered) = (&self.engine, &self.shared, self.answered);
-        let (breaker, settings) = (engine.state().breaker, shared.config.load_full());
+        let (engine, shared, answered, own) = (&self.engine, &self.shared, self.answered, self.own.id);
+        let (breaker, settings) = (engine.breaker(), shared.config.load_full());
         let look = || {
-            let other = !Arc::ptr_eq(&settings, &shared.config.load()) || engine.state().breaker != breaker;
+            let other = !Arc::ptr_eq(&settings, &shared.config.load()) || engine.breaker() != breaker;
             let asked = shared.asked.get() > answered;
-            (other || asked || engine.is_closed() || engine.is_reserve_spent()).then_some(())
+            (other || asked || engine.is_closed() || is_spent(engine, own)).then_some(())
         };
         // Owned across the await: what is kept for the checks, by `self`.
         let _ = timeout_at(next, until(engine, look)).await;
-        self.own.keep_if_good();
+        self.own.keep_if_good(&self.shared.config.load());
     }
 
     /// Makes a check, and answers those who have asked for one.
@@ -258,33 +283,34 @@ impl<D: Driver> Monitor<D> {
         let (engine, asked) = (Arc::clone(&self.engine), self.shared.asked.get());
         let started = Instant::now();
         // Owned across the await: the connection that is checked. Dropped, because the pool is paused or closed, it goes back.
-        let checked = unless(&engine, Engine::is_out_of_service, self.ask(config)).await;
+        let checked = unless(&engine, Engine::is_out_of_service, guarded(self.ask(config))).await;
         if self.own.lease.is_none() {
             self.own.keep(None);
         }
         let checked = match checked {
             None => Checked::Busy,
-            Some(Ok(())) => Checked::Answered(started.elapsed()),
-            Some(Err(checked)) => checked,
+            Some(Ok(Ok(()))) => Checked::Answered(started.elapsed()),
+            Some(Ok(Err(checked))) => checked,
+            // By an error that cannot be shown.
+            Some(Err(message)) => Checked::Failed(format!("the check panicked: {}", OneLine(message))),
         };
-        self.shared.stats.send_modify(|stats| stats.count(&checked));
+        tell_watchers(|| self.shared.stats.send_modify(|stats| stats.count(&checked)));
         self.judge.hear(checked, config);
         self.look(config);
         self.answered = asked;
-        self.shared.answered.send_replace(asked);
+        tell_watchers(|| self.shared.answered.send_replace(asked));
     }
 
     /// Asks the backend.
     async fn ask(&mut self, config: &HealthConfig) -> Result<(), Checked> {
-        let deadline = Instant::now() + config.timeout;
         // Owned across the awaits: the lease.
-        self.own.keep_if_good();
+        self.own.keep_if_good(config);
         let mut lease = match self.own.lease.take() {
             Some(lease) => lease,
             None => acquire(&self.engine, config).await?,
         };
-        let left = deadline.saturating_duration_since(Instant::now());
-        if let Err(cause) = self.engine.probe(&mut lease, left).await {
+        // Not what is left of the time: whoever got a connection late would take a busy pool for a backend that does not answer.
+        if let Err(cause) = self.engine.probe(&mut lease, config.timeout).await {
             self.own.keep(None);
             lease.discard();
             return Err(Checked::Failed(cause));
@@ -297,12 +323,15 @@ impl<D: Driver> Monitor<D> {
     /// Looks at the pool, and says so if that changes anything.
     fn look(&mut self, config: &HealthConfig) {
         let (pool, oldest) = (self.engine.state(), self.engine.oldest_lease());
-        self.judge.look(&Sample { pool, oldest, own: self.own.lease.is_some() }, config);
+        let (at, own) = (Instant::now(), self.engine.reserved());
+        self.judge.look(&Sample { at, pool, oldest, own }, config);
         let report = self.judge.report();
-        self.shared.report.send_if_modified(|shown| {
-            let changed = !shown.says_the_same(&report);
-            *shown = report;
-            changed
+        tell_watchers(|| {
+            self.shared.report.send_if_modified(|shown| {
+                let changed = !shown.says_the_same(&report);
+                *shown = report;
+                changed
+            });
         });
     }
 }

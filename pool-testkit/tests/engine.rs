@@ -39,6 +39,8 @@ mod janitor;
 mod live_sizes;
 #[path = "engine/live_times.rs"]
 mod live_times;
+#[path = "engine/monitors.rs"]
+mod monitors;
 #[path = "engine/order.rs"]
 mod order;
 #[path = "engine/pause.rs"]

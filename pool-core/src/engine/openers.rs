@@ -10,6 +10,7 @@ use super::open::Opener;
 use super::panics::report;
 use crate::backoff::{Backoff, Pauses};
 use crate::breaker::Breaker;
+use crate::config::Config;
 use crate::driver::{Driver, ErrorClass};
 use crate::failure::OpenFailure;
 
@@ -26,6 +27,17 @@ pub(super) struct Openers {
     held_until: Option<Instant>,
     /// How often it was said that an attempt need not wait because others have failed.
     fresh_starts: u64,
+}
+
+/// Whether the pool is full, by a lower maximum or an adopted connection. Then no attempt could close the breaker. With headroom, a replacement can.
+fn nothing_may_be_opened<D: Driver>(engine: &Engine<D>) -> bool {
+    let room = engine.core.capacity.read();
+    room.open >= room.max && room.opening == 0 && engine.config.load().rotation_headroom == 0
+}
+
+/// From the start of one attempt to that of the next, at the least.
+fn distance(config: &Config) -> Duration {
+    config.opener_interval.unwrap_or(Duration::ZERO)
 }
 
 impl Openers {
@@ -79,7 +91,8 @@ impl Openers {
         let failing_for = self.breaker.failing_for(now);
         let Pauses { patient, awaited } = self.backoff.failed(&config, failing_for, engine.random.next());
         self.pause_until(now + patient, now + awaited);
-        if self.breaker.failed(&config, now, self.not_before, engine.events.broken.get()) {
+        let probe_at = self.not_before.max(self.last.map_or(now, |last| last + distance(&config)));
+        if self.breaker.failed(&config, now, probe_at, engine.events.broken.get()) {
             engine.events.breaker_openings.add(1);
             let failures = self.backoff.failures();
             report(
@@ -90,16 +103,22 @@ impl Openers {
             let failures = self.backoff.failures();
             report(|| tracing::warn!(error = %failure, failures, ?patient, ?awaited, "could not open a connection"));
         }
+        self.send_away(engine, failure);
+    }
+
+    /// Tells those who wait that nothing can be opened, if that is known.
+    fn send_away<D: Driver>(&self, engine: &Engine<D>, failure: &Arc<OpenFailure>) {
         // In a pause nobody expects a backend; after it the next attempt tells.
         let paused = engine.core.gate().glance().is_paused();
-        if failure.class() == ErrorClass::Permanent || self.breaker.is_open() {
+        let tells = failure.class() == ErrorClass::Permanent || self.breaker.is_open();
+        if tells {
             engine.note_denial(failure);
-            if engine.nobody_returns() && !paused {
-                engine.deny_waiters();
-            }
         }
-        // After that: who comes from now on finds the failure there.
+        // After that: who comes from now on finds the failure there. And before those who wait are told, who say where it stands.
         engine.show_breaker(self.breaker.state());
+        if tells && engine.nobody_returns() && !paused {
+            engine.deny_waiters();
+        }
     }
 
     /// Starts those attempts that are wanted and may start now.
@@ -124,8 +143,13 @@ impl Openers {
         if self.breaker.wants_a_probe() { usize::MAX } else { engine.warm_ups.wanted(now) }
     }
 
-    /// Other settings may be in force.
+    /// Other settings may be in force, or nothing may be left to try.
     pub(super) fn follow<D: Driver>(&mut self, engine: &Engine<D>) {
+        if self.breaker.wants_a_probe() && nothing_may_be_opened(engine) {
+            self.breaker.succeeded(engine.events.broken.get());
+            report(|| tracing::info!("the breaker has been closed: the pool has all connections that it may have"));
+            engine.show_breaker(self.breaker.state());
+        }
         if self.breaker.is_open() && self.breaker.follow(&engine.config.load(), Instant::now()) {
             report(|| tracing::info!("the breaker has been closed by other settings"));
             engine.show_breaker(self.breaker.state());
@@ -148,8 +172,7 @@ impl Openers {
 
     /// Whether an attempt may start now, by the backoff and by the distance to the last one.
     pub(super) fn may_start<D: Driver>(&mut self, engine: &Engine<D>, now: Instant) -> bool {
-        let interval = engine.config.load().opener_interval.unwrap_or(Duration::ZERO);
-        let next = self.last.map_or(now, |last| last + interval);
+        let next = self.last.map_or(now, |last| last + distance(&engine.config.load()));
         if next > now {
             self.held_until = Some(next);
         }

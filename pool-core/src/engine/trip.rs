@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::Engine;
-use super::panics::{caught, report, wake};
+use super::panics::{tell_watchers, wake};
 use crate::attempt::{Progress, Step};
 use crate::counters::Flag;
 use crate::driver::{Driver, ErrorClass};
@@ -37,16 +37,20 @@ impl<D: Driver> Engine<D> {
         if self.trip.state() == state {
             return;
         }
-        if state.is_open() {
-            self.trip.is_open.raise();
-        } else {
+        // In this order: whoever is sent away finds it open.
+        if !state.is_open() {
             self.trip.is_open.lower();
         }
-        // Those who watch are woken: foreign code.
-        if let Err(message) = caught(|| self.trip.shown.send_replace(state)) {
-            report(|| tracing::error!(message, "a waker of one who watches the breaker panicked"));
+        tell_watchers(|| self.trip.shown.send_replace(state));
+        if state.is_open() {
+            self.trip.is_open.raise();
         }
         self.tell();
+    }
+
+    /// Where the breaker stands.
+    pub(crate) fn breaker(&self) -> BreakerState {
+        self.trip.state()
     }
 
     /// To be told wherever the breaker stands from now on.

@@ -22,7 +22,7 @@ pub struct HealthConfig {
     pub interval: Duration,
     /// From one check to the next while they fail, and until the pool is healthy again. From 1 ms to `interval`; default 1 s.
     pub retry_interval: Duration,
-    /// Budget of one check: to get a connection, and an answer on it. From 1 ms to 10 years; default 5 s.
+    /// Budgets of one check: so long to get a connection, if none is kept for it, and so long for an answer on that. From 1 ms to 10 years; default 5 s.
     pub timeout: Duration,
     /// After so many checks in a row that failed, the pool is unhealthy. At least 1; default 3.
     pub tries: u32,
@@ -90,6 +90,9 @@ impl HealthConfig {
         if refused.is_empty() { Ok(()) } else { Err(ConfigError { refused }) }
     }
 }
+
+/// From one look at the pool to the next.
+pub(crate) const LOOK: Duration = Duration::from_secs(1);
 
 const MIN_TIME: Duration = Duration::from_millis(1);
 const TIMES: &str = "1 ms to 10 years";
@@ -249,10 +252,11 @@ pub(crate) enum Checked {
 /// What the monitor sees of the pool without a check.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
+    pub(crate) at: Instant,
     pub(crate) pool: PoolState,
     pub(crate) oldest: Option<OldestLease>,
-    /// Whether one of the leases is the monitor's own.
-    pub(crate) own: bool,
+    /// How many of the leases are those of monitors.
+    pub(crate) own: usize,
 }
 
 /// Decides from both.
@@ -265,8 +269,8 @@ pub(crate) struct Judge {
     cause: String,
     latency: Option<Duration>,
     pub(crate) checks: u64,
-    /// Whether callers waited at the last sample.
-    waited: bool,
+    /// Since when callers have waited, whenever somebody looked.
+    waiting_since: Option<Instant>,
     reasons: Vec<HealthReason>,
     pool: PoolState,
 }
@@ -295,19 +299,20 @@ impl Judge {
         self.checks += 1;
     }
 
-    /// Looks at the pool, once a second.
+    /// Looks at the pool, once a second and after each check.
     pub(crate) fn look(&mut self, sample: &Sample, config: &HealthConfig) {
-        let waits = sample.pool.waiting > 0;
+        let since = (sample.pool.waiting > 0).then(|| self.waiting_since.unwrap_or(sample.at));
+        let for_long = since.is_some_and(|since| sample.at.saturating_duration_since(since) >= LOOK);
         let pressure = [
             self.of_checks(config),
             sample.pool.breaker.is_open().then_some(HealthReason::Breaker(sample.pool.breaker)),
             sample.utilisation(config),
-            (waits && self.waited).then_some(HealthReason::Waiting(sample.pool.waiting)),
+            for_long.then_some(HealthReason::Waiting(sample.pool.waiting)),
             sample.old_lease(config),
             sample.pool.paused.then_some(HealthReason::Paused),
         ];
         self.reasons = pressure.into_iter().flatten().collect();
-        (self.waited, self.pool) = (waits, sample.pool);
+        (self.waiting_since, self.pool) = (since, sample.pool);
     }
 
     fn of_checks(&self, config: &HealthConfig) -> Option<HealthReason> {
@@ -342,8 +347,8 @@ impl Judge {
 
 impl Sample {
     fn utilisation(&self, config: &HealthConfig) -> Option<HealthReason> {
-        let own = usize::from(self.own);
-        let (leased, of) = (self.pool.leased.saturating_sub(own), self.pool.max_size.saturating_sub(own));
+        let less = |connections: usize| connections.saturating_sub(self.own);
+        let (leased, of) = (less(self.pool.leased), less(self.pool.max_size));
         let too_much = leased * 100 > of * usize::from(config.utilisation);
         too_much.then_some(HealthReason::Utilisation { leased, of })
     }

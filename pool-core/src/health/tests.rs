@@ -8,7 +8,7 @@ fn pool(leased: usize, waiting: usize) -> PoolState {
 }
 
 fn sample(pool: PoolState) -> Sample {
-    Sample { pool, oldest: None, own: false }
+    Sample { at: Instant::now(), pool, oldest: None, own: 0 }
 }
 
 /// The state after these checks, `+` and `-`, and `b` for a busy pool.
@@ -71,22 +71,24 @@ fn what_is_wrong_is_said_and_how_often_it_is_looked_at() {
     assert_eq!(tell(Checked::Answered(SECOND)), ("healthy".to_owned(), 30 * SECOND));
 }
 
-/// What is said of these samples, one after the other, of a pool that answers.
+/// What is said of these samples, each half a second after the other, of a pool that answers.
 fn told(samples: &[Sample]) -> Vec<String> {
     let (mut judge, config) = (Judge::default(), HealthConfig::default());
     judge.hear(Checked::Answered(SECOND), &config);
-    let tell = |sample| {
-        judge.look(sample, &config);
+    let started = Instant::now();
+    let tell = |(number, sample): (usize, &Sample)| {
+        let at = started + u32::try_from(number).unwrap() * SECOND / 2;
+        judge.look(&Sample { at, ..*sample }, &config);
         let report = judge.report();
         assert!(report.is_ready());
         report.to_string()
     };
-    samples.iter().map(tell).collect()
+    samples.iter().enumerate().map(tell).collect()
 }
 
 #[test]
 fn a_pool_whose_connections_are_in_use_is_degraded_and_never_unhealthy() {
-    let own = |leased| Sample { own: true, ..sample(pool(leased, 0)) };
+    let own = |leased| Sample { own: 1, ..sample(pool(leased, 0)) };
     let samples = [sample(pool(8, 0)), sample(pool(9, 0)), own(8), own(9)];
     let expected = [
         "healthy", // 80 % are not too much, and 7 of 9 are less
@@ -99,8 +101,8 @@ fn a_pool_whose_connections_are_in_use_is_degraded_and_never_unhealthy() {
 
 #[test]
 fn callers_that_wait_for_longer_than_an_instant_degrade_it() {
-    let samples = [sample(pool(0, 3)), sample(pool(0, 2)), sample(pool(0, 0)), sample(pool(0, 1))];
-    assert_eq!(told(&samples), ["healthy", "degraded: 2 callers wait", "healthy", "healthy"]);
+    let samples = [3, 1, 2, 0, 1, 1].map(|waiting| sample(pool(0, waiting)));
+    assert_eq!(told(&samples), ["healthy", "healthy", "degraded: 2 callers wait", "healthy", "healthy", "healthy"]);
 }
 
 #[test]

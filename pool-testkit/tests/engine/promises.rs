@@ -94,7 +94,9 @@ async fn p7_a_backend_whose_calls_all_hang_is_left_within_the_same_time() {
         let pool = pool_with(&driver, config);
         let leases = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
         driver.always(call, Step::Hang);
-        leases.iter().for_each(|lease| lease.make_dirty());
+        for lease in &leases {
+            lease.make_dirty();
+        }
         drop(leases);
         drop(pool.acquire_timeout(SECOND / 4).await);
         driver.recover();
