@@ -58,7 +58,8 @@ impl Shared {
 
 impl<D: Driver> Pool<D> {
     /// Starts a monitor of the pool's health, on the current runtime. With [`HealthConfig::reserve`] it keeps one of the pool's connections for itself: it shows among the
-    /// leased ones. While the pool is paused it gives that back and checks nothing; and it ends when the pool is closed.
+    /// leased ones. While the pool is paused it gives that back and checks nothing; and it ends when the pool is closed. If its runtime stands still meanwhile, a drain
+    /// and a close wait for it as they do for any lease.
     ///
     /// # Errors
     ///

@@ -29,12 +29,6 @@ pub(super) struct Openers {
     fresh_starts: u64,
 }
 
-/// Whether the pool is full, by a lower maximum or an adopted connection. Then no attempt could close the breaker. With headroom, a replacement can.
-fn nothing_may_be_opened<D: Driver>(engine: &Engine<D>) -> bool {
-    let room = engine.core.capacity.read();
-    room.open >= room.max && room.opening == 0 && engine.config.load().rotation_headroom == 0
-}
-
 /// From the start of one attempt to that of the next, at the least.
 fn distance(config: &Config) -> Duration {
     config.opener_interval.unwrap_or(Duration::ZERO)
@@ -143,13 +137,8 @@ impl Openers {
         if self.breaker.wants_a_probe() { usize::MAX } else { engine.warm_ups.wanted(now) }
     }
 
-    /// Other settings may be in force, or nothing may be left to try.
+    /// Other settings may be in force.
     pub(super) fn follow<D: Driver>(&mut self, engine: &Engine<D>) {
-        if self.breaker.wants_a_probe() && nothing_may_be_opened(engine) {
-            self.breaker.succeeded(engine.events.broken.get());
-            report(|| tracing::info!("the breaker has been closed: the pool has all connections that it may have"));
-            engine.show_breaker(self.breaker.state());
-        }
         if self.breaker.is_open() && self.breaker.follow(&engine.config.load(), Instant::now()) {
             report(|| tracing::info!("the breaker has been closed by other settings"));
             engine.show_breaker(self.breaker.state());

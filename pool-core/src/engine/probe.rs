@@ -39,14 +39,20 @@ impl<D: Driver> Engine<D> {
     }
 
     /// Whether the pool would not keep this connection, which is kept for checks, if it came back, or needs it: it is old, or of an earlier generation, or one too many, or the only one that
-    /// there may be, or nobody is to have one.
+    /// there may be or can be, or nobody is to have one.
     pub(crate) fn is_reserve_spent(&self, reserve: ConnectionId) -> bool {
         let Some(facts) = self.core.table.all_facts().find(|facts| facts.index() == reserve.slot) else {
             return false;
         };
         let sight = self.core.gate().glance();
         let unwanted = sight.is_paused() || !sight.may_rest(facts.generation());
-        unwanted || facts.due_at() <= self.epoch.get() || self.config.load().max_size == 1
+        unwanted || facts.due_at() <= self.epoch.get() || self.config.load().max_size == 1 || self.needs_reserves()
+    }
+
+    /// Whether somebody waits, no other connection is left, and none can be opened.
+    fn needs_reserves(&self) -> bool {
+        let waits = self.core.gate().glance().waiting() > 0;
+        waits && self.last_failure.load().is_some() && self.core.capacity.read().live() <= self.reserved()
     }
 
     /// A lease is kept for checks, and is nobody's.

@@ -126,6 +126,7 @@ async fn it_is_told_of_a_breaker_at_once() {
     let pool = pool_with(&driver, config);
     let checker = monitor(&pool);
     becomes(&checker, HealthState::Healthy).await;
+    let held = pool.acquire().await.unwrap();
     driver.always(Call::Connect, Step::Fail);
     let waiter = tokio::spawn({
         let pool = pool.clone();
@@ -138,6 +139,7 @@ async fn it_is_told_of_a_breaker_at_once() {
     assert_eq!(checker.report().state, HealthState::Degraded, "its own connection still answers");
     driver.recover();
     waiter.await.unwrap().unwrap();
+    drop(held);
     prove(checker, &pool, &driver).await;
 }
 
