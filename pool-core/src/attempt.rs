@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::failure::OneLine;
+
 /// What stands between a caller and its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -111,6 +113,6 @@ impl Attempt {
 impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { step, doing } = self;
-        if doing.is_empty() { write!(f, "{step}") } else { write!(f, "{step}: {doing}") }
+        if doing.is_empty() { write!(f, "{step}") } else { write!(f, "{step}: {}", OneLine(doing)) }
     }
 }

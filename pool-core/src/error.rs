@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::failure::OpenFailure;
 use crate::situation::Situation;
-use crate::stats::PoolState;
+use crate::stats::{BreakerState, PoolState};
 
 /// Why a connection could not be acquired.
 ///
@@ -39,7 +39,7 @@ pub enum AcquireError {
     },
     /// The pool has no connection, and its [breaker](crate::Config::breaker_failures) is open: attempts to open one have failed for a while, and nobody has to wait to learn it. The
     /// pool goes on trying by itself.
-    #[error("{} ({}); last failure: {failure}", situation.state.breaker, situation.state)]
+    #[error("{} ({}); last failure: {failure}", WasOpen(situation.state.breaker), situation.state)]
     BreakerOpen {
         /// The pool at the moment of failing; `situation.state.breaker` has the time of the next attempt.
         situation: Box<Situation>,
@@ -116,6 +116,15 @@ pub enum WarmUpError {
     /// The pool is closed, or was closed while the caller waited.
     #[error("the pool is closed")]
     Closed,
+}
+
+/// The breaker, for one who was sent away by it. It may have closed before that one heard of it.
+struct WasOpen(BreakerState);
+
+impl fmt::Display for WasOpen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_open() { write!(f, "{}", self.0) } else { f.write_str("the breaker was open") }
+    }
 }
 
 struct Because<'a>(Option<&'a Arc<OpenFailure>>);

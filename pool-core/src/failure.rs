@@ -49,7 +49,7 @@ impl fmt::Display for OpenFailure {
         match self {
             Self::Driver { source, .. } => write!(f, "connect failed: {}", Chain(source.as_ref())),
             Self::TimedOut { after, progress } => write!(f, "connect took longer than {after:?} ({progress})"),
-            Self::Panicked { message } => write!(f, "connect panicked: {message}"),
+            Self::Panicked { message } => write!(f, "connect panicked: {}", OneLine(message)),
             Self::Abandoned => f.write_str("the runtime that connected ended"),
         }
     }
@@ -65,15 +65,15 @@ impl StdError for OpenFailure {
 }
 
 /// An error with everything below it, on one line. What an error says of the one below it already is not said again.
-struct Chain<'a>(&'a (dyn StdError + 'static));
+pub(crate) struct Chain<'a>(pub(crate) &'a (dyn StdError + 'static));
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut said = self.0.to_string();
+        let mut said = OneLine(self.0).to_string();
         f.write_str(&said)?;
         let mut next = self.0.source();
         while let Some(cause) = next {
-            let text = cause.to_string();
+            let text = OneLine(cause).to_string();
             if !said.contains(&text) {
                 write!(f, ": {text}")?;
                 said = text;
@@ -81,6 +81,20 @@ impl fmt::Display for Chain<'_> {
             next = cause.source();
         }
         Ok(())
+    }
+}
+
+/// Words of others, whose lines become one.
+pub(crate) struct OneLine<T>(pub(crate) T);
+
+impl<T: fmt::Display> fmt::Display for OneLine<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.to_string();
+        let lines = text.split(char::is_control).map(str::trim).filter(|line| !line.is_empty());
+        lines.enumerate().try_for_each(|(place, line)| {
+            let between = if place == 0 { "" } else { " " };
+            write!(f, "{between}{line}")
+        })
     }
 }
 
@@ -106,6 +120,13 @@ mod tests {
         assert_eq!(text(&["a", "b", "c"]), "connect failed: a: b: c");
         assert_eq!(text(&["a: b: c", "b: c", "c"]), "connect failed: a: b: c");
         assert_eq!(text(&["a", "b: c", "c"]), "connect failed: a: b: c");
+    }
+
+    #[test]
+    fn whatever_others_say_is_one_line() {
+        assert_eq!(failure(&["a\nb", "c\r\n  d\t\u{1b}"]).to_string(), "connect failed: a b: c d");
+        let panicked = OpenFailure::Panicked { message: "left\n  right".to_owned() };
+        assert_eq!(panicked.to_string(), "connect panicked: left right");
     }
 
     #[test]

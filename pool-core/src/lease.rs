@@ -39,10 +39,6 @@ impl<D: Driver> OwnedLease<D> {
     pub(crate) fn new(engine: Arc<Engine<D>>, claim: Claim<D::Connection>) -> Self {
         Self { engine, claim }
     }
-
-    pub(crate) fn claim(&self) -> &Claim<D::Connection> {
-        &self.claim
-    }
 }
 
 macro_rules! guard {

@@ -52,7 +52,7 @@ pub struct PoolState {
     pub idle: usize,
     /// Connections in the hands of callers.
     pub leased: usize,
-    /// Connections [kept](crate::HealthConfig::reserve) for checks of the pool's health: one at most.
+    /// Connections [kept](crate::HealthConfig::reserve) for checks of the pool's health: one for each monitor at most.
     pub reserved: usize,
     /// Connections being opened.
     pub opening: usize,

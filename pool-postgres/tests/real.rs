@@ -29,6 +29,8 @@ mod outage;
 mod retries;
 #[path = "real/retry_limits.rs"]
 mod retry_limits;
+#[path = "real/secrets.rs"]
+mod secrets;
 #[path = "real/sessions.rs"]
 mod sessions;
 #[path = "real/shutdown.rs"]

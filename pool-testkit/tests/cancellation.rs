@@ -9,6 +9,8 @@ mod calls;
 mod complete;
 #[path = "cancellation/count.rs"]
 mod count;
+#[path = "cancellation/deadline.rs"]
+mod deadline;
 #[path = "cancellation/endings.rs"]
 mod endings;
 #[path = "cancellation/matrix.rs"]

@@ -39,10 +39,14 @@ mod janitor;
 mod live_sizes;
 #[path = "engine/live_times.rs"]
 mod live_times;
+#[path = "engine/monitors.rs"]
+mod monitors;
 #[path = "engine/order.rs"]
 mod order;
 #[path = "engine/pause.rs"]
 mod pause;
+#[path = "engine/promises.rs"]
+mod promises;
 #[path = "engine/refused.rs"]
 mod refused;
 #[path = "engine/resize.rs"]

@@ -1,6 +1,9 @@
-//! `docs/faults.md` has every fault of the catalogue, and every test that it names is there.
+//! `docs/faults.md` has every fault of the catalogue, and every test that it names is there; and so it is with the promises of `docs/promises.md`.
 #![cfg(not(feature = "loom"))]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
+
+#[path = "faults/promises.rs"]
+mod promises;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -37,13 +40,17 @@ fn rows(table: &str) -> (BTreeMap<String, Row>, Vec<String>) {
         let cells: Vec<&str> = line.split(" | ").collect();
         let id = cells[0].trim_start_matches("| ").to_owned();
         let last = cells.get(2).copied().unwrap_or_default();
-        let quoted = last.split('`').skip(1).step_by(2).filter(|word| word.contains("::"));
-        let row = Row { tests: quoted.map(str::to_owned).collect(), open: last.contains("open (") };
+        let row = Row { tests: quoted(last).map(str::to_owned).collect(), open: last.contains("open (") };
         if rows.insert(id.clone(), row).is_some() {
             twice.push(id);
         }
     }
     (rows, twice)
+}
+
+/// The tests that a cell names.
+fn quoted(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split('`').skip(1).step_by(2).filter(|word| word.contains("::"))
 }
 
 /// The file that `crate/file` stands for.

@@ -56,10 +56,12 @@ impl<D: Driver> Engine<D> {
             0 => self.holders.since(facts),
             timed => Some(timed),
         };
-        let of_callers = self.core.table.leased().filter(|(_, facts)| !self.is_reserved(facts.index()));
-        let leases = of_callers.filter_map(|(life, facts)| Some((since(facts)?, life, facts.index())));
-        let (since, life, slot) = leases.min()?;
-        let connection = ConnectionId { pool: self.core.table.id(), slot, life };
+        let pool = self.core.table.id();
+        let leases =
+            self.core.table.leased().map(|(life, facts)| (ConnectionId { pool, slot: facts.index(), life }, facts));
+        let of_callers = leases.filter(|(id, _)| !self.is_reserved(*id));
+        let (since, connection) =
+            of_callers.filter_map(|(id, facts)| Some((since(facts)?, id))).min_by_key(|(since, _)| *since)?;
         Some(OldestLease { connection, held: Duration::from_nanos(self.clock.now().saturating_sub(since)) })
     }
 }

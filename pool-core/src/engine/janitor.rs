@@ -122,7 +122,6 @@ impl<D: Driver> Janitor<D> {
     /// Does what there is to be done. Returns when to come again, unless that was all.
     fn take_turn(&mut self) -> Option<Instant> {
         let engine = &self.duty.0;
-        engine.show_pulse();
         // Before it hears of attempts that have failed.
         self.openers.follow(engine);
         drain_jobs(engine, &mut self.openers, &mut self.rotation);
@@ -133,6 +132,8 @@ impl<D: Driver> Janitor<D> {
         serve_the_rest(engine);
         self.rotation.go_on(engine, &mut self.openers, round || fresh_start);
         self.openers.start(engine);
+        // A turn that panics is no sign of life.
+        engine.show_pulse();
         if self.duty.0.note_end() { None } else { Some(self.next_wake_up()) }
     }
 

@@ -37,7 +37,7 @@ pub(crate) use changes::{unless, watch};
 pub(crate) use close::{close, close_within};
 pub(crate) use exchange::adopt;
 pub(crate) use janitor::ensure_janitor;
-pub(crate) use panics::{caught, report};
+pub(crate) use panics::{guarded, report, shielded, tell_watchers};
 pub(crate) use pause::drained;
 pub(crate) use release::Occasion;
 pub(crate) use warm_up::{ready, warm_up};
@@ -47,6 +47,7 @@ use std::sync::{Arc, Mutex};
 use attempts::Attempts;
 use holders::Holders;
 use measure::Measures;
+use probe::Reserves;
 use tasks::Tasks;
 use trip::Trip;
 use warm_up::WarmUps;
@@ -121,8 +122,7 @@ pub(crate) struct Engine<D: Driver> {
     attempts: Attempts,
     holders: Holders,
     trip: Trip,
-    /// The slot whose lease is kept for checks of the health, and one more; 0 for none.
-    reserved: Figure,
+    reserves: Reserves,
     /// When the janitor took its last turn.
     pulse: Figure,
     tasks: Tasks,
@@ -214,7 +214,7 @@ impl<D: Driver> Engine<D> {
             attempts: Attempts::default(),
             holders: Holders::default(),
             trip: Trip::default(),
-            reserved: Figure::default(),
+            reserves: Reserves::default(),
             pulse: Figure::default(),
             tasks: Tasks::default(),
             measures: Measures::default(),

@@ -10,6 +10,7 @@ use super::open::Opener;
 use super::panics::report;
 use crate::backoff::{Backoff, Pauses};
 use crate::breaker::Breaker;
+use crate::config::Config;
 use crate::driver::{Driver, ErrorClass};
 use crate::failure::OpenFailure;
 
@@ -26,6 +27,11 @@ pub(super) struct Openers {
     held_until: Option<Instant>,
     /// How often it was said that an attempt need not wait because others have failed.
     fresh_starts: u64,
+}
+
+/// From the start of one attempt to that of the next, at the least.
+fn distance(config: &Config) -> Duration {
+    config.opener_interval.unwrap_or(Duration::ZERO)
 }
 
 impl Openers {
@@ -79,7 +85,8 @@ impl Openers {
         let failing_for = self.breaker.failing_for(now);
         let Pauses { patient, awaited } = self.backoff.failed(&config, failing_for, engine.random.next());
         self.pause_until(now + patient, now + awaited);
-        if self.breaker.failed(&config, now, self.not_before, engine.events.broken.get()) {
+        let probe_at = self.not_before.max(self.last.map_or(now, |last| last + distance(&config)));
+        if self.breaker.failed(&config, now, probe_at, engine.events.broken.get()) {
             engine.events.breaker_openings.add(1);
             let failures = self.backoff.failures();
             report(
@@ -90,11 +97,22 @@ impl Openers {
             let failures = self.backoff.failures();
             report(|| tracing::warn!(error = %failure, failures, ?patient, ?awaited, "could not open a connection"));
         }
-        if failure.class() == ErrorClass::Permanent || self.breaker.is_open() {
-            deny(engine, failure);
+        self.send_away(engine, failure);
+    }
+
+    /// Tells those who wait that nothing can be opened, if that is known.
+    fn send_away<D: Driver>(&self, engine: &Engine<D>, failure: &Arc<OpenFailure>) {
+        // In a pause nobody expects a backend; after it the next attempt tells.
+        let paused = engine.core.gate().glance().is_paused();
+        let tells = failure.class() == ErrorClass::Permanent || self.breaker.is_open();
+        if tells {
+            engine.note_denial(failure);
         }
-        // After that: who comes from now on finds the failure there.
+        // After that: who comes from now on finds the failure there. And before those who wait are told, who say where it stands.
         engine.show_breaker(self.breaker.state());
+        if tells && engine.nobody_returns() && !paused {
+            engine.deny_waiters();
+        }
     }
 
     /// Starts those attempts that are wanted and may start now.
@@ -143,8 +161,7 @@ impl Openers {
 
     /// Whether an attempt may start now, by the backoff and by the distance to the last one.
     pub(super) fn may_start<D: Driver>(&mut self, engine: &Engine<D>, now: Instant) -> bool {
-        let interval = engine.config.load().opener_interval.unwrap_or(Duration::ZERO);
-        let next = self.last.map_or(now, |last| last + interval);
+        let next = self.last.map_or(now, |last| last + distance(&engine.config.load()));
         if next > now {
             self.held_until = Some(next);
         }
@@ -159,14 +176,5 @@ impl Openers {
     /// When an attempt may start that may not now.
     pub(super) fn next_wake_up<D: Driver>(&self, engine: &Engine<D>, now: Instant) -> Option<Instant> {
         [Some(self.not_before(engine)), self.held_until].into_iter().flatten().filter(|moment| *moment > now).min()
-    }
-}
-
-/// Nobody waits any more for a connection that does not come.
-fn deny<D: Driver>(engine: &Engine<D>, failure: &Arc<OpenFailure>) {
-    engine.note_denial(failure);
-    // In a pause nobody expects a backend; after it the next attempt tells.
-    if engine.nobody_returns() && !engine.core.gate().glance().is_paused() {
-        engine.deny_waiters();
     }
 }

@@ -12,7 +12,7 @@ use crate::foreign::drop_quietly;
 /// Runs a future to its end, or to its panic, whose message is the error.
 ///
 /// Cancel safety: dropping this drops the future.
-pub(super) async fn guarded<T>(future: impl Future<Output = T>) -> Result<T, String> {
+pub(crate) async fn guarded<T>(future: impl Future<Output = T>) -> Result<T, String> {
     let mut future = pin!(future);
     poll_fn(|context| match caught(|| future.as_mut().poll(context)) {
         Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
@@ -40,11 +40,18 @@ pub(super) fn wake(waker: Waker) {
     }
 }
 
+/// Tells those who watch something through a list of wakers that is not the pool's: foreign code, which may panic.
+pub(crate) fn tell_watchers<T>(send: impl FnOnce() -> T) {
+    if let Err(message) = caught(send) {
+        report(|| tracing::error!(message, "a waker of one who watches the pool panicked"));
+    }
+}
+
 /// Polls a future with a waker that does not panic. For one that waits in a list of others' wakers which is not the pool's: a waker that panics there keeps the
 /// rest from being woken.
 ///
 /// Cancel safety: dropping this drops the future.
-pub(super) async fn shielded<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn shielded<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     poll_fn(|context| {
         let waker = Arc::new(Shield(Some(context.waker().clone()))).into();

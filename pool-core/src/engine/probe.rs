@@ -2,14 +2,21 @@
 
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+
 use super::Engine;
 use super::budget::within;
 use super::panics::guarded;
+use crate::connection::ConnectionId;
 use crate::driver::Driver;
-use crate::slot::Claim;
+use crate::failure::{Chain, OneLine};
 
 /// A janitor that has not taken a turn for so long stands still, in nanoseconds; it takes one each second.
 const STILL: u64 = 10_000_000_000;
+
+/// The connections that monitors keep for their checks: nobody's leases. Looked at by those who have waited in vain, and by monitors.
+#[derive(Debug, Default)]
+pub(super) struct Reserves(ArcSwap<Vec<ConnectionId>>);
 
 impl<D: Driver> Engine<D> {
     /// Asks the backend for a sign of life on a connection that somebody has.
@@ -18,39 +25,54 @@ impl<D: Driver> Engine<D> {
     pub(crate) async fn probe(&self, connection: &mut D::Connection, budget: Duration) -> Result<(), String> {
         let started = self.clock.now();
         // Owned across the await: nothing; the connection belongs to the caller.
-        let outcome = guarded(within(budget, async { self.driver.ping(connection).await })).await;
+        let outcome = guarded(async {
+            match within(budget, async { self.driver.ping(connection).await }).await {
+                Ok(Ok(())) => Ok(()),
+                // Shown and dropped in here: it is foreign code.
+                Ok(Err(error)) => Err(format!("the ping failed: {}", Chain(&error))),
+                Err(_) => Err(format!("no answer to a ping within {budget:?}")),
+            }
+        });
+        let outcome = outcome.await;
         self.measures.check.note(self.clock.now().saturating_sub(started), 1);
-        match outcome {
-            Ok(Ok(Ok(()))) => Ok(()),
-            Ok(Ok(Err(error))) => Err(format!("the ping failed: {error}")),
-            Ok(Err(_)) => Err(format!("no answer to a ping within {budget:?}")),
-            Err(message) => Err(format!("the ping panicked: {message}")),
-        }
+        outcome.unwrap_or_else(|message| Err(format!("the ping panicked: {}", OneLine(&message))))
     }
 
-    /// Whether the pool would not keep the connection that is kept for checks if it came back: it is old, or of an earlier generation, or one too many, or nobody is to have one.
-    pub(crate) fn is_reserve_spent(&self) -> bool {
-        let Some(facts) = self.core.table.all_facts().find(|facts| self.is_reserved(facts.index())) else {
+    /// Whether the pool would not keep this connection, which is kept for checks, if it came back, or needs it: it is old, or of an earlier generation, or one too many, or the only one that
+    /// there may be or can be, or nobody is to have one.
+    pub(crate) fn is_reserve_spent(&self, reserve: ConnectionId) -> bool {
+        let Some(facts) = self.core.table.all_facts().find(|facts| facts.index() == reserve.slot) else {
             return false;
         };
         let sight = self.core.gate().glance();
-        sight.is_paused() || !sight.may_rest(facts.generation()) || facts.due_at() <= self.epoch.get()
+        let unwanted = sight.is_paused() || !sight.may_rest(facts.generation());
+        unwanted || facts.due_at() <= self.epoch.get() || self.config.load().max_size == 1 || self.needs_reserves()
     }
 
-    /// One lease is kept for the checks, and nobody's.
-    pub(crate) fn reserve_for_checks(&self, claim: Option<&Claim<D::Connection>>) {
-        let slot = claim.map_or(0, |claim| self.core.table.index(claim) as u64 + 1);
-        self.reserved.set(slot);
+    /// Whether somebody waits, no other connection is left, and none can be opened.
+    fn needs_reserves(&self) -> bool {
+        let waits = self.core.gate().glance().waiting() > 0;
+        waits && self.last_failure.load().is_some() && self.core.capacity.read().live() <= self.reserved()
     }
 
-    /// Whether a lease is kept for the checks.
-    pub(super) fn reserves(&self) -> bool {
-        self.reserved.get() != 0
+    /// A lease is kept for checks, and is nobody's.
+    pub(crate) fn reserve_for_checks(&self, reserve: ConnectionId) {
+        self.reserves.0.rcu(|all| all.iter().copied().chain([reserve]).collect::<Vec<_>>());
     }
 
-    /// Whether the slot is the one of the lease that is kept for the checks.
-    pub(super) fn is_reserved(&self, slot: usize) -> bool {
-        self.reserved.get() == slot as u64 + 1
+    /// It is not any more.
+    pub(crate) fn end_reserve(&self, reserve: ConnectionId) {
+        self.reserves.0.rcu(|all| all.iter().copied().filter(|one| *one != reserve).collect::<Vec<_>>());
+    }
+
+    /// Whether the connection is kept for checks.
+    pub(super) fn is_reserved(&self, connection: ConnectionId) -> bool {
+        self.reserves.0.load().contains(&connection)
+    }
+
+    /// How many are.
+    pub(crate) fn reserved(&self) -> usize {
+        self.reserves.0.load().len()
     }
 
     /// The janitor takes a turn.

@@ -18,7 +18,7 @@ impl<D: Driver> Engine<D> {
 
     fn state_of(&self, counts: &Counts) -> PoolState {
         let sight = self.core.gate().glance();
-        let reserved = usize::from(self.reserves()).min(counts.leased);
+        let reserved = self.reserved().min(counts.leased);
         PoolState {
             size: counts.opening + counts.idle + counts.leased + counts.resetting + counts.closing,
             idle: counts.idle,
@@ -33,6 +33,11 @@ impl<D: Driver> Engine<D> {
             closed: sight.is_closed(),
             breaker: self.breaker(),
         }
+    }
+
+    /// How often somebody has been given a connection.
+    pub(crate) fn served(&self) -> u64 {
+        self.core.table.all_facts().map(|facts| facts.uses.get()).sum()
     }
 
     /// Where the connections are and what happened so far.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::Engine;
-use super::panics::{caught, report, wake};
+use super::panics::{tell_watchers, wake};
 use crate::attempt::{Progress, Step};
 use crate::counters::Figure;
 use crate::driver::{Driver, ErrorClass};
@@ -30,7 +30,7 @@ const HALF_OPEN: u64 = 1;
 
 impl<D: Driver> Engine<D> {
     /// Where the breaker stands now.
-    pub(super) fn breaker(&self) -> BreakerState {
+    pub(crate) fn breaker(&self) -> BreakerState {
         match self.trip.stands.get() {
             CLOSED => BreakerState::Closed,
             HALF_OPEN => BreakerState::HalfOpen,
@@ -43,15 +43,13 @@ impl<D: Driver> Engine<D> {
         if self.breaker() == state {
             return;
         }
+        // First of all: whoever is sent away finds it open.
         self.trip.stands.set(match state {
             BreakerState::Closed => CLOSED,
             BreakerState::HalfOpen => HALF_OPEN,
             BreakerState::Open { next_probe } => self.clock.at(next_probe),
         });
-        // Those who watch are woken: foreign code.
-        if let Err(message) = caught(|| self.trip.shown.send_replace(state)) {
-            report(|| tracing::error!(message, "a waker of one who watches the breaker panicked"));
-        }
+        tell_watchers(|| self.trip.shown.send_replace(state));
         self.tell();
     }
 

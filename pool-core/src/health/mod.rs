@@ -22,7 +22,7 @@ pub struct HealthConfig {
     pub interval: Duration,
     /// From one check to the next while they fail, and until the pool is healthy again. From 1 ms to `interval`; default 1 s.
     pub retry_interval: Duration,
-    /// Budget of one check: to get a connection, and an answer on it. From 1 ms to 10 years; default 5 s.
+    /// Budgets of one check: so long to get a connection, if none is kept for it, and so long for an answer on that. From 1 ms to 10 years; default 5 s.
     pub timeout: Duration,
     /// After so many checks in a row that failed, the pool is unhealthy. At least 1; default 3.
     pub tries: u32,
@@ -33,7 +33,7 @@ pub struct HealthConfig {
     /// A lease that is older than this degrades the pool: its user may have forgotten it. `None` does not look. From 1 ms to 10 years; default 10 min.
     pub leak_after: Option<Duration>,
     /// Keeps one connection for the checks, of those that the pool may have: so a pool that is full is told from a backend that does not answer. A pool of one
-    /// connection keeps none. Default `true`.
+    /// connection keeps none, and one that has no other and can open none gives it to those who wait. Default `true`.
     pub reserve: bool,
 }
 
@@ -90,6 +90,9 @@ impl HealthConfig {
         if refused.is_empty() { Ok(()) } else { Err(ConfigError { refused }) }
     }
 }
+
+/// From one look at the pool to the next.
+pub(crate) const LOOK: Duration = Duration::from_secs(1);
 
 const MIN_TIME: Duration = Duration::from_millis(1);
 const TIMES: &str = "1 ms to 10 years";
@@ -160,10 +163,12 @@ pub enum HealthReason {
 impl fmt::Display for HealthReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::CheckFailed { in_a_row, cause } => write!(f, "{in_a_row} checks in a row have failed: {cause}"),
+            Self::CheckFailed { in_a_row: 1, cause } => write!(f, "the last check has failed: {cause}"),
+            Self::CheckFailed { in_a_row, cause } => write!(f, "the last {in_a_row} checks have failed: {cause}"),
             Self::Recovering { successes, wanted } => write!(f, "{successes} of {wanted} checks have succeeded again"),
             Self::Breaker(state) => write!(f, "{state}"),
             Self::Utilisation { leased, of } => write!(f, "{leased} of {of} connections are in use"),
+            Self::Waiting(1) => f.write_str("a caller waits"),
             Self::Waiting(callers) => write!(f, "{callers} callers wait"),
             Self::OldLease(lease) => write!(f, "{lease}"),
             Self::Paused => f.write_str("the pool is paused"),
@@ -209,7 +214,7 @@ impl HealthStats {
         match checked {
             Checked::Answered(_) => (self.succeeded, self.last_success) = (self.succeeded + 1, Some(now)),
             Checked::Failed(_) => (self.failed, self.last_failure) = (self.failed + 1, Some(now)),
-            Checked::Busy => self.busy += 1,
+            Checked::Busy | Checked::Served => self.busy += 1,
         }
     }
 }
@@ -244,11 +249,14 @@ pub(crate) enum Checked {
     Failed(String),
     /// No connection could be had, because all are in use.
     Busy,
+    /// As `Busy`, and callers have been served meanwhile.
+    Served,
 }
 
 /// What the monitor sees of the pool without a check.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
+    pub(crate) at: Instant,
     pub(crate) pool: PoolState,
     pub(crate) oldest: Option<OldestLease>,
 }
@@ -263,8 +271,8 @@ pub(crate) struct Judge {
     cause: String,
     latency: Option<Duration>,
     pub(crate) checks: u64,
-    /// Whether callers waited at the last sample.
-    waited: bool,
+    /// Since when callers have waited, whenever somebody looked.
+    waiting_since: Option<Instant>,
     reasons: Vec<HealthReason>,
     pool: PoolState,
 }
@@ -274,6 +282,11 @@ impl Judge {
     pub(crate) fn hear(&mut self, checked: Checked, config: &HealthConfig) {
         match checked {
             Checked::Busy => return,
+            Checked::Served => {
+                // Somebody was, so the backend is there.
+                self.known.get_or_insert(true);
+                return;
+            }
             Checked::Answered(latency) => {
                 self.latency = Some(latency);
                 (self.failures, self.successes) = (0, self.successes.saturating_add(1));
@@ -293,19 +306,20 @@ impl Judge {
         self.checks += 1;
     }
 
-    /// Looks at the pool, once a second.
+    /// Looks at the pool, once a second and after each check.
     pub(crate) fn look(&mut self, sample: &Sample, config: &HealthConfig) {
-        let waits = sample.pool.waiting > 0;
+        let since = (sample.pool.waiting > 0).then(|| self.waiting_since.unwrap_or(sample.at));
+        let for_long = since.is_some_and(|since| sample.at.saturating_duration_since(since) >= LOOK);
         let pressure = [
             self.of_checks(config),
             sample.pool.breaker.is_open().then_some(HealthReason::Breaker(sample.pool.breaker)),
             sample.utilisation(config),
-            (waits && self.waited).then_some(HealthReason::Waiting(sample.pool.waiting)),
+            for_long.then_some(HealthReason::Waiting(sample.pool.waiting)),
             sample.old_lease(config),
             sample.pool.paused.then_some(HealthReason::Paused),
         ];
         self.reasons = pressure.into_iter().flatten().collect();
-        (self.waited, self.pool) = (waits, sample.pool);
+        (self.waiting_since, self.pool) = (since, sample.pool);
     }
 
     fn of_checks(&self, config: &HealthConfig) -> Option<HealthReason> {

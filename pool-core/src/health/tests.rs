@@ -8,7 +8,7 @@ fn pool(leased: usize, waiting: usize) -> PoolState {
 }
 
 fn sample(pool: PoolState) -> Sample {
-    Sample { pool, oldest: None }
+    Sample { at: Instant::now(), pool, oldest: None }
 }
 
 /// The state after these checks, `+` and `-`, and `b` for a busy pool.
@@ -63,25 +63,27 @@ fn what_is_wrong_is_said_and_how_often_it_is_looked_at() {
     };
     let failed = || Checked::Failed("it is gone".to_owned());
     assert_eq!(tell(Checked::Answered(SECOND)), ("healthy".to_owned(), 30 * SECOND));
-    assert_eq!(tell(failed()), ("degraded: 1 checks in a row have failed: it is gone".to_owned(), SECOND));
+    assert_eq!(tell(failed()), ("degraded: the last check has failed: it is gone".to_owned(), SECOND));
     tell(failed());
-    assert_eq!(tell(failed()), ("unhealthy: 3 checks in a row have failed: it is gone".to_owned(), SECOND));
+    assert_eq!(tell(failed()), ("unhealthy: the last 3 checks have failed: it is gone".to_owned(), SECOND));
     let again = "unhealthy: 1 of 2 checks have succeeded again".to_owned();
     assert_eq!(tell(Checked::Answered(SECOND)), (again, SECOND));
     assert_eq!(tell(Checked::Answered(SECOND)), ("healthy".to_owned(), 30 * SECOND));
 }
 
-/// What is said of these samples, one after the other, of a pool that answers.
+/// What is said of these samples, each half a second after the other, of a pool that answers.
 fn told(samples: &[Sample]) -> Vec<String> {
     let (mut judge, config) = (Judge::default(), HealthConfig::default());
     judge.hear(Checked::Answered(SECOND), &config);
-    let tell = |sample| {
-        judge.look(sample, &config);
+    let started = Instant::now();
+    let tell = |(number, sample): (usize, &Sample)| {
+        let at = started + u32::try_from(number).unwrap() * SECOND / 2;
+        judge.look(&Sample { at, ..*sample }, &config);
         let report = judge.report();
         assert!(report.is_ready());
         report.to_string()
     };
-    samples.iter().map(tell).collect()
+    samples.iter().enumerate().map(tell).collect()
 }
 
 #[test]
@@ -99,8 +101,8 @@ fn a_pool_whose_connections_are_in_use_is_degraded_and_never_unhealthy() {
 
 #[test]
 fn callers_that_wait_for_longer_than_an_instant_degrade_it() {
-    let samples = [sample(pool(0, 3)), sample(pool(0, 2)), sample(pool(0, 0)), sample(pool(0, 1))];
-    assert_eq!(told(&samples), ["healthy", "degraded: 2 callers wait", "healthy", "healthy"]);
+    let samples = [3, 1, 2, 0, 1, 1].map(|waiting| sample(pool(0, waiting)));
+    assert_eq!(told(&samples), ["healthy", "healthy", "degraded: 2 callers wait", "healthy", "healthy", "healthy"]);
 }
 
 #[test]

@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::counters::Counter;
 use crate::driver::Driver;
-use crate::engine::{Engine, caught, report};
+use crate::engine::{Engine, shielded, tell_watchers};
 use crate::error::ConfigError;
 use crate::health::{HealthConfig, HealthReport, HealthStats, Judge, Sample};
 use crate::pool::Pool;
@@ -42,43 +43,41 @@ struct Shared {
     config: ArcSwap<HealthConfig>,
     report: watch::Sender<HealthReport>,
     stats: Mutex<HealthStats>,
+    /// What the last monitor knew, for one that goes on in another runtime.
+    judge: Mutex<Judge>,
     /// How many checks have been asked for, and answered.
     asked: Counter,
     answered: watch::Sender<u64>,
 }
 
-/// Those who listen are woken: foreign code, which may panic.
 impl Shared {
     fn stats(&self) -> MutexGuard<'_, HealthStats> {
         self.stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn answer(&self, asked: u64) {
-        quietly(|| {
-            self.answered.send_replace(asked);
-        });
+        tell_watchers(|| self.answered.send_replace(asked));
     }
 
-    fn show(&self, report: HealthReport) {
-        quietly(|| {
+    fn show(&self, health: HealthReport) {
+        tell_watchers(|| {
             self.report.send_if_modified(|shown| {
-                let changed = !shown.says_the_same(&report);
-                *shown = report;
+                let changed = !shown.says_the_same(&health);
+                *shown = health;
                 changed
-            });
+            })
         });
     }
-}
 
-fn quietly(wake: impl FnOnce()) {
-    if let Err(message) = caught(wake) {
-        report(|| tracing::error!(message, "a waker of one who watches the health panicked"));
+    fn judge(&self) -> MutexGuard<'_, Judge> {
+        self.judge.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<D: Driver> Pool<D> {
     /// Starts a monitor of the pool's health, on the current runtime. With [`HealthConfig::reserve`] it keeps one of the pool's connections for itself, within [`Config::max_size`](crate::Config::max_size): it
-    /// shows as [reserved](crate::PoolState::reserved). While the pool is paused it gives that back and checks nothing; and it ends when the pool is closed.
+    /// shows as [reserved](crate::PoolState::reserved). While the pool is paused it gives that back and checks nothing; and it ends when the pool is closed. If its runtime stands still meanwhile, a drain
+    /// and a close wait for it as they do for any lease.
     ///
     /// # Errors
     ///
@@ -90,11 +89,12 @@ impl<D: Driver> Pool<D> {
     pub fn monitor(&self, config: HealthConfig) -> Result<HealthChecker<D>, ConfigError> {
         config.validate()?;
         let mut judge = Judge::default();
-        judge.look(&Sample { pool: self.state(), oldest: None }, &config);
+        judge.look(&Sample { at: Instant::now(), pool: self.state(), oldest: None }, &config);
         let shared = Arc::new(Shared {
             config: ArcSwap::from_pointee(config),
             report: watch::Sender::new(judge.report()),
             stats: Mutex::default(),
+            judge: Mutex::default(),
             asked: Counter::default(),
             answered: watch::Sender::new(0),
         });
@@ -116,7 +116,7 @@ impl<D: Driver> HealthChecker<D> {
 
     /// Checks now, and says how the pool is then. If the monitor's runtime has ended, it goes on in this one.
     ///
-    /// Takes up to [`HealthConfig::timeout`], and as long again if a check is under way. Cancel safety: the check is made all the same.
+    /// Takes up to [`HealthConfig::timeout`], twice that if no connection is kept for checks, and as long again if a check is under way. Cancel safety: the check is made all the same.
     ///
     /// # Panics
     ///
@@ -127,8 +127,8 @@ impl<D: Driver> HealthChecker<D> {
         let asked = self.shared.asked.get();
         self.ensure_monitor();
         self.engine.tell();
-        // Owned across the await: nothing. The sender is in `self`.
-        let _ = answered.wait_for(|answered| *answered >= asked).await;
+        // Owned across the await: nothing. The sender is in `self`, and its list of wakers is others', too.
+        let _ = shielded(answered.wait_for(|answered| *answered >= asked)).await;
         self.report()
     }
 
@@ -154,9 +154,9 @@ impl<D: Driver> HealthChecker<D> {
         Ok(())
     }
 
-    /// Whether callers can be sent here: as [`HealthReport::is_ready`] of the last look.
+    /// Whether callers can be sent here: as [`HealthReport::is_ready`] of the last look, unless the pool has been closed since.
     pub fn is_ready(&self) -> bool {
-        self.shared.report.borrow().is_ready()
+        !self.engine.is_closed() && self.shared.report.borrow().is_ready()
     }
 
     /// Whether the process is in order, whatever the backend does: the pool's background work goes on. If it does not, for ten seconds, a restart helps; a backend

@@ -1,20 +1,18 @@
 //! The task that watches.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use super::Shared;
+use crate::connection::ConnectionId;
 use crate::driver::Driver;
-use crate::engine::{Acquiring, Engine, report, unless, watch as until};
+use crate::engine::{Acquiring, Engine, guarded, report, unless, watch as until};
 use crate::error::AcquireError;
-use crate::health::{Checked, HealthConfig, HealthReport, HealthState, Judge, Sample};
+use crate::failure::OneLine;
+use crate::health::{Checked, HealthConfig, HealthReport, HealthState, Judge, LOOK, Sample};
 use crate::lease::OwnedLease;
-
-/// From one look at the pool to the next.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// The task.
 pub(super) struct Monitor<D: Driver> {
@@ -28,6 +26,7 @@ pub(super) struct Monitor<D: Driver> {
 
 impl<D: Driver> Drop for Monitor<D> {
     fn drop(&mut self) {
+        *self.shared.judge() = std::mem::take(&mut self.judge);
         // Whoever has asked meanwhile gets no other answer.
         self.shared.answer(u64::MAX);
     }
@@ -37,34 +36,51 @@ impl<D: Driver> Drop for Monitor<D> {
 struct Own<D: Driver> {
     engine: Arc<Engine<D>>,
     lease: Option<OwnedLease<D>>,
+    /// Its name, which the engine knows as long as a check has it, too.
+    id: Option<ConnectionId>,
 }
 
 impl<D: Driver> Own<D> {
     fn keep(&mut self, lease: Option<OwnedLease<D>>) {
-        self.engine.reserve_for_checks(lease.as_ref().map(OwnedLease::claim));
+        self.forget();
+        self.id = lease.as_ref().map(OwnedLease::connection_id);
+        if let Some(id) = self.id {
+            self.engine.reserve_for_checks(id);
+        }
         self.lease = lease;
     }
 
-    /// Gives it back unless it is good for another check.
-    fn keep_if_good(&mut self) {
-        if self.engine.is_reserve_spent() {
+    /// Gives it back unless it is good for another check, and to be kept for that.
+    fn keep_if_good(&mut self, config: &HealthConfig) {
+        if !config.reserve || is_spent(&self.engine, self.id) {
             self.keep(None);
+        }
+    }
+
+    fn forget(&mut self) {
+        if let Some(id) = self.id.take() {
+            self.engine.end_reserve(id);
         }
     }
 }
 
 impl<D: Driver> Drop for Own<D> {
     fn drop(&mut self) {
-        self.engine.reserve_for_checks(None);
+        self.forget();
     }
+}
+
+fn is_spent<D: Driver>(engine: &Engine<D>, reserve: Option<ConnectionId>) -> bool {
+    reserve.is_some_and(|reserve| engine.is_reserve_spent(reserve))
 }
 
 impl<D: Driver> Monitor<D> {
     pub(super) fn spawn(engine: &Arc<Engine<D>>, shared: &Arc<Shared>) -> JoinHandle<()> {
-        let own = Own { engine: Arc::clone(engine), lease: None };
+        let own = Own { engine: Arc::clone(engine), lease: None, id: None };
         let (engine, shared) = (Arc::clone(engine), Arc::clone(shared));
-        shared.answered.send_replace(0);
-        tokio::spawn(Self { engine, shared, judge: Judge::default(), own, answered: 0 }.run())
+        shared.answer(0);
+        let judge = std::mem::take(&mut *shared.judge());
+        tokio::spawn(Self { engine, shared, judge, own, answered: 0 }.run())
     }
 
     async fn run(mut self) {
@@ -93,16 +109,16 @@ impl<D: Driver> Monitor<D> {
 
     /// Waits until it is time for the next look, or something has happened.
     async fn rest(&mut self, next: Instant) {
-        let (engine, shared, answered) = (&self.engine, &self.shared, self.answered);
-        let (breaker, settings) = (engine.state().breaker, shared.config.load_full());
+        let (engine, shared, answered, own) = (&self.engine, &self.shared, self.answered, self.own.id);
+        let (breaker, settings) = (engine.breaker(), shared.config.load_full());
         let look = || {
-            let other = !Arc::ptr_eq(&settings, &shared.config.load()) || engine.state().breaker != breaker;
+            let other = !Arc::ptr_eq(&settings, &shared.config.load()) || engine.breaker() != breaker;
             let asked = shared.asked.get() > answered;
-            (other || asked || engine.is_closed() || engine.is_reserve_spent()).then_some(())
+            (other || asked || engine.is_closed() || is_spent(engine, own)).then_some(())
         };
         // Owned across the await: what is kept for the checks, by `self`.
         let _ = timeout_at(next, until(engine, look)).await;
-        self.own.keep_if_good();
+        self.own.keep_if_good(&self.shared.config.load());
     }
 
     /// Makes a check, and answers those who have asked for one.
@@ -110,14 +126,16 @@ impl<D: Driver> Monitor<D> {
         let (engine, asked) = (Arc::clone(&self.engine), self.shared.asked.get());
         let started = Instant::now();
         // Owned across the await: the connection that is checked. Dropped, because the pool is paused or closed, it goes back.
-        let checked = unless(&engine, Engine::is_out_of_service, self.ask(config)).await;
+        let checked = unless(&engine, Engine::is_out_of_service, guarded(self.ask(config))).await;
         if self.own.lease.is_none() {
             self.own.keep(None);
         }
         let checked = match checked {
             None => Checked::Busy,
-            Some(Ok(())) => Checked::Answered(started.elapsed()),
-            Some(Err(checked)) => checked,
+            Some(Ok(Ok(()))) => Checked::Answered(started.elapsed()),
+            Some(Ok(Err(checked))) => checked,
+            // By an error that cannot be shown.
+            Some(Err(message)) => Checked::Failed(format!("the check panicked: {}", OneLine(message))),
         };
         self.shared.stats().count(&checked);
         self.judge.hear(checked, config);
@@ -128,15 +146,14 @@ impl<D: Driver> Monitor<D> {
 
     /// Asks the backend.
     async fn ask(&mut self, config: &HealthConfig) -> Result<(), Checked> {
-        let deadline = Instant::now() + config.timeout;
         // Owned across the awaits: the lease.
-        self.own.keep_if_good();
+        self.own.keep_if_good(config);
         let mut lease = match self.own.lease.take() {
             Some(lease) => lease,
             None => acquire(&self.engine, config).await?,
         };
-        let left = deadline.saturating_duration_since(Instant::now());
-        if let Err(cause) = self.engine.probe(&mut lease, left).await {
+        // Not what is left of the time: whoever got a connection late would take a busy pool for a backend that does not answer.
+        if let Err(cause) = self.engine.probe(&mut lease, config.timeout).await {
             self.own.keep(None);
             lease.discard();
             return Err(Checked::Failed(cause));
@@ -149,7 +166,7 @@ impl<D: Driver> Monitor<D> {
     /// Looks at the pool, and says so if that changes anything.
     fn look(&mut self, config: &HealthConfig) {
         let (pool, oldest) = (self.engine.state(), self.engine.oldest_lease());
-        self.judge.look(&Sample { pool, oldest }, config);
+        self.judge.look(&Sample { at: Instant::now(), pool, oldest }, config);
         let health = self.judge.report();
         let before = self.shared.report.borrow().state;
         if health.state != before {
@@ -169,7 +186,7 @@ fn tell(health: &HealthReport) {
 
 /// A connection, in turn if it is to be kept; otherwise it is one that is idle, or a new one.
 async fn acquire<D: Driver>(engine: &Arc<Engine<D>>, config: &HealthConfig) -> Result<OwnedLease<D>, Checked> {
-    let state = engine.state();
+    let (state, served) = (engine.state(), engine.served());
     let waits_in_turn = config.reserve || state.leased == 0;
     if !waits_in_turn && state.idle == 0 {
         return Err(Checked::Busy);
@@ -179,6 +196,9 @@ async fn acquire<D: Driver>(engine: &Arc<Engine<D>>, config: &HealthConfig) -> R
     let acquired = Acquiring::new(engine, Some(config.timeout), lease).await;
     acquired.map_err(|error| match &error {
         AcquireError::Closed => Checked::Busy,
+        AcquireError::Timeout { situation, .. } if situation.state.leased > 0 && engine.served() > served => {
+            Checked::Served
+        }
         AcquireError::Timeout { failure: None, situation } if situation.state.leased > 0 => Checked::Busy,
         _ => Checked::Failed(error.to_string()),
     })

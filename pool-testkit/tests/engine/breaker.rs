@@ -85,6 +85,42 @@ async fn an_attempt_that_decides_is_one_at_a_time_and_spares_a_wait_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_hears_late_that_it_was_open_is_not_told_that_it_is_closed() {
+    let driver = FakeDriver::new();
+    driver.always(Call::Connect, Step::Fail);
+    let pool = pool_with(&driver, breaking(2));
+    let mut waiter = Box::pin(pool.acquire());
+    assert!(is_pending(&mut waiter));
+    opens(&pool).await;
+    driver.recover();
+    until(&pool, |state| !state.breaker.is_open()).await;
+    let error = ready(&mut waiter).unwrap_err();
+    assert!(matches!(error, AcquireError::BreakerOpen { .. }), "{error}");
+    assert!(error.to_string().starts_with("the breaker was open"), "{error}");
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_attempt_is_not_said_to_be_earlier_than_it_may_be() {
+    let driver = FakeDriver::new();
+    driver.always(Call::Connect, Step::Fail);
+    let mut config = breaking(2);
+    config.opener_interval = Some(20 * SECOND);
+    let pool = pool_with(&driver, config);
+    let waiting = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.acquire_owned_timeout(Duration::from_mins(5)).await.map(drop) }
+    });
+    opens(&pool).await;
+    let BreakerState::Open { next_probe } = pool.state().breaker else { panic!("{:?}", pool.state()) };
+    let begun = driver.begun(Call::Connect);
+    driver.reached(Call::Connect, begun + 1).await;
+    assert!(Instant::now() <= next_probe, "{:?} late", Instant::now() - next_probe);
+    assert!(waiting.await.unwrap().is_err());
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn whoever_can_wait_for_a_connection_in_use_does() {
     let driver = FakeDriver::new();
     let pool = pool_with(&driver, breaking(2));
