@@ -40,7 +40,7 @@ impl Rest {
         let reasons: u64 = stats.closes().iter().map(|(_, closed)| closed).sum();
         check(reasons == stats.closed, "each that was closed has a reason");
         let balance = settle(told.to_vec(), done(&site).await);
-        site.pool.disconnect().await;
+        check(site.pool.close_within(LIMIT).await == 0, "the close ends");
         check(within(LIMIT, async || sessions(&site.own, NAME).await == 0).await, "the server has no session left");
         let stats = site.pool.stats();
         check((stats.opened, stats.state.size) == (stats.closed, 0), "nothing is open");
@@ -56,11 +56,9 @@ fn is_at_rest(pool: &PostgresPool) -> bool {
 /// All connections, each of which has answered. One that was cut while it was idle is none, and another one takes its place.
 async fn all(pool: &PostgresPool) -> Vec<PostgresLease<'_>> {
     let mut leases = Vec::new();
-    for _ in 0..2 * CONNECTIONS {
-        if leases.len() < CONNECTIONS
-            && let Ok(lease) = pool.acquire_timeout(LIMIT).await
-            && lease.batch_execute("SELECT 1").await.is_ok()
-        {
+    while leases.len() < CONNECTIONS {
+        let Ok(lease) = pool.acquire_timeout(LIMIT).await else { break };
+        if lease.batch_execute("SELECT 1").await.is_ok() {
             leases.push(lease);
         }
     }
