@@ -8,30 +8,34 @@ pub(crate) type Choice = (&'static str, Vec<&'static str>);
 /// What to do.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Args {
-    rounds: Option<usize>,
     pub(crate) quick: bool,
     pub(crate) check: bool,
     /// By option.
+    numbers: Vec<(&'static str, usize)>,
     picked: Vec<(&'static str, String)>,
     usage: &'static str,
     nothing: bool,
 }
 
 impl Args {
-    /// What the command line says; `None` if that is to do nothing.
-    pub(crate) fn parse(usage: &'static str, choices: &[Choice]) -> Result<Option<Self>, lexopt::Error> {
+    /// What the command line says, which has options that pick and options with a number; `None` if that is to do nothing.
+    pub(crate) fn parse(
+        usage: &'static str,
+        choices: &[Choice],
+        numbers: &[&'static str],
+    ) -> Result<Option<Self>, lexopt::Error> {
         let (mut args, mut parser) = (Self { usage, ..Self::default() }, lexopt::Parser::from_env());
         while let Some(argument) = parser.next()? {
             let Long(name) = argument else { return Err(argument.unexpected()) };
             let name = name.to_owned();
-            args.option(&name, choices, &mut parser)?;
+            args.option(&name, choices, numbers, &mut parser)?;
         }
         Ok((!args.nothing).then_some(args))
     }
 
-    /// How often all take turns, unless the command line says so.
-    pub(crate) fn rounds(&self, otherwise: usize) -> usize {
-        self.rounds.unwrap_or(otherwise)
+    /// What an option says, unless the command line has another number.
+    pub(crate) fn number(&self, option: &str, otherwise: usize) -> usize {
+        self.numbers.iter().rev().find(|(name, _)| *name == option).map_or(otherwise, |(_, number)| *number)
     }
 
     /// Whether this is to be measured: if the option does not pick others.
@@ -40,15 +44,20 @@ impl Args {
         picked.peek().is_none() || picked.any(|(_, picked)| picked == name)
     }
 
-    fn option(&mut self, name: &str, choices: &[Choice], parser: &mut lexopt::Parser) -> Result<(), lexopt::Error> {
+    fn option(
+        &mut self,
+        name: &str,
+        choices: &[Choice],
+        numbers: &[&'static str],
+        parser: &mut lexopt::Parser,
+    ) -> Result<(), lexopt::Error> {
         if let Some((option, allowed)) = choices.iter().find(|(option, _)| *option == name) {
             let picked = parser.value()?.parse_with(|text| one_of(allowed, text))?;
             self.picked.push((option, picked));
-            return Ok(());
-        }
-        match name {
-            "rounds" => self.rounds = Some(parser.value()?.parse_with(positive)?),
-            switch => self.switch(switch)?,
+        } else if let Some(option) = numbers.iter().find(|option| **option == name) {
+            self.numbers.push((option, parser.value()?.parse_with(positive)?));
+        } else {
+            self.switch(name)?;
         }
         Ok(())
     }

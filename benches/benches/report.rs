@@ -48,6 +48,6 @@ fn main() {}
 
 #[cfg(not(feature = "loom"))]
 fn main() -> Result<std::process::ExitCode, Box<dyn std::error::Error>> {
-    let args = args::Args::parse(USAGE, &report::choices())?;
+    let args = args::Args::parse(USAGE, &report::choices(), &["rounds"])?;
     args.map_or(Ok(std::process::ExitCode::SUCCESS), |args| report::report(&args))
 }

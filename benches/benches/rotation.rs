@@ -41,6 +41,6 @@ fn main() {}
 
 #[cfg(not(feature = "loom"))]
 fn main() -> Result<std::process::ExitCode, Box<dyn std::error::Error>> {
-    let args = args::Args::parse(USAGE, &rotation::choices())?;
+    let args = args::Args::parse(USAGE, &rotation::choices(), &["rounds"])?;
     args.map_or(Ok(std::process::ExitCode::SUCCESS), |args| rotation::summarize(&args))
 }

@@ -40,6 +40,6 @@ fn main() {}
 
 #[cfg(not(feature = "loom"))]
 fn main() -> Result<std::process::ExitCode, Box<dyn std::error::Error>> {
-    let args = args::Args::parse(USAGE, &storms::choices())?;
+    let args = args::Args::parse(USAGE, &storms::choices(), &["rounds"])?;
     args.map_or(Ok(std::process::ExitCode::SUCCESS), |args| storms::summarize(&args))
 }

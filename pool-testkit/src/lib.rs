@@ -1,5 +1,6 @@
 //! What proves the pool.
 //!
+//! * [`books`]: what callers were told of operations, beside what was done.
 //! * [`cancel`]: futures dropped after every number of polls.
 //! * [`fake`]: a driver that fails exactly as it is told, and a ledger of what the pool did with it.
 //! * [`simulation`]: everything that may happen to a pool, drawn from a seed and checked after every step.
@@ -9,6 +10,8 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+#[cfg(not(feature = "loom"))]
+pub mod books;
 #[cfg(not(feature = "loom"))]
 pub mod cancel;
 #[cfg(not(feature = "loom"))]

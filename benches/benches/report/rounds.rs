@@ -47,7 +47,7 @@ impl Entry {
 pub(crate) fn measure(args: &Args) -> Results {
     let mut turns = Turns::new();
     let started = Instant::now();
-    let rounds = args.rounds(if args.quick { 3 } else { 19 });
+    let rounds = args.number("rounds", if args.quick { 3 } else { 19 });
     for round in 0..rounds {
         eprintln!("round {} of {rounds}, after {} s", round + 1, started.elapsed().as_secs());
         for (workload_name, workload) in args.workloads() {

@@ -25,7 +25,7 @@ pub(crate) fn measure(load: Load, args: &Args) -> Outcome {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_time().build().expect("a runtime");
     let mut rotating = Side::new(&runtime, load, Some(LIFETIME));
     let mut lasting = Side::new(&runtime, load, None);
-    let rounds = args.rounds(if args.check { 10 } else { 1 });
+    let rounds = args.number("rounds", if args.check { 10 } else { 1 });
     for round in 0..rounds {
         eprintln!("{}: round {} of {rounds}", load.name, round + 1);
         let (first, second) =

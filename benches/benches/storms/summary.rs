@@ -64,7 +64,7 @@ impl<T: Copy> Rounds<T> {
 
 /// Measures, prints and writes. Fails in the sense of the operating system if it is to check, and a claim does not hold.
 pub(crate) fn summarize(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
-    let rounds = args.rounds(if args.quick { 1 } else { ordinary_rounds(args) }) as u64;
+    let rounds = args.number("rounds", if args.quick { 1 } else { ordinary_rounds(args) }) as u64;
     let mut claims = Vec::new();
     for (name, usage) in USES.into_iter().filter(|(name, _)| args.wants("only", name)) {
         claims.extend(give_up(name, usage, rounds)?);

@@ -109,7 +109,12 @@ impl<D: Driver> Engine<D> {
             return;
         }
         facts.held_since.set(0);
-        let stands_for = if facts.uses.get() <= ALL_TIMED { 1 } else { SAMPLE };
+        let stands_for = match facts.uses.get() {
+            ..=ALL_TIMED => 1,
+            uses if uses.is_multiple_of(SAMPLE) => SAMPLE,
+            // Looked at for another reason, as the first one of a connection: no sample.
+            _ => return,
+        };
         self.measures.hold.note(self.clock.now().saturating_sub(since), stands_for);
     }
 }

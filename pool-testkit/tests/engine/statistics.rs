@@ -172,3 +172,18 @@ async fn a_sample_stands_for_the_rest() {
     assert_eq!(hold.p50.as_micros() / 100, 10);
     prove_nothing_lost(&pool, &driver).await;
 }
+
+/// The first lease of each new connection is looked at, whether it is a sample or not.
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_looked_at_for_another_reason_stands_for_no_other() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 1);
+    for _ in 0..1_000 {
+        let lease = pool.acquire().await.unwrap();
+        sleep(SECOND / 1000).await;
+        lease.discard();
+    }
+    let stats = pool.stats();
+    assert_eq!((stats.opened, stats.hold.count), (1_000, 768), "{:?}", stats.hold);
+    prove_nothing_lost(&pool, &driver).await;
+}
