@@ -194,12 +194,15 @@ async fn acquire<D: Driver>(engine: &Arc<Engine<D>>, config: &HealthConfig) -> R
     let lease = |claim| OwnedLease::new(Arc::clone(engine), claim);
     // Owned across the await: a place in the queue. Dropped, it leaves.
     let acquired = Acquiring::new(engine, Some(config.timeout), lease).await;
-    acquired.map_err(|error| match &error {
+    acquired.map_err(|error| judge(&error, engine.served() > served))
+}
+
+/// What it means that no connection could be had, while others may have been served.
+fn judge(error: &AcquireError, others_were: bool) -> Checked {
+    match error {
         AcquireError::Closed => Checked::Busy,
-        AcquireError::Timeout { situation, .. } if situation.state.leased > 0 && engine.served() > served => {
-            Checked::Served
-        }
+        AcquireError::Timeout { situation, .. } if situation.state.leased > 0 && others_were => Checked::Served,
         AcquireError::Timeout { failure: None, situation } if situation.state.leased > 0 => Checked::Busy,
         _ => Checked::Failed(error.to_string()),
-    })
+    }
 }
