@@ -35,6 +35,11 @@ impl<D: Driver> Engine<D> {
         }
     }
 
+    /// How many connections have broken, and how many could not be opened.
+    pub(crate) fn troubles(&self) -> u64 {
+        self.events.broken.get() + self.errors().open_failures()
+    }
+
     /// How often somebody has been given a connection.
     pub(crate) fn served(&self) -> u64 {
         self.core.table.all_facts().map(|facts| facts.uses.get()).sum()

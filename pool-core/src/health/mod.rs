@@ -18,7 +18,8 @@ use crate::stats::{BreakerState, PoolState};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HealthConfig {
-    /// From one check to the next, while they succeed. From 1 ms to 10 years; default 30 s.
+    /// From one check to the next, while they succeed and nothing goes wrong in the pool: a connection that breaks or cannot be opened is a reason to check after
+    /// [`retry_interval`](HealthConfig::retry_interval), or at the next look. From 1 ms to 10 years; default 30 s.
     pub interval: Duration,
     /// From one check to the next while they fail, and until the pool is healthy again. From 1 ms to `interval`; default 1 s.
     pub retry_interval: Duration,

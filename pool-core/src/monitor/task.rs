@@ -22,6 +22,8 @@ pub(super) struct Monitor<D: Driver> {
     own: Own<D>,
     /// The last check that was asked for and is answered.
     answered: u64,
+    /// How much had gone wrong in the pool when it was made.
+    troubles: u64,
 }
 
 impl<D: Driver> Drop for Monitor<D> {
@@ -80,15 +82,14 @@ impl<D: Driver> Monitor<D> {
         let (engine, shared) = (Arc::clone(engine), Arc::clone(shared));
         shared.answer(0);
         let judge = std::mem::take(&mut *shared.judge());
-        tokio::spawn(Self { engine, shared, judge, own, answered: 0 }.run())
+        tokio::spawn(Self { engine, shared, judge, own, answered: 0, troubles: 0 }.run())
     }
 
     async fn run(mut self) {
         let mut last = None;
         while !self.engine.is_closed() {
             let config = self.shared.config.load_full();
-            let is_due = |last: Instant| last.elapsed() >= self.judge.pace(&config);
-            if last.is_none_or(is_due) || self.is_asked() {
+            if last.is_none_or(|last| self.is_due(last, &config)) || self.is_asked() {
                 // Owned across the await: what is kept for the checks. Dropped, it goes back.
                 self.check(&config).await;
                 last = Some(Instant::now());
@@ -101,6 +102,13 @@ impl<D: Driver> Monitor<D> {
         self.own.keep(None);
         let config = self.shared.config.load_full();
         self.look(&config);
+    }
+
+    /// Whether it is time for a check: sooner if something has gone wrong since the last one.
+    fn is_due(&self, last: Instant, config: &HealthConfig) -> bool {
+        let troubled = self.engine.troubles() != self.troubles;
+        let pace = self.judge.pace(config);
+        last.elapsed() >= if troubled { pace.min(config.retry_interval) } else { pace }
     }
 
     fn is_asked(&self) -> bool {
@@ -138,6 +146,8 @@ impl<D: Driver> Monitor<D> {
             Some(Err(message)) => Checked::Failed(format!("the check panicked: {}", OneLine(message))),
         };
         self.shared.stats().count(&checked);
+        // With what this check itself has found.
+        self.troubles = self.engine.troubles();
         self.judge.hear(checked, config);
         self.look(config);
         self.answered = asked;

@@ -100,6 +100,22 @@ async fn a_backend_that_has_gone_makes_it_unhealthy_after_three_tries_and_health
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_goes_wrong_in_the_pool_is_a_reason_to_look_sooner() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 3);
+    let checker = monitor(&pool);
+    becomes(&checker, HealthState::Healthy).await;
+    sleep(5 * SECOND).await;
+    driver.always(Call::Ping, Step::Fail);
+    sleep(5 * SECOND).await;
+    assert_eq!(checker.report().state, HealthState::Healthy, "nobody has noticed");
+    pool.acquire().await.unwrap().discard();
+    assert!(becomes(&checker, HealthState::Degraded).await <= SECOND);
+    assert!(becomes(&checker, HealthState::Unhealthy).await <= 3 * SECOND);
+    prove(checker, &pool, &driver).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_answer_and_a_panic_are_failures() {
     let driver = FakeDriver::new();
     let pool = quiet_pool(&driver, 3);
