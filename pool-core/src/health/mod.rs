@@ -283,17 +283,13 @@ impl Judge {
         match checked {
             Checked::Busy => return,
             Checked::Served => {
-                // Somebody was, so the backend is there.
-                self.known.get_or_insert(true);
+                // Somebody was, so the backend is there, though it has not been asked.
+                self.succeed(config);
                 return;
             }
             Checked::Answered(latency) => {
                 self.latency = Some(latency);
-                (self.failures, self.successes) = (0, self.successes.saturating_add(1));
-                // The first one ever is enough.
-                if self.known.is_none() || self.successes >= config.successes {
-                    self.known = Some(true);
-                }
+                self.succeed(config);
             }
             Checked::Failed(cause) => {
                 self.cause = cause;
@@ -304,6 +300,14 @@ impl Judge {
             }
         }
         self.checks += 1;
+    }
+
+    fn succeed(&mut self, config: &HealthConfig) {
+        (self.failures, self.successes) = (0, self.successes.saturating_add(1));
+        // The first one ever is enough.
+        if self.known.is_none() || self.successes >= config.successes {
+            self.known = Some(true);
+        }
     }
 
     /// Looks at the pool, once a second and after each check.

@@ -11,7 +11,7 @@ fn sample(pool: PoolState) -> Sample {
     Sample { at: Instant::now(), pool, oldest: None }
 }
 
-/// The state after these checks, `+` and `-`, and `b` for a busy pool.
+/// The state after these checks, `+` and `-`, `b` for a busy pool, and `s` for one that has served others meanwhile.
 fn after(checks: &str) -> HealthState {
     let (mut judge, config) = (Judge::default(), HealthConfig::default());
     for check in checks.chars() {
@@ -19,6 +19,7 @@ fn after(checks: &str) -> HealthState {
             match check {
                 '+' => Checked::Answered(SECOND),
                 '-' => Checked::Failed("it is gone".to_owned()),
+                's' => Checked::Served,
                 _ => Checked::Busy,
             },
             &config,
@@ -47,6 +48,11 @@ fn it_takes_three_failures_to_be_unhealthy_and_two_successes_to_recover() {
         ("+---+b+", Healthy),
         ("+---+-+", Unhealthy),
         ("+---+-++", Healthy),
+        ("s", Healthy),
+        ("+-s", Healthy),
+        ("+---bb", Unhealthy),
+        ("+---s", Unhealthy),
+        ("+---sbs", Healthy),
     ];
     for (checks, state) in expected {
         assert_eq!(after(checks), state, "{checks}");

@@ -353,3 +353,33 @@ async fn a_pool_that_serves_its_callers_is_busy_though_nothing_can_be_opened() {
     drop(checker);
     prove(&pool, &driver).await;
 }
+
+/// Callers take every connection as soon as the server is back, and so many wait that a check never gets one in time.
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_serves_its_callers_after_an_outage_is_not_unhealthy_for_ever() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 2);
+    let checker = healthy(&pool, HealthConfig::default()).await;
+    driver.always(Call::Ping, Step::Fail);
+    driver.always(Call::Connect, Step::Fail);
+    sleep(Duration::from_mins(2)).await;
+    assert_eq!(checker.report().state, HealthState::Unhealthy);
+    driver.recover();
+    let user = |_| {
+        let pool = pool.clone();
+        tokio::spawn(async move {
+            loop {
+                let lease = pool.acquire_owned_timeout(Duration::from_mins(10)).await;
+                sleep(2 * SECOND).await;
+                drop(lease);
+            }
+        })
+    };
+    let users: Vec<_> = (0..40).map(user).collect();
+    sleep(Duration::from_mins(2)).await;
+    let report = checker.report();
+    assert_eq!(report.state, HealthState::Degraded, "{report}");
+    users.iter().for_each(tokio::task::JoinHandle::abort);
+    drop(checker);
+    prove(&pool, &driver).await;
+}
