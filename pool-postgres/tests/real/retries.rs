@@ -404,6 +404,18 @@ async fn work_that_commits_and_begins_another_transaction_is_done_once() {
     it.close().await;
 }
 
+#[tokio::test]
+async fn what_the_server_says_is_in_the_message() {
+    let it = Setting::new(quick()).await;
+    let error = it.retrier.once(async |lease: Lease| lease.batch_execute("SELECT 1 / 0").await).await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.ends_with("last error: db error: ERROR: division by zero (SQLSTATE 22012)"), "{text}");
+    let own = async |_: Lease| -> Result<(), String> { Err("on two\nlines".to_owned()) };
+    let text = it.retrier.once(own).await.unwrap_err().to_string();
+    assert!(text.ends_with("last error: on two lines"), "{text}");
+    it.close().await;
+}
+
 /// An error of a user's own, with that of the client below.
 #[derive(Debug, thiserror::Error)]
 enum Own {
