@@ -357,9 +357,17 @@ async fn a_pool_that_serves_its_callers_is_busy_though_nothing_can_be_opened() {
 /// Callers take every connection as soon as the server is back, and so many wait that a check never gets one in time.
 #[tokio::test(start_paused = true)]
 async fn a_pool_that_serves_its_callers_after_an_outage_is_not_unhealthy_for_ever() {
+    for reserve in [true, false] {
+        after_an_outage(reserve).await;
+    }
+}
+
+async fn after_an_outage(reserve: bool) {
     let driver = FakeDriver::new();
     let pool = quiet_pool(&driver, 2);
-    let checker = healthy(&pool, HealthConfig::default()).await;
+    let mut config = HealthConfig::default();
+    config.reserve = reserve;
+    let checker = healthy(&pool, config).await;
     driver.always(Call::Ping, Step::Fail);
     driver.always(Call::Connect, Step::Fail);
     sleep(Duration::from_mins(2)).await;
