@@ -28,7 +28,7 @@ impl Backoff {
         self.failures = 0;
     }
 
-    /// An attempt failed, and for so long they have. Returns how long to wait: a random part of a pause that doubles each time ("full jitter", from the
+    /// An attempt failed, and for so long they have. Returns how long to wait: a random part, a tenth at least, of a pause that doubles each time ("full jitter", from the
     /// Amazon Builders' Library on timeouts, retries and backoff with jitter), so that many pools do not come back in step.
     pub(crate) fn failed(&mut self, config: &Config, failing_for: Duration, random: u64) -> Pauses {
         let doublings = self.failures.min(31);

@@ -67,7 +67,8 @@ impl<D: Driver> Engine<D> {
 
     /// Whether there is no connection that somebody could give back.
     pub(super) fn nobody_returns(&self) -> bool {
-        self.core.capacity.read().live() == 0
+        // One that is leased may be counted as leaving while its replacement is being opened, and stays if that fails.
+        self.core.capacity.read().live() == 0 && self.core.table.leased().next().is_none()
     }
 
     /// Notes what those are told who are denied a connection from now on.

@@ -159,20 +159,29 @@ pub enum HealthReason {
     OldLease(OldestLease),
     /// The pool has been [paused](crate::Pool::pause).
     Paused,
+    /// The monitor has not answered for so long: nobody drives its runtime.
+    NoAnswer(Duration),
+}
+
+/// One, or so many.
+fn counted<N: fmt::Display + PartialEq + From<u8>>(count: N, one: &str, more: &str) -> String {
+    if count == N::from(1) { one.to_owned() } else { format!("{count} {more}") }
 }
 
 impl fmt::Display for HealthReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::CheckFailed { in_a_row: 1, cause } => write!(f, "the last check has failed: {cause}"),
-            Self::CheckFailed { in_a_row, cause } => write!(f, "the last {in_a_row} checks have failed: {cause}"),
+            Self::CheckFailed { in_a_row, cause } => {
+                let checks = counted(*in_a_row, "the last check has", "checks have");
+                write!(f, "{checks} failed: {cause}")
+            }
             Self::Recovering { successes, wanted } => write!(f, "{successes} of {wanted} checks have succeeded again"),
             Self::Breaker(state) => write!(f, "{state}"),
             Self::Utilisation { leased, of } => write!(f, "{leased} of {of} connections are in use"),
-            Self::Waiting(1) => f.write_str("a caller waits"),
-            Self::Waiting(callers) => write!(f, "{callers} callers wait"),
+            Self::Waiting(callers) => f.write_str(&counted(*callers, "a caller waits", "callers wait")),
             Self::OldLease(lease) => write!(f, "{lease}"),
             Self::Paused => f.write_str("the pool is paused"),
+            Self::NoAnswer(limit) => write!(f, "the monitor has not answered for {limit:?}"),
         }
     }
 }
@@ -221,6 +230,13 @@ impl HealthStats {
 }
 
 impl HealthReport {
+    /// The report of who asked in vain for so long.
+    pub(crate) fn without_answer(mut self, limit: Duration) -> Self {
+        self.state = HealthState::Unhealthy;
+        self.reasons.insert(0, HealthReason::NoAnswer(limit));
+        self
+    }
+
     /// Whether nobody needs to be told of the other one: the state is the same, and so are the kinds of reasons.
     pub(crate) fn says_the_same(&self, other: &Self) -> bool {
         let kinds = |report: &Self| report.reasons.iter().map(std::mem::discriminant).collect::<Vec<_>>();
@@ -284,17 +300,13 @@ impl Judge {
         match checked {
             Checked::Busy => return,
             Checked::Served => {
-                // Somebody was, so the backend is there.
-                self.known.get_or_insert(true);
+                // Somebody was, so the backend is there, though it has not been asked.
+                self.succeed(config);
                 return;
             }
             Checked::Answered(latency) => {
                 self.latency = Some(latency);
-                (self.failures, self.successes) = (0, self.successes.saturating_add(1));
-                // The first one ever is enough.
-                if self.known.is_none() || self.successes >= config.successes {
-                    self.known = Some(true);
-                }
+                self.succeed(config);
             }
             Checked::Failed(cause) => {
                 self.cause = cause;
@@ -305,6 +317,14 @@ impl Judge {
             }
         }
         self.checks += 1;
+    }
+
+    fn succeed(&mut self, config: &HealthConfig) {
+        (self.failures, self.successes) = (0, self.successes.saturating_add(1));
+        // The first one ever is enough.
+        if self.known.is_none() || self.successes >= config.successes {
+            self.known = Some(true);
+        }
     }
 
     /// Looks at the pool, once a second and after each check.

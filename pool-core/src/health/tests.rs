@@ -11,7 +11,7 @@ fn sample(pool: PoolState) -> Sample {
     Sample { at: Instant::now(), pool, oldest: None }
 }
 
-/// The state after these checks, `+` and `-`, and `b` for a busy pool.
+/// The state after these checks, `+` and `-`, `b` for a busy pool, and `s` for one that has served others meanwhile.
 fn after(checks: &str) -> HealthState {
     let (mut judge, config) = (Judge::default(), HealthConfig::default());
     for check in checks.chars() {
@@ -19,6 +19,7 @@ fn after(checks: &str) -> HealthState {
             match check {
                 '+' => Checked::Answered(SECOND),
                 '-' => Checked::Failed("it is gone".to_owned()),
+                's' => Checked::Served,
                 _ => Checked::Busy,
             },
             &config,
@@ -47,6 +48,11 @@ fn it_takes_three_failures_to_be_unhealthy_and_two_successes_to_recover() {
         ("+---+b+", Healthy),
         ("+---+-+", Unhealthy),
         ("+---+-++", Healthy),
+        ("s", Healthy),
+        ("+-s", Healthy),
+        ("+---bb", Unhealthy),
+        ("+---s", Unhealthy),
+        ("+---sbs", Healthy),
     ];
     for (checks, state) in expected {
         assert_eq!(after(checks), state, "{checks}");
@@ -65,7 +71,7 @@ fn what_is_wrong_is_said_and_how_often_it_is_looked_at() {
     assert_eq!(tell(Checked::Answered(SECOND)), ("healthy".to_owned(), 30 * SECOND));
     assert_eq!(tell(failed()), ("degraded: the last check has failed: it is gone".to_owned(), SECOND));
     tell(failed());
-    assert_eq!(tell(failed()), ("unhealthy: the last 3 checks have failed: it is gone".to_owned(), SECOND));
+    assert_eq!(tell(failed()), ("unhealthy: 3 checks have failed: it is gone".to_owned(), SECOND));
     let again = "unhealthy: 1 of 2 checks have succeeded again".to_owned();
     assert_eq!(tell(Checked::Answered(SECOND)), (again, SECOND));
     assert_eq!(tell(Checked::Answered(SECOND)), ("healthy".to_owned(), 30 * SECOND));

@@ -8,13 +8,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::counters::Counter;
 use crate::driver::Driver;
 use crate::engine::{Engine, shielded, tell_watchers};
 use crate::error::ConfigError;
 use crate::health::{HealthConfig, HealthReport, HealthStats, Judge, Sample};
+#[cfg(doc)]
+use crate::health::{HealthReason, HealthState};
 use crate::pool::Pool;
 use task::Monitor;
 
@@ -116,7 +118,16 @@ impl<D: Driver> HealthChecker<D> {
 
     /// Checks now, and says how the pool is then. If the monitor's runtime has ended, it goes on in this one.
     ///
-    /// Takes up to [`HealthConfig::timeout`], twice that if no connection is kept for checks, and as long again if a check is under way. Cancel safety: the check is made all the same.
+    /// Takes up to [`HealthConfig::timeout`], twice that if no connection is kept for checks, and as long again if a check is under way. If the monitor's runtime stands still, so that nobody answers
+    /// within that time, the report is [unhealthy](HealthState::Unhealthy) for [that reason](HealthReason::NoAnswer). Cancel safety: the check is made all the same.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # async fn probe<D: pool_core::Driver>(checker: &pool_core::HealthChecker<D>) -> u16 {
+    /// if checker.check_health().await.is_ready() { 200 } else { 503 }
+    /// # }
+    /// ```
     ///
     /// # Panics
     ///
@@ -127,9 +138,11 @@ impl<D: Driver> HealthChecker<D> {
         let asked = self.shared.asked.get();
         self.ensure_monitor();
         self.engine.tell();
+        let limit = self.config().timeout.saturating_mul(4);
         // Owned across the await: nothing. The sender is in `self`, and its list of wakers is others', too.
-        let _ = shielded(answered.wait_for(|answered| *answered >= asked)).await;
-        self.report()
+        let answer = timeout(limit, shielded(answered.wait_for(|answered| *answered >= asked))).await;
+        let report = self.report();
+        if answer.is_ok() { report } else { report.without_answer(limit) }
     }
 
     /// What has come of the checks so far.

@@ -24,6 +24,8 @@ pub(super) struct Monitor<D: Driver> {
     answered: u64,
     /// How much had gone wrong in the pool when it was made.
     troubles: u64,
+    /// How many acquires had been served when the last check ended.
+    served: u64,
 }
 
 impl<D: Driver> Drop for Monitor<D> {
@@ -82,7 +84,8 @@ impl<D: Driver> Monitor<D> {
         let (engine, shared) = (Arc::clone(engine), Arc::clone(shared));
         shared.answer(0);
         let judge = std::mem::take(&mut *shared.judge());
-        tokio::spawn(Self { engine, shared, judge, own, answered: 0, troubles: 0 }.run())
+        let served = engine.served();
+        tokio::spawn(Self { engine, shared, judge, own, answered: 0, troubles: 0, served }.run())
     }
 
     async fn run(mut self) {
@@ -150,7 +153,7 @@ impl<D: Driver> Monitor<D> {
         self.troubles = self.engine.troubles();
         self.judge.hear(checked, config);
         self.look(config);
-        self.answered = asked;
+        (self.answered, self.served) = (asked, self.engine.served());
         self.shared.answer(asked);
     }
 
@@ -160,7 +163,7 @@ impl<D: Driver> Monitor<D> {
         self.own.keep_if_good(config);
         let mut lease = match self.own.lease.take() {
             Some(lease) => lease,
-            None => acquire(&self.engine, config).await?,
+            None => acquire(&self.engine, config, self.served).await?,
         };
         // Not what is left of the time: whoever got a connection late would take a busy pool for a backend that does not answer.
         if let Err(cause) = self.engine.probe(&mut lease, config.timeout).await {
@@ -194,12 +197,16 @@ fn tell(health: &HealthReport) {
     });
 }
 
-/// A connection, in turn if it is to be kept; otherwise it is one that is idle, or a new one.
-async fn acquire<D: Driver>(engine: &Arc<Engine<D>>, config: &HealthConfig) -> Result<OwnedLease<D>, Checked> {
+/// A connection, in turn if it is to be kept; otherwise it is one that is idle, or a new one. So many acquires had been served at the last check.
+async fn acquire<D: Driver>(
+    engine: &Arc<Engine<D>>,
+    config: &HealthConfig,
+    served_before: u64,
+) -> Result<OwnedLease<D>, Checked> {
     let (state, served) = (engine.state(), engine.served());
     let waits_in_turn = config.reserve || state.leased == 0;
     if !waits_in_turn && state.idle == 0 {
-        return Err(Checked::Busy);
+        return Err(if served > served_before { Checked::Served } else { Checked::Busy });
     }
     let lease = |claim| OwnedLease::new(Arc::clone(engine), claim);
     // Owned across the await: a place in the queue. Dropped, it leaves.

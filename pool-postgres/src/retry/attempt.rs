@@ -153,7 +153,7 @@ impl Attempt {
 
     /// Of a transaction that had begun at the mark, and for which no `COMMIT` was sent, but perhaps by its work.
     fn uncommitted(&self) -> Outcome {
-        if self.lease.session().has_rested_since(self.mark) { Outcome::Unknown } else { Outcome::NotDone }
+        if self.lease.session().has_ended_one_since(self.mark) { Outcome::Unknown } else { Outcome::NotDone }
     }
 
     /// What the pool would do in the background: afterwards everything has been answered, nothing goes on, and no lock is held.

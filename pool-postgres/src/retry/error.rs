@@ -110,7 +110,7 @@ impl fmt::Display for Outcome {
 /// # }
 /// ```
 #[derive(Debug, thiserror::Error)]
-#[error("failed {}, in {elapsed:?}: {reason}; {outcome}; last error: {source}", Times(*.attempts))]
+#[error("failed {}, in {elapsed:?}: {reason}; {outcome}; last error: {}", Times(*.attempts), Whole(.source.as_ref()))]
 #[non_exhaustive]
 pub struct RetryError {
     /// How often it was tried.
@@ -122,6 +122,32 @@ pub struct RetryError {
     /// What has become of it.
     pub outcome: Outcome,
     source: Box<dyn StdError + Send + Sync>,
+}
+
+/// An error with everything below it, on one line, and the SQLSTATE: that of the client says "db error" and no more.
+struct Whole<'a>(&'a (dyn StdError + 'static));
+
+impl fmt::Display for Whole<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut said = one_line(self.0);
+        f.write_str(&said)?;
+        let mut next = self.0.source();
+        while let Some(cause) = next {
+            let text = one_line(cause);
+            if !said.contains(&text) {
+                write!(f, ": {text}")?;
+                said = text;
+            }
+            next = cause.source();
+        }
+        let code = postgres(self.0).and_then(tokio_postgres::Error::code);
+        code.map_or(Ok(()), |code| write!(f, " (SQLSTATE {})", code.code()))
+    }
+}
+
+fn one_line(error: &dyn StdError) -> String {
+    let text = error.to_string();
+    text.split(char::is_control).map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 struct Times(u32);

@@ -104,7 +104,7 @@ impl RetryPolicy {
         }
     }
 
-    /// The pause after so many attempts, of which the last has met with this advice: a random part of one that doubles each time ("full jitter", from the Amazon Builders' Library on timeouts,
+    /// The pause after so many attempts, of which the last has met with this advice: a random part, a tenth at least, of one that doubles each time ("full jitter", from the Amazon Builders' Library on timeouts,
     /// retries and backoff with jitter), so that those who got into each other's way do not meet again.
     pub(super) fn pause(&self, attempts: u32, advice: Advice, random: u64) -> Duration {
         // At once, but not in a tight loop.

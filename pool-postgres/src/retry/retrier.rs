@@ -170,7 +170,8 @@ impl Retrier {
 
     /// Runs work inside of a transaction and commits it. The whole is tried again after 40001 and 40P01, and after whatever else may pass, as long as it has not been committed for certain.
     ///
-    /// The work is given a lease with an open transaction and must not end it. If it fails, the transaction is rolled back; it is tried again if its error, or one below that, is a
+    /// The work is given a lease with an open transaction and must not end it: what it commits itself, in part or as a whole, is not tried again if that is seen, but an answer that is lost shows nothing, and
+    /// after `ROLLBACK AND CHAIN` there is another transaction to commit. If it fails, the transaction is rolled back; it is tried again if its error, or one below that, is a
     /// [`tokio_postgres::Error`] that advises it. What the work does outside of the transaction may be done several times. If it lets an error of a statement pass, the server has
     /// rolled back what is to be committed: that is [`AttemptError::RolledBack`](super::AttemptError::RolledBack) and not a success.
     ///
@@ -210,6 +211,12 @@ impl Retrier {
     }
 
     /// As [`transaction`](Self::transaction), begun with these options.
+    ///
+    /// Cancel safety: the same.
+    ///
+    /// # Errors
+    ///
+    /// [`RetryError`] with the error of the last attempt.
     pub async fn transaction_with<T, E, Work>(
         &self,
         options: TransactionOptions,

@@ -7,9 +7,12 @@ use std::sync::Arc;
 use pool_core::Recorder;
 
 use super::headers::Headers;
-use super::session::Session;
+use super::session::{NAME, Session};
 use super::stopwatch::Stopwatch;
 use super::words::Words;
+
+/// So much is kept of an error or a notice. Codes come before texts there, and texts are told by how they begin.
+const TEXT: u64 = 512;
 
 /// A request that the server has not finished answering.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +47,8 @@ impl Follower {
             startup_left: None,
             startup_header: Vec::new(),
             sent: Headers::default(),
-            // Errors and notices.
-            received: Headers::looking_into(b"EN"),
+            // Errors and notices, and the names of what is completed.
+            received: Headers::looking_into(&[(b'E', TEXT), (b'N', TEXT), (b'C', NAME)]),
             unanswered: VecDeque::from([Request::Simple]),
             works: false,
             stopwatch: Stopwatch::new(recorder),
@@ -111,7 +114,7 @@ impl Follower {
                 unanswered.pop_front();
             }
             // Its name comes first in `CommandComplete`.
-            b'C' => session.note_completed(beginning.first().copied().unwrap_or(0)),
+            b'C' => session.note_completed(beginning),
             b'E' => session.note_error(Words::read(beginning)),
             b'N' => session.note_notice(Words::read(beginning)),
             _ => {}

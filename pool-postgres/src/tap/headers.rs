@@ -1,8 +1,5 @@
 //! Where one message ends and the next begins.
 
-/// How much is kept of a message that is looked into. Codes come before texts there, and texts are told by how they begin.
-const KEPT: u64 = 512;
-
 /// Finds the headers in a stream of messages: a type of one byte, and a length of four that counts itself.
 #[derive(Debug, Default)]
 pub(super) struct Headers {
@@ -10,13 +7,13 @@ pub(super) struct Headers {
     begun: Vec<u8>,
     /// Bytes of the body still to come.
     body_left: u64,
-    /// The types of the messages that are looked into. Of the others one byte is kept.
-    looked_into: &'static [u8],
+    /// The types of the messages that are looked into, and how much is kept of each. Of the others one byte is.
+    looked_into: &'static [(u8, u64)],
 }
 
 impl Headers {
     /// Keeps the beginnings of messages of these types.
-    pub(super) fn looking_into(looked_into: &'static [u8]) -> Self {
+    pub(super) fn looking_into(looked_into: &'static [(u8, u64)]) -> Self {
         Self { looked_into, ..Self::default() }
     }
 
@@ -33,7 +30,9 @@ impl Headers {
             bytes = &bytes[1..];
             let [kind, a, b, c, d, beginning @ ..] = &self.begun[..] else { continue };
             let body = u64::from(u32::from_be_bytes([*a, *b, *c, *d]).saturating_sub(4));
-            let wanted = body.min(if self.looked_into.contains(kind) { KEPT } else { 1 });
+            let kept =
+                self.looked_into.iter().find(|(looked_into, _)| looked_into == kind).map_or(1, |(_, kept)| *kept);
+            let wanted = body.min(kept);
             if (beginning.len() as u64) < wanted {
                 continue;
             }

@@ -20,6 +20,8 @@ pub(crate) struct Session {
     writes: AtomicU64,
     /// How many commands the server has reported as completed, and in the lowest byte the first letter of the last one's name.
     completed: AtomicU64,
+    /// How many of them were a `COMMIT`.
+    commits: AtomicU64,
     /// How often the server has been ready outside of a transaction.
     rests: AtomicU64,
     /// What an error has made of the connection: nothing, or one of the two below.
@@ -27,6 +29,11 @@ pub(crate) struct Session {
     last_words: Mutex<Option<Words>>,
     remains: Mutex<Remains>,
 }
+
+/// What a `COMMIT` is called when it is completed, `COMMIT AND CHAIN` too. No other name begins like this and ends here.
+const COMMIT: &[u8] = b"COMMIT\0";
+/// So much is kept of a name.
+pub(super) const NAME: u64 = COMMIT.len() as u64;
 
 /// An error says that the connection is to be closed.
 const CONDEMNED: u8 = 1;
@@ -49,6 +56,7 @@ const READ_ONLY: u8 = 2;
 pub struct Mark {
     writes: u64,
     completed: u64,
+    commits: u64,
     rests: u64,
     at_rest: bool,
 }
@@ -110,6 +118,7 @@ impl Session {
         Mark {
             writes: self.writes.load(Ordering::Acquire),
             completed: self.completed.load(Ordering::Acquire),
+            commits: self.commits.load(Ordering::Acquire),
             rests: self.rests.load(Ordering::Acquire),
             at_rest: self.is_at_rest(),
         }
@@ -122,13 +131,17 @@ impl Session {
         }
     }
 
-    /// Whether the server has been ready outside of a transaction since. If one was open at the mark, that has ended.
-    pub(crate) fn has_rested_since(&self, mark: Mark) -> bool {
-        self.rests.load(Ordering::Acquire) != mark.rests
+    /// Whether a transaction that was open at the mark has ended: the server has been ready outside of one since, or has committed. It may have begun another one at once.
+    pub(crate) fn has_ended_one_since(&self, mark: Mark) -> bool {
+        self.rests.load(Ordering::Acquire) != mark.rests || self.commits.load(Ordering::Acquire) != mark.commits
     }
 
-    /// The server has completed a command, whose name begins with this letter. Only whoever holds the wire reads.
-    pub(super) fn note_completed(&self, initial: u8) {
+    /// The server has completed a command, whose name begins like this. Only whoever holds the wire reads.
+    pub(super) fn note_completed(&self, name: &[u8]) {
+        if name == COMMIT {
+            self.commits.store(self.commits.load(Ordering::Relaxed) + 1, Ordering::Release);
+        }
+        let initial = name.first().copied().unwrap_or(0);
         let before = self.completed.load(Ordering::Relaxed) >> 8;
         self.completed.store((before + 1) << 8 | u64::from(initial), Ordering::Release);
     }

@@ -56,7 +56,7 @@ fn hear(follower: &mut Follower, messages: &[Vec<u8>]) -> (bool, bool, bool) {
     let mark = follower.session().mark();
     messages.concat().chunks(1).for_each(|byte| follower.on_received(byte));
     let session = follower.session();
-    (!session.has_completed_nothing_since(mark), session.has_committed(), session.has_rested_since(mark))
+    (!session.has_completed_nothing_since(mark), session.has_committed(), session.has_ended_one_since(mark))
 }
 
 #[test]
@@ -65,10 +65,11 @@ fn what_the_server_has_completed_is_known() {
     let mut hear = |messages: &[Vec<u8>]| hear(&mut follower, messages);
     assert_eq!(hear(&[message(b'I', b""), message(b'E', b"C40001\0\0"), message(b'Z', b"I")]), (false, false, true));
     assert_eq!(hear(&[message(b'C', b"BEGIN\0"), message(b'Z', b"T"), message(b'Z', b"E")]), (true, false, false));
-    assert_eq!(hear(&[message(b'C', b"COMMIT\0")]), (true, true, false));
+    assert_eq!(hear(&[message(b'C', b"COMMIT\0")]), (true, true, true));
+    assert_eq!(hear(&[message(b'C', b"COMMIT PREPARED\0")]), (true, true, false), "another transaction");
     assert_eq!(hear(&[message(b'3', b"")]), (false, true, false), "a statement was closed");
     assert_eq!(hear(&[message(b'C', b"ROLLBACK\0"), message(b'Z', b"I")]), (true, false, true));
-    assert_eq!(hear(&[message(b'C', b"INSERT 0 1\0"), message(b'C', b"COMMIT\0")]), (true, true, false));
+    assert_eq!(hear(&[message(b'C', b"INSERT 0 1\0"), message(b'C', b"COMMIT\0")]), (true, true, true));
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! Futures that are dropped after every number of polls, against the real server. How often one is polled depends on how the answers arrive, so each is dropped a poll later
 //! until it ends before.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use pool_core::{Attempt, Driver};
+use pool_postgres::retry::RetryPolicy;
 use pool_postgres::tokio_postgres::{Client, Error};
 use pool_postgres::{PostgresDriver, PostgresOwnedLease, PostgresPool};
 use pool_testkit::cancel::{Cut, for_each_cancellation};
@@ -123,6 +125,42 @@ fn a_session_may_be_dropped_at_any_poll_of_a_transaction() {
         let (sum, rows): (i64, i64) = (row.get(0), row.get(1));
         assert_eq!((sum, rows % 2), (0, 0), "all of a transaction or nothing, {cut:?}");
         ended
+    });
+    stage.disconnect(&pool);
+}
+
+/// Two rows, or none, by each kind of work that is tried again. What is done once may have been done.
+#[test]
+fn what_is_retried_may_be_dropped_at_any_poll() {
+    let stage = Stage::new();
+    let pool = stage.pool();
+    let retrier = pool.retrying(RetryPolicy::default()).unwrap();
+    stage.runtime.block_on(async {
+        pool.acquire().await.unwrap().batch_execute("CREATE TABLE t (n int)").await.unwrap();
+    });
+    let insert = "INSERT INTO t SELECT n FROM (VALUES (1), (-1)) AS v (n), pg_sleep(0.002)";
+    let whole = async || {
+        let row = pool.acquire().await.unwrap().query_one("SELECT count(*) FROM t", &[]).await.unwrap();
+        assert_eq!(row.get::<_, i64>(0) % 2, 0, "all of it or nothing");
+    };
+    stage.enumerate_on(&pool, "once", async |cut| {
+        let ended = cut.apply(retrier.once(async |lease| lease.execute(insert, &[]).await)).await;
+        whole().await;
+        ended.map(Result::unwrap).is_some()
+    });
+    stage.enumerate_on(&pool, "idempotent", async |cut| {
+        let ended = cut.apply(retrier.idempotent(async |lease| lease.execute(insert, &[]).await)).await;
+        whole().await;
+        ended.map(Result::unwrap).is_some()
+    });
+    stage.enumerate_on(&pool, "transaction", async |cut| {
+        let work = async |lease: Arc<PostgresOwnedLease>| {
+            lease.execute("INSERT INTO t VALUES (1)", &[]).await?;
+            lease.execute("INSERT INTO t VALUES (-1)", &[]).await
+        };
+        let ended = cut.apply(retrier.transaction(work)).await;
+        whole().await;
+        ended.map(Result::unwrap).is_some()
     });
     stage.disconnect(&pool);
 }

@@ -4,9 +4,11 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
-use pool_core::{AcquireError, HealthConfig, HealthState, OpenFailure};
+use pool_core::{AcquireError, HealthConfig, HealthReport, HealthState, OpenFailure};
 use pool_postgres::{ConnectError, PostgresPool};
 use pool_testkit::postgres::EphemeralPostgres;
+use tokio::sync::watch;
+use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 
 use crate::common::{config, eventually};
@@ -15,6 +17,13 @@ use crate::common::{config, eventually};
 fn below<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let source = error.source()?;
     source.downcast_ref().or_else(|| below(source))
+}
+
+const LIMIT: Duration = Duration::from_mins(1);
+
+async fn becomes(health: &mut watch::Receiver<HealthReport>, state: HealthState) {
+    let becomes = health.wait_for(|report| report.state == state);
+    assert!(timeout(LIMIT, becomes).await.is_ok(), "never {state}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,7 +45,8 @@ async fn while_the_server_is_gone_callers_fail_at_once_with_the_cause() {
     assert_eq!(below::<io::Error>(&error).map(io::Error::kind), Some(io::ErrorKind::ConnectionRefused));
     assert_eq!(below::<ConnectError>(&error).unwrap().target, format!("127.0.0.1:{}", server.port()));
     server.restart().unwrap();
-    breaker.wait_for(|state| !state.is_open()).await.unwrap();
+    let closed = breaker.wait_for(|state| !state.is_open());
+    timeout(LIMIT, closed).await.expect("it closes").unwrap();
     pool.acquire().await.unwrap().query_one("SELECT 1", &[]).await.unwrap();
     assert_eq!(pool.stats().breaker_openings, 1);
     pool.disconnect().await;
@@ -63,22 +73,21 @@ async fn the_monitor_sees_the_server_go_and_come_back_and_a_full_pool_as_busy() 
     let pool = PostgresPool::connect(config(&server.url(), 2)).await.unwrap();
     let mut settings = HealthConfig::default();
     (settings.interval, settings.retry_interval) = (Duration::from_millis(200), Duration::from_millis(50));
-    settings.timeout = Duration::from_secs(1);
     let checker = pool.monitor(settings).unwrap();
     let mut health = checker.subscribe();
-    health.wait_for(|report| report.state == HealthState::Healthy).await.unwrap();
+    becomes(&mut health, HealthState::Healthy).await;
     let held = pool.acquire().await.unwrap();
-    health.wait_for(|report| report.state == HealthState::Degraded).await.unwrap();
+    becomes(&mut health, HealthState::Degraded).await;
     let (before, after) = (checker.stats(), checker.check_health().await);
     assert!(after.is_ready() && checker.stats().succeeded > before.succeeded, "{after}");
     assert!(!pool.state().breaker.is_open());
     drop(held);
-    health.wait_for(|report| report.state == HealthState::Healthy).await.unwrap();
+    becomes(&mut health, HealthState::Healthy).await;
     server.kill9().unwrap();
-    health.wait_for(|report| report.state == HealthState::Unhealthy).await.unwrap();
+    becomes(&mut health, HealthState::Unhealthy).await;
     assert!(checker.is_live());
     server.restart().unwrap();
-    health.wait_for(|report| report.state == HealthState::Healthy).await.unwrap();
+    becomes(&mut health, HealthState::Healthy).await;
     pool.disconnect().await;
     assert_eq!(checker.check_health().await.state, HealthState::Closing);
 }

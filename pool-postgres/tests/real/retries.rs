@@ -382,6 +382,40 @@ async fn work_that_ends_the_transaction_itself_is_told() {
     it.close().await;
 }
 
+/// So that the session was never at rest in between.
+#[tokio::test]
+async fn work_that_commits_and_begins_another_transaction_is_done_once() {
+    let it = Setting::new(quick()).await;
+    for (number, chain) in (1..).zip(["COMMIT AND CHAIN", "COMMIT; BEGIN"]) {
+        let hasty = async |lease: Lease| -> Result<(), Error> {
+            lease.batch_execute(COUNT).await?;
+            lease.batch_execute(chain).await?;
+            lease.batch_execute(REFUSED).await
+        };
+        assert_eq!(told(it.retrier.transaction(hasty).await), (1, GaveUp::OutcomeUnknown, Outcome::Unknown), "{chain}");
+        assert_eq!(it.counted().await, number, "{chain}");
+    }
+    let ended = async |lease: Lease| -> Result<(), Error> {
+        lease.batch_execute(COUNT).await?;
+        lease.batch_execute("COMMIT; SELECT pg_terminate_backend(pg_backend_pid())").await
+    };
+    assert_eq!(told(it.retrier.transaction(ended).await), (1, GaveUp::OutcomeUnknown, Outcome::Unknown));
+    assert_eq!(it.counted().await, 3);
+    it.close().await;
+}
+
+#[tokio::test]
+async fn what_the_server_says_is_in_the_message() {
+    let it = Setting::new(quick()).await;
+    let error = it.retrier.once(async |lease: Lease| lease.batch_execute("SELECT 1 / 0").await).await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.ends_with("last error: db error: ERROR: division by zero (SQLSTATE 22012)"), "{text}");
+    let own = async |_: Lease| -> Result<(), String> { Err("on two\nlines".to_owned()) };
+    let text = it.retrier.once(own).await.unwrap_err().to_string();
+    assert!(text.ends_with("last error: on two lines"), "{text}");
+    it.close().await;
+}
+
 /// An error of a user's own, with that of the client below.
 #[derive(Debug, thiserror::Error)]
 enum Own {

@@ -300,3 +300,23 @@ pub(crate) async fn it_opens_later_or_sooner(setting: Setting) -> Trial {
     }
     trial
 }
+
+/// Its replacement cannot be opened, so the only connection stays, and comes back.
+#[tokio::test(start_paused = true)]
+async fn whoever_can_wait_for_the_only_connection_does_though_it_is_to_be_replaced() {
+    let driver = FakeDriver::new();
+    let mut config = breaking(1);
+    (config.breaker_failures, config.breaker_after) = (Some(1), MOMENT);
+    (config.rotation_headroom, config.max_lifetime) = (1, Some(1000 * SECOND));
+    let pool = pool_with(&driver, config);
+    driver.limit(2);
+    let lease = pool.acquire_owned().await.unwrap();
+    driver.always(Call::Connect, Step::Hang);
+    until(&pool, |state| state.breaker == BreakerState::HalfOpen).await;
+    let mut waiter = Box::pin(pool.acquire_timeout(1000 * SECOND));
+    assert!(is_pending(&mut waiter), "there is a connection that it can wait for");
+    drop(lease);
+    drop(waiter.await.unwrap());
+    driver.recover();
+    prove_nothing_lost(&pool, &driver).await;
+}

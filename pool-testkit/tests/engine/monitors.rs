@@ -325,6 +325,31 @@ async fn a_message_is_one_line_whatever_the_error_says() {
     assert!(text.ends_with("connect failed: could not connect: 57P01: the server is going"), "{text:?}");
 }
 
+/// One whose runtime is there, and that nobody drives.
+#[test]
+fn whoever_asks_a_monitor_that_stands_still_is_told_so() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let (driver, first, second) = (FakeDriver::new(), runtime(), runtime());
+    let (pool, checker) = first.block_on(async {
+        let pool = quiet_pool(&driver, 2);
+        let checker = healthy(&pool, HealthConfig::default()).await;
+        (pool, checker)
+    });
+    second.block_on(async {
+        let started = Instant::now();
+        let report = checker.check_health().await;
+        assert_eq!(
+            (report.to_string().as_str(), started.elapsed()),
+            ("unhealthy: the monitor has not answered for 20s", 20 * SECOND)
+        );
+    });
+    first.block_on(async {
+        assert!(checker.check_health().await.is_ready());
+        drop(checker);
+        prove(&pool, &driver).await;
+    });
+}
+
 /// A server that takes no more connections, and a pool whose callers are served all the same with those that there are.
 #[tokio::test(start_paused = true)]
 async fn a_pool_that_serves_its_callers_is_busy_though_nothing_can_be_opened() {
@@ -350,6 +375,44 @@ async fn a_pool_that_serves_its_callers_is_busy_though_nothing_can_be_opened() {
     for user in users {
         user.await.unwrap();
     }
+    drop(checker);
+    prove(&pool, &driver).await;
+}
+
+/// Callers take every connection as soon as the server is back, and so many wait that a check never gets one in time.
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_serves_its_callers_after_an_outage_is_not_unhealthy_for_ever() {
+    for reserve in [true, false] {
+        after_an_outage(reserve).await;
+    }
+}
+
+async fn after_an_outage(reserve: bool) {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 2);
+    let mut config = HealthConfig::default();
+    config.reserve = reserve;
+    let checker = healthy(&pool, config).await;
+    driver.always(Call::Ping, Step::Fail);
+    driver.always(Call::Connect, Step::Fail);
+    sleep(Duration::from_mins(2)).await;
+    assert_eq!(checker.report().state, HealthState::Unhealthy);
+    driver.recover();
+    let user = |_| {
+        let pool = pool.clone();
+        tokio::spawn(async move {
+            loop {
+                let lease = pool.acquire_owned_timeout(Duration::from_mins(10)).await;
+                sleep(2 * SECOND).await;
+                drop(lease);
+            }
+        })
+    };
+    let users: Vec<_> = (0..40).map(user).collect();
+    sleep(Duration::from_mins(2)).await;
+    let report = checker.report();
+    assert_eq!(report.state, HealthState::Degraded, "{report}");
+    users.iter().for_each(tokio::task::JoinHandle::abort);
     drop(checker);
     prove(&pool, &driver).await;
 }
