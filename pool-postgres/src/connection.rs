@@ -128,8 +128,8 @@ impl PostgresConnection {
     }
 
     /// Whether an error has been reported after which the session is not used any more.
-    pub(crate) fn is_condemned(&self) -> bool {
-        self.session.is_condemned(|| self.wire.lock().is_read_only())
+    pub(crate) fn is_condemned(&self, settled: bool) -> bool {
+        self.session.is_condemned(settled, || self.wire.lock().is_read_only())
     }
 
     /// The server, by the name that errors give it.

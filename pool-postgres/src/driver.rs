@@ -144,7 +144,7 @@ impl Driver for PostgresDriver {
         if connection.is_closed() {
             report_end(connection);
             SessionState::Broken
-        } else if connection.is_condemned() {
+        } else if connection.is_condemned(settled) {
             tracing::info!(host = connection.host(), "a session is closed after what the server has reported on it");
             SessionState::Broken
         } else if settled && connection.session().is_at_rest() {

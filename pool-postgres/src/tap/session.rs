@@ -79,7 +79,7 @@ enum Remains {
 }
 
 impl Session {
-    const BUSY: u8 = 0;
+    pub(super) const BUSY: u8 = 0;
     const IDLE: u8 = b'I';
 
     /// Whether no answer is due and no transaction is open.
@@ -189,12 +189,13 @@ impl Session {
     }
 
     /// Whether an error has been reported after which the connection is not used any more. `is_read_only` tells whether the server does not write; it is asked if
-    /// it matters.
-    pub(crate) fn is_condemned(&self, is_read_only: impl FnOnce() -> bool) -> bool {
+    /// it matters. What the server says about itself comes before the end of its answer, so that the question is not settled before that is there: `settled` says whether all that has
+    /// come was looked at.
+    pub(crate) fn is_condemned(&self, settled: bool, is_read_only: impl FnOnce() -> bool) -> bool {
         match self.verdict.load(Ordering::Acquire) {
             CONDEMNED => true,
             READ_ONLY if is_read_only() => true,
-            READ_ONLY => {
+            READ_ONLY if settled && !self.is_busy() => {
                 // A transaction was made read-only by its own user, and has ended.
                 self.verdict.store(0, Ordering::Release);
                 false

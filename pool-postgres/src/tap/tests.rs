@@ -198,12 +198,23 @@ fn an_error_decides_what_becomes_of_the_session() {
     let condemned = |code: &str, read_only: bool| {
         let fields = format!("SERROR\0VERROR\0C{code}\0Mno\0\0");
         let session = told(&[report(fields.as_bytes()), report(REFUSAL)], usize::MAX);
-        (session.is_condemned(|| read_only), session.is_condemned(|| true))
+        session.set(b'I');
+        (session.is_condemned(true, || read_only), session.is_condemned(true, || true))
     };
     assert_eq!(condemned("23505", true), (false, false));
     assert_eq!(condemned("58030", false), (true, true));
     assert_eq!(condemned("25006", true), (true, true));
     assert_eq!(condemned("25006", false), (false, false), "it is asked once");
+}
+
+#[test]
+fn whether_a_server_writes_is_not_settled_before_its_answer_has_ended() {
+    let session = told(&[report(b"SERROR\0VERROR\0C25006\0Mno\0\0")], usize::MAX);
+    session.set(Session::BUSY);
+    assert!(!session.is_condemned(true, || false), "it has not said so yet");
+    session.set(b'I');
+    assert!(!session.is_condemned(false, || false), "what it said may not have been looked at");
+    assert!(session.is_condemned(true, || true), "now it has");
 }
 
 #[tokio::test]
