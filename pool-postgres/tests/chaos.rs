@@ -16,6 +16,8 @@ mod watch;
 
 #[path = "chaos/corrupt.rs"]
 mod corrupt;
+#[path = "chaos/errors.rs"]
+mod errors;
 #[path = "chaos/established.rs"]
 mod established;
 #[path = "chaos/frames.rs"]

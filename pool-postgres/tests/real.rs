@@ -15,8 +15,6 @@ mod control;
 mod deaf;
 #[path = "real/ends.rs"]
 mod ends;
-#[path = "real/errors.rs"]
-mod errors;
 #[path = "real/executions.rs"]
 mod executions;
 #[path = "real/health.rs"]

@@ -1,14 +1,39 @@
 //! Errors that a server reports on a session: what they mean, and what the pool does with the session then. `fNNN` are the faults of the catalogue.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::join;
 use pool_postgres::diagnosis::{Advice, Diagnosis, Fate};
 use pool_postgres::tokio_postgres::error::SqlState;
-use pool_postgres::tokio_postgres::{Client, Error};
+use pool_postgres::tokio_postgres::{Client, Error, NoTls};
 use pool_postgres::{PostgresLease, PostgresPool};
 
-use crate::common::{pool, watcher};
+use crate::asking::in_time;
+use crate::common::{Chaos, server};
+use crate::invariants;
+
+/// A pool of one connection that may set what is set here, and a schema of the test's own for its role.
+async fn stage() -> (Chaos, String) {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let (chaos, schema) = (Chaos::start(1).await, format!("errors_{}", NEXT.fetch_add(1, Ordering::Relaxed)));
+    chaos.watch.run(&format!("CREATE SCHEMA {schema} AUTHORIZATION chaos")).await;
+    // Many at a time get into each other's way, and one is enough.
+    let grant = "DO $$ BEGIN GRANT SET ON PARAMETER deadlock_timeout, temp_file_limit TO chaos; EXCEPTION WHEN OTHERS THEN NULL; END $$";
+    let granted = "SELECT has_parameter_privilege('chaos', 'deadlock_timeout', 'SET') AND has_parameter_privilege('chaos', 'temp_file_limit', 'SET')";
+    let is_granted = async || chaos.watch.client().query_one(granted, &[]).await.unwrap().get::<_, bool>(0);
+    while !is_granted().await {
+        chaos.watch.run(grant).await;
+    }
+    (chaos, schema)
+}
+
+/// A connection that looks into that schema.
+async fn lease<'a>(chaos: &'a Chaos, schema: &str) -> PostgresLease<'a> {
+    let lease = chaos.working().await;
+    lease.batch_execute(&format!("SET search_path = {schema}")).await.unwrap();
+    lease
+}
 
 /// Checks what an error is said to mean.
 fn assert_means(error: &Error, code: &str, advice: Advice, fate: Fate) {
@@ -32,36 +57,40 @@ async fn kept_after(before: &str, statement: &str, code: &str, advice: Advice, f
 }
 
 async fn kept(kept: bool, before: &str, statement: &str, code: &str, advice: Advice, fate: Fate) {
-    let (_database, pool) = pool(1).await;
-    let lease = pool.acquire().await.unwrap();
+    let (mut chaos, schema) = stage().await;
+    let lease = lease(&chaos, &schema).await;
     lease.batch_execute(before).await.unwrap();
     let error = lease.batch_execute(statement).await.unwrap_err();
     assert_means(&error, code, advice, fate);
-    assert_eq!(is_kept(&pool, lease).await, kept, "{code}");
-    assert_eq!(pool.driver().ends().total(), 0, "the server has ended nothing");
-    pool.disconnect().await;
+    assert_eq!(is_kept(&chaos.pool, lease).await, kept, "{code}");
+    assert_eq!(chaos.pool.driver().ends().total(), 0, "the server has ended nothing");
+    chaos.note(&error);
+    invariants::hold(chaos).await;
 }
 
 /// Two sessions in turn, in a table `t` with rows 1 and 2. The second is given back after its error, and has to be kept.
 async fn between_two(code: &str, advice: Advice, play: impl AsyncFn(&Client, &Client) -> Error) {
-    let (database, pool) = pool(1).await;
-    let other = watcher_in(&database).await;
-    let lease = pool.acquire().await.unwrap();
+    let (mut chaos, schema) = stage().await;
+    let other = other(&schema).await;
+    let lease = lease(&chaos, &schema).await;
     lease
         .batch_execute("CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 0), (2, 0)")
         .await
         .unwrap();
-    let error = play(&other, &lease).await;
+    let error = in_time("an error", play(&other, &lease)).await;
     assert_means(&error, code, advice, Fate::Keep);
-    assert!(is_kept(&pool, lease).await, "{code}");
+    assert!(is_kept(&chaos.pool, lease).await, "{code}");
     drop(other);
-    pool.disconnect().await;
+    chaos.note(&error);
+    invariants::hold(chaos).await;
 }
 
-/// A session of another pool in the same database.
-async fn watcher_in(database: &pool_testkit::postgres::TestDatabase) -> pool_postgres::PostgresOwnedLease {
-    let pool = PostgresPool::connect(crate::common::config(database.url(), 1)).await.unwrap();
-    pool.acquire_owned().await.unwrap()
+/// A session beside the pool, in the same schema.
+async fn other(schema: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(&server().url(), NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client.batch_execute(&format!("SET search_path = {schema}")).await.unwrap();
+    client
 }
 
 async fn refused(statement: impl Future<Output = Result<(), Error>>) -> Error {
@@ -132,13 +161,13 @@ async fn f023_a_deferred_constraint_keeps_the_connection() {
 
 #[tokio::test]
 async fn a_failed_transaction_is_rolled_back_and_its_connection_kept() {
-    let (_database, pool) = pool(1).await;
-    let lease = pool.acquire().await.unwrap();
+    let (chaos, _) = stage().await;
+    let lease = chaos.working().await;
     assert!(lease.batch_execute("BEGIN; SELECT 1/0").await.is_err());
     let error = lease.batch_execute("SELECT 1").await.unwrap_err();
     assert_means(&error, "25P02", Advice::Never, Fate::Reset);
-    assert!(is_kept(&pool, lease).await);
-    pool.disconnect().await;
+    assert!(is_kept(&chaos.pool, lease).await);
+    invariants::hold(chaos).await;
 }
 
 #[tokio::test]
@@ -174,26 +203,28 @@ async fn a_prepared_statement_that_is_not_there_keeps_the_connection() {
 /// Statements that have to be prepared again, outside of a transaction, and then work.
 #[tokio::test]
 async fn a_stale_prepared_statement_is_prepared_again() {
-    let (_database, pool) = pool(1).await;
-    let lease = pool.acquire().await.unwrap();
-    lease.batch_execute("CREATE TABLE t (n int)").await.unwrap();
-    for (code, change) in [("0A000", "ALTER TABLE t ADD m int"), ("26000", "DISCARD ALL")] {
-        let statement = lease.prepare("SELECT * FROM t").await.unwrap();
+    let (chaos, schema) = stage().await;
+    let lease = chaos.working().await;
+    let all = format!("SELECT * FROM {schema}.t");
+    lease.batch_execute(&format!("CREATE TABLE {schema}.t (n int)")).await.unwrap();
+    for (code, change) in [("0A000", format!("ALTER TABLE {schema}.t ADD m int")), ("26000", "DISCARD ALL".to_owned())]
+    {
+        let statement = lease.prepare(&all).await.unwrap();
         lease.query(&statement, &[]).await.unwrap();
-        lease.batch_execute(change).await.unwrap();
+        lease.batch_execute(&change).await.unwrap();
         let error = lease.query(&statement, &[]).await.unwrap_err();
         assert_means(&error, code, Advice::RetryNow, Fate::Keep);
         assert!(Diagnosis::of(&error).prepare_again);
-        lease.query(&lease.prepare("SELECT * FROM t").await.unwrap(), &[]).await.unwrap();
+        lease.query(&lease.prepare(&all).await.unwrap(), &[]).await.unwrap();
     }
-    assert!(is_kept(&pool, lease).await);
-    pool.disconnect().await;
+    assert!(is_kept(&chaos.pool, lease).await);
+    invariants::hold(chaos).await;
 }
 
 #[tokio::test]
 async fn what_the_client_refuses_keeps_the_connection() {
-    let (_database, pool) = pool(1).await;
-    let lease = pool.acquire().await.unwrap();
+    let (chaos, _) = stage().await;
+    let lease = chaos.working().await;
     let row = lease.query_one("SELECT 1", &[]).await.unwrap();
     for error in [
         lease.query_one("SELECT $1::int", &[&"text"]).await.unwrap_err(),
@@ -203,26 +234,27 @@ async fn what_the_client_refuses_keeps_the_connection() {
     ] {
         assert_means(&error, "none", Advice::Never, Fate::Keep);
     }
-    assert!(is_kept(&pool, lease).await);
-    pool.disconnect().await;
+    assert!(is_kept(&chaos.pool, lease).await);
+    invariants::hold(chaos).await;
 }
 
 #[tokio::test]
 async fn f002_a_session_that_is_ended_inside_a_query_leaves_the_outcome_unknown() {
-    let (database, pool) = pool(1).await;
-    let watch = watcher(&database).await;
-    let lease = pool.acquire().await.unwrap();
+    let (mut chaos, _) = stage().await;
+    let lease = chaos.working().await;
     let mark = lease.mark();
     let killing = async {
-        let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)' AND datname = $1";
-        while watch.query_one(kill, &[&database.name()]).await.unwrap().get::<_, i64>(0) == 0 {
+        while !chaos.watch.works_on("SELECT pg_sleep(600)").await {
             tokio::task::yield_now().await;
         }
+        assert_eq!(chaos.watch.terminate().await, 1);
     };
-    let (error, ()) = join!(refused(lease.batch_execute("SELECT pg_sleep(600)")), killing);
+    let (error, ()) =
+        in_time("its end", async { join!(refused(lease.batch_execute("SELECT pg_sleep(600)")), killing) }).await;
     assert_means(&error, "57P01", Advice::OutcomeUnknown, Fate::Close);
     assert!(!lease.diagnose(&error, mark).safe_to_retry);
-    assert!(!is_kept(&pool, lease).await);
-    assert_eq!(pool.driver().ends().count("57P01"), 1, "though its task has heard nothing of it");
-    pool.disconnect().await;
+    assert!(!is_kept(&chaos.pool, lease).await);
+    assert_eq!(chaos.pool.driver().ends().count("57P01"), 1, "though its task has heard nothing of it");
+    chaos.note(&error);
+    invariants::hold(chaos).await;
 }
