@@ -7,6 +7,7 @@ use std::io;
 use pool_core::{AcquireError, ErrorClass};
 use tokio_postgres::error::SqlState;
 
+use crate::chain::Whole;
 use crate::config::PostgresConfigError;
 use crate::diagnosis::{Advice, Diagnosis, Fate, Kind};
 
@@ -129,13 +130,7 @@ fn io_advice(kind: io::ErrorKind) -> Advice {
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { step, target, cause } = self;
-        write!(f, "{step} of {target} failed: {cause}")?;
-        let mut next = cause.source();
-        while let Some(source) = next {
-            write!(f, ": {source}")?;
-            next = source.source();
-        }
-        self.sqlstate().map_or(Ok(()), |code| write!(f, " (SQLSTATE {})", code.code()))
+        write!(f, "{step} of {target} failed: {}", Whole(cause.as_ref()))
     }
 }
 

@@ -27,6 +27,7 @@
 #![forbid(unsafe_code)]
 #![cfg(not(feature = "loom"))]
 
+mod chain;
 mod config;
 mod connection;
 pub mod diagnosis;

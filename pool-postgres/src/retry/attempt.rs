@@ -7,8 +7,9 @@ use pool_core::{AcquireError, Driver};
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::error::Severity;
 
-use super::error::{AttemptError, Outcome, postgres};
+use super::error::{AttemptError, Outcome};
 use super::stats::RetryReason;
+use crate::chain::postgres;
 use crate::diagnosis::{Advice, Diagnosis, Fate};
 use crate::driver::PostgresDriver;
 use crate::pool::PostgresOwnedLease;

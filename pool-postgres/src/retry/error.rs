@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio_postgres::error::SqlState;
 
+use crate::chain::{Whole, postgres};
+
 /// Why an operation was not tried again.
 ///
 /// # Example
@@ -124,32 +126,6 @@ pub struct RetryError {
     source: Box<dyn StdError + Send + Sync>,
 }
 
-/// An error with everything below it, on one line, and the SQLSTATE: that of the client says "db error" and no more.
-struct Whole<'a>(&'a (dyn StdError + 'static));
-
-impl fmt::Display for Whole<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut said = one_line(self.0);
-        f.write_str(&said)?;
-        let mut next = self.0.source();
-        while let Some(cause) = next {
-            let text = one_line(cause);
-            if !said.contains(&text) {
-                write!(f, ": {text}")?;
-                said = text;
-            }
-            next = cause.source();
-        }
-        let code = postgres(self.0).and_then(tokio_postgres::Error::code);
-        code.map_or(Ok(()), |code| write!(f, " (SQLSTATE {})", code.code()))
-    }
-}
-
-fn one_line(error: &dyn StdError) -> String {
-    let text = error.to_string();
-    text.split(char::is_control).map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
-}
-
 struct Times(u32);
 
 impl fmt::Display for Times {
@@ -199,18 +175,6 @@ impl RetryError {
     pub fn sqlstate(&self) -> Option<&SqlState> {
         postgres(self.source.as_ref()).and_then(tokio_postgres::Error::code)
     }
-}
-
-/// The first error of the client in a chain of them.
-pub(super) fn postgres<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a tokio_postgres::Error> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
 }
 
 /// How an attempt fails without an error of somebody else.
