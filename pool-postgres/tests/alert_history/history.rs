@@ -167,7 +167,7 @@ async fn readers_who_do_not_read_stop_nobody_else() {
         stalled.push(response);
     };
     assert_eq!((stalled.len(), busy.status().as_u16()), (10, 503), "half of the connections");
-    assert_eq!(service.get("/health/ready").await.0, 200);
+    eventually("ready", async || service.get("/health/ready").await.0 == 200).await;
     assert_eq!(service.post(post(&[alert("A", "2026-11-01T10:00:00Z")]).to_string()).await.0, 200);
 }
 

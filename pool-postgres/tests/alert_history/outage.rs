@@ -29,7 +29,7 @@ async fn requests_fail_with_503_while_the_database_is_down_and_no_slot_is_lost()
     let service = Service::start(&server.url()).await;
     let body = || post(&[alert("A", "2026-11-01T10:00:00Z")]).to_string();
     assert_eq!(service.post(body()).await.0, 200);
-    assert_eq!(service.get("/health/ready").await.0, 200);
+    eventually("ready", async || service.get("/health/ready").await.0 == 200).await;
 
     server.kill9().unwrap();
     let reasons = ["timeout", "open_failed", "breaker_open", "connection_lost"].map(|reason| json!(reason));
