@@ -16,6 +16,8 @@ mod watch;
 
 #[path = "chaos/corrupt.rs"]
 mod corrupt;
+#[path = "chaos/dropped.rs"]
+mod dropped;
 #[path = "chaos/errors.rs"]
 mod errors;
 #[path = "chaos/established.rs"]
