@@ -29,9 +29,9 @@ pub enum AcquireError {
         failure: Option<Arc<OpenFailure>>,
     },
     /// The pool has no connection and opening one failed in a way that waiting does not cure.
-    #[error("the pool cannot open connections ({}): {failure}", situation.state)]
+    #[error("no connection after {:?}, the pool cannot open any ({}): {failure}", situation.waited, situation.state)]
     OpenFailed {
-        /// The pool at the moment of failing.
+        /// The caller and the pool at the moment of failing.
         situation: Box<Situation>,
         /// The failed attempt.
         #[source]
@@ -39,9 +39,9 @@ pub enum AcquireError {
     },
     /// The pool has no connection, and its [breaker](crate::Config::breaker_failures) is open: attempts to open one have failed for a while, and nobody has to wait to learn it. The
     /// pool goes on trying by itself.
-    #[error("{} ({}); last failure: {failure}", WasOpen(situation.state.breaker), situation.state)]
+    #[error("no connection after {:?}, {} ({}); last failure: {failure}", situation.waited, WasOpen(situation.state.breaker), situation.state)]
     BreakerOpen {
-        /// The pool at the moment of failing; `situation.state.breaker` has the time of the next attempt.
+        /// The caller and the pool at the moment of failing; `situation.state.breaker` has the time of the next attempt.
         situation: Box<Situation>,
         /// The last failed attempt.
         #[source]

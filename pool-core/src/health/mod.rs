@@ -200,6 +200,8 @@ pub struct HealthReport {
     pub checks: u64,
     /// Where the connections were.
     pub pool: PoolState,
+    /// When it was made. One that is older than a few seconds is one that nobody renews: the monitor's runtime stands still, or has ended.
+    pub at: Instant,
 }
 
 /// What has come of the checks so far. Counters only ever grow.
@@ -369,7 +371,7 @@ impl Judge {
 
     pub(crate) fn report(&self) -> HealthReport {
         let (state, reasons) = (self.state(), self.reasons.clone());
-        HealthReport { state, reasons, latency: self.latency, checks: self.checks, pool: self.pool }
+        HealthReport { state, reasons, latency: self.latency, checks: self.checks, pool: self.pool, at: Instant::now() }
     }
 }
 

@@ -88,6 +88,18 @@ impl<D: Driver> Pool<D> {
     /// # Panics
     ///
     /// Outside of a tokio runtime with a timer.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn watch<D: pool_core::Driver>(pool: &pool_core::Pool<D>) -> Result<(), pool_core::ConfigError> {
+    /// let mut config = pool_core::HealthConfig::default();
+    /// config.leak_after = None;
+    /// let checker = pool.monitor(config)?;
+    /// println!("{}", checker.report());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn monitor(&self, config: HealthConfig) -> Result<HealthChecker<D>, ConfigError> {
         config.validate()?;
         let mut judge = Judge::default();
@@ -107,11 +119,30 @@ impl<D: Driver> Pool<D> {
 
 impl<D: Driver> HealthChecker<D> {
     /// How the pool is, as of the last look, which is made once a second.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn log<D: pool_core::Driver>(checker: &pool_core::HealthChecker<D>) {
+    /// let report = checker.report();
+    /// println!("{report}, {:?} ago", report.at.elapsed());
+    /// # }
+    /// ```
     pub fn report(&self) -> HealthReport {
         self.shared.report.borrow().clone()
     }
 
     /// To be told whenever the state changes or the reasons for it do.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # async fn ready<D: pool_core::Driver>(checker: &pool_core::HealthChecker<D>) {
+    /// let mut health = checker.subscribe();
+    /// let ready = health.wait_for(|report| report.is_ready()).await.is_ok();
+    /// # let _ = ready;
+    /// # }
+    /// ```
     pub fn subscribe(&self) -> watch::Receiver<HealthReport> {
         self.shared.report.subscribe()
     }
@@ -146,11 +177,29 @@ impl<D: Driver> HealthChecker<D> {
     }
 
     /// What has come of the checks so far.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn answered<D: pool_core::Driver>(checker: &pool_core::HealthChecker<D>) {
+    /// let stats = checker.stats();
+    /// let share = stats.succeeded as f64 / (stats.succeeded + stats.failed).max(1) as f64;
+    /// # let _ = share;
+    /// # }
+    /// ```
     pub fn stats(&self) -> HealthStats {
         *self.shared.stats()
     }
 
     /// The settings in force.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn interval<D: pool_core::Driver>(checker: &pool_core::HealthChecker<D>) -> std::time::Duration {
+    /// checker.config().interval
+    /// # }
+    /// ```
     pub fn config(&self) -> Arc<HealthConfig> {
         self.shared.config.load_full()
     }
@@ -160,6 +209,16 @@ impl<D: Driver> HealthChecker<D> {
     /// # Errors
     ///
     /// [`ConfigError`] names every setting that is out of its range.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn sooner<D: pool_core::Driver>(checker: &pool_core::HealthChecker<D>) -> Result<(), pool_core::ConfigError> {
+    /// let mut config = (*checker.config()).clone();
+    /// config.interval = std::time::Duration::from_secs(10);
+    /// checker.reconfigure(config)
+    /// # }
+    /// ```
     pub fn reconfigure(&self, config: HealthConfig) -> Result<(), ConfigError> {
         config.validate()?;
         self.shared.config.store(Arc::new(config));
@@ -168,12 +227,28 @@ impl<D: Driver> HealthChecker<D> {
     }
 
     /// Whether callers can be sent here: as [`HealthReport::is_ready`] of the last look, unless the pool has been closed since.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn ready<D: pool_core::Driver>(checker: &pool_core::HealthChecker<D>) -> u16 {
+    /// if checker.is_ready() { 200 } else { 503 }
+    /// # }
+    /// ```
     pub fn is_ready(&self) -> bool {
         !self.engine.is_closed() && self.shared.report.borrow().is_ready()
     }
 
     /// Whether the process is in order, whatever the backend does: the pool's background work goes on. If it does not, for ten seconds, a restart helps; a backend
     /// that is gone is none of its faults.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn live<D: pool_core::Driver>(checker: &pool_core::HealthChecker<D>) -> u16 {
+    /// if checker.is_live() { 200 } else { 503 }
+    /// # }
+    /// ```
     pub fn is_live(&self) -> bool {
         self.engine.has_a_pulse()
     }

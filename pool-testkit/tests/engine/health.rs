@@ -43,6 +43,7 @@ async fn it_checks_on_a_connection_of_its_own() {
     assert_eq!((stats.succeeded, stats.failed, stats.busy), (11, 0, 0));
     assert!(stats.last_success.unwrap().elapsed() <= 2 * SECOND && stats.last_failure.is_none());
     assert_eq!(pool.stats().check.count, 11);
+    assert!(checker.report().at.elapsed() <= SECOND, "a look every second");
     prove(checker, &pool, &driver).await;
 }
 
