@@ -114,6 +114,10 @@ mod retirement;
 #[cfg(not(feature = "loom"))]
 mod rotation;
 #[cfg(not(feature = "loom"))]
+mod schedule;
+#[cfg(not(feature = "loom"))]
+mod shed;
+#[cfg(not(feature = "loom"))]
 mod situation;
 #[cfg(not(feature = "loom"))]
 mod sizes;
@@ -139,6 +143,8 @@ pub use crate::{
     pool::Pool,
     reconfigured::Reconfigured,
     recorder::Recorder,
+    schedule::{Codel, Priority, Quota, ScheduleConfig},
+    shed::{Key, Shed},
     situation::Situation,
     slot::IdleOrder,
     stats::{BreakerState, Distribution, Errors, PoolState, Stats},

@@ -1,0 +1,161 @@
+//! What each key has, and whether it may have more.
+
+use std::collections::HashMap;
+
+use super::{Quota, ScheduleConfig};
+use crate::shed::Key;
+
+/// Where an account is in the list of them.
+pub(crate) type Account = usize;
+
+/// What one key has.
+#[derive(Debug)]
+struct Standing {
+    key: Option<Key>,
+    quota: Quota,
+    in_use: usize,
+    waiting: usize,
+    /// The number of its last request.
+    last: u64,
+}
+
+impl Standing {
+    fn new(key: Option<Key>, quota: Quota) -> Self {
+        Self { key, quota, in_use: 0, waiting: 0, last: 0 }
+    }
+
+    /// Whether nothing is lost with it.
+    fn is_forgettable(&self) -> bool {
+        self.key.is_some() && self.quota.reserved == 0 && self.in_use == 0 && self.waiting == 0
+    }
+
+    /// What is reserved for it and it does not have.
+    fn unmet(&self) -> usize {
+        self.quota.reserved.saturating_sub(self.in_use)
+    }
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct Accounts {
+    all: Vec<Standing>,
+    by_key: HashMap<Option<Key>, Account>,
+    in_use: usize,
+    /// What is reserved for anybody who does not have it.
+    unmet: usize,
+    requests: u64,
+}
+
+impl Accounts {
+    /// Puts other quotas in force.
+    pub(super) fn follow(&mut self, config: &ScheduleConfig) {
+        for standing in &mut self.all {
+            standing.quota = quota(config, standing.key.as_ref());
+        }
+        // What is reserved is reserved though nobody has asked yet.
+        for key in config.quotas.keys() {
+            self.open(&Some(key.clone()), config);
+        }
+        self.unmet = self.all.iter().map(Standing::unmet).sum();
+    }
+
+    /// The account of a key, which a request has come for; `None` if there are too many in use.
+    pub(super) fn of(&mut self, key: Option<&Key>, config: &ScheduleConfig) -> Option<Account> {
+        let key = key.cloned();
+        let account = self.by_key.get(&key).copied().or_else(|| self.open(&key, config))?;
+        self.requests += 1;
+        self.all[account].last = self.requests;
+        Some(account)
+    }
+
+    fn open(&mut self, key: &Option<Key>, config: &ScheduleConfig) -> Option<Account> {
+        if let Some(account) = self.by_key.get(key) {
+            return Some(*account);
+        }
+        let standing = Standing::new(key.clone(), quota(config, key.as_ref()));
+        // Those without a key have an account beside the others.
+        let keys = self.by_key.len() - usize::from(self.by_key.contains_key(&None));
+        let account = if key.is_none() || keys < config.max_keys {
+            self.all.push(standing);
+            self.all.len() - 1
+        } else {
+            let forgettable = self.all.iter().enumerate().filter(|(_, standing)| standing.is_forgettable());
+            let (place, _) = forgettable.min_by_key(|(_, standing)| standing.last)?;
+            self.by_key.remove(&self.all[place].key);
+            self.all[place] = standing;
+            place
+        };
+        self.by_key.insert(key.clone(), account);
+        Some(account)
+    }
+
+    /// How many more this one may have by its own quota.
+    pub(super) fn quota_left(&self, account: Account) -> usize {
+        let standing = &self.all[account];
+        standing.quota.max.map_or(usize::MAX, |max| max.saturating_sub(standing.in_use))
+    }
+
+    /// How many more it may have now for the sake of others, of so many that there can be.
+    pub(super) fn room(&self, account: Account, limit: usize) -> usize {
+        let own = self.all[account].unmet();
+        let free = limit.saturating_sub(self.in_use);
+        // What is reserved for it, even if too much is reserved for all of them together.
+        free.saturating_sub(self.unmet - own).max(own.min(free))
+    }
+
+    /// How many this one may have at all.
+    pub(super) fn most(&self, account: Account, limit: usize) -> usize {
+        let quota = self.all[account].quota;
+        let reserved: usize = self.all.iter().map(|standing| standing.quota.reserved).sum();
+        let rest = limit.saturating_sub(reserved - quota.reserved).max(quota.reserved.min(limit));
+        quota.max.map_or(rest, |max| max.min(rest))
+    }
+
+    /// Whether this one has more than that one for its weight.
+    pub(super) fn has_more(&self, one: Account, other: Account) -> bool {
+        let (one, other) = (&self.all[one], &self.all[other]);
+        one.in_use as u64 * u64::from(other.quota.weight) > other.in_use as u64 * u64::from(one.quota.weight)
+    }
+
+    pub(super) fn take(&mut self, account: Account, passes: usize) {
+        self.change(account, |standing| standing.in_use += passes);
+    }
+
+    pub(super) fn give_back(&mut self, account: Account, passes: usize) {
+        self.change(account, |standing| standing.in_use -= passes);
+    }
+
+    fn change(&mut self, account: Account, change: impl FnOnce(&mut Standing)) {
+        let standing = &mut self.all[account];
+        let (unmet, in_use) = (standing.unmet(), standing.in_use);
+        change(standing);
+        self.unmet = self.unmet - unmet + standing.unmet();
+        self.in_use = self.in_use - in_use + standing.in_use;
+    }
+
+    pub(super) fn waits(&mut self, account: Account) {
+        self.all[account].waiting += 1;
+    }
+
+    pub(super) fn waits_no_more(&mut self, account: Account) {
+        self.all[account].waiting -= 1;
+    }
+
+    /// How many wait for a key, and how many may.
+    pub(super) fn waiting(&self, account: Account) -> (usize, Option<usize>) {
+        let standing = &self.all[account];
+        (standing.waiting, standing.quota.max_waiting)
+    }
+
+    pub(super) fn key(&self, account: Account) -> Option<&Key> {
+        self.all[account].key.as_ref()
+    }
+
+    pub(super) fn in_use(&self) -> usize {
+        self.in_use
+    }
+}
+
+fn quota(config: &ScheduleConfig, key: Option<&Key>) -> Quota {
+    key.and_then(|key| config.quotas.get(key)).copied().unwrap_or(config.quota)
+}

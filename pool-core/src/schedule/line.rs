@@ -1,0 +1,292 @@
+//! The line in front of a pool: who passes, who waits, who is sent away.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::accounts::{Account, Accounts};
+use super::codel::{Flow, nanos};
+use super::lanes::{Lanes, Place, Waiter};
+use super::{Priority, ScheduleConfig};
+use crate::shed::{Key, Shed};
+
+/// What somebody wants.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Demand<'a> {
+    pub(crate) key: Option<&'a Key>,
+    pub(crate) priority: Priority,
+    /// So many connections, all at once.
+    pub(crate) passes: usize,
+    /// Until then; in nanoseconds, as all times here.
+    pub(crate) deadline: u64,
+}
+
+/// Somebody may have as many connections. It has to be given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "what is taken has to be given back"]
+pub(crate) struct Pass {
+    account: Account,
+    passes: usize,
+}
+
+/// What becomes of one who comes.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    Passes(Pass),
+    Waits(Place),
+    Shed(Shed),
+}
+
+/// What one who waits is called for.
+#[derive(Debug)]
+pub(crate) enum Call {
+    Passes(Pass),
+    Shed(Shed),
+}
+
+/// Who has come, and in what order they go.
+#[derive(Debug)]
+pub(crate) struct Line<T> {
+    config: Arc<ScheduleConfig>,
+    /// So many may pass at a time.
+    limit: usize,
+    accounts: Accounts,
+    lanes: Lanes<T>,
+    flow: Flow,
+    /// What the lower priorities are owed, in hundredths of a turn.
+    credits: [u32; Priority::ALL.len()],
+    holds: Holds,
+    /// The one whose turn it is, though there is not enough for it yet.
+    held: Option<Place>,
+}
+
+/// How long a pass is used, on the average of late.
+#[derive(Debug, Default)]
+struct Holds {
+    mean: u64,
+    count: u32,
+}
+
+/// What a whole turn is in credits.
+const TURN: u32 = 100;
+
+/// The average is of about so many.
+const HOLDS: u64 = 16;
+
+impl Holds {
+    fn note(&mut self, held: u64) {
+        self.count = self.count.saturating_add(1);
+        let share = HOLDS.min(self.count.into());
+        self.mean = self.mean - self.mean / share + held / share;
+    }
+
+    /// `None` as long as nobody can say.
+    fn mean(&self) -> Option<u64> {
+        (u64::from(self.count) >= HOLDS).then_some(self.mean)
+    }
+}
+
+impl<T> Line<T> {
+    pub(crate) fn new(config: Arc<ScheduleConfig>, limit: usize) -> Self {
+        let mut line = Self {
+            config,
+            limit,
+            accounts: Accounts::default(),
+            lanes: Lanes::default(),
+            flow: Flow::default(),
+            credits: [0; Priority::ALL.len()],
+            holds: Holds::default(),
+            held: None,
+        };
+        line.accounts.follow(&line.config);
+        line
+    }
+
+    /// Puts other settings in force. Somebody may have to be [called](Self::call) now.
+    pub(crate) fn follow(&mut self, config: Arc<ScheduleConfig>) {
+        self.accounts.follow(&config);
+        (self.config, self.held) = (config, None);
+    }
+
+    /// So many may pass at a time from now on. Somebody may have to be [called](Self::call) now.
+    pub(crate) fn limit_to(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
+    /// Somebody comes. Who waits may have to be [called](Self::call) at once.
+    pub(crate) fn enter(&mut self, now: u64, demand: &Demand<'_>, payload: impl FnOnce() -> T) -> Entry {
+        let config = Arc::clone(&self.config);
+        let Some(account) = self.accounts.of(demand.key, &config) else {
+            return Entry::Shed(Shed::Keys { max: config.max_keys });
+        };
+        if self.lanes.waiting() == 0 && self.has_room(account, demand.passes) {
+            return Entry::Passes(self.pass(account, demand.passes));
+        }
+        if let Some(shed) = self.refuses(now, account, demand) {
+            return Entry::Shed(shed);
+        }
+        self.accounts.waits(account);
+        let waiter = Waiter { since: now, passes: demand.passes, payload: payload() };
+        Entry::Waits(self.lanes.push(demand.priority, account, waiter))
+    }
+
+    fn has_room(&self, account: Account, passes: usize) -> bool {
+        self.accounts.quota_left(account).min(self.accounts.room(account, self.limit)) >= passes
+    }
+
+    fn pass(&mut self, account: Account, passes: usize) -> Pass {
+        self.accounts.take(account, passes);
+        Pass { account, passes }
+    }
+
+    /// Why one who has to wait may not.
+    fn refuses(&self, now: u64, account: Account, demand: &Demand<'_>) -> Option<Shed> {
+        let (most, waiting) = (self.accounts.most(account, self.limit), self.lanes.waiting());
+        if demand.passes > most {
+            return Some(Shed::Impossible { wanted: demand.passes, max: most });
+        }
+        if self.config.max_waiting.is_some_and(|max| waiting >= max) {
+            return Some(Shed::Full { waiting });
+        }
+        let (of_key, max) = self.accounts.waiting(account);
+        if max.is_some_and(|max| of_key >= max) {
+            return Some(Shed::KeyFull { key: self.accounts.key(account).cloned(), waiting: of_key });
+        }
+        let ahead = self.lanes.before(demand.priority);
+        self.hopeless(ahead, demand.deadline.saturating_sub(now))
+    }
+
+    /// Whether one with so many before it cannot be served in what is left of its time.
+    pub(crate) fn hopeless(&self, ahead: usize, left: u64) -> Option<Shed> {
+        let mean = self.holds.mean().filter(|_| self.config.foresee)?;
+        let expected = mean.saturating_mul(ahead as u64) / self.limit.max(1) as u64;
+        let (expected, left) = (Duration::from_nanos(expected), Duration::from_nanos(left));
+        (expected > left).then_some(Shed::Hopeless { expected, left })
+    }
+
+    /// One who waits leaves. Whether it did: if it has been called, that was before. Somebody may have to be [called](Self::call) now.
+    pub(crate) fn leave(&mut self, place: Place) -> bool {
+        self.take_out(place).is_some()
+    }
+
+    fn take_out(&mut self, place: Place) -> Option<Waiter<T>> {
+        let waiter = self.lanes.remove(place)?;
+        self.accounts.waits_no_more(place.account);
+        if self.lanes.waiting() == 0 {
+            self.flow.emptied();
+            self.credits = [0; Priority::ALL.len()];
+        }
+        Some(waiter)
+    }
+
+    /// A pass comes back that was used for so long. Somebody may have to be [called](Self::call) now.
+    pub(crate) fn give_back(&mut self, pass: Pass, held: u64) {
+        self.accounts.give_back(pass.account, pass.passes);
+        self.holds.note(held);
+    }
+
+    /// Calls the next one, if anybody can be: to be asked until it says `None`.
+    pub(crate) fn call(&mut self, now: u64) -> Option<(T, Call)> {
+        if let Some(late) = self.too_late(now) {
+            return self.take_out(late).map(|waiter| (waiter.payload, Call::Shed(Shed::Standing)));
+        }
+        let head = self.turn(now)?;
+        let since = self.lanes.get(head)?.since;
+        if let Some(codel) = self.config.codel {
+            self.flow.serves(now, now.saturating_sub(since), codel);
+            if now.saturating_sub(since) > self.flow.patience(codel) {
+                return self.call(now);
+            }
+        }
+        let newest = self.config.newest_first && self.flow.stands();
+        let next = if newest { self.lanes.last_beside(head) } else { head };
+        let waiter = self.take_out(next)?;
+        let pass = self.pass(next.account, waiter.passes);
+        Some((waiter.payload, Call::Passes(pass)))
+    }
+
+    /// Nobody has been called for as long as an interval. Somebody may have to be [called](Self::call) now.
+    pub(crate) fn stalls(&mut self, now: u64) {
+        if let (Some(codel), Some((_, since))) = (self.config.codel, self.lanes.oldest()) {
+            self.flow.stalls(now, now.saturating_sub(since), codel);
+        }
+    }
+
+    /// One who has waited for too long in a queue that stands.
+    fn too_late(&self, now: u64) -> Option<Place> {
+        let patience = self.flow.patience(self.config.codel.filter(|_| self.flow.stands())?);
+        self.lanes.oldest().filter(|(_, since)| now.saturating_sub(*since) > patience).map(|(place, _)| place)
+    }
+
+    /// Whose turn it is, if there is room.
+    fn turn(&mut self, now: u64) -> Option<Place> {
+        let next = self.held.filter(|place| self.lanes.get(*place).is_some()).or_else(|| self.next(now))?;
+        let wanted = self.lanes.get(next)?.passes;
+        let has_room = self.has_room(next.account, wanted);
+        // One that wants several keeps its turn until there is enough: others would take what there is for ever.
+        self.held = Some(next).filter(|_| !has_room);
+        has_room.then_some(next)
+    }
+
+    /// Whose turn comes: of the highest priority, or of one that is owed it.
+    fn next(&mut self, now: u64) -> Option<Place> {
+        let heads = Priority::ALL.map(|priority| self.head(priority));
+        let first = heads.into_iter().flatten().next()?;
+        let mut owed = None;
+        for priority in Priority::ALL.into_iter().filter(|priority| *priority > first.priority) {
+            let aged = heads[priority as usize].filter(|place| self.is_aged(now, *place));
+            // All of them are owed their share of every turn.
+            let is_owed = aged.is_some() && self.owe(priority);
+            owed = owed.or(aged.filter(|_| is_owed));
+        }
+        let Some(place) = owed else { return Some(first) };
+        self.credits[place.priority as usize] -= TURN;
+        Some(place)
+    }
+
+    fn is_aged(&self, now: u64, place: Place) -> bool {
+        let aged = |waiter: &Waiter<T>| now.saturating_sub(waiter.since) >= nanos(self.config.aging);
+        self.lanes.get(place).is_some_and(aged)
+    }
+
+    /// Owes a priority its share of a turn; whether that is a whole one by now.
+    fn owe(&mut self, priority: Priority) -> bool {
+        let credit = &mut self.credits[priority as usize];
+        // A turn that cannot be given yet is not owed twice.
+        *credit = (*credit + self.config.share(priority)).min(2 * TURN);
+        *credit >= TURN
+    }
+
+    /// The first of those with this priority who may have anything: of the key that has least for its weight.
+    fn head(&self, priority: Priority) -> Option<Place> {
+        let may = |account, waiter: &Waiter<T>| {
+            self.accounts.room(account, self.limit) > 0 && self.accounts.quota_left(account) >= waiter.passes
+        };
+        let heads = self.lanes.heads(priority).filter(|(place, waiter)| may(place.account, waiter));
+        let first = heads.reduce(|best, other| if self.goes_before(&other, &best) { other } else { best });
+        first.map(|(place, _)| place)
+    }
+
+    fn goes_before(&self, one: &(Place, &Waiter<T>), other: &(Place, &Waiter<T>)) -> bool {
+        let (one_account, other_account) = (one.0.account, other.0.account);
+        let (less, more) =
+            (self.accounts.has_more(other_account, one_account), self.accounts.has_more(one_account, other_account));
+        less || !more && one.1.since < other.1.since
+    }
+
+    /// All who wait, who are sent away.
+    pub(crate) fn send_away(&mut self) -> Vec<T> {
+        let gone: Vec<_> = self.lanes.drain().collect();
+        gone.iter().for_each(|(account, _)| self.accounts.waits_no_more(*account));
+        gone.into_iter().map(|(_, payload)| payload).collect()
+    }
+
+    /// How many wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.lanes.waiting()
+    }
+
+    /// How many passes are in use.
+    pub(crate) fn in_use(&self) -> usize {
+        self.accounts.in_use()
+    }
+}
