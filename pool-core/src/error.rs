@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::failure::OpenFailure;
+use crate::shed::Shed;
 use crate::situation::Situation;
 use crate::stats::{BreakerState, PoolState};
 
@@ -53,6 +54,14 @@ pub enum AcquireError {
         /// The pool at that moment.
         state: Box<PoolState>,
     },
+    /// A [`Scheduler`](crate::Scheduler) has turned the request away before its time was over.
+    #[error("turned away after {:?}: {why} ({})", situation.waited, situation.state)]
+    Shed {
+        /// Why.
+        why: Box<Shed>,
+        /// The caller and the pool at that moment.
+        situation: Box<Situation>,
+    },
     /// The pool is closed, or was closed while the caller waited.
     #[error("the pool is closed")]
     Closed,
@@ -70,6 +79,7 @@ impl AcquireError {
         match self {
             Self::Timeout { situation, .. }
             | Self::OpenFailed { situation, .. }
+            | Self::Shed { situation, .. }
             | Self::BreakerOpen { situation, .. } => Some(situation),
             _ => None,
         }

@@ -116,6 +116,8 @@ mod rotation;
 #[cfg(not(feature = "loom"))]
 mod schedule;
 #[cfg(not(feature = "loom"))]
+mod scheduler;
+#[cfg(not(feature = "loom"))]
 mod shed;
 #[cfg(not(feature = "loom"))]
 mod situation;
@@ -144,6 +146,7 @@ pub use crate::{
     reconfigured::Reconfigured,
     recorder::Recorder,
     schedule::{Codel, Priority, Quota, ScheduleConfig},
+    scheduler::{KeyStats, Request, ScheduleStats, ScheduledLease, Scheduler, ShedCounts},
     shed::{Key, Shed},
     situation::Situation,
     slot::IdleOrder,

@@ -350,7 +350,7 @@ impl<D: Driver> Waiting<'_, D> {
             }
             _ => {
                 engine.events.timeouts.add(1);
-                AcquireError::Timeout { situation: engine.situation(waited), failure: engine.last_failure.load_full() }
+                engine.timed_out(waited)
             }
         })
     }

@@ -23,6 +23,7 @@ impl<D: Driver> Engine<D> {
         self.core.send_away(wake);
         self.bell.notify_one();
         self.tell();
+        self.tell_followers();
     }
 
     pub(crate) fn is_closed(&self) -> bool {

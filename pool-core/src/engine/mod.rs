@@ -8,6 +8,7 @@ mod changes;
 mod clock;
 mod close;
 mod exchange;
+mod followers;
 mod hint;
 mod holders;
 mod janitor;
@@ -36,6 +37,7 @@ pub(crate) use acquiring::Acquiring;
 pub(crate) use changes::{unless, watch};
 pub(crate) use close::{close, close_within};
 pub(crate) use exchange::adopt;
+pub(crate) use followers::Follower;
 pub(crate) use janitor::ensure_janitor;
 pub(crate) use panics::{guarded, report, shielded, tell_watchers};
 pub(crate) use pause::drained;
@@ -45,6 +47,7 @@ pub(crate) use warm_up::{ready, warm_up};
 use std::sync::{Arc, Mutex};
 
 use attempts::Attempts;
+use followers::Followers;
 use holders::Holders;
 use measure::Measures;
 use probe::Reserves;
@@ -56,6 +59,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use crossbeam_queue::SegQueue;
 use crossbeam_utils::CachePadded;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -123,6 +127,7 @@ pub(crate) struct Engine<D: Driver> {
     holders: Holders,
     trip: Trip,
     reserves: Reserves,
+    followers: Followers,
     /// When the janitor took its last turn.
     pulse: Figure,
     tasks: Tasks,
@@ -215,6 +220,7 @@ impl<D: Driver> Engine<D> {
             holders: Holders::default(),
             trip: Trip::default(),
             reserves: Reserves::default(),
+            followers: Followers::default(),
             pulse: Figure::default(),
             tasks: Tasks::default(),
             measures: Measures::default(),
@@ -224,6 +230,26 @@ impl<D: Driver> Engine<D> {
             denial: ArcSwapOption::empty(),
             events: Events::default(),
         }
+    }
+
+    /// The number of this moment.
+    pub(crate) fn now(&self) -> u64 {
+        self.clock.now()
+    }
+
+    /// The number of a moment.
+    pub(crate) fn at(&self, moment: Instant) -> u64 {
+        self.clock.at(moment)
+    }
+
+    /// For how long a caller waits who does not say; in nanoseconds.
+    pub(crate) fn acquire_timeout(&self) -> u64 {
+        self.acquire_timeout.get()
+    }
+
+    /// The moment of a number.
+    pub(crate) fn moment(&self, at: u64) -> Instant {
+        self.clock.moment(at)
     }
 
     /// Somebody did not want to wait.

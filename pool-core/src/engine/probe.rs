@@ -58,11 +58,13 @@ impl<D: Driver> Engine<D> {
     /// A lease is kept for checks, and is nobody's.
     pub(crate) fn reserve_for_checks(&self, reserve: ConnectionId) {
         self.reserves.0.rcu(|all| all.iter().copied().chain([reserve]).collect::<Vec<_>>());
+        self.tell_followers();
     }
 
     /// It is not any more.
     pub(crate) fn end_reserve(&self, reserve: ConnectionId) {
         self.reserves.0.rcu(|all| all.iter().copied().filter(|one| *one != reserve).collect::<Vec<_>>());
+        self.tell_followers();
     }
 
     /// Whether the connection is kept for checks.

@@ -23,6 +23,7 @@ impl<D: Driver> Engine<D> {
         // The janitor may have to open more, or to look after what there is more often.
         self.bell.notify_one();
         self.tell();
+        self.tell_followers();
         Ok(reconfigured)
     }
 

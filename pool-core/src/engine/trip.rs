@@ -96,9 +96,15 @@ impl<D: Driver> Engine<D> {
         }
     }
 
+    /// What one is told whose time is over after so many nanoseconds.
+    #[cold]
+    pub(crate) fn timed_out(&self, waited: u64) -> AcquireError {
+        AcquireError::Timeout { situation: self.situation(waited), failure: self.last_failure.load_full() }
+    }
+
     /// What there is to be told about a wait that came to nothing.
     #[cold]
-    pub(super) fn situation(&self, waited: u64) -> Box<Situation> {
+    pub(crate) fn situation(&self, waited: u64) -> Box<Situation> {
         let state = self.state();
         let of = |step| Progress { step, doing: "".into() };
         let checking = (state.checking > 0).then(|| of(Step::Check));

@@ -54,24 +54,25 @@ impl Accounts {
         }
         // What is reserved is reserved though nobody has asked yet.
         for key in config.quotas.keys() {
-            self.open(&Some(key.clone()), config);
+            self.known(Some(key), config);
         }
         self.unmet = self.all.iter().map(Standing::unmet).sum();
     }
 
     /// The account of a key, which a request has come for; `None` if there are too many in use.
     pub(super) fn of(&mut self, key: Option<&Key>, config: &ScheduleConfig) -> Option<Account> {
-        let key = key.cloned();
-        let account = self.by_key.get(&key).copied().or_else(|| self.open(&key, config))?;
+        let account = self.known(key, config)?;
         self.requests += 1;
         self.all[account].last = self.requests;
         Some(account)
     }
 
-    fn open(&mut self, key: &Option<Key>, config: &ScheduleConfig) -> Option<Account> {
-        if let Some(account) = self.by_key.get(key) {
-            return Some(*account);
-        }
+    fn known(&mut self, key: Option<&Key>, config: &ScheduleConfig) -> Option<Account> {
+        let key = key.cloned();
+        self.by_key.get(&key).copied().or_else(|| self.open(key, config))
+    }
+
+    fn open(&mut self, key: Option<Key>, config: &ScheduleConfig) -> Option<Account> {
         let standing = Standing::new(key.clone(), quota(config, key.as_ref()));
         // Those without a key have an account beside the others.
         let keys = self.by_key.len() - usize::from(self.by_key.contains_key(&None));
@@ -85,7 +86,7 @@ impl Accounts {
             self.all[place] = standing;
             place
         };
-        self.by_key.insert(key.clone(), account);
+        self.by_key.insert(key, account);
         Some(account)
     }
 
@@ -149,6 +150,11 @@ impl Accounts {
 
     pub(super) fn key(&self, account: Account) -> Option<&Key> {
         self.all[account].key.as_ref()
+    }
+
+    /// All of them, each with what it has and how many wait for it.
+    pub(super) fn all(&self) -> Vec<(Option<Key>, usize, usize)> {
+        self.all.iter().map(|standing| (standing.key.clone(), standing.in_use, standing.waiting)).collect()
     }
 
     pub(super) fn in_use(&self) -> usize {

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// A queue that is shed when it stands: when for a whole `interval` nobody was served who had waited for less than `target`. From then on, and until an interval ends in which somebody was, those who have
 /// waited for more than twice the target are turned away, the oldest first. A burst that is over within an interval costs nobody anything.
 ///
-/// The rule, and the defaults, are those of DBConnection, which took them from the Controlled Delay of Nichols and Jacobson ("Controlling Queue Delay", ACM Queue, 2012).
+/// The rule, and the defaults, are those of `DBConnection`, which took them from the Controlled Delay of Nichols and Jacobson ("Controlling Queue Delay", ACM Queue, 2012).
 ///
 /// # Example
 ///

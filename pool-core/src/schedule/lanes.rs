@@ -13,6 +13,9 @@ pub(super) struct Waiter<T> {
     /// How many it wants at once.
     pub(super) passes: usize,
     pub(super) payload: T,
+    /// How many were before it when it came, and how many had left the line by then.
+    ahead: usize,
+    gone: u64,
 }
 
 /// Where one waits.
@@ -29,27 +32,37 @@ type Lane<T> = BTreeMap<u64, Waiter<T>>;
 #[derive(Debug)]
 pub(super) struct Lanes<T> {
     levels: [BTreeMap<Account, Lane<T>>; Priority::ALL.len()],
-    waiting: usize,
-    /// How many have come.
+    waiting: [usize; Priority::ALL.len()],
+    /// How many have come, and how many of these have gone.
     numbers: u64,
+    gone: u64,
 }
 
 impl<T> Default for Lanes<T> {
     fn default() -> Self {
-        Self { levels: Default::default(), waiting: 0, numbers: 0 }
+        Self { levels: Default::default(), waiting: [0; Priority::ALL.len()], numbers: 0, gone: 0 }
     }
 }
 
 impl<T> Lanes<T> {
     pub(super) fn waiting(&self) -> usize {
-        self.waiting
+        self.waiting.iter().sum()
     }
 
-    pub(super) fn push(&mut self, priority: Priority, account: Account, waiter: Waiter<T>) -> Place {
+    /// Somebody comes who wants so many at once.
+    pub(super) fn push(
+        &mut self,
+        priority: Priority,
+        account: Account,
+        since: u64,
+        passes: usize,
+        payload: T,
+    ) -> Place {
+        let waiter = Waiter { since, passes, payload, ahead: self.before(priority), gone: self.gone };
         self.numbers += 1;
         let place = Place { priority, account, number: self.numbers };
         self.levels[priority as usize].entry(account).or_default().insert(place.number, waiter);
-        self.waiting += 1;
+        self.waiting[priority as usize] += 1;
         place
     }
 
@@ -61,8 +74,16 @@ impl<T> Lanes<T> {
         if lane.is_empty() {
             level.remove(&place.account);
         }
-        self.waiting -= 1;
+        self.waiting[place.priority as usize] -= 1;
+        self.gone += 1;
         Some(waiter)
+    }
+
+    /// How many are before one who waits, as far as that can be told from how many have left.
+    pub(super) fn ahead(&self, place: Place) -> Option<usize> {
+        let waiter = self.get(place)?;
+        let gone = usize::try_from(self.gone - waiter.gone).unwrap_or(usize::MAX);
+        Some(waiter.ahead.saturating_sub(gone))
     }
 
     /// The accounts for which somebody waits with this priority, each with the one who came first.
@@ -87,8 +108,7 @@ impl<T> Lanes<T> {
 
     /// How many wait with this priority or a higher one.
     pub(super) fn before(&self, priority: Priority) -> usize {
-        let levels = &self.levels[..=priority as usize];
-        levels.iter().flat_map(BTreeMap::values).map(BTreeMap::len).sum()
+        self.waiting[..=priority as usize].iter().sum()
     }
 
     /// Since when the one has waited who has waited for longest.
@@ -99,7 +119,8 @@ impl<T> Lanes<T> {
 
     /// All who wait, who leave.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = (Account, T)> {
-        self.waiting = 0;
+        self.gone += self.waiting() as u64;
+        self.waiting = Default::default();
         let lanes = std::mem::take(&mut self.levels).into_iter().flatten();
         lanes.flat_map(|(account, lane)| lane.into_values().map(move |waiter| (account, waiter.payload)))
     }

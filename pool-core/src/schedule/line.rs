@@ -28,6 +28,13 @@ pub(crate) struct Pass {
     passes: usize,
 }
 
+impl Pass {
+    /// One for each connection.
+    pub(crate) fn split(self) -> impl Iterator<Item = Self> {
+        (0..self.passes).map(move |_| Self { passes: 1, ..self })
+    }
+}
+
 /// What becomes of one who comes.
 #[derive(Debug)]
 pub(crate) enum Entry {
@@ -101,18 +108,18 @@ impl<T> Line<T> {
         line
     }
 
-    /// Puts other settings in force. Somebody may have to be [called](Self::call) now.
+    /// Puts other settings in force. Somebody may have to be [called](Self::calls) now.
     pub(crate) fn follow(&mut self, config: Arc<ScheduleConfig>) {
         self.accounts.follow(&config);
         (self.config, self.held) = (config, None);
     }
 
-    /// So many may pass at a time from now on. Somebody may have to be [called](Self::call) now.
+    /// So many may pass at a time from now on. Somebody may have to be [called](Self::calls) now.
     pub(crate) fn limit_to(&mut self, limit: usize) {
         self.limit = limit;
     }
 
-    /// Somebody comes. Who waits may have to be [called](Self::call) at once.
+    /// Somebody comes. Who waits may have to be [called](Self::calls) at once.
     pub(crate) fn enter(&mut self, now: u64, demand: &Demand<'_>, payload: impl FnOnce() -> T) -> Entry {
         let config = Arc::clone(&self.config);
         let Some(account) = self.accounts.of(demand.key, &config) else {
@@ -125,8 +132,7 @@ impl<T> Line<T> {
             return Entry::Shed(shed);
         }
         self.accounts.waits(account);
-        let waiter = Waiter { since: now, passes: demand.passes, payload: payload() };
-        Entry::Waits(self.lanes.push(demand.priority, account, waiter))
+        Entry::Waits(self.lanes.push(demand.priority, account, now, demand.passes, payload()))
     }
 
     fn has_room(&self, account: Account, passes: usize) -> bool {
@@ -151,19 +157,18 @@ impl<T> Line<T> {
         if max.is_some_and(|max| of_key >= max) {
             return Some(Shed::KeyFull { key: self.accounts.key(account).cloned(), waiting: of_key });
         }
-        let ahead = self.lanes.before(demand.priority);
-        self.hopeless(ahead, demand.deadline.saturating_sub(now))
+        self.hopeless(self.lanes.before(demand.priority), demand.deadline.saturating_sub(now))
     }
 
     /// Whether one with so many before it cannot be served in what is left of its time.
-    pub(crate) fn hopeless(&self, ahead: usize, left: u64) -> Option<Shed> {
+    fn hopeless(&self, ahead: usize, left: u64) -> Option<Shed> {
         let mean = self.holds.mean().filter(|_| self.config.foresee)?;
         let expected = mean.saturating_mul(ahead as u64) / self.limit.max(1) as u64;
         let (expected, left) = (Duration::from_nanos(expected), Duration::from_nanos(left));
         (expected > left).then_some(Shed::Hopeless { expected, left })
     }
 
-    /// One who waits leaves. Whether it did: if it has been called, that was before. Somebody may have to be [called](Self::call) now.
+    /// One who waits leaves. Whether it did: if it has been called, that was before. Somebody may have to be [called](Self::calls) now.
     pub(crate) fn leave(&mut self, place: Place) -> bool {
         self.take_out(place).is_some()
     }
@@ -178,14 +183,28 @@ impl<T> Line<T> {
         Some(waiter)
     }
 
-    /// A pass comes back that was used for so long. Somebody may have to be [called](Self::call) now.
+    /// One who waits looks at the line, with so much of its time left. Why it had better leave: then it has left. Somebody may have to be [called](Self::calls) now.
+    pub(crate) fn look(&mut self, now: u64, place: Place, left: u64) -> Option<Shed> {
+        if let (Some(codel), Some((_, since))) = (self.config.codel, self.lanes.oldest()) {
+            self.flow.stalls(now, now.saturating_sub(since), codel);
+        }
+        let shed = self.hopeless(self.lanes.ahead(place)?, left)?;
+        self.leave(place).then_some(shed)
+    }
+
+    /// A pass comes back of which no use was made. Somebody may have to be [called](Self::calls) now.
+    pub(crate) fn forget(&mut self, pass: Pass) {
+        self.accounts.give_back(pass.account, pass.passes);
+    }
+
+    /// A pass comes back that was used for so long. Somebody may have to be [called](Self::calls) now.
     pub(crate) fn give_back(&mut self, pass: Pass, held: u64) {
         self.accounts.give_back(pass.account, pass.passes);
         self.holds.note(held);
     }
 
-    /// Calls the next one, if anybody can be: to be asked until it says `None`.
-    pub(crate) fn call(&mut self, now: u64) -> Option<(T, Call)> {
+    /// Calls the next one, if anybody can be.
+    fn call(&mut self, now: u64) -> Option<(T, Call)> {
         if let Some(late) = self.too_late(now) {
             return self.take_out(late).map(|waiter| (waiter.payload, Call::Shed(Shed::Standing)));
         }
@@ -204,11 +223,9 @@ impl<T> Line<T> {
         Some((waiter.payload, Call::Passes(pass)))
     }
 
-    /// Nobody has been called for as long as an interval. Somebody may have to be [called](Self::call) now.
-    pub(crate) fn stalls(&mut self, now: u64) {
-        if let (Some(codel), Some((_, since))) = (self.config.codel, self.lanes.oldest()) {
-            self.flow.stalls(now, now.saturating_sub(since), codel);
-        }
+    /// Calls all who can be.
+    pub(crate) fn calls(&mut self, now: u64) -> Vec<(T, Call)> {
+        std::iter::from_fn(|| self.call(now)).collect()
     }
 
     /// One who has waited for too long in a queue that stands.
@@ -276,13 +293,26 @@ impl<T> Line<T> {
     /// All who wait, who are sent away.
     pub(crate) fn send_away(&mut self) -> Vec<T> {
         let gone: Vec<_> = self.lanes.drain().collect();
-        gone.iter().for_each(|(account, _)| self.accounts.waits_no_more(*account));
-        gone.into_iter().map(|(_, payload)| payload).collect()
+        let leaves = |(account, payload)| {
+            self.accounts.waits_no_more(account);
+            payload
+        };
+        gone.into_iter().map(leaves).collect()
     }
 
     /// How many wait.
     pub(crate) fn waiting(&self) -> usize {
         self.lanes.waiting()
+    }
+
+    /// How many may pass at a time.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// The keys that are known, each with how many passes it has and how many wait for it.
+    pub(crate) fn keys(&self) -> Vec<(Option<Key>, usize, usize)> {
+        self.accounts.all()
     }
 
     /// How many passes are in use.

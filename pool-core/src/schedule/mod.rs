@@ -16,6 +16,7 @@ use crate::shed::Key;
 
 pub use codel::Codel;
 pub(crate) use codel::nanos;
+pub(crate) use lanes::Place;
 pub(crate) use line::{Call, Demand, Entry, Line, Pass};
 
 /// Who goes first.

@@ -102,7 +102,7 @@ impl World {
                 }
             }
             Event::Looks => {
-                self.line.stalls(self.now);
+                self.look();
                 if !self.events.is_empty() {
                     self.push(self.now + 2 * SECOND, Event::Looks);
                 }
@@ -110,8 +110,18 @@ impl World {
         }
     }
 
+    /// All who wait look at the line.
+    fn look(&mut self) {
+        for (request, place) in self.places.clone() {
+            let Request { at, patience, .. } = self.requests[request];
+            if let Some(why) = self.line.look(self.now, place, at + patience - self.now) {
+                self.shed(request, why);
+            }
+        }
+    }
+
     fn call(&mut self) {
-        while let Some((request, call)) = self.line.call(self.now) {
+        for (request, call) in self.line.calls(self.now) {
             match call {
                 Call::Passes(pass) => self.serve(request, pass),
                 Call::Shed(why) => self.shed(request, why),

@@ -1,0 +1,31 @@
+//! Those in front of a pool, who have to know what becomes of it.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use super::Engine;
+use crate::driver::Driver;
+
+/// Somebody who follows the pool: how many connections there may be, and whether it is closed.
+pub(crate) trait Follower: Send + Sync {
+    /// One of that may have changed.
+    fn changed(self: Arc<Self>);
+}
+
+/// Everybody who does. Looked at when something has changed, and never by those who acquire or release.
+#[derive(Default)]
+pub(super) struct Followers(Mutex<Vec<Weak<dyn Follower>>>);
+
+impl<D: Driver> Engine<D> {
+    /// Somebody follows from now on, for as long as it is there.
+    pub(crate) fn be_followed(&self, follower: Weak<dyn Follower>) {
+        let mut all = self.followers.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|follower| follower.strong_count() > 0);
+        all.push(follower);
+    }
+
+    /// Tells them.
+    pub(super) fn tell_followers(&self) {
+        let all = self.followers.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        all.iter().filter_map(Weak::upgrade).for_each(Follower::changed);
+    }
+}
