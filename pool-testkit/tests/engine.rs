@@ -55,6 +55,8 @@ mod resize;
 mod retire;
 #[path = "engine/runtimes.rs"]
 mod runtimes;
+#[path = "engine/schedule.rs"]
+mod schedule;
 #[path = "engine/settings.rs"]
 mod settings;
 #[path = "engine/shutdown.rs"]

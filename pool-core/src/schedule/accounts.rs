@@ -74,6 +74,7 @@ impl Accounts {
 
     fn open(&mut self, key: Option<Key>, config: &ScheduleConfig) -> Option<Account> {
         let standing = Standing::new(key.clone(), quota(config, key.as_ref()));
+        let unmet = standing.unmet();
         // Those without a key have an account beside the others.
         let keys = self.by_key.len() - usize::from(self.by_key.contains_key(&None));
         let account = if key.is_none() || keys < config.max_keys {
@@ -87,6 +88,7 @@ impl Accounts {
             place
         };
         self.by_key.insert(key, account);
+        self.unmet += unmet;
         Some(account)
     }
 

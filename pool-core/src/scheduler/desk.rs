@@ -190,10 +190,12 @@ impl<D: Driver> InLine<'_, D> {
                 return answer.ok();
             }
             let now = self.desk.engine.now();
-            if now >= self.deadline {
-                return None;
+            let (place, left) = (self.place, self.deadline.saturating_sub(now));
+            if left == 0 {
+                let was_called = !self.desk.change(|line| line.leave(place));
+                // In this moment: then that is the answer.
+                return if was_called { (&mut self.answer).await.ok() } else { None };
             }
-            let (place, left) = (self.place, self.deadline - now);
             if let Some(shed) = self.desk.change(|line| line.look(now, place, left)) {
                 return Some(Err(Refusal::Shed(shed)));
             }
