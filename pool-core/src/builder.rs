@@ -1,10 +1,13 @@
 //! Putting a pool together.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Config;
 use crate::driver::Driver;
 use crate::error::ConfigError;
+use crate::hooks::{AnyHooks, Hooks};
 use crate::pool::Pool;
 use crate::slot::IdleOrder;
 
@@ -21,12 +24,25 @@ use crate::slot::IdleOrder;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "nothing happens until `build`"]
-pub struct PoolBuilder<D> {
+pub struct PoolBuilder<D: Driver> {
     driver: D,
     config: Config,
     seed: Option<u64>,
+    hooks: Option<Arc<dyn AnyHooks<D::Connection>>>,
+}
+
+impl<D: Driver + fmt::Debug> fmt::Debug for PoolBuilder<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { driver, config, seed, hooks } = self;
+        let mut told = f.debug_struct("PoolBuilder");
+        told.field("driver", driver)
+            .field("config", config)
+            .field("seed", seed)
+            .field("hooks", &hooks.is_some())
+            .finish()
+    }
 }
 
 macro_rules! setters {
@@ -41,7 +57,7 @@ macro_rules! setters {
 
 impl<D: Driver> PoolBuilder<D> {
     pub(crate) fn new(driver: D) -> Self {
-        Self { driver, config: Config::default(), seed: None }
+        Self { driver, config: Config::default(), seed: None, hooks: None }
     }
 
     /// Replaces all settings.
@@ -54,6 +70,36 @@ impl<D: Driver> PoolBuilder<D> {
     /// simulation can be repeated. By default no two pools are alike, and production should leave it so: pools with the same seed reconnect in step.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
+        self
+    }
+
+    /// Calls these hooks on the way of connections.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use pool_core::{HookError, HookPoint, Hooks};
+    ///
+    /// struct Counted(std::sync::atomic::AtomicU64);
+    ///
+    /// impl<C: Send + 'static> Hooks<C> for Counted {
+    ///     fn points(&self) -> &[HookPoint] {
+    ///         &[HookPoint::BeforeOpen]
+    ///     }
+    ///
+    ///     async fn before_open(&self) -> Result<(), HookError> {
+    ///         self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # fn build(driver: impl pool_core::Driver) -> Result<(), pool_core::ConfigError> {
+    /// let pool = pool_core::Pool::builder(driver).hooks(Counted(0.into())).build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn hooks(mut self, hooks: impl Hooks<D::Connection>) -> Self {
+        self.hooks = Some(Arc::new(hooks));
         self
     }
 
@@ -95,6 +141,6 @@ impl<D: Driver> PoolBuilder<D> {
     /// In a tokio runtime that was built without its timer.
     pub fn build(self) -> Result<Pool<D>, ConfigError> {
         self.config.validate()?;
-        Ok(Pool::new(self.driver, self.config, self.seed))
+        Ok(Pool::new(self.driver, self.config, self.seed, self.hooks))
     }
 }

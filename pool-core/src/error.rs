@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::failure::OpenFailure;
+use crate::hooks::HookFailure;
 use crate::shed::Shed;
 use crate::situation::Situation;
 use crate::stats::{BreakerState, PoolState};
@@ -54,6 +55,15 @@ pub enum AcquireError {
         /// The pool at that moment.
         state: Box<PoolState>,
     },
+    /// The [hook](crate::Hooks::before_hand_out) before the hand-out does not let the caller have the connection.
+    #[error("no connection after {:?}: {failure} ({})", situation.waited, situation.state)]
+    Hook {
+        /// The caller and the pool at the moment of failing.
+        situation: Box<Situation>,
+        /// Why not.
+        #[source]
+        failure: Arc<HookFailure>,
+    },
     /// A [`Scheduler`](crate::Scheduler) has turned the request away before its time was over.
     #[error("turned away after {:?}: {why} ({})", situation.waited, situation.state)]
     Shed {
@@ -80,6 +90,7 @@ impl AcquireError {
             Self::Timeout { situation, .. }
             | Self::OpenFailed { situation, .. }
             | Self::Shed { situation, .. }
+            | Self::Hook { situation, .. }
             | Self::BreakerOpen { situation, .. } => Some(situation),
             _ => None,
         }

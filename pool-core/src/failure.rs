@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::attempt::Progress;
 use crate::driver::ErrorClass;
+use crate::hooks::HookFailure;
 
 /// Why an attempt to open a connection failed. Its message has everything below it, on one line, and [`source`](StdError::source) leads to the same, for programs.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub enum OpenFailure {
         /// The driver's error; downcast it to [`Driver::Error`](crate::Driver::Error) for its details.
         source: Box<dyn StdError + Send + Sync>,
     },
+    /// A [hook](crate::Hooks) around it has not done what it was called for.
+    Hook(HookFailure),
     /// `connect` took longer than the connect timeout.
     TimedOut {
         /// The connect timeout in force.
@@ -48,6 +51,7 @@ impl fmt::Display for OpenFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Driver { source, .. } => write!(f, "connect failed: {}", Chain(source.as_ref())),
+            Self::Hook(failure) => write!(f, "{failure}"),
             Self::TimedOut { after, progress } => write!(f, "connect took longer than {after:?} ({progress})"),
             Self::Panicked { message } => write!(f, "connect panicked: {}", OneLine(message)),
             Self::Abandoned => f.write_str("the runtime that connected ended"),
@@ -59,6 +63,7 @@ impl StdError for OpenFailure {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
             Self::Driver { source, .. } => Some(source.as_ref()),
+            Self::Hook(failure) => Some(failure),
             _ => None,
         }
     }

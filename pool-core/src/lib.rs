@@ -98,6 +98,8 @@ mod failure;
 #[cfg(not(feature = "loom"))]
 mod health;
 #[cfg(not(feature = "loom"))]
+mod hooks;
+#[cfg(not(feature = "loom"))]
 mod lease;
 #[cfg(not(feature = "loom"))]
 mod lifetime;
@@ -140,6 +142,7 @@ pub use crate::{
     error::{AcquireError, AdoptError, ConfigError, RefusedSetting, WarmUpError},
     failure::OpenFailure,
     health::{HealthConfig, HealthReason, HealthReport, HealthState, HealthStats},
+    hooks::{ConnectionFacts, HandOut, HookError, HookFailure, HookPoint, Hooks},
     lease::{Lease, OwnedLease},
     monitor::HealthChecker,
     pool::Pool,

@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::driver::Driver;
 use crate::engine::{Acquiring, Engine, Occasion, ensure_janitor};
 use crate::error::AcquireError;
+use crate::hooks::AnyHooks;
 use crate::lease::{Lease, OwnedLease};
 use crate::slot::Claim;
 
@@ -38,8 +39,13 @@ impl<D: Driver> Pool<D> {
         PoolBuilder::new(driver)
     }
 
-    pub(crate) fn new(driver: D, config: Config, seed: Option<u64>) -> Self {
-        let engine = Arc::new(Engine::new(driver, config, seed));
+    pub(crate) fn new(
+        driver: D,
+        config: Config,
+        seed: Option<u64>,
+        hooks: Option<Arc<dyn AnyHooks<D::Connection>>>,
+    ) -> Self {
+        let engine = Arc::new(Engine::new(driver, config, seed, hooks));
         engine.attach_driver();
         ensure_janitor(&engine);
         Self { handle: Arc::new(Handle(Arc::clone(&engine))), engine }

@@ -31,6 +31,8 @@ mod foreign;
 mod headroom;
 #[path = "engine/health.rs"]
 mod health;
+#[path = "engine/hooks.rs"]
+mod hooks;
 #[path = "engine/idle_order.rs"]
 mod idle_order;
 #[path = "engine/janitor.rs"]

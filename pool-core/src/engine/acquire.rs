@@ -3,13 +3,14 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::runtime::{Handle, Id};
 use tokio::time::{Sleep, sleep_until};
 
 use super::clock::nanos;
+use super::hooked::Prepared;
 use super::panics::{caught, wake};
 use super::release::{Condition, Occasion};
 use super::{Engine, EngineGrant, ensure_janitor, hint};
@@ -17,6 +18,7 @@ use crate::driver::Driver;
 use crate::error::AcquireError;
 use crate::gate::{Generation, Joined, Sight};
 use crate::handoff::{Entry, Grant, Left};
+use crate::hooks::HookPoint;
 use crate::queue::Ticket;
 use crate::slot::{Claim, Facts};
 
@@ -156,7 +158,12 @@ pub(crate) struct Waiting<'a, D: Driver> {
     is_timed_here: bool,
     /// With the runtime that drives it.
     timer: Option<(Id, Pin<Box<Sleep>>)>,
+    /// The hook that has the connection in its hands.
+    preparing: Option<Hook<'a, D>>,
 }
+
+/// A call of a hook, with the connection.
+type Hook<'a, D> = Pin<Box<dyn Future<Output = Prepared<<D as Driver>::Connection>> + Send + 'a>>;
 
 impl<'a, D: Driver> Waiting<'a, D> {
     pub(crate) fn new(engine: &'a Arc<Engine<D>>, limit: Option<Duration>) -> Self {
@@ -164,39 +171,75 @@ impl<'a, D: Driver> Waiting<'a, D> {
         let limit = limit.map_or_else(|| engine.acquire_timeout.get(), nanos);
         let deadline = started.saturating_add(limit);
         let came_in = Generation::default();
-        Self { engine, ticket: None, started, deadline, came_in, is_timed_here: false, timer: None }
+        Self { engine, ticket: None, started, deadline, came_in, is_timed_here: false, timer: None, preparing: None }
     }
 }
 
 impl<D: Driver> Future for Waiting<'_, D> {
     type Output = Result<Claim<D::Connection>, AcquireError>;
 
-    // Owned while it is pending: the ticket. Dropping it leaves the queue and passes on a grant that came first.
+    // Owned while it is pending: the ticket, or what the hook has in its hands. Dropping it leaves the queue and passes on a grant that came first, or closes the connection.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            if let Some(hook) = self.preparing.as_mut() {
+                let prepared = ready!(hook.as_mut().poll(context));
+                self.preparing = None;
+                match self.take_prepared(prepared) {
+                    Some(outcome) => return Poll::Ready(outcome),
+                    None => continue,
+                }
+            }
+            match ready!(self.wait(context)) {
+                Ok(Grant::Slot(claim)) if self.engine.hooks_at(HookPoint::BeforeHandOut).is_some() => {
+                    let (engine, left) = (self.engine, self.deadline.saturating_sub(self.engine.clock.now()));
+                    self.preparing = Some(Box::pin(engine.prepare(claim, Duration::from_nanos(left))));
+                }
+                Ok(grant) => return Poll::Ready(self.conclude(grant)),
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl<D: Driver> Waiting<'_, D> {
+    /// What comes of the queue.
+    fn wait(&mut self, context: &mut Context<'_>) -> Poll<Result<EngineGrant<D>, AcquireError>> {
         if let Some(grant) = self.look(context) {
-            return Poll::Ready(self.conclude(grant));
+            return Poll::Ready(Ok(grant));
         }
         // Now and not once for all: a future may be moved from one runtime to another.
         let Ok(runtime) = Handle::try_current().map(|handle| handle.id()) else { return self.poll_outside(context) };
         while self.ticket.is_none() {
             if let Some(grant) = self.join(context, runtime) {
-                return Poll::Ready(self.conclude(grant));
+                return Poll::Ready(Ok(grant));
             }
         }
         self.rely_on_somebody(runtime);
         // The timer and the grant may be due in the same instant; the grant wins.
         if self.is_over(context) {
-            let grant = self.leave().unwrap_or(Grant::Expired);
-            return Poll::Ready(self.conclude(grant));
+            return Poll::Ready(Ok(self.leave().unwrap_or(Grant::Expired)));
         }
         Poll::Pending
     }
-}
 
-impl<D: Driver> Waiting<'_, D> {
+    /// What comes of a hook; `None` if there is to be another connection, and time for it.
+    fn take_prepared(&self, prepared: Prepared<D::Connection>) -> Option<Result<Claim<D::Connection>, AcquireError>> {
+        match prepared {
+            Prepared::Ready(claim) => Some(self.conclude(Grant::Slot(claim))),
+            Prepared::Another if self.engine.clock.now() < self.deadline => None,
+            Prepared::Another => Some(self.conclude(Grant::Expired)),
+            Prepared::Refused(failure) => {
+                let waited = self.waited();
+                self.engine.count_wait(waited);
+                self.engine.events.failed.add(1);
+                Some(Err(AcquireError::Hook { situation: self.engine.situation(waited), failure: Arc::new(failure) }))
+            }
+        }
+    }
+
     /// Polled outside of a runtime: goes on waiting if it waits already and somebody keeps its time.
     #[cold]
-    fn poll_outside(&mut self, context: &mut Context<'_>) -> Poll<Result<Claim<D::Connection>, AcquireError>> {
+    fn poll_outside(&mut self, context: &mut Context<'_>) -> Poll<Result<EngineGrant<D>, AcquireError>> {
         // A timer whose runtime has ended panics.
         let end = match caught(|| self.is_over(context)) {
             Ok(false) if self.is_looked_after() => return Poll::Pending,
@@ -204,8 +247,8 @@ impl<D: Driver> Waiting<'_, D> {
             _ => None,
         };
         let grant = self.leave().or(end);
-        let at_once = || self.engine.acquire_patiently().ok_or_else(|| self.without_runtime());
-        Poll::Ready(grant.map_or_else(at_once, |grant| self.conclude(grant)))
+        let at_once = || self.engine.acquire_patiently().map(Grant::Slot).ok_or_else(|| self.without_runtime());
+        Poll::Ready(grant.map_or_else(at_once, Ok))
     }
 
     /// Whether this waits and somebody keeps its time.

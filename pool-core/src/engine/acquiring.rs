@@ -44,7 +44,7 @@ impl<D: Driver, T, F: Fn(Claim<D::Connection>) -> T + Unpin> Future for Acquirin
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         if matches!(this.progress, Progress::Begun)
-            && let Some(claim) = this.engine.acquire_at_once(Occasion::HandOver)
+            && let Some(claim) = this.engine.acquire_at_once(Occasion::AtOnce)
         {
             // Not `Ended`: that would be one more thing to do. Polled again, it would acquire another one.
             return Poll::Ready(Ok((this.lease)(claim)));

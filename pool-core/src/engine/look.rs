@@ -3,6 +3,7 @@
 use super::Engine;
 use super::release::{Condition, Occasion};
 use crate::driver::Driver;
+use crate::hooks::HookPoint;
 use crate::lifetime::{Due, RetireReason, reached, wears_from};
 use crate::slot::{Claim, Facts};
 
@@ -69,11 +70,24 @@ impl<D: Driver> Engine<D> {
         if let Some(reason) = self.reason_to_leave(facts) {
             return Condition::Retired(reason);
         }
+        if occasion == Occasion::Return && self.hooks_at(HookPoint::OnRelease).is_some() {
+            return Condition::Returned;
+        }
         if seen == Condition::Dirty {
             return Condition::Dirty;
         }
-        if occasion == Occasion::HandOver && self.is_unchecked(facts) {
+        self.look_before(facts, occasion)
+    }
+
+    /// Looks at a connection that is in order.
+    fn look_before(&self, facts: &Facts, occasion: Occasion) -> Condition {
+        let can_wait = matches!(occasion, Occasion::HandOver | Occasion::AtOnce);
+        if can_wait && self.is_unchecked(facts) {
             return Condition::Unchecked;
+        }
+        let at_once = matches!(occasion, Occasion::AtOnce | Occasion::WithoutWaiting);
+        if at_once && self.hooks_at(HookPoint::BeforeHandOut).is_some() {
+            return Condition::Unprepared;
         }
         self.trust(facts);
         Condition::Usable
@@ -92,6 +106,10 @@ impl<D: Driver> Engine<D> {
 
     /// Nobody needs to look closely until the connection is due, or once in each epoch when it is.
     pub(super) fn trust(&self, facts: &Facts) {
+        if self.is_hooked() {
+            // Whoever gives it or takes it looks for the hooks.
+            return facts.good_until.set(0);
+        }
         let until = if self.due(facts) == Some(Due::Wearing) { 0 } else { facts.due_at() };
         facts.good_until.set(until.max(self.epoch.get() + 1));
     }

@@ -12,6 +12,7 @@ use super::panics::{guarded, report};
 use super::release::{Condition, Occasion};
 use crate::driver::Driver;
 use crate::foreign::drop_quietly;
+use crate::hooks::{ConnectionFacts, HookPoint};
 use crate::lifetime::RetireReason;
 use crate::slot::{Claim, Vacancy};
 
@@ -53,12 +54,41 @@ impl<D: Driver> Tended<D> {
 
     /// Resets a dirty session and gives the connection back.
     pub(super) async fn reset(mut self) {
+        // Owned across the await: `self`. Dropping it closes the connection.
+        if self.tidy().await {
+            self.give_back();
+        }
+    }
+
+    /// Resets the session of a connection that has come back, if it is dirty, and calls the hook.
+    pub(super) async fn release(mut self) {
+        let condition = self.engine.condition(&mut self.claim, Occasion::Round);
+        if matches!(condition, Condition::Retired(_)) {
+            return self.give_back();
+        }
+        // Owned across the awaits: `self`. Dropping it closes the connection.
+        if condition == Condition::Dirty && !self.tidy().await {
+            return;
+        }
+        let engine = Arc::clone(&self.engine);
+        let facts = engine.facts_of_claim(&self.claim);
+        match engine.on_release(engine.core.table.get_mut(&mut self.claim), &facts).await {
+            Ok(()) => self.give_back(),
+            Err(failure) => {
+                self.engine.count_failure("reset");
+                report(|| tracing::warn!(%failure, "the connection will be closed"));
+                drop_quietly(failure);
+            }
+        }
+    }
+
+    async fn tidy(&mut self) -> bool {
         let budget = self.engine.config.load().reset_timeout;
         let engine = Arc::clone(&self.engine);
         let connection = engine.core.table.get_mut(&mut self.claim);
-        // Owned across the await: `self`. Dropping it closes the connection.
+        // Owned across the await: the connection, by whoever has `self`.
         let outcome = guarded(within(budget, async { engine.driver.reset(connection).await })).await;
-        self.finish("reset", budget, outcome);
+        self.succeeded("reset", budget, outcome)
     }
 
     /// Asks an idle connection for a sign of life and gives it back.
@@ -85,7 +115,9 @@ impl<D: Driver> Tended<D> {
             }
         };
         engine.measures.check.note(engine.clock.now().saturating_sub(started), 1);
-        self.finish("ping", budget, outcome);
+        if self.succeeded("ping", budget, outcome) {
+            self.give_back();
+        }
     }
 
     /// Gives the connection back as it is: in a pause nothing is pinged.
@@ -97,16 +129,21 @@ impl<D: Driver> Tended<D> {
         }
     }
 
-    fn finish<E>(&mut self, what: &str, budget: Duration, outcome: Result<Result<Result<(), D::Error>, E>, String>) {
-        if !matches!(outcome, Ok(Ok(Ok(())))) {
-            self.engine.count_failure(what);
-        }
+    /// Whether a call has; if not, why not is told.
+    fn succeeded<E>(
+        &self,
+        what: &str,
+        budget: Duration,
+        outcome: Result<Result<Result<(), D::Error>, E>, String>,
+    ) -> bool {
         match outcome {
-            Ok(Ok(Ok(()))) => self.give_back(),
+            Ok(Ok(Ok(()))) => return true,
             Ok(Ok(Err(error))) => report(|| tracing::debug!(%error, "{what} failed; the connection will be closed")),
             Ok(Err(_)) => report(|| tracing::warn!(?budget, "{what} took too long; the connection will be closed")),
             Err(message) => report(|| tracing::error!(message, "{what} panicked; the connection will be closed")),
         }
+        self.engine.count_failure(what);
+        false
     }
 
     fn give_back(&mut self) {
@@ -114,7 +151,7 @@ impl<D: Driver> Tended<D> {
         match engine.condition(&mut self.claim, Occasion::Round) {
             Condition::Usable => {}
             // Still, or still not.
-            Condition::Dirty | Condition::Unchecked => return,
+            Condition::Dirty | Condition::Unchecked | Condition::Unprepared | Condition::Returned => return,
             Condition::Retired(reason) => {
                 return self.claim.take().into_iter().for_each(|claim| engine.retire(claim, reason));
             }
@@ -163,22 +200,31 @@ pub(super) struct Closing<D: Driver> {
     vacancy: Option<Vacancy>,
     /// Until the driver has it.
     connection: Option<D::Connection>,
+    /// For the hook, if there is one.
+    facts: Option<ConnectionFacts>,
 }
 
 impl<D: Driver> Closing<D> {
     /// Takes the connection out of its slot.
     pub(super) fn new(engine: &Arc<Engine<D>>, claim: Claim<D::Connection>) -> Self {
+        let facts = engine.hooks_at(HookPoint::BeforeClose).map(|_| engine.facts_of_claim(&claim));
         let (connection, vacancy) = engine.core.table.take(claim);
-        Self { engine: Arc::clone(engine), vacancy: Some(vacancy), connection: Some(connection) }
+        Self { engine: Arc::clone(engine), vacancy: Some(vacancy), connection: Some(connection), facts }
     }
 
     /// Closes the connection and frees the slot.
     pub(super) async fn close(mut self) {
-        let Some(connection) = self.connection.take() else { return };
-        let engine = &self.engine;
+        let Some(mut connection) = self.connection.take() else { return };
+        let (engine, facts) = (&self.engine, self.facts.take());
         let budget = engine.config.load().close_timeout;
         // Owned across the await: the connection, by the call, and the slot, by `self`. Dropping both closes and frees.
-        match guarded(within(budget, async { engine.driver.close(connection).await })).await {
+        let closing = async {
+            if let Some(facts) = facts {
+                engine.before_close(&mut connection, &facts).await;
+            }
+            engine.driver.close(connection).await;
+        };
+        match guarded(within(budget, closing)).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => report(|| tracing::warn!(?budget, "close took too long; the connection was dropped")),
             Err(message) => report(|| tracing::error!(message, "close panicked")),

@@ -11,10 +11,12 @@ mod exchange;
 mod followers;
 mod hint;
 mod holders;
+mod hooked;
 mod janitor;
 mod look;
 mod maintain;
 mod measure;
+mod notes;
 mod open;
 mod openers;
 mod panics;
@@ -49,7 +51,9 @@ use std::sync::{Arc, Mutex};
 use attempts::Attempts;
 use followers::Followers;
 use holders::Holders;
+use hooked::Hooked;
 use measure::Measures;
+use notes::Notes;
 use probe::Reserves;
 use tasks::Tasks;
 use trip::Trip;
@@ -68,6 +72,7 @@ use crate::driver::Driver;
 use crate::failure::OpenFailure;
 use crate::foreign::drop_quietly;
 use crate::handoff::{Core, Grant};
+use crate::hooks::AnyHooks;
 use crate::lifetime::RetireReason;
 use crate::retirement::Retirement;
 use crate::slot::Claim;
@@ -128,6 +133,8 @@ pub(crate) struct Engine<D: Driver> {
     trip: Trip,
     reserves: Reserves,
     followers: Followers,
+    notes: Notes,
+    hooked: Option<Hooked<D::Connection>>,
     /// When the janitor took its last turn.
     pulse: Figure,
     tasks: Tasks,
@@ -183,6 +190,8 @@ struct ErrorEvents {
 enum Job<C> {
     Close(Claim<C>),
     Reset(Claim<C>),
+    /// It has come back, and a hook is to be called.
+    Release(Claim<C>),
     Check(Claim<C>),
     /// An opener has ended, with this failure if it failed.
     OpenerDone(Purpose, Option<Arc<OpenFailure>>),
@@ -190,7 +199,12 @@ enum Job<C> {
 
 impl<D: Driver> Engine<D> {
     /// For a configuration that has been validated. The seed is that of everything that is left to chance.
-    pub(crate) fn new(driver: D, config: Config, seed: Option<u64>) -> Self {
+    pub(crate) fn new(
+        driver: D,
+        config: Config,
+        seed: Option<u64>,
+        hooks: Option<Arc<dyn AnyHooks<D::Connection>>>,
+    ) -> Self {
         Self {
             driver,
             core: Core::new(config.max_size, config.idle_order),
@@ -221,6 +235,8 @@ impl<D: Driver> Engine<D> {
             trip: Trip::default(),
             reserves: Reserves::default(),
             followers: Followers::default(),
+            notes: Notes::default(),
+            hooked: hooks.map(Hooked::new),
             pulse: Figure::default(),
             tasks: Tasks::default(),
             measures: Measures::default(),
@@ -281,6 +297,7 @@ impl<D: Driver> Engine<D> {
         facts.expires_at.set(ON_ITS_WAY_OUT);
         facts.need_no_replacement();
         self.tasks.forget(self.id(&claim));
+        self.notes.end(self.id(&claim));
         self.call_janitor(Job::Close(claim));
         self.tell();
     }

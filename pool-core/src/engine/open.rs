@@ -118,6 +118,7 @@ impl<D: Driver> Engine<D> {
         self.used.raise();
         self.core.capacity.opened();
         self.keep_aborter(&claim);
+        self.notes.begin(self.id(&claim), now);
         claim
     }
 
@@ -126,6 +127,11 @@ impl<D: Driver> Engine<D> {
             Ok(aborter) => aborter.into_iter().for_each(|aborter| self.tasks.keep(self.id(claim), aborter)),
             Err(message) => report(|| tracing::error!(message, "asking for what aborts a connection panicked")),
         }
+    }
+
+    fn driver_failed(&self, error: D::Error) -> OpenFailure {
+        let class = self.classify(&error);
+        OpenFailure::Driver { class, source: Box::new(error) }
     }
 
     fn classify(&self, error: &D::Error) -> ErrorClass {
@@ -139,7 +145,7 @@ impl<D: Driver> Engine<D> {
         let errors = &self.events.errors;
         let counter = match failure {
             OpenFailure::Driver { class: ErrorClass::Permanent, .. } => &errors.permanent,
-            OpenFailure::Driver { .. } => &errors.transient,
+            OpenFailure::Driver { .. } | OpenFailure::Hook(_) => &errors.transient,
             OpenFailure::TimedOut { .. } => &errors.open_timeouts,
             OpenFailure::Panicked { .. } => &errors.open_panics,
             OpenFailure::Abandoned => &errors.abandoned,
@@ -180,16 +186,23 @@ impl<D: Driver> Opener<D> {
         let budget = engine.config.load().connect_timeout;
         // Owned across the await: `self`. If the runtime ends here, dropping it gives the vacancy and the capacity back.
         let attempt = Arc::clone(&self.attempt);
-        let outcome = guarded(within(budget, async { engine.driver.connect(&attempt).await })).await;
+        let outcome = guarded(within(budget, self.connect())).await;
         match outcome {
             Ok(Ok(Ok(connection))) => self.succeed(connection),
-            Ok(Ok(Err(error))) => {
-                let class = engine.classify(&error);
-                self.fail(OpenFailure::Driver { class, source: Box::new(error) });
-            }
+            Ok(Ok(Err(failure))) => self.fail(failure),
             Ok(Err(_)) => self.fail(OpenFailure::TimedOut { after: budget, progress: attempt.progress() }),
             Err(message) => self.fail(OpenFailure::Panicked { message }),
         }
+    }
+
+    /// With the hooks around it.
+    async fn connect(&self) -> Result<D::Connection, OpenFailure> {
+        let (engine, attempt) = (&self.engine, &self.attempt);
+        // Owned across the awaits: the connection, once there is one. Dropping it closes it.
+        engine.before_open(attempt).await.map_err(OpenFailure::Hook)?;
+        let connection = engine.driver.connect(attempt).await.map_err(|error| engine.driver_failed(error))?;
+        let Some(vacancy) = &self.vacancy else { return Ok(connection) };
+        engine.after_open(connection, engine.id_in(vacancy), attempt).await.map_err(OpenFailure::Hook)
     }
 
     fn succeed(&mut self, connection: D::Connection) {

@@ -14,6 +14,10 @@ pub(super) enum Condition {
     Dirty,
     /// It was idle for so long that it has to be checked before it is handed out.
     Unchecked,
+    /// A hook is to be called before it is handed out.
+    Unprepared,
+    /// A hook is to be called now that it has come back.
+    Returned,
     Retired(RetireReason),
 }
 
@@ -22,6 +26,8 @@ pub(super) enum Condition {
 pub(crate) enum Occasion {
     /// It is to be handed to somebody who can wait until it has been checked.
     HandOver,
+    /// As `HandOver`, to somebody who has only just come.
+    AtOnce,
     /// It is to be handed to somebody who does not wait.
     WithoutWaiting,
     /// It comes back.
@@ -134,6 +140,11 @@ impl<D: Driver> Engine<D> {
             Condition::Usable => self.offer(claim),
             Condition::Retired(reason) => self.retire(claim, reason),
             Condition::Dirty => self.tend(claim, Job::Reset),
+            Condition::Returned => self.tend(claim, Job::Release),
+            Condition::Unprepared => {
+                self.offer(claim);
+                return None;
+            }
             Condition::Unchecked => {
                 self.checks.enter();
                 self.tend(claim, Job::Check);

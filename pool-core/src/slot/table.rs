@@ -249,6 +249,11 @@ impl<C> Table<C> {
         self.slot(claim).word.read().1
     }
 
+    /// The place of a vacancy in the table, and how many connections have been closed there.
+    pub fn next_life(&self, vacancy: &Vacancy) -> (usize, u64) {
+        (vacancy.index, self.vacant_slot(vacancy).word.read().1)
+    }
+
     /// Whether the connection is in its slot that had so many before it. Old the moment it returns.
     pub fn has(&self, index: usize, life: u64) -> bool {
         let word = self.slots.get(index).map(|slot| slot.word.read());
