@@ -3,8 +3,13 @@
 #![cfg(not(feature = "loom"))]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
 
+#[cfg(target_os = "linux")]
+#[path = "alone/again.rs"]
+mod again;
 #[path = "chaos/asking.rs"]
 mod asking;
+#[path = "chaos/authority.rs"]
+mod authority;
 #[path = "chaos/common.rs"]
 mod common;
 #[path = "chaos/invariants.rs"]
@@ -16,6 +21,8 @@ mod watch;
 
 #[path = "chaos/corrupt.rs"]
 mod corrupt;
+#[path = "chaos/ends.rs"]
+mod ends;
 #[path = "chaos/errors.rs"]
 mod errors;
 #[path = "chaos/established.rs"]
@@ -28,11 +35,24 @@ mod handshake;
 mod login;
 #[path = "chaos/network.rs"]
 mod network;
+#[cfg(target_os = "linux")] // what the process may do is in /proc
+#[path = "chaos/permissions.rs"]
+mod permissions;
 #[path = "chaos/recovery.rs"]
 mod recovery;
+#[path = "chaos/refusals.rs"]
+mod refusals;
 #[path = "chaos/retries.rs"]
 mod retries;
 #[path = "chaos/scripted.rs"]
 mod scripted;
 #[path = "chaos/servers.rs"]
 mod servers;
+#[path = "chaos/shutdowns.rs"]
+mod shutdowns;
+#[path = "chaos/standby.rs"]
+mod standby;
+#[path = "chaos/tls.rs"]
+mod tls;
+#[path = "chaos/unix.rs"]
+mod unix;

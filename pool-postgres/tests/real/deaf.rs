@@ -1,12 +1,10 @@
 //! Servers that take a connection and then do not go on, and something that is no PostgreSQL server. One limit covers all of connecting.
 
-use std::process::Command;
 use std::time::Duration;
 
 use pool_core::{AcquireError, Attempt, Driver, OpenFailure};
 use pool_postgres::diagnosis::{Diagnosis, Fate};
 use pool_postgres::{PostgresConfig, PostgresDriver, PostgresError, PostgresPool, SslMode};
-use pool_testkit::postgres::EphemeralPostgres;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -14,40 +12,10 @@ use tokio::time::{Instant, timeout};
 
 use crate::common::{config, eventually};
 
-/// Sends a signal to the server's first process alone.
-pub(crate) fn signal_postmaster(server: &EphemeralPostgres, signal: &str) {
-    let file = std::fs::read_to_string(server.data_dir().join("postmaster.pid")).unwrap();
-    signal_process(file.lines().next().unwrap(), signal);
-}
-
-pub(crate) fn signal_process(pid: &str, signal: &str) {
-    assert!(Command::new("kill").args(["-s", signal, pid]).status().unwrap().success());
-}
-
 /// Whether the last attempt to connect took as long as it may.
 fn attempt_timed_out(error: &AcquireError, limit: Duration) -> bool {
     let AcquireError::Timeout { failure: Some(failure), .. } = error else { return false };
     matches!(**failure, OpenFailure::TimedOut { after, .. } if after == limit)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn f031_a_stopped_postmaster_ends_attempts_and_no_session() {
-    const LIMIT: Duration = Duration::from_millis(300);
-    let server = EphemeralPostgres::start().unwrap();
-    let mut settings = config(&server.url(), 2);
-    settings.pool.connect_timeout = LIMIT;
-    settings.pool.acquire_timeout = 3 * LIMIT;
-    let pool = PostgresPool::connect(settings).await.unwrap();
-    let lease = pool.acquire().await.unwrap();
-    signal_postmaster(&server, "STOP");
-    let error = pool.acquire().await.unwrap_err();
-    assert!(attempt_timed_out(&error, LIMIT), "{error}");
-    assert!(error.to_string().contains("connect took longer than 300ms"), "{error}");
-    lease.batch_execute("SELECT 1").await.expect("whoever has a session goes on");
-    signal_postmaster(&server, "CONT");
-    let other = pool.acquire_timeout(Duration::from_secs(20)).await.unwrap();
-    drop((lease, other));
-    pool.disconnect().await;
 }
 
 /// Something that listens, and answers each time that it is sent something with the next of these texts. At last it says nothing, and keeps the connection open.
