@@ -13,8 +13,6 @@ mod cancellation;
 mod connecting;
 #[path = "real/control.rs"]
 mod control;
-#[path = "real/deaf.rs"]
-mod deaf;
 #[path = "real/executions.rs"]
 mod executions;
 #[path = "real/health.rs"]

@@ -111,8 +111,9 @@ async fn f030_a_process_that_stands_still_while_nobody_asks_is_found_by_a_ping()
     let mut config = (*chaos.pool.config()).clone();
     config.health_check_interval = Some(SHORT);
     chaos.pool.reconfigure(config).unwrap();
-    eventually("it is closed", async || chaos.pool.stats().closed == 1).await;
-    assert_eq!(chaos.pool.stats().errors.pings, 1);
+    // On a busy machine the other one may be late, too.
+    eventually("it is closed", async || chaos.pool.stats().closed >= 1).await;
+    assert!(chaos.pool.stats().errors.pings >= 1);
     drop(chaos.working().await);
     drop(stopped);
     invariants::hold(chaos).await;
