@@ -3,8 +3,13 @@
 #![cfg(not(feature = "loom"))]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
 
+#[cfg(target_os = "linux")]
+#[path = "alone/again.rs"]
+mod again;
 #[path = "chaos/asking.rs"]
 mod asking;
+#[path = "chaos/authority.rs"]
+mod authority;
 #[path = "chaos/common.rs"]
 mod common;
 #[path = "chaos/invariants.rs"]
@@ -18,6 +23,8 @@ mod watch;
 mod corrupt;
 #[path = "chaos/dropped.rs"]
 mod dropped;
+#[path = "chaos/ends.rs"]
+mod ends;
 #[path = "chaos/errors.rs"]
 mod errors;
 #[path = "chaos/established.rs"]
@@ -30,11 +37,23 @@ mod handshake;
 mod login;
 #[path = "chaos/network.rs"]
 mod network;
+#[path = "chaos/permissions.rs"]
+mod permissions;
 #[path = "chaos/recovery.rs"]
 mod recovery;
+#[path = "chaos/refusals.rs"]
+mod refusals;
 #[path = "chaos/retries.rs"]
 mod retries;
 #[path = "chaos/scripted.rs"]
 mod scripted;
 #[path = "chaos/servers.rs"]
 mod servers;
+#[path = "chaos/shutdowns.rs"]
+mod shutdowns;
+#[path = "chaos/standby.rs"]
+mod standby;
+#[path = "chaos/tls.rs"]
+mod tls;
+#[path = "chaos/unix.rs"]
+mod unix;

@@ -2,6 +2,8 @@
 #![cfg(not(feature = "loom"))]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
 
+#[path = "chaos/authority.rs"]
+mod authority;
 #[path = "real/common.rs"]
 mod common;
 
@@ -11,16 +13,10 @@ mod cancellation;
 mod connecting;
 #[path = "real/control.rs"]
 mod control;
-#[path = "real/deaf.rs"]
-mod deaf;
-#[path = "real/ends.rs"]
-mod ends;
 #[path = "real/executions.rs"]
 mod executions;
 #[path = "real/health.rs"]
 mod health;
-#[path = "real/logins.rs"]
-mod logins;
 #[path = "real/outage.rs"]
 mod outage;
 #[path = "real/retries.rs"]
@@ -33,7 +29,5 @@ mod secrets;
 mod sessions;
 #[path = "real/shutdown.rs"]
 mod shutdown;
-#[path = "real/standby.rs"]
-mod standby;
 #[path = "real/tls.rs"]
 mod tls;

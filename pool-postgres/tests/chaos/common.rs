@@ -1,11 +1,13 @@
 //! What the tests share: a pool, the proxy it connects through, and somebody who watches the server.
 
+use std::process::Command;
 use std::sync::OnceLock;
 
 use pool_postgres::{PostgresConfig, PostgresOwnedLease, PostgresPool};
 use pool_testkit::postgres::{EphemeralBuilder, EphemeralPostgres};
 use pool_testkit::proxy::{Direction, Proxy, Toxic};
 use tokio::time::timeout;
+use tokio_postgres::Client;
 
 use crate::asking::answer;
 
@@ -107,4 +109,20 @@ pub(crate) async fn handshake(chaos: &Chaos) -> [u64; 2] {
     chaos.fill(1).await;
     let seen = chaos.proxy.seen();
     Direction::BOTH.map(|direction| seen.bytes(direction))
+}
+
+/// The process at the server that a session has.
+pub(crate) async fn process(session: &Client) -> i32 {
+    session.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0)
+}
+
+/// Sends a signal to a process. `false` if there is none.
+pub(crate) fn signal(process: impl ToString, signal: &str) -> bool {
+    Command::new("kill").args(["-s", signal, &process.to_string()]).status().is_ok_and(|status| status.success())
+}
+
+/// Sends a signal to the server's first process alone.
+pub(crate) fn signal_postmaster(server: &EphemeralPostgres, name: &str) {
+    let file = std::fs::read_to_string(server.data_dir().join("postmaster.pid")).unwrap();
+    assert!(signal(file.lines().next().unwrap(), name), "{name}");
 }

@@ -66,19 +66,6 @@ async fn a_unix_socket_works() {
 }
 
 #[tokio::test]
-async fn a_database_that_does_not_exist_is_told_at_once() {
-    let (database, pool) = pool(1).await;
-    let mut wrong = config(database.url(), 1);
-    wrong.database = Some("nowhere".to_owned());
-    let error = PostgresPool::connect(wrong).await.unwrap_err();
-    assert!(matches!(error, PostgresError::Acquire(AcquireError::OpenFailed { .. })), "not by a timeout: {error}");
-    let cause = connect_error(&error);
-    assert_eq!((cause.step, cause.sqlstate().unwrap().code()), (ConnectStep::Startup, "3D000"));
-    assert!(error.to_string().contains(r#"database "nowhere" does not exist"#), "{error}");
-    pool.disconnect().await;
-}
-
-#[tokio::test]
 async fn passwords_are_checked_and_never_shown() {
     let server = EphemeralPostgres::builder()
         .hba("host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n")

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::{join, pin_mut};
 use pool_core::{Attempt, Driver};
 use pool_postgres::tokio_postgres::{Client, Error};
-use pool_postgres::{PostgresConfig, PostgresDriver, PostgresPool};
+use pool_postgres::{EndCause, PostgresConfig, PostgresDriver, PostgresPool};
 use pool_testkit::postgres::TestDatabase;
 use tokio::runtime::Builder;
 use tokio::task::JoinHandle;
@@ -110,4 +110,17 @@ fn an_aborter_outlives_its_runtime() {
     let (aborter, connection) = connect(config(database.url(), 1));
     aborter();
     assert!(connection.is_closed(), "the session has ended with its runtime");
+}
+
+#[tokio::test]
+async fn a_session_that_the_pool_cuts_off_says_so() {
+    let database = crate::common::database();
+    let driver = PostgresDriver::new(config(database.url(), 1)).unwrap();
+    let session = driver.connect(&Attempt::default()).await.unwrap();
+    assert_eq!(session.ended(), None);
+    driver.aborter(&session).unwrap()();
+    eventually("it is cut off", async || session.is_closed()).await;
+    assert_eq!(session.ended().unwrap().cause, EndCause::CutOff);
+    assert_eq!(driver.ends().count("cut off"), 1);
+    driver.close(session).await;
 }
