@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use pool_core::{Attempt, Driver};
 use pool_postgres::retry::RetryPolicy;
-use pool_postgres::tokio_postgres::{Client, Error};
 use pool_postgres::{PostgresDriver, PostgresOwnedLease, PostgresPool};
 use pool_testkit::cancel::{Cut, for_each_cancellation};
 use pool_testkit::postgres::TestDatabase;
@@ -86,47 +85,6 @@ async fn prove_nothing_lost(pool: &PostgresPool) {
     }
     let state = pool.state();
     assert_eq!((state.leased, state.waiting), (MOST, 0));
-}
-
-/// Two rows, or none. By hand: tokio-postgres's own guard of a transaction would roll it back by itself.
-async fn transfer(client: &Client) -> Result<(), Error> {
-    client.batch_execute("BEGIN").await?;
-    client.execute("INSERT INTO t VALUES (1)", &[]).await?;
-    client.batch_execute("SELECT pg_sleep(0.002); INSERT INTO t VALUES (-1)").await?;
-    client.batch_execute("COMMIT").await
-}
-
-#[test]
-fn a_session_may_be_dropped_at_any_poll_of_a_query() {
-    let stage = Stage::new();
-    let pool = stage.pool();
-    stage.enumerate_on(&pool, "a query", async |cut| {
-        let asking = async {
-            let lease = pool.acquire().await.unwrap();
-            lease.query_one("SELECT 7, pg_sleep(0.002)", &[]).await.unwrap().get::<_, i32>(0)
-        };
-        cut.apply(asking).await.map(|answer| assert_eq!(answer, 7)).is_some()
-    });
-    stage.disconnect(&pool);
-}
-
-#[test]
-fn a_session_may_be_dropped_at_any_poll_of_a_transaction() {
-    let stage = Stage::new();
-    let pool = stage.pool();
-    stage.runtime.block_on(async {
-        pool.acquire().await.unwrap().batch_execute("CREATE TABLE t (n int)").await.unwrap();
-    });
-    stage.enumerate_on(&pool, "a transaction", async |cut| {
-        let transfer = async { transfer(&pool.acquire().await.unwrap()).await.unwrap() };
-        let ended = cut.apply(transfer).await.is_some();
-        let counting = "SELECT coalesce(sum(n), 0), count(*) FROM t";
-        let row = pool.acquire().await.unwrap().query_one(counting, &[]).await.unwrap();
-        let (sum, rows): (i64, i64) = (row.get(0), row.get(1));
-        assert_eq!((sum, rows % 2), (0, 0), "all of a transaction or nothing, {cut:?}");
-        ended
-    });
-    stage.disconnect(&pool);
 }
 
 /// Two rows, or none, by each kind of work that is tried again. What is done once may have been done.
