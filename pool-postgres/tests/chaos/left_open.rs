@@ -72,7 +72,8 @@ async fn f098_a_lease_that_never_comes_back_is_told_and_does_not_hold_up_a_close
     let kept = [quiet(&chaos).await, quiet(&chaos).await];
     chaos.hurry(LIMIT, SHORT);
     let mut health = HealthConfig::default();
-    (health.interval, health.leak_after) = (SHORT, Some(Duration::from_secs(1)));
+    (health.interval, health.retry_interval) = (SHORT, SHORT);
+    health.leak_after = Some(Duration::from_secs(1));
     let checker = chaos.pool.monitor(health).unwrap();
     let told = |reasons: &[HealthReason]| reasons.iter().any(|reason| matches!(reason, HealthReason::OldLease(_)));
     let mut reports = checker.subscribe();
