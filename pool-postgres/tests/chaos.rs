@@ -19,6 +19,8 @@ mod users;
 #[path = "chaos/watch.rs"]
 mod watch;
 
+#[path = "chaos/abandoned.rs"]
+mod abandoned;
 #[path = "chaos/corrupt.rs"]
 mod corrupt;
 #[path = "chaos/dropped.rs"]
@@ -31,20 +33,32 @@ mod errors;
 mod established;
 #[path = "chaos/frames.rs"]
 mod frames;
+#[path = "chaos/given_up.rs"]
+mod given_up;
 #[path = "chaos/handshake.rs"]
 mod handshake;
+#[path = "chaos/late.rs"]
+mod late;
+#[path = "chaos/left_open.rs"]
+mod left_open;
 #[path = "chaos/login.rs"]
 mod login;
 #[path = "chaos/network.rs"]
 mod network;
+#[path = "chaos/panics.rs"]
+mod panics;
 #[path = "chaos/permissions.rs"]
 mod permissions;
+#[path = "chaos/polls.rs"]
+mod polls;
 #[path = "chaos/recovery.rs"]
 mod recovery;
 #[path = "chaos/refusals.rs"]
 mod refusals;
 #[path = "chaos/retries.rs"]
 mod retries;
+#[path = "chaos/runtimes.rs"]
+mod runtimes;
 #[path = "chaos/scripted.rs"]
 mod scripted;
 #[path = "chaos/servers.rs"]

@@ -7,8 +7,6 @@ mod authority;
 #[path = "real/common.rs"]
 mod common;
 
-#[path = "real/cancellation.rs"]
-mod cancellation;
 #[path = "real/connecting.rs"]
 mod connecting;
 #[path = "real/control.rs"]

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use pool_postgres::{PostgresConfig, PostgresOwnedLease, PostgresPool};
 use pool_testkit::postgres::{EphemeralBuilder, EphemeralPostgres};
@@ -83,9 +84,28 @@ pub(crate) async fn impatient(max_size: usize) -> Chaos {
 
 /// A connection on which nothing is under way any more: the statement of its last user has been closed.
 pub(crate) async fn quiet(chaos: &Chaos) -> PostgresOwnedLease {
-    let lease = chaos.pool.acquire_owned().await.unwrap();
+    quiet_of(&chaos.pool).await
+}
+
+/// As [`quiet`], of any pool.
+pub(crate) async fn quiet_of(pool: &PostgresPool) -> PostgresOwnedLease {
+    let lease = pool.acquire_owned().await.unwrap();
     lease.batch_execute("").await.unwrap();
     lease
+}
+
+/// A table of the test's own, with a column `n`, that the pool may write to. Its name.
+pub(crate) async fn table(chaos: &Chaos) -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let name = format!("chaos_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    chaos.watch.run(&format!("CREATE TABLE {name} (n int); GRANT ALL ON {name} TO chaos")).await;
+    name
+}
+
+/// How many rows a table has, for somebody who has nothing to do with the pool.
+pub(crate) async fn rows(chaos: &Chaos, table: &str) -> i64 {
+    let count = format!("SELECT count(*) FROM {table}");
+    chaos.watch.client().query_one(&count, &[]).await.expect("the server counts").get(0)
 }
 
 /// What a user gets for one prepared query with this toxic.

@@ -5,9 +5,8 @@ use std::time::Duration;
 use futures_util::{join, pin_mut};
 use pool_core::{Attempt, Driver};
 use pool_postgres::tokio_postgres::{Client, Error};
-use pool_postgres::{EndCause, PostgresConfig, PostgresDriver, PostgresPool};
+use pool_postgres::{EndCause, PostgresDriver, PostgresPool};
 use pool_testkit::postgres::TestDatabase;
-use tokio::runtime::Builder;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -95,21 +94,6 @@ async fn an_aborter_harms_nobody_when_it_is_late() {
     late();
     pool.acquire().await.unwrap().batch_execute("SELECT 1").await.unwrap();
     pool.disconnect().await;
-}
-
-#[test]
-fn an_aborter_outlives_its_runtime() {
-    let runtime = || Builder::new_current_thread().enable_all().build().unwrap();
-    let connect = |config: PostgresConfig| {
-        let driver = PostgresDriver::new(config).unwrap();
-        let runtime = runtime();
-        let connection = runtime.block_on(driver.connect(&Attempt::default())).unwrap();
-        (driver.aborter(&connection).unwrap(), connection)
-    };
-    let database = crate::common::database();
-    let (aborter, connection) = connect(config(database.url(), 1));
-    aborter();
-    assert!(connection.is_closed(), "the session has ended with its runtime");
 }
 
 #[tokio::test]
