@@ -20,10 +20,18 @@ mod corrupt;
 mod errors;
 #[path = "chaos/established.rs"]
 mod established;
+#[path = "chaos/exchange.rs"]
+mod exchange;
+#[path = "chaos/foreign.rs"]
+mod foreign;
 #[path = "chaos/frames.rs"]
 mod frames;
 #[path = "chaos/handshake.rs"]
 mod handshake;
+#[path = "chaos/lifecycle.rs"]
+mod lifecycle;
+#[path = "chaos/load.rs"]
+mod load;
 #[path = "chaos/login.rs"]
 mod login;
 #[path = "chaos/network.rs"]
@@ -36,3 +44,5 @@ mod retries;
 mod scripted;
 #[path = "chaos/servers.rs"]
 mod servers;
+#[path = "chaos/settings.rs"]
+mod settings;
