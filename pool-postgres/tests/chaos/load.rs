@@ -213,22 +213,27 @@ async fn f086_a_thread_that_was_blocked_beyond_all_deadlines_loses_nothing() {
     invariants::hold(chaos).await;
 }
 
+/// Asks without any time, of which nobody makes more.
+async fn without_time(chaos: &Chaos) -> Result<PostgresOwnedLease, AcquireError> {
+    in_time("an end", chaos.pool.acquire_owned_timeout(Duration::ZERO)).await
+}
+
 /// Whoever has no time is served by what is idle, and by nothing else: they do not stay in the queue.
 #[tokio::test]
 async fn f126_an_acquire_without_any_time_does_not_wait() {
-    let mut chaos = Chaos::start(1).await;
+    let mut chaos = Chaos::with(1, |config| config.pool.acquire_timeout = 2 * LIMIT).await;
     chaos.fill(1).await;
-    let lease = chaos.pool.acquire_owned_timeout(Duration::ZERO).await.expect("it is idle");
+    let lease = without_time(&chaos).await.expect("it is idle");
     assert_eq!(answer(&lease, 1).await.unwrap(), 2);
     for _ in 0..100 {
-        let error = chaos.pool.acquire_timeout(Duration::ZERO).await.map(drop).unwrap_err();
+        let error = without_time(&chaos).await.map(drop).unwrap_err();
         assert_blames_users(&error, 1);
         assert_eq!(chaos.pool.state().waiting, 0);
         chaos.note(&error);
     }
     drop(lease);
     eventually("it is idle again", async || chaos.pool.state().idle == 1).await;
-    drop(chaos.pool.acquire_timeout(Duration::ZERO).await.expect("it is idle"));
+    drop(without_time(&chaos).await.expect("it is idle"));
     let stats = invariants::hold(chaos).await;
     assert_eq!((stats.timeouts, stats.opened), (100, 1), "{stats:?}");
 }
