@@ -31,6 +31,10 @@ mod ends;
 mod errors;
 #[path = "chaos/established.rs"]
 mod established;
+#[path = "chaos/exchange.rs"]
+mod exchange;
+#[path = "chaos/foreign.rs"]
+mod foreign;
 #[path = "chaos/frames.rs"]
 mod frames;
 #[path = "chaos/given_up.rs"]
@@ -41,6 +45,10 @@ mod handshake;
 mod late;
 #[path = "chaos/left_open.rs"]
 mod left_open;
+#[path = "chaos/lifecycle.rs"]
+mod lifecycle;
+#[path = "chaos/load.rs"]
+mod load;
 #[path = "chaos/login.rs"]
 mod login;
 #[path = "chaos/network.rs"]
@@ -63,10 +71,14 @@ mod runtimes;
 mod scripted;
 #[path = "chaos/servers.rs"]
 mod servers;
+#[path = "chaos/settings.rs"]
+mod settings;
 #[path = "chaos/shutdowns.rs"]
 mod shutdowns;
 #[path = "chaos/standby.rs"]
 mod standby;
+#[path = "chaos/switch.rs"]
+mod switch;
 #[path = "chaos/tls.rs"]
 mod tls;
 #[path = "chaos/unix.rs"]

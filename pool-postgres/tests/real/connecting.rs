@@ -106,14 +106,3 @@ async fn a_server_that_is_not_there_is_named() {
     let error = PostgresPool::connect(config).await.unwrap_err();
     assert!(error.to_string().contains("host.invalid"), "{error}");
 }
-
-#[tokio::test]
-async fn settings_that_cannot_work_are_refused_before_anything_is_sent() {
-    let mut config = config("postgres://u@127.0.0.1/db", 0);
-    assert!(matches!(PostgresPool::connect(config.clone()).await, Err(PostgresError::Config(_))));
-    config.pool.max_size = 1;
-    config.sslmode = pool_postgres::SslMode::VerifyFull;
-    config.sslrootcert = Some("/nonexistent.pem".into());
-    let error = PostgresPool::connect_lazy(config).unwrap_err();
-    assert!(error.to_string().contains("sslrootcert = /nonexistent.pem"), "{error}");
-}

@@ -1,6 +1,5 @@
 //! A server that goes away and comes back.
 
-use pool_core::AcquireError;
 use pool_postgres::PostgresPool;
 use pool_testkit::postgres::EphemeralPostgres;
 

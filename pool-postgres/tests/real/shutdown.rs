@@ -43,12 +43,6 @@ pub(crate) async fn close_over_a_sleeper(pool: PostgresPool, database: &TestData
     assert_eq!((pool.stats().opened, pool.stats().closed), (1, 1));
 }
 
-#[tokio::test]
-async fn a_session_inside_a_query_is_cut_off() {
-    let (database, pool) = pool(3).await;
-    close_over_a_sleeper(pool, &database).await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_inside_a_transaction_is_cut_off() {
     let (database, pool) = pool(3).await;

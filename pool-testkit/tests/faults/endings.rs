@@ -6,7 +6,8 @@ use std::fs;
 use super::{all_numbered, number, rows, source};
 
 /// What ends such a test, with a real server or without one.
-const CHECKERS: [&str; 3] = ["invariants::hold(", "invariants::close(", "prove_nothing_lost("];
+const CHECKERS: [&str; 5] =
+    ["invariants::hold(", "invariants::close(", "prove_nothing_lost(", "prove_whole(", ".ledger().settle("];
 
 /// The functions of a text and what is written in each, up to the next.
 fn functions(text: &str) -> BTreeMap<&str, &str> {
@@ -16,10 +17,15 @@ fn functions(text: &str) -> BTreeMap<&str, &str> {
     bodies.filter_map(|body| body.split(['(', '<']).next().map(|name| (name, body))).collect()
 }
 
+/// Whether a text calls a function, or gives it to somebody who does.
+fn calls(text: &str, function: &str) -> bool {
+    [format!("{function}("), format!("({function})")].iter().any(|call| text.contains(call))
+}
+
 /// Whether a function comes to a checker.
 fn ends_with_checker<'a>(name: &'a str, functions: &BTreeMap<&'a str, &'a str>, seen: &mut BTreeSet<&'a str>) -> bool {
     let Some(body) = functions.get(name).filter(|_| seen.insert(name)) else { return false };
-    let mut callees = functions.keys().filter(|callee| body.contains(&format!("{callee}(")));
+    let mut callees = functions.keys().filter(|callee| calls(body, callee));
     CHECKERS.iter().any(|checker| body.contains(checker))
         || callees.any(|callee| ends_with_checker(callee, functions, seen))
 }
