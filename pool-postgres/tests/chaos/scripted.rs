@@ -1,5 +1,6 @@
 //! F028, F029, F048, F049: what is not PostgreSQL, or not much of it.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -8,7 +9,7 @@ use pool_postgres::SslMode;
 use pool_postgres::diagnosis::{Diagnosis, Fate};
 use pool_testkit::proxy::{Direction, End, Script, ScriptedServer, message};
 
-use crate::asking::{answer, eventually};
+use crate::asking::{LIMIT, answer, eventually};
 use crate::common::Chaos;
 use crate::ends::{ended, reason};
 use crate::invariants;
@@ -33,6 +34,12 @@ async fn instead_with(script: Script, sslmode: SslMode) -> (Chaos, ScriptedServe
     (chaos, server)
 }
 
+/// The real server is there, and nobody is in a hurry any more.
+fn back_to(chaos: &Chaos, upstream: SocketAddr) {
+    chaos.proxy.redirect(upstream);
+    chaos.hurry(LIMIT, LIMIT);
+}
+
 async fn refused_by(script: Script) {
     refused_with(script, SslMode::Prefer, |_| {}).await;
 }
@@ -50,7 +57,7 @@ async fn refused_with(script: Script, sslmode: SslMode, check: impl FnOnce(&Acqu
     );
     assert!(started.elapsed() < 5 * CONNECT);
     check(&error);
-    chaos.proxy.redirect(upstream);
+    back_to(&chaos, upstream);
     // The real server of these tests has no TLS.
     if sslmode == SslMode::Require {
         invariants::close(chaos).await;
@@ -130,7 +137,7 @@ async fn f029_an_error_without_its_code_closes_the_connection() {
     let error = lease.batch_execute("SELECT 1").await.unwrap_err();
     assert_eq!((error.code(), Diagnosis::of(&error).fate), (None, Fate::Close), "{error:?}");
     chaos.note(&error);
-    chaos.proxy.redirect(upstream);
+    back_to(&chaos, upstream);
     drop(lease);
     eventually("it is closed", async || chaos.pool.stats().broken == 1).await;
     invariants::hold(chaos).await;
@@ -158,7 +165,7 @@ async fn f028_a_server_that_ends_an_idle_session_with_much_to_say() {
     ended(&chaos, "57P05", 2).await;
     let error = answer(&lease, 1).await.unwrap_err();
     chaos.note(&error);
-    chaos.proxy.redirect(upstream);
+    back_to(&chaos, upstream);
     chaos.proxy.cut_all(End::Close).await;
     drop(lease);
     assert_eq!(chaos.proxy.seen().frames(Direction::ToClient, b'E'), 4);
