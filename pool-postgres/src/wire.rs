@@ -75,9 +75,10 @@ impl Driven {
     /// Notes an end: the server's reason if it gave one, or else this.
     fn keep(&mut self, otherwise: Option<SessionEnd>) {
         let Some(end) = self.session.farewell().map(SessionEnd::by_server).or(otherwise) else { return };
-        tracing::debug!(cause = end.label(), "a session ended: {end}");
         self.counts.count(&end);
-        self.end = Some(end);
+        // Known before it is reported: whoever listens may panic.
+        let end = self.end.insert(end);
+        tracing::debug!(cause = end.label(), "a session ended: {end}");
     }
 
     /// The client goes: what ends the session from now on is the pool's own doing.

@@ -3,8 +3,13 @@
 #![cfg(not(feature = "loom"))]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
 
+#[cfg(target_os = "linux")]
+#[path = "alone/again.rs"]
+mod again;
 #[path = "chaos/asking.rs"]
 mod asking;
+#[path = "chaos/authority.rs"]
+mod authority;
 #[path = "chaos/common.rs"]
 mod common;
 #[path = "chaos/invariants.rs"]
@@ -14,27 +19,67 @@ mod users;
 #[path = "chaos/watch.rs"]
 mod watch;
 
+#[path = "chaos/abandoned.rs"]
+mod abandoned;
 #[path = "chaos/corrupt.rs"]
 mod corrupt;
 #[path = "chaos/dropped.rs"]
 mod dropped;
+#[path = "chaos/ends.rs"]
+mod ends;
 #[path = "chaos/errors.rs"]
 mod errors;
 #[path = "chaos/established.rs"]
 mod established;
+#[path = "chaos/exchange.rs"]
+mod exchange;
+#[path = "chaos/foreign.rs"]
+mod foreign;
 #[path = "chaos/frames.rs"]
 mod frames;
+#[path = "chaos/given_up.rs"]
+mod given_up;
 #[path = "chaos/handshake.rs"]
 mod handshake;
+#[path = "chaos/late.rs"]
+mod late;
+#[path = "chaos/left_open.rs"]
+mod left_open;
+#[path = "chaos/lifecycle.rs"]
+mod lifecycle;
+#[path = "chaos/load.rs"]
+mod load;
 #[path = "chaos/login.rs"]
 mod login;
 #[path = "chaos/network.rs"]
 mod network;
+#[path = "chaos/panics.rs"]
+mod panics;
+#[path = "chaos/permissions.rs"]
+mod permissions;
+#[path = "chaos/polls.rs"]
+mod polls;
 #[path = "chaos/recovery.rs"]
 mod recovery;
+#[path = "chaos/refusals.rs"]
+mod refusals;
 #[path = "chaos/retries.rs"]
 mod retries;
+#[path = "chaos/runtimes.rs"]
+mod runtimes;
 #[path = "chaos/scripted.rs"]
 mod scripted;
 #[path = "chaos/servers.rs"]
 mod servers;
+#[path = "chaos/settings.rs"]
+mod settings;
+#[path = "chaos/shutdowns.rs"]
+mod shutdowns;
+#[path = "chaos/standby.rs"]
+mod standby;
+#[path = "chaos/switch.rs"]
+mod switch;
+#[path = "chaos/tls.rs"]
+mod tls;
+#[path = "chaos/unix.rs"]
+mod unix;

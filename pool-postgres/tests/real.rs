@@ -2,25 +2,19 @@
 #![cfg(not(feature = "loom"))]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
 
+#[path = "chaos/authority.rs"]
+mod authority;
 #[path = "real/common.rs"]
 mod common;
 
-#[path = "real/cancellation.rs"]
-mod cancellation;
 #[path = "real/connecting.rs"]
 mod connecting;
 #[path = "real/control.rs"]
 mod control;
-#[path = "real/deaf.rs"]
-mod deaf;
-#[path = "real/ends.rs"]
-mod ends;
 #[path = "real/executions.rs"]
 mod executions;
 #[path = "real/health.rs"]
 mod health;
-#[path = "real/logins.rs"]
-mod logins;
 #[path = "real/outage.rs"]
 mod outage;
 #[path = "real/retries.rs"]
@@ -33,7 +27,5 @@ mod secrets;
 mod sessions;
 #[path = "real/shutdown.rs"]
 mod shutdown;
-#[path = "real/standby.rs"]
-mod standby;
 #[path = "real/tls.rs"]
 mod tls;

@@ -2,6 +2,8 @@
 #![cfg(not(feature = "loom"))]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
 
+#[path = "faults/endings.rs"]
+mod endings;
 #[path = "faults/promises.rs"]
 mod promises;
 

@@ -2,13 +2,11 @@
 
 use std::fs::File;
 use std::process::Command;
-use std::time::Duration;
-
-use pool_postgres::PostgresPool;
-use pool_testkit::postgres::EphemeralPostgres;
 
 use crate::asking::{LIMIT, eventually};
-use crate::common::{all_answer, alone, config, open_files};
+use crate::common::{Chaos, all_answer, alone, open_files};
+use crate::invariants;
+use crate::users::{SHORT, impatient};
 
 /// Opens files until there is no descriptor left.
 fn exhaust() -> Vec<File> {
@@ -27,27 +25,31 @@ fn exhaust() -> Vec<File> {
 #[test]
 fn f076_whoever_finds_no_descriptor_is_served_by_what_there_is() {
     alone("ulimit -n 128;", async || {
-        let server = EphemeralPostgres::start().unwrap();
-        let pool = PostgresPool::connect(config(&server, 4)).await.unwrap();
-        pool.warm_up(2, Duration::ZERO, LIMIT).await.unwrap();
+        let mut chaos = Chaos::with(4, impatient).await;
+        chaos.fill(2).await;
+        chaos.hurry(SHORT, 2 * SHORT);
         let files = exhaust();
-        let mut leases = vec![pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
+        let mut leases = vec![chaos.pool.acquire_owned().await.unwrap(), chaos.pool.acquire_owned().await.unwrap()];
         all_answer(&leases).await;
-        let error = pool.acquire_timeout(Duration::from_millis(200)).await.map(drop).unwrap_err();
+        let error = chaos.refused().await;
         assert!(error.to_string().contains("Too many open files"), "{error}");
-        let failed = pool.stats().open_failures;
+        all_answer(&leases).await;
+        leases.pop();
+        drop(chaos.working().await);
+        leases.push(chaos.pool.acquire_owned().await.unwrap());
+        chaos.hurry(LIMIT, LIMIT);
+        let failed = chaos.pool.stats().open_failures;
         let freed = async {
-            eventually("it is tried", async || pool.stats().open_failures >= failed + 3).await;
+            eventually("it is tried", async || chaos.pool.stats().open_failures >= failed + 3).await;
             drop(files);
         };
-        let (third, ()) = tokio::join!(pool.acquire_timeout(LIMIT), freed);
+        let (third, ()) = tokio::join!(chaos.pool.acquire_owned(), freed);
         leases.push(third.expect("there are descriptors again"));
-        leases.push(pool.acquire().await.unwrap());
+        leases.push(chaos.pool.acquire_owned().await.unwrap());
         all_answer(&leases).await;
         drop(leases);
-        let stats = pool.stats();
-        assert_eq!((stats.broken, stats.opened, stats.state.waiting), (0, 4, 0), "{stats:?}");
-        pool.disconnect().await;
+        let stats = invariants::hold(chaos).await;
+        assert_eq!((stats.broken, stats.opened, stats.timeouts), (0, 4, 1), "{stats:?}");
     });
 }
 
@@ -59,14 +61,16 @@ fn sockets(files: &[String]) -> usize {
 #[test]
 fn f115_a_program_that_is_started_inherits_no_connection() {
     alone("", async || {
-        let server = EphemeralPostgres::start().unwrap();
-        let pool = PostgresPool::connect(config(&server, 3)).await.unwrap();
-        let leases = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
+        let chaos = Chaos::start(3).await;
+        let leases = [chaos.working().await, chaos.working().await, chaos.working().await];
         assert!(sockets(&open_files()) >= 3);
         let listed = Command::new("ls").args(["-l", "/proc/self/fd"]).output().unwrap();
         let listed: Vec<String> = String::from_utf8(listed.stdout).unwrap().lines().map(str::to_owned).collect();
         assert!(listed.len() > 3, "a list: {listed:?}");
         assert_eq!(sockets(&listed), 0, "{listed:?}");
         all_answer(&leases).await;
+        drop(leases);
+        let stats = invariants::hold(chaos).await;
+        assert_eq!((stats.broken, stats.opened), (0, 3), "{stats:?}");
     });
 }

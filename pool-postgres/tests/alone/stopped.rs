@@ -4,12 +4,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use pool_postgres::{PostgresLease, PostgresPool};
-use pool_testkit::postgres::EphemeralPostgres;
+use pool_postgres::PostgresLease;
 use tokio::task::spawn_blocking;
 
-use crate::asking::{LIMIT, eventually, in_time};
-use crate::common::{all_answer, alone, config};
+use crate::asking::{eventually, in_time};
+use crate::common::{Chaos, all_answer, alone};
+use crate::invariants;
 
 const SIZE: usize = 8;
 
@@ -17,19 +17,18 @@ fn shell(script: &str) {
     assert!(Command::new("sh").args(["-c", script]).status().unwrap().success(), "{script}");
 }
 
-async fn all_leases(pool: &PostgresPool) -> Vec<PostgresLease<'_>> {
-    let leases = join_all((0..SIZE).map(|_| pool.acquire_timeout(LIMIT)));
-    in_time("all can be had", leases).await.into_iter().collect::<Result<_, _>>().unwrap()
+async fn all_leases(chaos: &Chaos) -> Vec<PostgresLease<'_>> {
+    in_time("all can be had", join_all((0..SIZE).map(|_| chaos.working()))).await
 }
 
 /// The server's processes for all connections, which are idle.
-async fn processes(pool: &PostgresPool) -> String {
+async fn processes(chaos: &Chaos) -> String {
     let mut processes = Vec::new();
-    for lease in all_leases(pool).await {
+    for lease in all_leases(chaos).await {
         let pid: i32 = lease.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
         processes.push(pid.to_string());
     }
-    eventually("all are idle", async || pool.state().idle == SIZE).await;
+    eventually("all are idle", async || chaos.pool.state().idle == SIZE).await;
     processes.join(" ")
 }
 
@@ -37,21 +36,21 @@ async fn processes(pool: &PostgresPool) -> String {
 #[test]
 fn f080_a_process_that_stood_still_takes_no_connection_for_a_dead_one() {
     alone("", async || {
-        let server = EphemeralPostgres::start().unwrap();
-        let pool = PostgresPool::connect(config(&server, SIZE)).await.unwrap();
-        let processes = processes(&pool).await;
+        let chaos = Chaos::start(SIZE).await;
+        let processes = processes(&chaos).await;
         shell(&format!("kill -s STOP {processes}"));
-        let mut asking = (*pool.config()).clone();
-        asking.health_check_interval = Some(Duration::from_millis(10));
-        asking.health_check_timeout = Duration::from_millis(500);
-        pool.reconfigure(asking).unwrap();
-        eventually("all are pinged", async || pool.state().in_maintenance == SIZE).await;
+        chaos.reconfigure(|config| {
+            config.health_check_interval = Some(Duration::from_millis(10));
+            config.health_check_timeout = Duration::from_millis(500);
+        });
+        eventually("all are pinged", async || chaos.pool.state().in_maintenance == SIZE).await;
         let script = format!("kill -s STOP $PPID; kill -s CONT {processes}; sleep 1; kill -s CONT $PPID");
         // The runtime waits for what comes when it is stopped, as it does most of the time.
         spawn_blocking(move || shell(&script)).await.unwrap();
-        all_answer(&all_leases(&pool).await).await;
-        let stats = pool.stats();
+        all_answer(&all_leases(&chaos).await).await;
+        let stats = chaos.pool.stats();
         assert_eq!((stats.errors.pings, stats.broken, stats.opened), (0, 0, SIZE as u64), "{stats:?}");
-        pool.disconnect().await;
+        let stats = invariants::hold(chaos).await;
+        assert_eq!((stats.errors.pings, stats.broken, stats.opened), (0, 0, SIZE as u64), "{stats:?}");
     });
 }

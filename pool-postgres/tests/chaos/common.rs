@@ -1,11 +1,14 @@
 //! What the tests share: a pool, the proxy it connects through, and somebody who watches the server.
 
+use std::process::Command;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use pool_postgres::{PostgresConfig, PostgresOwnedLease, PostgresPool};
 use pool_testkit::postgres::{EphemeralBuilder, EphemeralPostgres};
 use pool_testkit::proxy::{Direction, Proxy, Toxic};
 use tokio::time::timeout;
+use tokio_postgres::Client;
 
 use crate::asking::answer;
 
@@ -81,9 +84,28 @@ pub(crate) async fn impatient(max_size: usize) -> Chaos {
 
 /// A connection on which nothing is under way any more: the statement of its last user has been closed.
 pub(crate) async fn quiet(chaos: &Chaos) -> PostgresOwnedLease {
-    let lease = chaos.pool.acquire_owned().await.unwrap();
+    quiet_of(&chaos.pool).await
+}
+
+/// As [`quiet`], of any pool.
+pub(crate) async fn quiet_of(pool: &PostgresPool) -> PostgresOwnedLease {
+    let lease = pool.acquire_owned().await.unwrap();
     lease.batch_execute("").await.unwrap();
     lease
+}
+
+/// A table of the test's own, with a column `n`, that the pool may write to. Its name.
+pub(crate) async fn table(chaos: &Chaos) -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let name = format!("chaos_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    chaos.watch.run(&format!("CREATE TABLE {name} (n int); GRANT ALL ON {name} TO chaos")).await;
+    name
+}
+
+/// How many rows a table has, for somebody who has nothing to do with the pool.
+pub(crate) async fn rows(chaos: &Chaos, table: &str) -> i64 {
+    let count = format!("SELECT count(*) FROM {table}");
+    chaos.watch.client().query_one(&count, &[]).await.expect("the server counts").get(0)
 }
 
 /// What a user gets for one prepared query with this toxic.
@@ -107,4 +129,20 @@ pub(crate) async fn handshake(chaos: &Chaos) -> [u64; 2] {
     chaos.fill(1).await;
     let seen = chaos.proxy.seen();
     Direction::BOTH.map(|direction| seen.bytes(direction))
+}
+
+/// The process at the server that a session has.
+pub(crate) async fn process(session: &Client) -> i32 {
+    session.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0)
+}
+
+/// Sends a signal to a process. `false` if there is none.
+pub(crate) fn signal(process: impl ToString, signal: &str) -> bool {
+    Command::new("kill").args(["-s", signal, &process.to_string()]).status().is_ok_and(|status| status.success())
+}
+
+/// Sends a signal to the server's first process alone.
+pub(crate) fn signal_postmaster(server: &EphemeralPostgres, name: &str) {
+    let file = std::fs::read_to_string(server.data_dir().join("postmaster.pid")).unwrap();
+    assert!(signal(file.lines().next().unwrap(), name), "{name}");
 }

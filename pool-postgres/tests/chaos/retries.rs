@@ -1,4 +1,4 @@
-//! F025, and operations that are tried again while connections are lost.
+//! F024, F025, and operations that are tried again while connections are lost.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -126,6 +126,24 @@ async fn f025_a_deadline_inside_of_commit_leaves_the_outcome_unknown() {
     eventually("what was on its way arrives", async || done(chaos.watch.client(), "f025_deadline").await.len() == 1)
         .await;
     invariants::hold(chaos).await;
+}
+
+#[tokio::test]
+async fn f024_a_commit_that_is_answered_with_rollback_is_no_success() {
+    let mut chaos = Chaos::start(1).await;
+    table(&chaos, "f024").await;
+    let careless = async |lease: Lease| -> Result<(), Error> {
+        lease.batch_execute("INSERT INTO f024 VALUES (1)").await?;
+        let _ = lease.batch_execute("SELECT 1 / 0").await;
+        Ok(())
+    };
+    let error = in_time("an end", retrier(&chaos, 5).transaction(careless)).await.unwrap_err();
+    chaos.note(&error);
+    assert_eq!((error.attempts, error.reason, error.outcome), (1, GaveUp::NotRetryable, Outcome::NotDone));
+    assert_eq!(error.into_source().downcast_ref(), Some(&AttemptError::RolledBack));
+    assert!(done(chaos.watch.client(), "f024").await.is_empty());
+    let stats = invariants::hold(chaos).await;
+    assert_eq!((stats.opened, stats.closed), (1, 0), "its connection is kept: {stats:?}");
 }
 
 /// Operations, of which each hundredth meets with a fault: what becomes of it is noted by the operation's number.

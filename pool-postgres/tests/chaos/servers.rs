@@ -1,16 +1,19 @@
-//! F006, F010, F011, F027: servers that come up, are full, or have handed over to another one.
+//! F006, F010, F011, F012, F027: servers that come up, are full, or have handed over to another one.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use pool_core::{AcquireError, ErrorClass};
+use pool_postgres::diagnosis::{Advice, Diagnosis};
 use pool_testkit::postgres::EphemeralPostgres;
 use tokio::task::spawn_blocking;
 use tokio_postgres::error::SqlState;
 
-use crate::asking::{eventually, in_time};
-use crate::common::{Chaos, strict};
+use crate::asking::{LIMIT, answer, eventually, in_time};
+use crate::common::{Chaos, server, signal_postmaster, strict};
 use crate::invariants;
+use crate::refusals::{as_role, cause};
+use crate::users::{PASSWORD, SHORT};
 
 /// The pool knows that it has lost everything.
 async fn all_is_lost(chaos: &Chaos) {
@@ -18,7 +21,7 @@ async fn all_is_lost(chaos: &Chaos) {
 }
 
 /// Callers who wait while the server is away, and are all served when it is back.
-async fn waiters(chaos: &Chaos, number: usize) {
+pub(crate) async fn waiters(chaos: &Chaos, number: usize) {
     let all = join_all((0..number).map(async |_| drop(chaos.working().await)));
     in_time("all are served", all).await;
 }
@@ -59,6 +62,31 @@ async fn f006_whoever_waits_is_served_when_a_killed_server_is_back() {
     invariants::hold(chaos).await;
 }
 
+/// What is in use fails, whoever wants in is told why not, and no place is lost.
+#[tokio::test]
+async fn f006_a_killed_server_costs_no_place_in_the_pool() {
+    let mut server = strict().start().unwrap();
+    let mut chaos = Chaos::on(&server, 4, |config| {
+        (config.pool.min_size, config.pool.acquire_timeout) = (2, 4 * SHORT);
+    })
+    .await;
+    let held = chaos.pool.acquire_timeout(LIMIT).await.unwrap();
+    chaos.watch.end().await;
+    server.kill9().unwrap();
+    let error = answer(&held, 1).await.unwrap_err();
+    drop(held);
+    all_is_lost(&chaos).await;
+    chaos.note(&error);
+    let error = chaos.refused().await;
+    assert!(matches!(&error, AcquireError::Timeout { failure: Some(_), .. }), "{error}");
+    assert!(!chaos.pool.is_connected() && chaos.pool.health().await.is_err());
+    chaos.hurry(LIMIT, LIMIT);
+    let server = spawn_blocking(move || server.restart().map(|()| server)).await.unwrap().unwrap();
+    eventually("the pool is healthy again", async || chaos.pool.health().await.is_ok()).await;
+    chaos.watch_on(&server).await;
+    invariants::hold(chaos).await;
+}
+
 /// Starts again as a standby that lets nobody in until it is promoted.
 fn start_halfway(server: &mut EphemeralPostgres) {
     server.stop().unwrap();
@@ -67,11 +95,9 @@ fn start_halfway(server: &mut EphemeralPostgres) {
     assert!(refusal.contains("57P03"), "{refusal}");
 }
 
-fn promote(data: &std::path::Path) {
-    std::fs::write(data.join("promote"), "").unwrap();
-    let file = std::fs::read_to_string(data.join("postmaster.pid")).unwrap();
-    let pid = file.lines().next().unwrap();
-    assert!(Command::new("kill").args(["-s", "USR1", pid]).status().unwrap().success());
+fn promote(server: &EphemeralPostgres) {
+    std::fs::write(server.data_dir().join("promote"), "").unwrap();
+    signal_postmaster(server, "USR1");
 }
 
 #[tokio::test]
@@ -92,20 +118,28 @@ async fn f010_a_server_that_is_starting_is_tried_until_it_lets_in() {
     let failed = chaos.pool.stats().open_failures;
     let back = async {
         eventually("it is tried", async || chaos.pool.stats().open_failures >= failed + 5).await;
-        promote(&server.data_dir());
+        promote(&server);
     };
     tokio::join!(waiters(&chaos, 50), back);
     chaos.watch_on(&server).await;
     invariants::hold(chaos).await;
 }
 
-/// Takes what can be had, and what is said then.
-async fn take_all(chaos: &Chaos) -> (usize, String) {
+/// Takes what can be had, and what is said then: that there may be room later.
+async fn take_all(chaos: &Chaos) -> (usize, AcquireError) {
     let mut held = Vec::new();
     loop {
         match chaos.pool.acquire_timeout(Duration::from_millis(500)).await {
             Ok(lease) => held.push(lease),
-            Err(error) => return (held.len(), error.to_string()),
+            Err(error) => {
+                let cause = cause(&error);
+                assert_eq!(
+                    (cause.sqlstate(), cause.class()),
+                    (Some(&SqlState::TOO_MANY_CONNECTIONS), ErrorClass::Transient)
+                );
+                assert_eq!(Diagnosis::of_acquire(&error).advice, Advice::RetryLater);
+                return (held.len(), error);
+            }
         }
     }
 }
@@ -115,7 +149,7 @@ async fn take_all(chaos: &Chaos) -> (usize, String) {
 async fn f011_a_full_server_serves_everybody_by_what_it_has_given() {
     let settings = strict().setting("max_connections", "8").setting("superuser_reserved_connections", "3");
     let server = settings.start().unwrap();
-    let chaos = Chaos::on(&server, 7, |config| {
+    let mut chaos = Chaos::on(&server, 7, |config| {
         config.pool.backoff_initial = Duration::from_millis(20);
         config.pool.backoff_max = Duration::from_millis(100);
     })
@@ -130,10 +164,29 @@ async fn f011_a_full_server_serves_everybody_by_what_it_has_given() {
     assert!(attempts <= most, "{attempts} attempts in {took:?}");
     let (had, said) = take_all(&chaos).await;
     assert!((1..=5).contains(&had), "{had} sessions of 8, with one that watches, and three that are kept");
-    assert!(said.contains("connection slots are reserved") || said.contains("too many clients"), "{said}");
+    let text = said.to_string();
+    assert!(text.contains("connection slots are reserved") || text.contains("too many clients"), "{text}");
+    chaos.note(&said);
     chaos.watch.run("ALTER ROLE chaos SUPERUSER").await;
     let stats = invariants::hold(chaos).await;
     assert_eq!((stats.broken, stats.opened), (0, 7), "{stats:?}");
+}
+
+/// The role may have fewer sessions than the pool wants, until it may have more.
+#[tokio::test]
+async fn f012_a_role_that_may_have_no_more_sessions_serves_everybody_by_those_it_has() {
+    let mut chaos = as_role(server(), "f012", 4).await;
+    chaos.watch.run(&format!("CREATE ROLE f012 LOGIN PASSWORD '{PASSWORD}' CONNECTION LIMIT 2")).await;
+    for _ in 0..4 {
+        waiters(&chaos, 40).await;
+    }
+    let (had, said) = take_all(&chaos).await;
+    assert_eq!(had, 2);
+    assert!(said.to_string().contains("too many connections for role"), "{said}");
+    chaos.note(&said);
+    chaos.watch.run("ALTER ROLE f012 CONNECTION LIMIT -1").await;
+    let stats = invariants::hold(chaos).await;
+    assert_eq!((stats.broken, stats.opened), (0, 4), "{stats:?}");
 }
 
 /// Writes until the other server has it; says how often it was refused by the one that only reads.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use pool_core::AcquireError;
+use pool_core::{AcquireError, Config};
 use pool_postgres::{PostgresConfig, PostgresLease};
 
 use crate::asking::{LIMIT, answer};
@@ -44,11 +44,18 @@ impl Chaos {
         self.pool.warm_up(size, Duration::ZERO, LIMIT).await.expect("connections");
     }
 
+    /// Other settings, from now on.
+    pub(crate) fn reconfigure(&self, change: impl FnOnce(&mut Config)) {
+        let mut config = (*self.pool.config()).clone();
+        change(&mut config);
+        self.pool.reconfigure(config).expect("settings that work");
+    }
+
     /// Other limits of time, from now on.
     pub(crate) fn hurry(&self, connect_timeout: Duration, acquire_timeout: Duration) {
-        let mut config = (*self.pool.config()).clone();
-        (config.connect_timeout, config.acquire_timeout) = (connect_timeout, acquire_timeout);
-        self.pool.reconfigure(config).expect("settings that work");
+        self.reconfigure(|config| {
+            (config.connect_timeout, config.acquire_timeout) = (connect_timeout, acquire_timeout);
+        });
     }
 
     /// Keeps what an error says, to look for secrets in it.

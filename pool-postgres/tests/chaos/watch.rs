@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use pool_testkit::proxy::{Direction, Proxy, Seen};
+use pool_testkit::proxy::{Direction, Frame, Proxy, Seen};
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls};
 
@@ -110,9 +110,12 @@ impl Watch {
     }
 }
 
-/// The connections that are there, and how often the server has been ready: only then it shows a session that has logged in.
+/// The connections that are there, and how often the server has been ready: only then it shows a session that has logged in. Of what is encrypted, the proxy sees no more than how
+/// much has come.
 fn moment(seen: &Seen) -> (BTreeSet<u16>, u64) {
-    (seen.ports(), seen.frames(Direction::ToClient, b'Z'))
+    let ready = seen.frames(Direction::ToClient, b'Z');
+    let is_encrypted = ready == 0 && seen.frames(Direction::ToClient, Frame::ENCRYPTION_ANSWER) > 0;
+    (seen.ports(), if is_encrypted { seen.bytes(Direction::ToClient) } else { ready })
 }
 
 /// The ports of the sessions of the pool.

@@ -66,19 +66,6 @@ async fn a_unix_socket_works() {
 }
 
 #[tokio::test]
-async fn a_database_that_does_not_exist_is_told_at_once() {
-    let (database, pool) = pool(1).await;
-    let mut wrong = config(database.url(), 1);
-    wrong.database = Some("nowhere".to_owned());
-    let error = PostgresPool::connect(wrong).await.unwrap_err();
-    assert!(matches!(error, PostgresError::Acquire(AcquireError::OpenFailed { .. })), "not by a timeout: {error}");
-    let cause = connect_error(&error);
-    assert_eq!((cause.step, cause.sqlstate().unwrap().code()), (ConnectStep::Startup, "3D000"));
-    assert!(error.to_string().contains(r#"database "nowhere" does not exist"#), "{error}");
-    pool.disconnect().await;
-}
-
-#[tokio::test]
 async fn passwords_are_checked_and_never_shown() {
     let server = EphemeralPostgres::builder()
         .hba("host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
@@ -118,15 +105,4 @@ async fn a_server_that_is_not_there_is_named() {
     config.host = "host.invalid".to_owned();
     let error = PostgresPool::connect(config).await.unwrap_err();
     assert!(error.to_string().contains("host.invalid"), "{error}");
-}
-
-#[tokio::test]
-async fn settings_that_cannot_work_are_refused_before_anything_is_sent() {
-    let mut config = config("postgres://u@127.0.0.1/db", 0);
-    assert!(matches!(PostgresPool::connect(config.clone()).await, Err(PostgresError::Config(_))));
-    config.pool.max_size = 1;
-    config.sslmode = pool_postgres::SslMode::VerifyFull;
-    config.sslrootcert = Some("/nonexistent.pem".into());
-    let error = PostgresPool::connect_lazy(config).unwrap_err();
-    assert!(error.to_string().contains("sslrootcert = /nonexistent.pem"), "{error}");
 }

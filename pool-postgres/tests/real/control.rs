@@ -1,13 +1,11 @@
 //! What an operator does to a pool while it serves.
 
-use std::time::Duration;
-
 use futures_util::future::join_all;
-use pool_core::{AdoptError, Attempt, Driver};
+use pool_core::{Attempt, Driver};
 use pool_postgres::{PostgresConnection, PostgresDriver, PostgresPool};
 use pool_testkit::postgres::EphemeralPostgres;
 
-use crate::common::{config, eventually, pool, sessions_on_server, watcher};
+use crate::common::{config, eventually, pool};
 
 async fn backend(client: &PostgresConnection) -> i32 {
     client.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0)
@@ -50,44 +48,6 @@ async fn a_restart_behind_a_pause_fails_nobody() {
     let stats = pool.stats();
     assert_eq!((stats.timeouts, stats.failed, stats.cancelled), (0, 0, 0));
     pool.disconnect().await;
-}
-
-#[tokio::test]
-async fn a_detached_session_is_its_users_alone() {
-    let (database, pool) = pool(1).await;
-    let client = pool.acquire().await.unwrap().detach();
-    let lease = tokio::time::timeout(Duration::from_secs(20), pool.acquire()).await.unwrap().unwrap();
-    assert_ne!(backend(&client).await, backend(&lease).await, "the pool has opened another");
-    drop(lease);
-    pool.disconnect().await;
-    assert_eq!(pool.close_within(Duration::ZERO).await, 0, "and does not know of this one");
-    backend(&client).await;
-    let (stats, watch) = (pool.stats(), watcher(&database).await);
-    assert_eq!((stats.detached, stats.opened, stats.closed), (1, 2, 2));
-    assert_eq!(sessions_on_server(&watch, database.name()).await, 1);
-    drop(client);
-    eventually("it ends when it is dropped", async || sessions_on_server(&watch, database.name()).await == 0).await;
-}
-
-#[tokio::test]
-async fn a_session_that_somebody_opened_is_adopted() {
-    let (database, pool) = pool(2).await;
-    let driver = PostgresDriver::new(config(database.url(), 1)).unwrap();
-    let connection = driver.connect(&Attempt::default()).await.unwrap();
-    let pid = backend(&connection).await;
-    pool.adopt(connection).unwrap();
-    let (one, two) = (pool.acquire().await.unwrap(), pool.acquire().await.unwrap());
-    assert!([backend(&one).await, backend(&two).await].contains(&pid));
-    let AdoptError::Full { connection, max_size: 2, .. } =
-        pool.adopt(driver.connect(&Attempt::default()).await.unwrap()).unwrap_err()
-    else {
-        panic!("there is no room for a third")
-    };
-    backend(&connection).await;
-    assert_eq!((pool.stats().opened, pool.stats().adopted), (2, 1));
-    drop((one, two));
-    pool.disconnect().await;
-    assert!(matches!(pool.adopt(connection), Err(AdoptError::Closed { .. })));
 }
 
 #[tokio::test]

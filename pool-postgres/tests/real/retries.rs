@@ -345,21 +345,6 @@ async fn an_attempt_that_did_nothing_makes_up_for_no_earlier_one() {
 }
 
 #[tokio::test]
-async fn f024_a_commit_that_is_answered_with_rollback_is_no_success() {
-    let it = Setting::new(quick()).await;
-    let careless = async |lease: Lease| -> Result<(), Error> {
-        lease.batch_execute(COUNT).await?;
-        let _ = lease.batch_execute("SELECT 1 / 0").await;
-        Ok(())
-    };
-    let error = it.retrier.transaction(careless).await.unwrap_err();
-    assert_eq!((error.attempts, error.reason, error.outcome), (1, GaveUp::NotRetryable, Outcome::NotDone));
-    assert_eq!(error.into_source().downcast_ref(), Some(&AttemptError::RolledBack));
-    assert_eq!((it.counted().await, it.pool.stats().closed), (0, 0), "and its connection is kept");
-    it.close().await;
-}
-
-#[tokio::test]
 async fn work_that_ends_the_transaction_itself_is_told() {
     let it = Setting::new(quick()).await;
     for (end, last) in [("COMMIT", 1), ("ROLLBACK", 1)] {

@@ -5,9 +5,8 @@ use std::time::Duration;
 use futures_util::{join, pin_mut};
 use pool_core::{Attempt, Driver};
 use pool_postgres::tokio_postgres::{Client, Error};
-use pool_postgres::{PostgresConfig, PostgresDriver, PostgresPool};
+use pool_postgres::{EndCause, PostgresDriver, PostgresPool};
 use pool_testkit::postgres::TestDatabase;
-use tokio::runtime::Builder;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -42,12 +41,6 @@ pub(crate) async fn close_over_a_sleeper(pool: PostgresPool, database: &TestData
     eventually("the server lets go", async || sessions_on_server(&watch, database.name()).await == 0).await;
     timeout(SOON, pool.close()).await.expect("nothing is left");
     assert_eq!((pool.stats().opened, pool.stats().closed), (1, 1));
-}
-
-#[tokio::test]
-async fn a_session_inside_a_query_is_cut_off() {
-    let (database, pool) = pool(3).await;
-    close_over_a_sleeper(pool, &database).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,17 +90,15 @@ async fn an_aborter_harms_nobody_when_it_is_late() {
     pool.disconnect().await;
 }
 
-#[test]
-fn an_aborter_outlives_its_runtime() {
-    let runtime = || Builder::new_current_thread().enable_all().build().unwrap();
-    let connect = |config: PostgresConfig| {
-        let driver = PostgresDriver::new(config).unwrap();
-        let runtime = runtime();
-        let connection = runtime.block_on(driver.connect(&Attempt::default())).unwrap();
-        (driver.aborter(&connection).unwrap(), connection)
-    };
+#[tokio::test]
+async fn a_session_that_the_pool_cuts_off_says_so() {
     let database = crate::common::database();
-    let (aborter, connection) = connect(config(database.url(), 1));
-    aborter();
-    assert!(connection.is_closed(), "the session has ended with its runtime");
+    let driver = PostgresDriver::new(config(database.url(), 1)).unwrap();
+    let session = driver.connect(&Attempt::default()).await.unwrap();
+    assert_eq!(session.ended(), None);
+    driver.aborter(&session).unwrap()();
+    eventually("it is cut off", async || session.is_closed()).await;
+    assert_eq!(session.ended().unwrap().cause, EndCause::CutOff);
+    assert_eq!(driver.ends().count("cut off"), 1);
+    driver.close(session).await;
 }

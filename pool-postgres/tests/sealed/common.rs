@@ -8,7 +8,7 @@ use pool_testkit::postgres::EphemeralPostgres;
 
 use crate::asking::{eventually, in_time};
 
-use crate::network::Network;
+use crate::network::{Network, connections_to};
 use crate::users::{SHORT, impatient, settings};
 use crate::watch::{NAME, Watch};
 
@@ -45,7 +45,8 @@ impl Chaos {
         let mut config = settings(server.port(), NAME, max_size);
         impatient(&mut config);
         change(&mut config);
-        watch.begin(config.pool.max_size);
+        let port = server.port();
+        watch.begin(config.pool.max_size, move || Some(connections_to(port)));
         let mut said = vec![format!("{config:?}")];
         let pool = PostgresPool::connect_lazy(config).expect("settings that work");
         said.push(format!("{pool:?} {:?}", pool.driver()));

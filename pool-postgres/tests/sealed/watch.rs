@@ -1,7 +1,7 @@
-//! Somebody who watches what the server has, by its Unix socket, to which nothing happens.
+//! Somebody who watches what the server has, by its Unix socket, to which nothing happens. Shared by tests without a proxy.
 //!
-//! I1 is asked again and again. A session counts whose client is there: one whose client was told that it is lost lives on at the server until that notices, and no pool can
-//! know of that. Clients are in the system's list of connections.
+//! I1 is asked again and again. Where connections are lost, a session counts whose client is there: one whose client was told that it is lost lives on at the server until that
+//! notices, and no pool can know of that.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,18 +11,16 @@ use pool_testkit::postgres::EphemeralPostgres;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, NoTls};
 
-use crate::network::connections_to;
 use crate::users::PASSWORD;
 
 /// What the pool calls its sessions.
-pub(crate) const NAME: &str = "pool in a network of its own";
+pub(crate) const NAME: &str = "pool that is watched";
 /// How long after a look the next one is taken.
 const PAUSE: Duration = Duration::from_millis(3);
 
 /// Watches the sessions of the pool, which it tells by their name.
 pub(crate) struct Watch {
     client: Arc<Client>,
-    port: u16,
     sampler: Mutex<Option<JoinHandle<()>>>,
     /// The most sessions at a time that a look has found.
     most: Arc<AtomicUsize>,
@@ -37,18 +35,19 @@ impl Watch {
         tokio::spawn(connection);
         let role = format!("CREATE ROLE chaos LOGIN PASSWORD '{PASSWORD}'");
         client.batch_execute(&role).await.expect("the pool's role");
-        Self { client: Arc::new(client), port: server.port(), sampler: Mutex::default(), most: Arc::default() }
+        Self { client: Arc::new(client), sampler: Mutex::default(), most: Arc::default() }
     }
 
-    /// Looks from now on, all the time.
-    pub(crate) fn begin(&self, max_size: usize) {
-        let (client, port, most) = (Arc::clone(&self.client), self.port, Arc::clone(&self.most));
+    /// Looks from now on, all the time. `clients` tells the ports of those that are there, or nothing where none can be lost.
+    pub(crate) fn begin(&self, max_size: usize, clients: impl Fn() -> Option<Vec<u16>> + Send + 'static) {
+        let (client, most) = (Arc::clone(&self.client), Arc::clone(&self.most));
         let task = tokio::spawn(async move {
             loop {
-                let before = connections_to(port);
+                let before = clients();
                 let sessions = sessions(&client).await;
-                let after = connections_to(port);
-                let live = sessions.iter().filter(|port| before.contains(port) && after.contains(port)).count();
+                let looks = [before, clients()];
+                let is_there = |port| looks.iter().flatten().all(|clients| clients.contains(port));
+                let live = sessions.iter().filter(|port| is_there(port)).count();
                 assert!(live <= max_size, "I1: {live} sessions on the server, at most {max_size} are allowed");
                 most.fetch_max(live, Ordering::Relaxed);
                 tokio::time::sleep(PAUSE).await;

@@ -28,5 +28,5 @@ pub use driver::{FakeDriver, FakeError};
 pub use journal::{Ending, Entry, Event};
 pub use ledger::Ledger;
 pub use numbers::Numbers;
-pub use proof::{prove_nothing_lost, quiet};
+pub use proof::{prove_nothing_lost, prove_whole, quiet};
 pub use script::{Call, Odds, Step};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use pool_core::{Config, Pool, PoolState};
 use pool_testkit::fake::FakeDriver;
-pub(crate) use pool_testkit::fake::{prove_nothing_lost, quiet};
+pub(crate) use pool_testkit::fake::{prove_nothing_lost, prove_whole, quiet};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 

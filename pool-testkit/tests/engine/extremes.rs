@@ -1,14 +1,14 @@
-//! F085, F107, F126: acquires without any time, pools that wait for each other, and connections that cannot be dropped.
+//! F085, F107, F126, F136f: acquires without any time, pools that wait for each other, connections that cannot be dropped, and a machine that sleeps.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use pool_core::{AcquireError, Attempt, Driver, ErrorClass, Pool, SessionState};
-use pool_testkit::fake::FakeDriver;
+use pool_testkit::fake::{Call, FakeDriver, Step};
 use tokio::time::Instant;
 
-use crate::common::{SECOND, prove_nothing_lost, quiet, quiet_pool, until};
+use crate::common::{SECOND, pool_with, prove_nothing_lost, prove_whole, quiet, quiet_pool, until};
 
 /// Whoever has no time is served by what is idle, and by nothing else: they do not stay in the queue.
 #[tokio::test(start_paused = true)]
@@ -104,7 +104,7 @@ async fn f107_a_connection_that_cannot_be_dropped_costs_no_place() {
     drop(pool.acquire().await.expect("there is a place"));
     pool.retire_all();
     drop(pool.acquire().await.expect("there is a place"));
-    pool.close().await;
+    prove_whole(&pool).await;
     let stats = pool.stats();
     assert_eq!((stats.opened, stats.closed, stats.state.size), (6, 6, 0), "{stats:?}");
     assert_eq!((driver.opened.load(SeqCst), driver.dropped.load(SeqCst)), (6, 6));
@@ -112,7 +112,7 @@ async fn f107_a_connection_that_cannot_be_dropped_costs_no_place() {
 
 /// Whoever drops the last handle of a pool is not hurt by what its connections do.
 #[test]
-fn f107_a_pool_is_dropped_though_its_connections_cannot_be() {
+fn a_pool_is_dropped_though_its_connections_cannot_be() {
     let driver = Fragile::default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let pool = Pool::builder(driver.clone()).config(quiet(2)).build().unwrap();
@@ -122,4 +122,34 @@ fn f107_a_pool_is_dropped_though_its_connections_cannot_be() {
     drop(runtime);
     drop(pool);
     assert_eq!(driver.dropped.load(SeqCst), 1);
+}
+
+/// Whoever has slept finds everything due when it wakes up: ages, pings, deadlines. It is done once, and not all at a time.
+#[tokio::test(start_paused = true)]
+async fn f136f_after_a_sleep_of_the_machine_everything_is_done_once() {
+    let driver = FakeDriver::new();
+    driver.always(Call::Connect, Step::Delay(SECOND / 10));
+    let mut config = quiet(10);
+    (config.min_size, config.max_openers) = (5, 2);
+    (config.idle_timeout, config.max_lifetime) = (Some(300 * SECOND), Some(1_800 * SECOND));
+    config.health_check_interval = Some(30 * SECOND);
+    let pool = pool_with(&driver, config);
+    pool.warm_up(10, Duration::ZERO, 10 * SECOND).await.unwrap();
+    let held = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
+    tokio::time::advance(3_600 * SECOND).await;
+    let mut most = 0;
+    for _ in 0..5_000 {
+        most = most.max(pool.state().opening);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!((1..=2).contains(&most), "{most} at a time");
+    drop(held);
+    tokio::time::sleep(5 * SECOND).await;
+    let stats = pool.stats();
+    assert!(driver.begun(Call::Ping) <= 8, "each that was idle once at most: {}", driver.begun(Call::Ping));
+    assert_eq!((stats.opened, stats.closed, stats.broken, stats.state.idle), (15, 10, 0, 5), "{stats:?}");
+    // From then on it is an ordinary day.
+    tokio::time::sleep(1_200 * SECOND).await;
+    assert_eq!((pool.stats().opened, pool.stats().closed), (15, 10));
+    prove_nothing_lost(&pool, &driver).await;
 }

@@ -45,7 +45,7 @@ async fn who_waits_out_an_outage_waits_for_a_tenth_more_at_most() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_in_connect_is_a_failure_with_its_message() {
+async fn f106_a_panic_in_connect_is_a_failure_with_its_message() {
     let driver = FakeDriver::new();
     driver.always(Call::Connect, Step::Panic);
     let pool = quiet_pool(&driver, 1);

@@ -11,7 +11,7 @@ use pool_core::{Aborter, AcquireError, Attempt, Driver, ErrorClass, OpenFailure,
 use pool_testkit::fake::FakeDriver;
 use tokio::runtime::Builder;
 
-use crate::common::{SECOND, is_pending, prove_nothing_lost, quiet, quiet_pool, ready};
+use crate::common::{SECOND, is_pending, prove_nothing_lost, prove_whole, quiet, quiet_pool, ready};
 
 /// An error that panics when it is dropped or shown, as it is told.
 #[derive(Debug, Default)]
@@ -67,12 +67,12 @@ impl Driver for Numbers {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_that_cannot_be_dropped_costs_no_connection() {
+async fn f107_an_error_that_cannot_be_dropped_costs_no_connection() {
     let driver = Numbers::new(|number| (number < 2).then(|| Hostile { in_drop: true, ..Hostile::default() }));
     let pool = Pool::builder(driver).config(quiet(1)).build().unwrap();
     assert_eq!(*pool.acquire().await.unwrap(), 2);
     assert_eq!(*pool.acquire().await.unwrap(), 2, "the slot is still there");
-    pool.close().await;
+    prove_whole(&pool).await;
 }
 
 /// Formats every event, and keeps none.
@@ -154,13 +154,14 @@ async fn close_twice(pool: &Pool<FakeDriver>) -> (impl Future<Output = ()>, toki
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_waker_that_panics_keeps_nobody_else_waiting_for_a_close() {
+async fn f109_a_waker_that_panics_keeps_nobody_else_waiting_for_a_close() {
     let driver = FakeDriver::new();
     let pool = quiet_pool(&driver, 1);
     let lease = pool.acquire_owned().await.unwrap();
     let (_closing, other) = close_twice(&pool).await;
     drop(lease);
     tokio::time::timeout(10 * SECOND, other).await.expect("the other one is woken").unwrap();
+    driver.ledger().settle(&pool.stats());
 }
 
 #[test]

@@ -265,7 +265,7 @@ async fn a_warm_up_hears_of_a_lower_maximum() {
 
 /// Neither an interval nor a limit that no clock can count to ends the janitor.
 #[tokio::test(start_paused = true)]
-async fn times_longer_than_any_clock_harm_nobody() {
+async fn f136g_times_longer_than_any_clock_harm_nobody() {
     let driver = FakeDriver::new();
     let pool = quiet_pool(&driver, 4);
     let late = pool.warm_up(2, Duration::MAX, SECOND).await.unwrap_err();
