@@ -40,11 +40,11 @@
 //!
 //! | layer | what | files |
 //! | --- | --- | --- |
-//! | 4 | handles | `pool`, `control`, `builder`, `lease`, `monitor/` |
+//! | 4 | handles | `pool`, `control`, `builder`, `lease`, `monitor/`, `scheduler/` |
 //! | 3 | protocols: acquire, release, open, maintain, rotate, retire, pause, reconfigure, close | `engine/` |
-//! | 2 | policy: pure decisions | `config`, `reconfigured`, `sizes`, `lifetime`, `rotation`, `retirement`, `warmth`, `backoff`, `breaker`, `health` |
+//! | 2 | policy: pure decisions | `config`, `reconfigured`, `sizes`, `lifetime`, `rotation`, `retirement`, `warmth`, `backoff`, `breaker`, `health`, `schedule/` |
 //! | 1 | lock-free: slots, gate, capacity, hand-over; every atomic ordering, all `unsafe` | `slot/`, `gate`, `capacity`, `counters`, `queue/`, `chunks`, `place`, `handoff` |
-//! | 0 | seams | `sync`, `foreign`, `driver`, `attempt`, `connection`, `recorder`, `failure`, `situation`, `error`, `stats`, `times` |
+//! | 0 | seams | `sync`, `foreign`, `driver`, `attempt`, `connection`, `recorder`, `hooks`, `failure`, `situation`, `shed`, `error`, `stats`, `times` |
 #![deny(missing_docs)]
 #![cfg_attr(feature = "loom", allow(clippy::exhaustive_enums))] // as below: the models match on all outcomes
 #![allow(unreachable_pub)] // layer 1 is public to the models, with the feature `loom` alone

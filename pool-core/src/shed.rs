@@ -5,9 +5,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-#[cfg(doc)]
-use crate::{Codel, Quota, ScheduleConfig};
-
 /// For whom a connection is wanted: a tenant, a customer, a part of the service. Cheap to clone.
 ///
 /// # Example
@@ -54,28 +51,28 @@ impl fmt::Debug for Key {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Shed {
-    /// As many wait as [may](ScheduleConfig::max_waiting).
+    /// As many wait as [may](crate::ScheduleConfig::max_waiting).
     Full {
         /// So many.
         waiting: usize,
     },
-    /// As many wait for this key as [may](Quota::max_waiting).
+    /// As many wait for this key as [may](crate::Quota::max_waiting).
     KeyFull {
         /// Which.
         key: Option<Key>,
         /// So many.
         waiting: usize,
     },
-    /// The queue [stands](Codel), and this one had waited for too long.
+    /// The queue [stands](crate::Codel), and this one had waited for too long.
     Standing,
-    /// It could [not be served](ScheduleConfig::foresee) before its deadline.
+    /// It could [not be served](crate::ScheduleConfig::foresee) before its deadline.
     Hopeless {
         /// It would have taken so long, at least.
         expected: Duration,
         /// So much was left.
         left: Duration,
     },
-    /// As many keys are in use as [may be](ScheduleConfig::max_keys).
+    /// As many keys are in use as [may be](crate::ScheduleConfig::max_keys).
     Keys {
         /// So many.
         max: usize,

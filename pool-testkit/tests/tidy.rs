@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The layer of each part of `pool-core/src`, by the first name of its path.
-const LAYERS: [(&str, u8); 36] = [
+const LAYERS: [(&str, u8); 40] = [
     ("sync", 0),
     ("foreign", 0),
     ("driver", 0),
@@ -16,6 +16,8 @@ const LAYERS: [(&str, u8); 36] = [
     ("recorder", 0),
     ("failure", 0),
     ("situation", 0),
+    ("hooks", 0),
+    ("shed", 0),
     ("error", 0),
     ("stats", 0),
     ("times", 0),
@@ -37,12 +39,14 @@ const LAYERS: [(&str, u8); 36] = [
     ("backoff", 2),
     ("breaker", 2),
     ("health", 2),
+    ("schedule", 2),
     ("engine", 3),
     ("pool", 4),
     ("control", 4),
     ("builder", 4),
     ("lease", 4),
     ("monitor", 4),
+    ("scheduler", 4),
     ("lib", 5),
 ];
 

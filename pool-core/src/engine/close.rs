@@ -65,7 +65,7 @@ impl<D: Driver> Engine<D> {
         while let Some(job) = self.jobs.pop() {
             match job {
                 Job::Close(claim) => drop(Closing::new(self, claim)),
-                Job::Reset(claim) | Job::Release(claim) => self.retire(claim, RetireReason::Closed),
+                Job::Reset(claim) | Job::Returned(claim) => self.retire(claim, RetireReason::Closed),
                 Job::Check(claim) => {
                     self.checks.leave();
                     self.retire(claim, RetireReason::Closed);

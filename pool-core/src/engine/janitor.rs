@@ -202,7 +202,7 @@ fn drain_jobs<D: Driver>(engine: &Arc<Engine<D>>, openers: &mut Openers, rotatio
         match job {
             Job::Close(claim) => engine.tasks.spawn(Closing::new(engine, claim).close()),
             Job::Reset(claim) => engine.tasks.spawn(Tended::new(engine, claim).reset()),
-            Job::Release(claim) => engine.tasks.spawn(Tended::new(engine, claim).release()),
+            Job::Returned(claim) => engine.tasks.spawn(Tended::new(engine, claim).release()),
             Job::Check(claim) => engine.tasks.spawn(Tended::to_be_checked(engine, claim).ping()),
             Job::OpenerDone(purpose, failure) => {
                 if purpose == Purpose::Rotation {

@@ -191,7 +191,7 @@ enum Job<C> {
     Close(Claim<C>),
     Reset(Claim<C>),
     /// It has come back, and a hook is to be called.
-    Release(Claim<C>),
+    Returned(Claim<C>),
     Check(Claim<C>),
     /// An opener has ended, with this failure if it failed.
     OpenerDone(Purpose, Option<Arc<OpenFailure>>),

@@ -140,7 +140,7 @@ impl<D: Driver> Engine<D> {
             Condition::Usable => self.offer(claim),
             Condition::Retired(reason) => self.retire(claim, reason),
             Condition::Dirty => self.tend(claim, Job::Reset),
-            Condition::Returned => self.tend(claim, Job::Release),
+            Condition::Returned => self.tend(claim, Job::Returned),
             Condition::Unprepared => {
                 self.offer(claim);
                 return None;

@@ -1,7 +1,7 @@
 //! How many cases there are, at least: a few less than are counted, since how often a future is polled may change.
 
 /// Of each method of the pool.
-pub(crate) const METHOD_CASES: [(&str, usize); 10] = [
+pub(crate) const METHOD_CASES: [(&str, usize); 12] = [
     ("acquire", 4_600),
     ("acquire_timeout", 4_600),
     ("acquire_owned", 4_600),
@@ -12,6 +12,8 @@ pub(crate) const METHOD_CASES: [(&str, usize); 10] = [
     ("close", 10_200),
     ("close_within", 9_400),
     ("check_health", 5_600),
+    ("Scheduler::acquire", 4_600),
+    ("Scheduler::acquire_many", 6_300),
 ];
 
 /// Of each way in which the futures of the driver end.

@@ -128,3 +128,13 @@ fn close_within_loses_nothing() {
 fn check_health_loses_nothing() {
     enumerate("check_health");
 }
+
+#[test]
+fn scheduler_acquire_loses_nothing() {
+    enumerate("Scheduler::acquire");
+}
+
+#[test]
+fn scheduler_acquire_many_loses_nothing() {
+    enumerate("Scheduler::acquire_many");
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pool_core::{HealthConfig, Pool};
+use pool_core::{HealthConfig, Pool, Request, ScheduleConfig};
 use pool_testkit::cancel::Cut;
 use pool_testkit::fake::FakeDriver;
 
@@ -16,7 +16,7 @@ pub(crate) struct Method {
 }
 
 /// All of them; `complete.rs` sees to it.
-pub(crate) const METHODS: [Method; 10] = [
+pub(crate) const METHODS: [Method; 12] = [
     Method { name: "acquire", call: |pool, cut| Box::pin(async move { cut.apply(pool.acquire()).await.is_some() }) },
     // Its time is over in the instant when things happen.
     Method {
@@ -55,6 +55,34 @@ pub(crate) const METHODS: [Method; 10] = [
                 drop(checker);
                 // It is gone when its task has been dropped.
                 tokio::task::yield_now().await;
+                ended
+            })
+        },
+    },
+    Method {
+        name: "Scheduler::acquire",
+        call: |pool, cut| {
+            Box::pin(async move {
+                let scheduler = pool.schedule(ScheduleConfig::default()).unwrap();
+                cut.apply(scheduler.acquire(Request::new().within(PATIENT))).await.is_some()
+            })
+        },
+    },
+    // One that wants two waits for one that wants one, in front of the pool.
+    Method {
+        name: "Scheduler::acquire_many",
+        call: |pool, cut| {
+            Box::pin(async move {
+                let scheduler = pool.schedule(ScheduleConfig::default()).unwrap();
+                let two = pool.config().max_size.min(2);
+                let beside = tokio::spawn({
+                    let scheduler = scheduler.clone();
+                    async move { drop(scheduler.acquire(Request::new().within(PATIENT)).await) }
+                });
+                let ended = cut.apply(scheduler.acquire_many(Request::new().within(PATIENT), two)).await.is_some();
+                beside.await.unwrap();
+                let stats = scheduler.stats();
+                assert_eq!((stats.waiting, stats.in_use), (0, 0), "{stats:?}");
                 ended
             })
         },
