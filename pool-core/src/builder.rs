@@ -127,6 +127,8 @@ impl<D: Driver> PoolBuilder<D> {
         backoff_max: Duration,
         breaker_failures: Option<u32>,
         breaker_after: Duration,
+        leak_after: Option<Duration>,
+        reclaim_after: Option<Duration>,
     }
 
     /// Checks the settings and makes the pool. It does not wait for a connection: inside a tokio runtime the minimum is opened

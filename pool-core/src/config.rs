@@ -83,6 +83,12 @@ pub struct Config {
     pub breaker_failures: Option<u32>,
     /// For how long attempts have to fail before the breaker opens, from the first failure on: who waits through a shorter outage is served after it. Default 5 s.
     pub breaker_after: Duration,
+    /// A lease that is held for longer is reported, by a warning through `tracing`: once, to within a second, with the place that acquired it, its task and span; and once more when it comes back. `None`, the
+    /// default, reports none. While leases are watched for this or for [`reclaim_after`](Config::reclaim_after), an acquire and a release take a lock for an instant.
+    pub leak_after: Option<Duration>,
+    /// A lease that is held for longer is cut off, by [`Driver::aborter`](crate::Driver::aborter): what its user does with the connection fails from then on, and the connection is closed when it comes back. `None`, the
+    /// default, cuts none off.
+    pub reclaim_after: Option<Duration>,
 }
 
 impl Config {
@@ -141,6 +147,8 @@ impl Config {
             ("health_check_interval", self.health_check_interval),
             ("check_after_idle", self.check_after_idle),
             ("opener_interval", self.opener_interval),
+            ("leak_after", self.leak_after),
+            ("reclaim_after", self.reclaim_after),
         ];
         let fits = |value| (MIN_BUDGET..=MAX_BUDGET).contains(&value);
         for (field, value) in budgets {
@@ -203,6 +211,8 @@ impl Default for Config {
             backoff_max: Duration::from_secs(2),
             breaker_failures: Some(3),
             breaker_after: Duration::from_secs(5),
+            leak_after: None,
+            reclaim_after: None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a connection is called.
 
 use std::fmt;
+use std::panic::Location;
 use std::time::Duration;
 
 /// Names one connection of one pool for as long as it is open; no other connection in this process ever has the same name.
@@ -17,6 +18,32 @@ pub struct ConnectionId {
 impl fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}.{}", self.pool, self.slot, self.life)
+    }
+}
+
+/// Who has a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Holder {
+    /// Which.
+    pub connection: ConnectionId,
+    /// For how long, at least: seen to within a second, or exactly while leases are [watched](crate::Config::leak_after). `None` if nobody has looked yet.
+    pub held: Option<Duration>,
+    /// Where it was acquired; known while leases are watched, as is what follows.
+    pub place: Option<&'static Location<'static>>,
+    /// By which task; `None` if it was not one.
+    pub task: Option<tokio::task::Id>,
+    /// The name of the `tracing` span in which it was acquired, if there was one.
+    pub span: Option<&'static str>,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "connection {}", self.connection)?;
+        self.held.map_or(Ok(()), |held| write!(f, " has been leased for {held:?}"))?;
+        self.place.map_or(Ok(()), |place| write!(f, ", acquired at {place}"))?;
+        self.task.map_or(Ok(()), |task| write!(f, " by task {task}"))?;
+        self.span.map_or(Ok(()), |span| write!(f, " in {span}"))
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::config::Config;
-use crate::connection::ConnectionId;
+use crate::connection::{ConnectionId, Holder};
 use crate::driver::Driver;
 use crate::engine::{adopt, close, close_within, drained, ready, warm_up};
 use crate::error::{AdoptError, ConfigError, WarmUpError};
@@ -17,6 +17,21 @@ use crate::stats::{BreakerState, PoolState, Stats};
 
 /// # Seeing it
 impl<D: Driver> Pool<D> {
+    /// Who has a connection now, the longest first. While leases are [watched](Config::leak_after) it says where and by which task each was acquired, and exactly since when.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn log<D: pool_core::Driver>(pool: &pool_core::Pool<D>) {
+    /// for holder in pool.holders() {
+    ///     println!("{holder}");
+    /// }
+    /// # }
+    /// ```
+    pub fn holders(&self) -> Vec<Holder> {
+        self.engine.who_holds()
+    }
+
     /// Where the connections are. A look at every slot.
     pub fn state(&self) -> PoolState {
         self.engine.state()

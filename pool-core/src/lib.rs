@@ -137,7 +137,7 @@ pub use crate::{
     attempt::{Attempt, Progress, Step},
     builder::PoolBuilder,
     config::Config,
-    connection::{ConnectionId, OldestLease},
+    connection::{ConnectionId, Holder, OldestLease},
     driver::{Aborter, Driver, ErrorClass, SessionState},
     error::{AcquireError, AdoptError, ConfigError, RefusedSetting, WarmUpError},
     failure::OpenFailure,

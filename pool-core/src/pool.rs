@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +48,7 @@ impl<D: Driver> Pool<D> {
     ) -> Self {
         let engine = Arc::new(Engine::new(driver, config, seed, hooks));
         engine.attach_driver();
+        engine.begin();
         ensure_janitor(&engine);
         Self { handle: Arc::new(Handle(Arc::clone(&engine))), engine }
     }
@@ -58,8 +60,9 @@ impl<D: Driver> Pool<D> {
     ///
     /// [`AcquireError::Unavailable`] if none is idle (one that the pool only looks at for an instant is; that instant is waited for) or somebody is waiting already, or the pool is paused; [`AcquireError::Closed`] if the pool is closed.
     #[inline]
+    #[track_caller]
     pub fn try_acquire(&self) -> Result<Lease<'_, D>, AcquireError> {
-        self.try_claim().map(|claim| Lease::new(&self.engine, claim))
+        self.try_claim(Location::caller()).map(|claim| Lease::new(&self.engine, claim))
     }
 
     /// As [`try_acquire`](Pool::try_acquire), for a lease that does not borrow the pool.
@@ -68,8 +71,9 @@ impl<D: Driver> Pool<D> {
     ///
     /// As [`try_acquire`](Pool::try_acquire).
     #[inline]
+    #[track_caller]
     pub fn try_acquire_owned(&self) -> Result<OwnedLease<D>, AcquireError> {
-        self.try_claim().map(|claim| OwnedLease::new(Arc::clone(&self.engine), claim))
+        self.try_claim(Location::caller()).map(|claim| OwnedLease::new(Arc::clone(&self.engine), claim))
     }
 
     /// Takes a connection, waiting for up to [`Config::acquire_timeout`] if none is idle. Those who wait are served in the order
@@ -96,8 +100,9 @@ impl<D: Driver> Pool<D> {
     ///
     /// If it has to wait in a tokio runtime that was built without its timer, or that has ended.
     #[inline]
+    #[track_caller]
     pub fn acquire(&self) -> impl Future<Output = Result<Lease<'_, D>, AcquireError>> + Send {
-        self.claim(None, |claim| Lease::new(&self.engine, claim))
+        self.claim(None, Location::caller(), |claim| Lease::new(&self.engine, claim))
     }
 
     /// As [`acquire`](Pool::acquire), waiting for up to `limit` instead.
@@ -106,8 +111,9 @@ impl<D: Driver> Pool<D> {
     ///
     /// As [`acquire`](Pool::acquire).
     #[inline]
+    #[track_caller]
     pub fn acquire_timeout(&self, limit: Duration) -> impl Future<Output = Result<Lease<'_, D>, AcquireError>> + Send {
-        self.claim(Some(limit), |claim| Lease::new(&self.engine, claim))
+        self.claim(Some(limit), Location::caller(), |claim| Lease::new(&self.engine, claim))
     }
 
     /// As [`acquire`](Pool::acquire), for a lease that does not borrow the pool.
@@ -116,8 +122,9 @@ impl<D: Driver> Pool<D> {
     ///
     /// As [`acquire`](Pool::acquire).
     #[inline]
+    #[track_caller]
     pub fn acquire_owned(&self) -> impl Future<Output = Result<OwnedLease<D>, AcquireError>> + Send {
-        self.claim(None, |claim| OwnedLease::new(Arc::clone(&self.engine), claim))
+        self.claim(None, Location::caller(), |claim| OwnedLease::new(Arc::clone(&self.engine), claim))
     }
 
     /// As [`acquire_timeout`](Pool::acquire_timeout), for a lease that does not borrow the pool.
@@ -126,16 +133,30 @@ impl<D: Driver> Pool<D> {
     ///
     /// As [`acquire`](Pool::acquire).
     #[inline]
+    #[track_caller]
     pub fn acquire_owned_timeout(
         &self,
         limit: Duration,
     ) -> impl Future<Output = Result<OwnedLease<D>, AcquireError>> + Send {
-        self.claim(Some(limit), |claim| OwnedLease::new(Arc::clone(&self.engine), claim))
+        self.claim(Some(limit), Location::caller(), |claim| OwnedLease::new(Arc::clone(&self.engine), claim))
+    }
+
+    /// As `acquire_owned_timeout`, for somebody else.
+    pub(crate) fn acquire_at(
+        &self,
+        limit: Duration,
+        place: &'static Location<'static>,
+    ) -> impl Future<Output = Result<OwnedLease<D>, AcquireError>> + Send {
+        self.claim(Some(limit), place, |claim| OwnedLease::new(Arc::clone(&self.engine), claim))
     }
 
     #[inline(always)] // see `Acquiring`
-    fn try_claim(&self) -> Result<Claim<D::Connection>, AcquireError> {
-        self.engine.acquire_at_once(Occasion::WithoutWaiting).map_or_else(|| self.try_again(), Ok)
+    fn try_claim(&self, place: &'static Location<'static>) -> Result<Claim<D::Connection>, AcquireError> {
+        let claim = self.engine.acquire_at_once(Occasion::WithoutWaiting).map_or_else(|| self.try_again(), Ok)?;
+        if self.engine.is_watched() {
+            self.engine.note_lease(&claim, place);
+        }
+        Ok(claim)
     }
 
     #[cold]
@@ -154,9 +175,10 @@ impl<D: Driver> Pool<D> {
     fn claim<'a, T>(
         &'a self,
         limit: Option<Duration>,
+        place: &'static Location<'static>,
         lease: impl Fn(Claim<D::Connection>) -> T + Send + Unpin + 'a,
     ) -> impl Future<Output = Result<T, AcquireError>> + Send {
-        Acquiring::new(&self.engine, limit, lease)
+        Acquiring::new(&self.engine, limit, place, lease)
     }
 }
 

@@ -145,6 +145,12 @@ pub struct Stats {
     pub open_failures: u64,
     /// How often the [breaker](crate::Config::breaker_failures) has opened, from closed.
     pub breaker_openings: u64,
+    /// Leases that were [reported](crate::Config::leak_after) because they were held for so long.
+    pub leaks: u64,
+    /// Leases that were [cut off](crate::Config::reclaim_after).
+    pub reclaimed: u64,
+    /// Callers that waited for a connection while their own task held all there were; noticed while leases are [watched](crate::Config::leak_after).
+    pub self_waits: u64,
     /// What went wrong, by class.
     pub errors: Errors,
     /// How long acquires waited that had to, the ones that failed or were cancelled included. Sampled as `wait_time` is.

@@ -37,6 +37,8 @@ mod hooks;
 mod idle_order;
 #[path = "engine/janitor.rs"]
 mod janitor;
+#[path = "engine/leaks.rs"]
+mod leaks;
 #[path = "engine/live_sizes.rs"]
 mod live_sizes;
 #[path = "engine/live_times.rs"]

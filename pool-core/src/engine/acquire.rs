@@ -1,6 +1,7 @@
 //! Acquire: at once if a connection is idle and nobody waits, otherwise by queueing.
 
 use std::future::Future;
+use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -149,6 +150,8 @@ const BREATH: u32 = 32;
 /// Written by hand, as an `async fn` would be in everybody's way: dropping one that never waited is nothing, and so is moving it.
 pub(crate) struct Waiting<'a, D: Driver> {
     engine: &'a Arc<Engine<D>>,
+    /// Who asks.
+    place: &'static Location<'static>,
     ticket: Option<Ticket>,
     started: u64,
     deadline: u64,
@@ -166,12 +169,22 @@ pub(crate) struct Waiting<'a, D: Driver> {
 type Hook<'a, D> = Pin<Box<dyn Future<Output = Prepared<<D as Driver>::Connection>> + Send + 'a>>;
 
 impl<'a, D: Driver> Waiting<'a, D> {
-    pub(crate) fn new(engine: &'a Arc<Engine<D>>, limit: Option<Duration>) -> Self {
+    pub(crate) fn new(engine: &'a Arc<Engine<D>>, limit: Option<Duration>, place: &'static Location<'static>) -> Self {
         let started = engine.clock.now();
         let limit = limit.map_or_else(|| engine.acquire_timeout.get(), nanos);
         let deadline = started.saturating_add(limit);
         let came_in = Generation::default();
-        Self { engine, ticket: None, started, deadline, came_in, is_timed_here: false, timer: None, preparing: None }
+        Self {
+            engine,
+            place,
+            ticket: None,
+            started,
+            deadline,
+            came_in,
+            is_timed_here: false,
+            timer: None,
+            preparing: None,
+        }
     }
 }
 
@@ -314,6 +327,9 @@ impl<D: Driver> Waiting<'_, D> {
         if engine.alarm.advance(deadline) {
             engine.bell.notify_one();
         }
+        if engine.is_watched() {
+            engine.look_at_who_waits(self.place);
+        }
         engine.ask_for_openers();
         if engine.unserved.is_up() {
             engine.bell.notify_one();
@@ -378,6 +394,9 @@ impl<D: Driver> Waiting<'_, D> {
         let engine = self.engine;
         if let Grant::Slot(claim) = grant {
             self.count_success(engine.core.table.facts(&claim));
+            if engine.is_watched() {
+                engine.note_lease(&claim, self.place);
+            }
             return Ok(claim);
         }
         let waited = self.waited();

@@ -1,6 +1,7 @@
 //! The future of an acquire, which is usually ready at its first poll.
 
 use std::future::Future;
+use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -20,6 +21,8 @@ use crate::slot::Claim;
 pub(crate) struct Acquiring<'a, D: Driver, F> {
     engine: &'a Arc<Engine<D>>,
     limit: Option<Duration>,
+    /// Who asks.
+    place: &'static Location<'static>,
     lease: F,
     progress: Progress<'a, D>,
 }
@@ -32,8 +35,13 @@ enum Progress<'a, D: Driver> {
 
 impl<'a, D: Driver, F> Acquiring<'a, D, F> {
     #[inline(always)] // see `poll`
-    pub(crate) fn new(engine: &'a Arc<Engine<D>>, limit: Option<Duration>, lease: F) -> Self {
-        Self { engine, limit, lease, progress: Progress::Begun }
+    pub(crate) fn new(
+        engine: &'a Arc<Engine<D>>,
+        limit: Option<Duration>,
+        place: &'static Location<'static>,
+        lease: F,
+    ) -> Self {
+        Self { engine, limit, place, lease, progress: Progress::Begun }
     }
 }
 
@@ -49,7 +57,7 @@ impl<D: Driver, T, F: Fn(Claim<D::Connection>) -> T + Unpin> Future for Acquirin
             // Not `Ended`: that would be one more thing to do. Polled again, it would acquire another one.
             return Poll::Ready(Ok((this.lease)(claim)));
         }
-        wait(this.engine, this.limit, &mut this.progress, context).map(|outcome| outcome.map(&this.lease))
+        wait(this.engine, this.limit, this.place, &mut this.progress, context).map(|outcome| outcome.map(&this.lease))
     }
 }
 
@@ -57,11 +65,12 @@ impl<D: Driver, T, F: Fn(Claim<D::Connection>) -> T + Unpin> Future for Acquirin
 fn wait<'a, D: Driver>(
     engine: &'a Arc<Engine<D>>,
     limit: Option<Duration>,
+    place: &'static Location<'static>,
     progress: &mut Progress<'a, D>,
     context: &mut Context<'_>,
 ) -> Poll<Result<Claim<D::Connection>, AcquireError>> {
     if matches!(progress, Progress::Begun) {
-        *progress = Progress::Waiting(Waiting::new(engine, limit));
+        *progress = Progress::Waiting(Waiting::new(engine, limit, place));
     }
     let Progress::Waiting(waiting) = progress else { panic!("an acquire was polled after it had ended") };
     let outcome = Pin::new(waiting).poll(context);

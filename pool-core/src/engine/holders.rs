@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use super::Engine;
-use crate::connection::{ConnectionId, OldestLease};
+use crate::connection::OldestLease;
 use crate::driver::Driver;
 use crate::slot::Facts;
 
@@ -50,18 +50,18 @@ impl<D: Driver> Engine<D> {
         Seen { slot: facts.index(), uses: facts.uses.get(), since }
     }
 
-    /// The oldest lease of a caller, among those of which it is known when they began: the timed ones, and those that a round has seen.
-    pub(crate) fn oldest_lease(&self) -> Option<OldestLease> {
-        let since = |facts: &Facts| match facts.held_since.get() {
+    /// When a lease began, if that is known: if it is a timed one, or one that a round has seen.
+    pub(super) fn lease_began(&self, facts: &Facts) -> Option<u64> {
+        match facts.held_since.get() {
             0 => self.holders.since(facts),
             timed => Some(timed),
-        };
-        let pool = self.core.table.id();
-        let leases =
-            self.core.table.leased().map(|(life, facts)| (ConnectionId { pool, slot: facts.index(), life }, facts));
-        let of_callers = leases.filter(|(id, _)| !self.is_reserved(*id));
-        let (since, connection) =
-            of_callers.filter_map(|(id, facts)| Some((since(facts)?, id))).min_by_key(|(since, _)| *since)?;
+        }
+    }
+
+    /// The oldest lease of a caller, among those of which it is known when they began.
+    pub(crate) fn oldest_lease(&self) -> Option<OldestLease> {
+        let began = self.callers_leases().filter_map(|(id, facts)| Some((self.lease_began(facts)?, id)));
+        let (since, connection) = began.min_by_key(|(since, _)| *since)?;
         Some(OldestLease { connection, held: Duration::from_nanos(self.clock.now().saturating_sub(since)) })
     }
 }

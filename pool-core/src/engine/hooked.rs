@@ -176,7 +176,7 @@ impl<D: Driver> Engine<D> {
         let (age, uses, idle) = facts.map_or_else(Default::default, |facts| {
             let since = |epoch: u64| Duration::from_millis(now.saturating_sub(epoch));
             let uses = facts.uses.get() - facts.first_use.get();
-            (since(self.opened_at(id)), uses, since(facts.released_at.get()))
+            (since(self.notes.opened_at(facts).unwrap_or(now)), uses, since(facts.released_at.get()))
         });
         ConnectionFacts { id, age, uses, idle, host }
     }

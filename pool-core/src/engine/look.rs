@@ -89,6 +89,10 @@ impl<D: Driver> Engine<D> {
         if at_once && self.hooks_at(HookPoint::BeforeHandOut).is_some() {
             return Condition::Unprepared;
         }
+        if occasion == Occasion::AtOnce && self.watched.is_up() {
+            // Noted by whoever waits for it, which takes no time.
+            return Condition::Unprepared;
+        }
         self.trust(facts);
         Condition::Usable
     }
@@ -106,8 +110,8 @@ impl<D: Driver> Engine<D> {
 
     /// Nobody needs to look closely until the connection is due, or once in each epoch when it is.
     pub(super) fn trust(&self, facts: &Facts) {
-        if self.is_hooked() {
-            // Whoever gives it or takes it looks for the hooks.
+        if self.is_hooked() || self.watched.is_up() {
+            // Whoever gives it or takes it looks for the hooks, and notes it.
             return facts.good_until.set(0);
         }
         let until = if self.due(facts) == Some(Due::Wearing) { 0 } else { facts.due_at() };
@@ -122,6 +126,7 @@ impl<D: Driver> Engine<D> {
 
     /// Notes how long a connection was held, if its lease is a timed one that ends now.
     pub(super) fn time_lease(&self, facts: &Facts) {
+        self.note_return(facts);
         let since = facts.held_since.get();
         if since == 0 {
             return;

@@ -13,6 +13,7 @@ mod hint;
 mod holders;
 mod hooked;
 mod janitor;
+mod leaks;
 mod look;
 mod maintain;
 mod measure;
@@ -134,6 +135,8 @@ pub(crate) struct Engine<D: Driver> {
     reserves: Reserves,
     followers: Followers,
     notes: Notes,
+    /// Whether anybody wants to know who has a connection for how long.
+    watched: Flag,
     hooked: Option<Hooked<D::Connection>>,
     /// When the janitor took its last turn.
     pulse: Figure,
@@ -170,6 +173,9 @@ struct Events {
     evicted: Counter,
     ended: Counter,
     breaker_openings: Counter,
+    leaks: Counter,
+    reclaimed: Counter,
+    self_waits: Counter,
     errors: ErrorEvents,
 }
 
@@ -236,6 +242,7 @@ impl<D: Driver> Engine<D> {
             reserves: Reserves::default(),
             followers: Followers::default(),
             notes: Notes::default(),
+            watched: Flag::default(),
             hooked: hooks.map(Hooked::new),
             pulse: Figure::default(),
             tasks: Tasks::default(),
@@ -268,6 +275,13 @@ impl<D: Driver> Engine<D> {
         self.clock.moment(at)
     }
 
+    /// Puts that in force of the settings which nobody reads again for each lease.
+    pub(crate) fn begin(&self) {
+        if self.wants_to_watch() {
+            self.watched.raise();
+        }
+    }
+
     /// Somebody did not want to wait.
     pub(crate) fn count_shed(&self) {
         self.events.shed.add(1);
@@ -297,7 +311,7 @@ impl<D: Driver> Engine<D> {
         facts.expires_at.set(ON_ITS_WAY_OUT);
         facts.need_no_replacement();
         self.tasks.forget(self.id(&claim));
-        self.notes.end(self.id(&claim));
+        self.notes.end(facts);
         self.call_janitor(Job::Close(claim));
         self.tell();
     }

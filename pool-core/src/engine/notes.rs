@@ -1,41 +1,72 @@
-//! What is known about a connection beside its slot: written when it is opened, and by those who have it.
+//! What is known about a connection beside its slot: since when it is open, and who has it, if anybody wants to know.
 
 use std::collections::HashMap;
+use std::panic::Location;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::Engine;
-use crate::connection::ConnectionId;
-use crate::driver::Driver;
+use tokio::task::Id;
 
-/// Of the connections that are open.
+use crate::slot::Facts;
+
+/// Of the connections that are open, by their slots.
 #[derive(Debug, Default)]
-pub(super) struct Notes(Mutex<HashMap<ConnectionId, Note>>);
+pub(super) struct Notes(Mutex<HashMap<usize, Note>>);
 
 #[derive(Debug)]
-struct Note {
+pub(super) struct Note {
     /// Epoch at which it was opened.
     opened_at: u64,
+    pub(super) lease: Option<Held>,
+}
+
+/// A lease that is watched.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Held {
+    /// When it began.
+    pub(super) since: u64,
+    /// Where it was acquired.
+    pub(super) place: &'static Location<'static>,
+    /// By which task, and in which span.
+    pub(super) task: Option<Id>,
+    pub(super) span: Option<&'static str>,
+    pub(super) is_reported: bool,
+    pub(super) is_cut_off: bool,
 }
 
 impl Notes {
-    fn all(&self) -> MutexGuard<'_, HashMap<ConnectionId, Note>> {
+    pub(super) fn all(&self) -> MutexGuard<'_, HashMap<usize, Note>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// It is open from now on.
-    pub(super) fn begin(&self, id: ConnectionId, opened_at: u64) {
-        self.all().insert(id, Note { opened_at });
+    /// A connection is open from now on.
+    pub(super) fn begin(&self, facts: &Facts, opened_at: u64) {
+        self.all().insert(facts.index(), Note { opened_at, lease: None });
     }
 
     /// It is the pool's no longer.
-    pub(super) fn end(&self, id: ConnectionId) {
-        self.all().remove(&id);
+    pub(super) fn end(&self, facts: &Facts) {
+        self.all().remove(&facts.index());
     }
-}
 
-impl<D: Driver> Engine<D> {
-    /// Epoch at which a connection was opened.
-    pub(super) fn opened_at(&self, id: ConnectionId) -> u64 {
-        self.notes.all().get(&id).map_or_else(|| self.epoch.get(), |note| note.opened_at)
+    /// Epoch at which it was opened.
+    pub(super) fn opened_at(&self, facts: &Facts) -> Option<u64> {
+        self.all().get(&facts.index()).map(|note| note.opened_at)
+    }
+
+    /// Somebody has it from now on.
+    pub(super) fn lease(&self, facts: &Facts, held: Held) {
+        if let Some(note) = self.all().get_mut(&facts.index()) {
+            note.lease = Some(held);
+        }
+    }
+
+    /// Nobody has it any more. Who had it.
+    pub(super) fn release(&self, facts: &Facts) -> Option<Held> {
+        self.all().get_mut(&facts.index())?.lease.take()
+    }
+
+    /// Who has it.
+    pub(super) fn holder(&self, facts: &Facts) -> Option<Held> {
+        self.all().get(&facts.index())?.lease
     }
 }

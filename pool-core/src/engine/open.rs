@@ -118,7 +118,7 @@ impl<D: Driver> Engine<D> {
         self.used.raise();
         self.core.capacity.opened();
         self.keep_aborter(&claim);
-        self.notes.begin(self.id(&claim), now);
+        self.notes.begin(facts, now);
         claim
     }
 

@@ -14,7 +14,8 @@ impl<D: Driver> Engine<D> {
     pub(crate) fn reconfigure(&self, config: Config) -> Result<Reconfigured, ConfigError> {
         config.validate()?;
         let reconfigured = self.put_in_force(config);
-        if self.core.gate().glance().is_oversize() || reconfigured.now.contains(&"max_uses") {
+        let judged = ["max_uses", "leak_after", "reclaim_after"];
+        if self.core.gate().glance().is_oversize() || judged.iter().any(|field| reconfigured.now.contains(field)) {
             self.offer_all_idle();
         }
         if reconfigured.now.iter().any(|field| field.starts_with("backoff_")) {
@@ -37,7 +38,13 @@ impl<D: Driver> Engine<D> {
         self.core.set_idle_order(config.idle_order);
         self.acquire_timeout.set(nanos(config.acquire_timeout));
         self.reconfigured.add(1);
-        if before.max_uses != config.max_uses {
+        if self.wants_to_watch() {
+            self.watched.raise();
+        } else {
+            self.watched.lower();
+        }
+        let watches = |config: &Config| (config.leak_after.is_some(), config.reclaim_after.is_some());
+        if before.max_uses != config.max_uses || watches(&before) != watches(&config) {
             // Each connection is judged once by the new number, now or when it comes back: what was noted about its next look may be far too late.
             self.core.gate().begin_generation();
         }

@@ -104,7 +104,11 @@ impl<D: Driver> Engine<D> {
             self.retire(claim, RetireReason::Worn);
             return None;
         }
-        self.core.table.facts(&claim).generation.set(present.to_figure());
+        let facts = self.core.table.facts(&claim);
+        facts.generation.set(present.to_figure());
+        if self.watched.is_up() {
+            facts.good_until.set(0);
+        }
         Some(claim)
     }
 

@@ -67,6 +67,7 @@ impl Rounds {
         let mut surplus = surplus(size, counts.idle, &config);
         let tending = Tending { engine, config: &config, closed, paused: sight.is_paused() };
         engine.note_holders();
+        engine.look_for_leaks();
         let _inspection = engine.inspections.begin();
         for index in (0..engine.core.table.size()).rev() {
             // Claimed first, judged after: the slot may have been used since it was last looked at.

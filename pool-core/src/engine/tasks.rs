@@ -67,6 +67,19 @@ impl Tasks {
         drop_quietly(aborter);
     }
 
+    /// Cuts off a connection that somebody has. Whether that can be done.
+    pub(super) fn cut_off(&self, id: ConnectionId) -> bool {
+        let means = self.aborters().get(&id).cloned();
+        let Some(means) = means else { return false };
+        // Locked while it is done, as in `abort`.
+        let mut aborter = means.aborter();
+        let outcome = aborter.take().map(caught);
+        if let Some(Err(message)) = &outcome {
+            report(|| tracing::error!(message, "aborting a connection panicked"));
+        }
+        outcome.is_some()
+    }
+
     /// Ends all tasks, and cuts off all connections.
     pub(super) fn abort(&self) {
         self.abort.cancel();

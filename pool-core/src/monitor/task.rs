@@ -1,5 +1,6 @@
 //! The task that watches.
 
+use std::panic::Location;
 use std::sync::Arc;
 
 use tokio::task::JoinHandle;
@@ -210,7 +211,7 @@ async fn acquire<D: Driver>(
     }
     let lease = |claim| OwnedLease::new(Arc::clone(engine), claim);
     // Owned across the await: a place in the queue. Dropped, it leaves.
-    let acquired = Acquiring::new(engine, Some(config.timeout), lease).await;
+    let acquired = Acquiring::new(engine, Some(config.timeout), Location::caller(), lease).await;
     acquired.map_err(|error| judge(&error, engine.served() > served))
 }
 

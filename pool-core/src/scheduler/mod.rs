@@ -6,6 +6,8 @@ mod request;
 mod stats;
 
 use std::fmt;
+use std::future::Future;
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -102,12 +104,19 @@ impl<D: Driver> Scheduler<D> {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn acquire(&self, request: Request) -> Result<ScheduledLease<D>, AcquireError> {
-        let (demand, deadline) = self.demand(&request, 1);
-        // Owned across the awaits: a place in the line, then the permit. Dropped, it is the next one's turn.
-        let permit = self.desk.admit(demand).await?;
-        let lease = self.pool.acquire_owned_timeout(self.left(deadline)).await?;
-        Ok(ScheduledLease::new(lease, permit))
+    #[track_caller]
+    pub fn acquire(
+        &self,
+        request: Request,
+    ) -> impl Future<Output = Result<ScheduledLease<D>, AcquireError>> + Send + use<'_, D> {
+        let place = Location::caller();
+        async move {
+            let (demand, deadline) = self.demand(&request, 1);
+            // Owned across the awaits: a place in the line, then the permit. Dropped, it is the next one's turn.
+            let permit = self.desk.admit(demand).await?;
+            let lease = self.pool.acquire_at(self.left(deadline), place).await?;
+            Ok(ScheduledLease::new(lease, permit))
+        }
     }
 
     /// Takes several connections, all or none: nobody waits for one while it keeps others from those who need them, so two that want several do not wait for each other.
@@ -127,16 +136,24 @@ impl<D: Driver> Scheduler<D> {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn acquire_many(&self, request: Request, count: usize) -> Result<Vec<ScheduledLease<D>>, AcquireError> {
-        let (demand, deadline) = self.demand(&request, count);
-        // Owned across the awaits: a place in the line, then the permits and the leases so far. Dropped, they go back.
-        let permits = self.desk.admit(demand).await?.split();
-        let mut leases = Vec::with_capacity(count);
-        for permit in permits {
-            let lease = self.pool.acquire_owned_timeout(self.left(deadline)).await?;
-            leases.push(ScheduledLease::new(lease, permit));
+    #[track_caller]
+    pub fn acquire_many(
+        &self,
+        request: Request,
+        count: usize,
+    ) -> impl Future<Output = Result<Vec<ScheduledLease<D>>, AcquireError>> + Send + use<'_, D> {
+        let place = Location::caller();
+        async move {
+            let (demand, deadline) = self.demand(&request, count);
+            // Owned across the awaits: a place in the line, then the permits and the leases so far. Dropped, they go back.
+            let permits = self.desk.admit(demand).await?.split();
+            let mut leases = Vec::with_capacity(count);
+            for permit in permits {
+                let lease = self.pool.acquire_at(self.left(deadline), place).await?;
+                leases.push(ScheduledLease::new(lease, permit));
+            }
+            Ok(leases)
         }
-        Ok(leases)
     }
 
     fn demand<'a>(&self, request: &'a Request, passes: usize) -> (Demand<'a>, u64) {

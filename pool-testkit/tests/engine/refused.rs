@@ -63,6 +63,8 @@ const LIMITS: &[Limit] = &[
     ("close_timeout", TIMES, |c, time| c.close_timeout = time),
     ("opener_interval", TIMES_OR_NONE, |c, time| c.opener_interval = Some(time)),
     ("breaker_after", TIMES, |c, time| c.breaker_after = time),
+    ("leak_after", TIMES_OR_NONE, |c, time| c.leak_after = Some(time)),
+    ("reclaim_after", TIMES_OR_NONE, |c, time| c.reclaim_after = Some(time)),
 ];
 
 const WRONG_TIMES: [(Duration, &str); 4] = [

@@ -6,7 +6,7 @@ use pool_core::{Config, Pool, Reconfigured};
 use pool_testkit::fake::FakeDriver;
 
 use crate::common::{pool_with, prove_nothing_lost, quiet};
-use crate::{breaker, live_sizes as sizes, live_times as times};
+use crate::{breaker, leaks, live_sizes as sizes, live_times as times};
 
 /// The setting that a test changes, and nothing else.
 pub(crate) struct Setting {
@@ -87,6 +87,8 @@ live! {
     backoff_max now: times::the_longest_pause_is_longer_or_shorter,
     breaker_failures now: breaker::it_opens_after_more_or_fewer_failures,
     breaker_after now: breaker::it_opens_later_or_sooner,
+    leak_after now: leaks::a_lease_is_reported_sooner_or_later_or_not_at_all,
+    reclaim_after now: leaks::a_lease_is_cut_off_sooner_or_later_or_not_at_all,
 }
 
 /// The names of all settings, as they show themselves.

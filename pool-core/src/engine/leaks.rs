@@ -1,0 +1,140 @@
+//! Leases that are held for long: who has them, and what becomes of them.
+
+use std::panic::Location;
+use std::time::Duration;
+
+use super::Engine;
+use super::notes::Held;
+use super::panics::report;
+use crate::connection::{ConnectionId, Holder};
+use crate::driver::Driver;
+use crate::slot::{Claim, Facts};
+
+impl<D: Driver> Engine<D> {
+    /// Whether a lease is to be noted, by the settings in force.
+    pub(super) fn wants_to_watch(&self) -> bool {
+        let config = self.config.load();
+        config.leak_after.is_some() || config.reclaim_after.is_some()
+    }
+
+    /// Whether leases are noted.
+    #[inline]
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watched.is_up()
+    }
+
+    /// Notes who has a connection from now on.
+    #[cold]
+    pub(crate) fn note_lease(&self, claim: &Claim<D::Connection>, place: &'static Location<'static>) {
+        let (task, span) = (tokio::task::try_id(), tracing::Span::current().metadata().map(tracing::Metadata::name));
+        let since = self.clock.now();
+        let held = Held { since, place, task, span, is_reported: false, is_cut_off: false };
+        self.notes.lease(self.core.table.facts(claim), held);
+    }
+
+    /// A lease ends.
+    pub(super) fn note_return(&self, facts: &Facts) {
+        if !self.watched.is_up() {
+            return;
+        }
+        if let Some(held) = self.notes.release(facts).filter(|held| held.is_reported) {
+            let (place, held) = (held.place, self.since(held.since));
+            report(|| tracing::info!(%place, ?held, "a connection that was reported has come back"));
+        }
+    }
+
+    fn since(&self, moment: u64) -> Duration {
+        Duration::from_nanos(self.clock.now().saturating_sub(moment))
+    }
+
+    /// Reports and cuts off what is held for too long.
+    pub(super) fn look_for_leaks(&self) {
+        if !self.watched.is_up() {
+            return;
+        }
+        let (config, now) = (self.config.load_full(), self.clock.now());
+        let is_over = |since: u64, limit: Option<Duration>| {
+            limit.is_some_and(|limit| Duration::from_nanos(now.saturating_sub(since)) >= limit)
+        };
+        for (id, facts) in self.callers_leases() {
+            let mut notes = self.notes.all();
+            let Some(held) = notes.get_mut(&facts.index()).and_then(|note| note.lease.as_mut()) else { continue };
+            let reports = !held.is_reported && is_over(held.since, config.leak_after);
+            let cuts_off = !held.is_cut_off && is_over(held.since, config.reclaim_after);
+            (held.is_reported, held.is_cut_off) = (held.is_reported || reports, held.is_cut_off || cuts_off);
+            let held = *held;
+            // Logs and aborters are foreign code.
+            drop(notes);
+            if reports {
+                self.report_leak(id, &held);
+            }
+            if cuts_off {
+                self.reclaim(id, &held);
+            }
+        }
+    }
+
+    fn report_leak(&self, connection: ConnectionId, lease: &Held) {
+        self.events.leaks.add(1);
+        let (place, held, span) = (lease.place, self.since(lease.since), lease.span.unwrap_or_default());
+        let task = lease.task.map(tracing::field::display);
+        report(|| tracing::warn!(%connection, %place, task, span, ?held, "a connection is held for very long"));
+    }
+
+    fn reclaim(&self, connection: ConnectionId, lease: &Held) {
+        let (place, held) = (lease.place, self.since(lease.since));
+        if self.tasks.cut_off(connection) {
+            self.events.reclaimed.add(1);
+            report(|| tracing::warn!(%connection, %place, ?held, "a connection is cut off that was held for too long"));
+        } else {
+            report(
+                || tracing::warn!(%connection, %place, ?held, "a connection is held for too long, and its driver cannot cut it off"),
+            );
+        }
+    }
+
+    /// Whoever is about to wait may be waiting for itself: then that is told.
+    #[cold]
+    pub(super) fn look_at_who_waits(&self, place: &'static Location<'static>) {
+        let Some(task) = tokio::task::try_id() else { return };
+        let room = self.core.capacity.read();
+        if room.open < room.max {
+            return;
+        }
+        let leases: Vec<_> = self.callers_leases().filter_map(|(_, facts)| self.notes.holder(facts)).collect();
+        let all = self.core.table.counts();
+        let everything_is_its_own = leases.iter().all(|held| held.task == Some(task)) && leases.len() == all.leased;
+        if let Some(first) = leases.first().filter(|_| everything_is_its_own && all.leased == room.open) {
+            self.events.self_waits.add(1);
+            let (held_at, held) = (first.place, leases.len());
+            report(|| {
+                tracing::warn!(%place, %held_at, held, %task, "a task waits for a connection, and holds all there are itself");
+            });
+        }
+    }
+
+    /// All leases of callers.
+    pub(super) fn callers_leases(&self) -> impl Iterator<Item = (ConnectionId, &Facts)> {
+        let pool = self.core.table.id();
+        let named = move |(life, facts): (u64, _)| (ConnectionId { pool, slot: Facts::index(facts), life }, facts);
+        self.core.table.leased().map(named).filter(|(id, _)| !self.is_reserved(*id))
+    }
+
+    /// Who has a connection now, and for how long.
+    pub(crate) fn who_holds(&self) -> Vec<Holder> {
+        let holder = |(connection, facts): (ConnectionId, &Facts)| {
+            let noted = self.notes.holder(facts);
+            let since = noted.map(|held| held.since).or_else(|| self.lease_began(facts));
+            Holder {
+                connection,
+                held: since.map(|since| self.since(since)),
+                place: noted.map(|held| held.place),
+                task: noted.and_then(|held| held.task),
+                span: noted.and_then(|held| held.span),
+            }
+        };
+        let mut holders: Vec<_> = self.callers_leases().map(holder).collect();
+        holders.sort_by_key(|holder| std::cmp::Reverse(holder.held));
+        holders
+    }
+}
