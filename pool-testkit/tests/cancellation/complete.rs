@@ -39,10 +39,10 @@ fn futures<'a>(text: &'a str, beginnings: &[&str]) -> Vec<&'a str> {
 #[test]
 fn every_method_that_can_be_dropped_is_in_the_matrix() {
     let texts = sources(&root().join("pool-core/src"));
-    let named = |(prefix, text): &(&'static str, String)| {
+    let of_text = |(prefix, text): &(&'static str, String)| {
         futures(text, &["pub ", "pub async "]).into_iter().map(|name| format!("{prefix}{name}")).collect::<Vec<_>>()
     };
-    let public: Vec<_> = texts.iter().flat_map(named).collect();
+    let public: Vec<_> = texts.iter().flat_map(of_text).collect();
     let names: BTreeSet<_> = public.iter().map(String::as_str).collect();
     assert_eq!(public.len(), names.len(), "a name that two types have needs a row that says whose it is");
     assert_eq!(names, METHODS.iter().map(|method| method.name).collect());

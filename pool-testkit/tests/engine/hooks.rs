@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pool_core::{AcquireError, ConnectionFacts, HandOut, HookError, HookFailure, HookPoint, Hooks, OpenFailure, Pool};
 use pool_testkit::cancel::for_each_cancellation;
-use pool_testkit::fake::{Call, FakeConnection, FakeDriver, Step, quiet};
+use pool_testkit::fake::{Call, FakeConnection, FakeDriver, Step, prove_whole, quiet};
 use tokio::runtime::Builder;
 use tokio::time::{Instant, sleep};
 
@@ -32,11 +32,13 @@ enum Deed {
     TryAnother,
 }
 
+type Calls = Arc<Mutex<Vec<(HookPoint, Option<ConnectionFacts>)>>>;
+
 /// Notes every call, and does what it is told.
 #[derive(Clone)]
 struct Told {
     points: Vec<HookPoint>,
-    calls: Arc<Mutex<Vec<(HookPoint, Option<ConnectionFacts>)>>>,
+    calls: Calls,
     /// What it does at a point the next times; nothing afterwards.
     deeds: Arc<Mutex<Vec<(HookPoint, Deed)>>>,
 }
@@ -126,6 +128,7 @@ async fn at_rest(pool: &Pool<FakeDriver>) {
 
 #[tokio::test(start_paused = true)]
 async fn each_is_called_in_its_place_with_what_is_known() {
+    use HookPoint::{AfterOpen, BeforeClose, BeforeHandOut, BeforeOpen, OnRelease};
     let (driver, hooks) = (FakeDriver::new(), Told::at(&ALL));
     driver.hosts(["db"]);
     let pool = hooked(&driver, &hooks, 1);
@@ -140,7 +143,6 @@ async fn each_is_called_in_its_place_with_what_is_known() {
     assert!((9..=11).contains(&last.age.as_secs()) && (4..=6).contains(&last.idle.as_secs()), "{last:?}");
     at_rest(&pool).await;
     pool.close().await;
-    use HookPoint::{AfterOpen, BeforeClose, BeforeHandOut, BeforeOpen, OnRelease};
     let each = [BeforeHandOut, OnRelease];
     let expected = [&[BeforeOpen, AfterOpen][..], &each, &each, &each, &[BeforeClose]].concat();
     assert_eq!(hooks.called(), expected);
@@ -217,18 +219,18 @@ async fn whoever_does_not_wait_gets_no_connection_that_a_hook_has_to_see() {
     prove_nothing_lost(&pool, &driver).await;
 }
 
-/// A hook around an open does this once. What the first caller is told, if it gets none in time.
+/// A hook around an open does this. What the first caller is told, if it gets none in time.
 async fn opened(point: HookPoint, deed: Deed) -> Option<String> {
     let (driver, hooks) = (FakeDriver::new(), Told::at(&[point]));
     let pool = hooked(&driver, &hooks, 1);
-    // For as long as it takes to give up one hook, and not to open again.
-    let mut config = (*pool.config()).clone();
-    (config.backoff_initial, config.backoff_max) = (5 * SECOND, 5 * SECOND);
-    pool.reconfigure(config).unwrap();
-    hooks.next(point, deed);
+    // However often it is tried.
+    (0..100).for_each(|_| hooks.next(point, deed));
     let limit = SECOND + Duration::from_millis(1);
     let told = pool.acquire_timeout(limit).await.map(drop).err().map(|error| failure(&error).to_string());
-    prove_nothing_lost(&pool, &driver).await;
+    hooks.deeds.lock().unwrap().clear();
+    // A connection whose hook fails has never been the pool's: the ledger of the backend has more.
+    prove_whole(&pool).await;
+    assert_eq!(driver.ledger().live(), 0);
     told
 }
 

@@ -28,7 +28,7 @@ async fn who_has_a_connection_is_known_with_the_place_and_the_task() {
     });
     let (task, second) = second.await.unwrap();
     let scheduler = pool.schedule(ScheduleConfig::default()).unwrap();
-    let scheduled = scheduler.acquire(Request::new()).await.unwrap();
+    let third = scheduler.acquire(Request::new()).await.unwrap();
     let again = line!() + 2;
     drop(pool.acquire().await.unwrap());
     let tried = pool.try_acquire().unwrap();
@@ -38,12 +38,12 @@ async fn who_has_a_connection_is_known_with_the_place_and_the_task() {
     let place = |id| holders.iter().find(|holder| holder.connection == id).unwrap().place.unwrap();
     assert_eq!((place(first.connection_id()).line(), place(first.connection_id()).file()), (line, file!()));
     assert_eq!(place(tried.connection_id()).line(), again);
-    assert_eq!(place(scheduled.connection_id()).file(), file!(), "and not the scheduler's own");
+    assert_eq!(place(third.connection_id()).file(), file!(), "and not the scheduler's own");
     let of_second = holders.iter().find(|holder| holder.connection == second.connection_id()).unwrap();
     assert_eq!(of_second.task, Some(task));
     let text = holders[0].to_string();
     assert!(text.contains("has been leased for 2s, acquired at ") && text.contains("leaks.rs:"), "{text}");
-    drop((first, second, scheduled, tried));
+    drop((first, second, third, tried));
     assert!(pool.holders().is_empty());
     prove_nothing_lost(&pool, &driver).await;
 }
@@ -157,7 +157,7 @@ async fn sooner_or_later(
         let seconds = noticed(&trial.pool, count).await;
         match limit {
             Some(limit) => {
-                assert!(seconds.is_some_and(|seconds| (limit..=limit + 2).contains(&seconds)), "{seconds:?}")
+                assert!(seconds.is_some_and(|seconds| (limit..=limit + 2).contains(&seconds)), "{seconds:?}");
             }
             None => assert_eq!(seconds, None),
         }
