@@ -327,9 +327,7 @@ impl<D: Driver> Waiting<'_, D> {
         if engine.alarm.advance(deadline) {
             engine.bell.notify_one();
         }
-        if engine.is_watched() {
-            engine.look_at_who_waits(self.place);
-        }
+        engine.look_at_who_waits(self.place);
         engine.ask_for_openers();
         if engine.unserved.is_up() {
             engine.bell.notify_one();

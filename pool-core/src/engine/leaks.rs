@@ -3,6 +3,8 @@
 use std::panic::Location;
 use std::time::Duration;
 
+use tokio::task::Id;
+
 use super::Engine;
 use super::notes::Held;
 use super::panics::report;
@@ -52,25 +54,27 @@ impl<D: Driver> Engine<D> {
         if !self.watched.is_up() {
             return;
         }
-        let (config, now) = (self.config.load_full(), self.clock.now());
-        let is_over = |since: u64, limit: Option<Duration>| {
-            limit.is_some_and(|limit| Duration::from_nanos(now.saturating_sub(since)) >= limit)
-        };
         for (id, facts) in self.callers_leases() {
-            let mut notes = self.notes.all();
-            let Some(held) = notes.get_mut(&facts.index()).and_then(|note| note.lease.as_mut()) else { continue };
-            let reports = !held.is_reported && is_over(held.since, config.leak_after);
-            let cuts_off = !held.is_cut_off && is_over(held.since, config.reclaim_after);
-            (held.is_reported, held.is_cut_off) = (held.is_reported || reports, held.is_cut_off || cuts_off);
-            let held = *held;
-            // Logs and aborters are foreign code.
-            drop(notes);
-            if reports {
-                self.report_leak(id, &held);
-            }
-            if cuts_off {
-                self.reclaim(id, &held);
-            }
+            self.look_at_holder(id, facts);
+        }
+    }
+
+    fn look_at_holder(&self, id: ConnectionId, facts: &Facts) {
+        let config = self.config.load();
+        let mut notes = self.notes.all();
+        let Some(held) = notes.get_mut(&facts.index()).and_then(|note| note.lease.as_mut()) else { return };
+        let is_over = |limit: Option<Duration>| limit.is_some_and(|limit| self.since(held.since) >= limit);
+        let (reports, cuts_off) = (!held.is_reported && is_over(config.leak_after), is_over(config.reclaim_after));
+        let cuts_off = cuts_off && !held.is_cut_off;
+        (held.is_reported, held.is_cut_off) = (held.is_reported || reports, held.is_cut_off || cuts_off);
+        let held = *held;
+        // Logs and aborters are foreign code.
+        drop(notes);
+        if reports {
+            self.report_leak(id, &held);
+        }
+        if cuts_off {
+            self.reclaim(id, &held);
         }
     }
 
@@ -94,9 +98,14 @@ impl<D: Driver> Engine<D> {
     }
 
     /// Whoever is about to wait may be waiting for itself: then that is told.
-    #[cold]
     pub(super) fn look_at_who_waits(&self, place: &'static Location<'static>) {
-        let Some(task) = tokio::task::try_id() else { return };
+        if let Some(task) = self.is_watched().then(tokio::task::try_id).flatten() {
+            self.look_at_task(task, place);
+        }
+    }
+
+    #[cold]
+    fn look_at_task(&self, task: Id, place: &'static Location<'static>) {
         let room = self.core.capacity.read();
         if room.open < room.max {
             return;
