@@ -14,7 +14,7 @@ pub(crate) mod driver {
 
     /// Opens connections to one server, all with the same login.
     pub(crate) struct Redis {
-        pub(crate) address: String,
+        pub(crate) address: std::net::SocketAddr,
         pub(crate) login: RedisConnectionInfo,
     }
 
@@ -77,7 +77,7 @@ pub(crate) mod driver {
 
         async fn connect(&self, attempt: &Attempt) -> RedisResult<Session> {
             attempt.opening(format!("connecting to {}", self.address));
-            let stream = tokio::net::TcpStream::connect(&self.address).await?;
+            let stream = tokio::net::TcpStream::connect(self.address).await?;
             stream.set_nodelay(true)?;
             attempt.authenticating(format!("logging in at {}", self.address));
             let (link, task) = MultiplexedConnection::new(&self.login, stream).await?;
@@ -135,8 +135,8 @@ pub(crate) mod driver {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     use redis::AsyncCommands;
-    let server = server::Server::start("127.0.0.1:0", &[])?;
-    let redis = driver::Redis { address: server.address.clone(), login: redis::RedisConnectionInfo::default() };
+    let server = server::Server::start(&[])?;
+    let redis = driver::Redis { address: server.address, login: redis::RedisConnectionInfo::default() };
     let pool = pool_core::Pool::builder(redis).max_size(4).build()?;
     let _: () = pool.acquire().await?.set("greeting", "hello").await?;
     assert_eq!(pool.acquire().await?.get::<_, String>("greeting").await?, "hello");

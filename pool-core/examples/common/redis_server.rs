@@ -1,14 +1,16 @@
 //! A real Redis on a port of its own.
 
 use std::io::{BufRead, BufReader, Error, ErrorKind, Result};
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
+#[path = "port.rs"]
+pub(crate) mod port;
+
 /// A server that keeps nothing on disk. It is killed when this is dropped, and when this process ends in any way.
 pub(crate) struct Server {
-    /// Host and port.
-    pub(crate) address: String,
+    pub(crate) address: SocketAddr,
     shell: Child,
     /// Kept open: the server writes its log there.
     _log: BufReader<ChildStdout>,
@@ -18,16 +20,34 @@ pub(crate) struct Server {
 const SCRIPT: &str = r#""$@" & server=$!; read -r _; kill -9 "$server"; wait "$server" 2>/dev/null"#;
 
 impl Server {
-    /// Starts one at this address, with port 0 at a free one, and returns when it is ready for connections.
-    pub(crate) fn start(address: &str, options: &[&str]) -> Result<Self> {
-        let mut address = address.to_owned();
-        if address.ends_with(":0") {
-            // Free when this has returned; nobody else is given it so soon.
-            address = TcpListener::bind(&address)?.local_addr()?.to_string();
+    /// Starts one at a free port, and returns when it is ready for connections.
+    pub(crate) fn start(options: &[&str]) -> Result<Self> {
+        let mut outcome = Self::start_at(port::free()?, options);
+        // Somebody else may have been faster.
+        while outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::AddrInUse) {
+            outcome = Self::start_at(port::free()?, options);
         }
-        let (host, port) = address.rsplit_once(':').ok_or(ErrorKind::InvalidInput)?;
+        outcome
+    }
+
+    /// Starts one there.
+    pub(crate) fn start_at(address: SocketAddr, options: &[&str]) -> Result<Self> {
+        let (host, port) = (address.ip().to_string(), address.port().to_string());
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", SCRIPT, "sh", "redis-server", "--bind", host, "--port", port, "--save", "", "--dir", "/"]);
+        command.args([
+            "-c",
+            SCRIPT,
+            "sh",
+            "redis-server",
+            "--bind",
+            &host,
+            "--port",
+            &port,
+            "--save",
+            "",
+            "--dir",
+            "/",
+        ]);
         // Out of the terminal's reach: Ctrl-C is for the program that uses the server.
         command.args(options).process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut shell = command.spawn()?;
@@ -35,12 +55,18 @@ impl Server {
         let mut told = String::new();
         while !told.contains("Ready to accept connections") {
             if log.read_line(&mut told)? == 0 {
-                let why = if told.is_empty() { "it is not there: apt-get install redis-server" } else { &told };
-                return Err(Error::other(format!("redis-server did not start: {why}")));
+                return Err(failure(&told));
             }
         }
         Ok(Self { address, shell, _log: log })
     }
+}
+
+/// Why there is no server, by what it has told.
+fn failure(told: &str) -> Error {
+    let kind = if told.contains("Address already in use") { ErrorKind::AddrInUse } else { ErrorKind::Other };
+    let why = if told.is_empty() { "it is not there: apt-get install redis-server" } else { told };
+    Error::new(kind, format!("redis-server did not start: {why}"))
 }
 
 impl Drop for Server {

@@ -6,7 +6,7 @@ use pool_core::{AcquireError, Config, Driver, Lease, Pool, PoolState};
 use tokio::task::{AbortHandle, yield_now};
 
 /// As long as nobody has to be.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 /// A pool of so many, that opens none before somebody wants one.
 pub(crate) fn pool<D: Driver>(driver: D, size: usize) -> Pool<D> {

@@ -6,6 +6,7 @@ use hyper::body::Incoming;
 use pool_core::{Attempt, Driver, ErrorClass, Pool, SessionState};
 
 use crate::common::{all, ended, in_vain, pool, until};
+use crate::redis::example::server::port;
 
 #[allow(dead_code)] // its `main` is not called here
 #[path = "../../examples/http.rs"]
@@ -82,8 +83,8 @@ async fn a_connection_whose_answer_nobody_reads_is_closed() {
 
 #[tokio::test]
 async fn a_server_may_go_away_and_come_back() {
-    let (server, pool) = start(2).await;
-    let address = server.address;
+    let address = port::free().unwrap();
+    let (server, pool) = (Server::start(address).await.unwrap(), pool(Http(address), 2));
     let tasks: Vec<_> = all(&pool, 2).await.iter().map(|lease| lease.task.abort_handle()).collect();
     server.stop().await;
     for task in &tasks {

@@ -9,7 +9,7 @@ use crate::common::{all, at_rest, ended, in_vain, pool, until};
 
 #[allow(dead_code)] // its `main` is not called here
 #[path = "../../examples/redis.rs"]
-mod example;
+pub(crate) mod example;
 
 use example::driver::{Redis, Session};
 use example::server::Server;
@@ -21,14 +21,14 @@ const DATABASE: i64 = 3;
 fn driver(server: &Server, password: &str) -> Redis {
     let password = Some(password.to_owned());
     Redis {
-        address: server.address.clone(),
+        address: server.address,
         login: RedisConnectionInfo { db: DATABASE, password, ..RedisConnectionInfo::default() },
     }
 }
 
 /// A server that wants a password, and a pool of sessions that are not in the database of everybody.
 fn start(size: usize) -> (Server, Pool<Redis>) {
-    let server = Server::start("127.0.0.1:0", &["--requirepass", PASSWORD]).unwrap();
+    let server = Server::start(&["--requirepass", PASSWORD]).unwrap();
     let pool = pool(driver(&server, PASSWORD), size);
     (server, pool)
 }
@@ -149,7 +149,7 @@ async fn a_request_that_nobody_waits_for_is_answered_before_the_next_one() {
     let _: () = other.rpush("list", "one").await.unwrap();
     let mut lease = pool.acquire().await.unwrap();
     assert_eq!(lease.connection_id(), id);
-    assert_eq!(lease.exists::<_, bool>("list").await.unwrap(), false, "this is its own answer");
+    assert!(!lease.exists::<_, bool>("list").await.unwrap(), "this is its own answer");
     drop(lease);
     pool.close().await;
 }
@@ -164,14 +164,14 @@ async fn blocked(session: &mut Session) -> usize {
 #[tokio::test]
 async fn a_server_may_go_away_and_come_back() {
     let (server, pool) = start(2);
-    let address = server.address.clone();
+    let address = server.address;
     let tasks: Vec<_> = all(&pool, 2).await.iter().map(|lease| lease.task.abort_handle()).collect();
     drop(server);
     for task in &tasks {
         ended(task).await;
     }
     in_vain(&pool).await;
-    let _server = Server::start(&address, &["--requirepass", PASSWORD]).unwrap();
+    let _server = Server::start_at(address, &["--requirepass", PASSWORD]).unwrap();
     let _: () = pool.acquire().await.unwrap().set("back", "again").await.unwrap();
     pool.close().await;
 }
