@@ -1,5 +1,6 @@
 //! What the tests of both have in common.
 
+use std::future::Future;
 use std::time::Duration;
 
 use pool_core::{AcquireError, Config, Driver, Lease, Pool, PoolState};
@@ -16,23 +17,30 @@ pub(crate) fn pool<D: Driver>(driver: D, size: usize) -> Pool<D> {
     Pool::builder(driver).config(config).build().unwrap()
 }
 
-/// Waits until the pool is like that.
-pub(crate) async fn until<D: Driver>(pool: &Pool<D>, wanted: impl Fn(&PoolState) -> bool) {
-    while !wanted(&pool.state()) {
-        yield_now().await;
-    }
+/// What has to come, and fails the test if it does not.
+pub(crate) async fn in_time<T>(comes: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LONG, comes).await.expect("comes in a minute")
+}
+
+/// Waits until it is so.
+pub(crate) async fn until(is_so: impl Fn() -> bool) {
+    in_time(async {
+        while !is_so() {
+            yield_now().await;
+        }
+    })
+    .await;
 }
 
 /// Waits until everything has been given back and is in order.
 pub(crate) async fn at_rest<D: Driver>(pool: &Pool<D>) {
-    until(pool, |state| state.leased + state.in_maintenance + state.opening == 0).await;
+    let busy = |state: PoolState| state.leased + state.in_maintenance + state.opening;
+    until(|| busy(pool.state()) == 0).await;
 }
 
 /// Waits until the task of a connection has ended, which is when its driver knows.
 pub(crate) async fn ended(task: &AbortHandle) {
-    while !task.is_finished() {
-        yield_now().await;
-    }
+    until(|| task.is_finished()).await;
 }
 
 /// A caller who does not wait for long, while there is no server. The message says why.

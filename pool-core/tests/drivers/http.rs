@@ -1,11 +1,14 @@
 //! Connections of HTTP/1.1 that are kept alive.
 
+use std::time::Duration;
+
 use http_body_util::BodyExt;
 use hyper::Response;
 use hyper::body::Incoming;
 use pool_core::{Attempt, Driver, ErrorClass, Pool, SessionState};
+use tokio::task::AbortHandle;
 
-use crate::common::{all, ended, in_vain, pool, until};
+use crate::common::{all, ended, in_time, in_vain, pool, until};
 use crate::redis::example::server::port;
 
 #[allow(dead_code)] // its `main` is not called here
@@ -63,7 +66,7 @@ async fn a_connection_is_used_again_when_its_last_answer_has_been_read() {
     let id = lease.connection_id();
     let answer = lease.get("/large").await.unwrap();
     drop(lease);
-    until(&pool, |state| state.in_maintenance == 1).await;
+    until(|| pool.state().in_maintenance == 1).await;
     assert!(pool.try_acquire().is_err(), "the answer is still being read");
     assert_eq!(read(answer).await, LARGE);
     assert_eq!(pool.acquire().await.unwrap().connection_id(), id);
@@ -98,19 +101,28 @@ async fn a_server_may_go_away_and_come_back() {
 }
 
 #[tokio::test]
-async fn a_close_closes_the_sockets_and_an_abort_the_one_in_use() {
+async fn a_close_closes_the_sockets() {
     let (server, pool) = start(2).await;
-    drop(all(&pool, 2).await);
+    let tasks: Vec<_> = all(&pool, 2).await.iter().map(|lease| lease.task.abort_handle()).collect();
+    pool.close().await;
+    assert!(tasks.iter().all(AbortHandle::is_finished));
+    // Nobody has hung up there.
+    in_time(server.all_gone()).await;
+}
+
+#[tokio::test]
+async fn a_connection_in_use_is_cut_off_when_patience_ends() {
+    let (server, pool) = start(1).await;
     let mut lease = pool.acquire().await.unwrap();
     let task = lease.task.abort_handle();
-    let (cut_off, ()) = tokio::join!(pool.close_within(std::time::Duration::from_millis(1)), async {
+    let using = async {
         ended(&task).await;
         assert!(lease.get("/").await.is_err());
         drop(lease);
-    });
+    };
+    let (cut_off, ()) = tokio::join!(pool.close_within(Duration::from_millis(1)), using);
     assert_eq!(cut_off, 1);
-    // Nobody hangs up: the connections have ended from this side.
-    server.all_gone().await;
+    in_time(server.all_gone()).await;
 }
 
 #[tokio::test]

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use pool_core::{AcquireError, Attempt, ConnectionId, Driver, ErrorClass, Lease, Pool, SessionState};
 use redis::{AsyncCommands, RedisConnectionInfo, RedisResult, cmd, pipe};
+use tokio::task::AbortHandle;
 
-use crate::common::{all, at_rest, ended, in_vain, pool, until};
+use crate::common::{all, at_rest, ended, in_time, in_vain, pool, until};
 
 #[allow(dead_code)] // its `main` is not called here
 #[path = "../../examples/redis.rs"]
@@ -145,7 +146,7 @@ async fn a_request_that_nobody_waits_for_is_answered_before_the_next_one() {
         }
     }
     drop(lease);
-    until(&pool, |state| state.in_maintenance == 1).await;
+    until(|| pool.state().in_maintenance == 1).await;
     let _: () = other.rpush("list", "one").await.unwrap();
     let mut lease = pool.acquire().await.unwrap();
     assert_eq!(lease.connection_id(), id);
@@ -194,20 +195,27 @@ async fn a_wrong_password_is_told_at_once() {
 async fn after_a_close_the_server_has_no_session() {
     let (_server, pool) = start(3);
     let mut other = beside(&pool).await;
-    drop(all(&pool, 3).await);
-    let mut lease = pool.acquire().await.unwrap();
+    let tasks: Vec<_> = all(&pool, 3).await.iter().map(|lease| lease.task.abort_handle()).collect();
     assert_eq!(sessions(&mut other).await, 3);
-    // The one that is in use is cut off in the middle of a request.
-    let closing = pool.close_within(Duration::from_millis(1));
+    pool.close().await;
+    assert!(tasks.iter().all(AbortHandle::is_finished));
+    assert_eq!(sessions(&mut other).await, 0);
+}
+
+#[tokio::test]
+async fn a_session_in_use_is_cut_off_when_patience_ends() {
+    let (_server, pool) = start(1);
+    let mut other = beside(&pool).await;
+    let mut lease = pool.acquire().await.unwrap();
     let using = async {
-        let popped: RedisResult<redis::Value> = lease.blpop("list", 0.0).await;
+        let popped: RedisResult<redis::Value> = in_time(lease.blpop("list", 0.0)).await;
         popped.unwrap_err();
         drop(lease);
     };
-    let (cut_off, ()) = tokio::join!(closing, using);
+    let (cut_off, ()) = tokio::join!(pool.close_within(Duration::from_millis(1)), using);
     assert_eq!(cut_off, 1);
-    // The server notices that one when it reads from it.
-    while sessions(&mut other).await > 0 {}
+    // The server notices when it reads from it.
+    in_time(async { while sessions(&mut other).await > 0 {} }).await;
 }
 
 #[tokio::test]
