@@ -3,6 +3,9 @@
 //! `cargo run -p pool-core --example batches`; the clock stands still while everybody waits, so it takes no time.
 
 #[cfg(not(feature = "loom"))]
+#[path = "common/service.rs"]
+mod service;
+#[cfg(not(feature = "loom"))]
 #[path = "common/toy.rs"]
 mod toy;
 
@@ -11,40 +14,33 @@ mod toy;
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     use pool_core::{AcquireError, Request, ScheduleConfig, Shed};
     use std::time::Duration;
-    use tokio::time::sleep;
 
     let pool = toy::pool(4).build()?;
     let scheduler = pool.schedule(ScheduleConfig::default())?;
-    let workers: Vec<_> = (0..8)
-        .map(|worker| (worker, scheduler.clone()))
-        .map(|(worker, scheduler)| {
-            tokio::spawn(async move {
-                let batch = scheduler.acquire_many(Request::new(), 3).await?;
-                println!("{worker} has {}, {} and {}", *batch[0], *batch[1], *batch[2]);
-                sleep(Duration::from_millis(10)).await;
-                Ok::<_, AcquireError>(batch.len())
-            })
-        })
-        .collect();
-    // Those who want one do not keep a batch from its turn.
-    let single = {
+    let batch = |worker| {
         let scheduler = scheduler.clone();
         tokio::spawn(async move {
-            for _ in 0..50 {
-                drop(scheduler.acquire(Request::new()).await?);
-                sleep(Duration::from_millis(1)).await;
-            }
-            Ok::<_, AcquireError>(())
+            let batch = scheduler.acquire_many(Request::new(), 3).await;
+            println!("worker {worker} has {batch:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            batch.map(|leases| leases.len())
         })
     };
-    for worker in workers {
-        assert_eq!(worker.await??, 3);
+    // Those who want one do not keep a batch from its turn.
+    let single = |_| tokio::spawn(service::serve(scheduler.clone(), Request::new(), Duration::from_millis(7)));
+    let batches: Vec<_> = (0..8).map(batch).collect();
+    let singles: Vec<_> = (0..50).map(single).collect();
+    for batch in batches {
+        assert_eq!(batch.await?.ok(), Some(3));
     }
-    single.await??;
+    for single in singles {
+        single.await??;
+    }
 
-    let error = scheduler.acquire_many(Request::new(), 5).await.err().ok_or("there are four")?;
-    println!("{error}");
-    assert!(matches!(&error, AcquireError::Shed { why, .. } if **why == Shed::Impossible { wanted: 5, max: 4 }));
+    let outcome = scheduler.acquire_many(Request::new(), 5).await;
+    println!("five of four: {outcome:?}");
+    let impossible = Shed::Impossible { wanted: 5, max: 4 };
+    assert!(matches!(outcome, Err(AcquireError::Shed { why, .. }) if *why == impossible));
     pool.close().await;
     Ok(())
 }

@@ -3,6 +3,9 @@
 //! `cargo run -p pool-core --example shedding`; the clock stands still while everybody waits, so it takes no time.
 
 #[cfg(not(feature = "loom"))]
+#[path = "common/service.rs"]
+mod service;
+#[cfg(not(feature = "loom"))]
 #[path = "common/toy.rs"]
 mod toy;
 
@@ -11,35 +14,30 @@ mod toy;
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     use pool_core::{Codel, Request, ScheduleConfig};
     use std::time::Duration;
-    use tokio::time::{Instant, sleep};
+    use tokio::time::sleep;
 
-    let unbounded = ScheduleConfig::default();
+    let mut unbounded = ScheduleConfig::default();
+    unbounded.foresee = false;
     let (mut limited, mut codel) = (unbounded.clone(), unbounded.clone());
     limited.max_waiting = Some(20);
     codel.codel = Some(Codel::default());
-    for (name, mut config, expected) in
-        [("unbounded", unbounded, 5_000..30_000), ("max_waiting", limited, 40..60), ("codel", codel, 50..150)]
-    {
-        config.foresee = false;
+    let settings =
+        [("unbounded", unbounded, 5_000..30_000), ("max_waiting", limited, 40..60), ("codel", codel, 50..150)];
+    for (name, config, expected) in settings {
         let pool = toy::pool(4).build()?;
         let scheduler = pool.schedule(config)?;
         // Each takes 10 ms, so 400 a second can be served, and 1,200 come, for ten seconds.
-        let mut tasks = Vec::new();
-        for number in 0..12_000 {
+        let one = |number| {
             let scheduler = scheduler.clone();
-            tasks.push(tokio::spawn(async move {
+            tokio::spawn(async move {
                 sleep(Duration::from_secs(1) / 1_200 * number).await;
-                let began = Instant::now();
-                let lease = scheduler.acquire(Request::new()).await.ok()?;
-                let waited = began.elapsed();
-                sleep(Duration::from_millis(10)).await;
-                drop(lease);
-                // CoDel bears a burst of two seconds.
-                (number > 4 * 1_200).then_some(waited)
-            }));
-        }
+                service::serve(scheduler, Request::new(), Duration::from_millis(10)).await
+            })
+        };
+        let tasks: Vec<_> = (0..12_000).map(one).collect();
         let mut waits = Vec::new();
-        for task in tasks {
+        // CoDel bears a burst of two seconds, so those of the first four do not count.
+        for task in tasks.into_iter().skip(4 * 1_200) {
             waits.extend(task.await?);
         }
         waits.sort_unstable();
