@@ -77,12 +77,12 @@ impl Backend {
 
 /// Callers that come at random, so many in a second, until the time is over; each waits for two seconds at most.
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
-async fn callers(pool: &Pool<FakeDriver>, backend: &Arc<Backend>, rate: f64, time: Duration) {
-    let mut random = Random::new(rate as u64);
+async fn callers(pool: &Pool<FakeDriver>, backend: &Arc<Backend>, rate: u32, time: Duration) {
+    let mut random = Random::new(rate.into());
     let (mut at, end) = (Instant::now(), Instant::now() + time);
     loop {
         let chance = (random.below(1 << 32) as f64 + 1.0) / (1_u64 << 32) as f64;
-        at += Duration::from_secs_f64(-chance.ln() / rate);
+        at += Duration::from_secs_f64(-chance.ln() / f64::from(rate));
         if at > end {
             return sleep_until(end).await;
         }
@@ -189,17 +189,17 @@ async fn the_size_follows_a_demand_that_rises_and_falls() {
     let pool = pool_of(&driver, SIZES.0);
     let adapter = pool.adapt(settings(|_| {})).unwrap();
     let (sizes, _following) = follow(&adapter);
-    callers(&pool, &backend, 20.0, 30 * SECOND).await;
+    callers(&pool, &backend, 20, 30 * SECOND).await;
     assert_eq!(adapter.report().size, SIZES.0, "{}", adapter.report());
-    callers(&pool, &backend, 200.0, 30 * SECOND).await;
+    callers(&pool, &backend, 200, 30 * SECOND).await;
     let (risen, changes) = (adapter.report(), adapter.report().changes);
     assert!((13..=20).contains(&risen.size), "ten are in use on average: {risen}");
     backend.since();
-    callers(&pool, &backend, 200.0, 30 * SECOND).await;
+    callers(&pool, &backend, 200, 30 * SECOND).await;
     let (_, p99) = backend.since();
     assert!(p99 < SERVICE, "{p99:?}");
     assert_eq!(adapter.report().changes, changes, "it does not flap");
-    callers(&pool, &backend, 20.0, 150 * SECOND).await;
+    callers(&pool, &backend, 20, 150 * SECOND).await;
     let (_, p99) = backend.since();
     let (fallen, sizes) = (adapter.report(), sizes.lock().unwrap().clone());
     assert!(fallen.size <= 8 && p99 < SERVICE, "{fallen}, {p99:?}");
@@ -231,14 +231,14 @@ async fn slowed(growth: Growth, records: bool) -> Outcome {
         backend.records(driver.recorder());
     }
     let growing = Growing::begin(&pool, growth);
-    callers(&pool, &backend, 100.0, 20 * SECOND).await;
+    callers(&pool, &backend, 100, 20 * SECOND).await;
     backend.becomes(3 * SERVICE, 8);
-    callers(&pool, &backend, 100.0, 10 * SECOND).await;
+    callers(&pool, &backend, 100, 10 * SECOND).await;
     backend.since();
-    callers(&pool, &backend, 100.0, 50 * SECOND).await;
+    callers(&pool, &backend, 100, 50 * SECOND).await;
     let (served, _) = backend.since();
     backend.becomes(SERVICE, 1_000);
-    callers(&pool, &backend, 100.0, 20 * SECOND).await;
+    callers(&pool, &backend, 100, 20 * SECOND).await;
     growing.end(served)
 }
 
@@ -259,10 +259,10 @@ async fn overwhelmed(growth: Growth) -> Outcome {
     let (driver, backend) = (FakeDriver::new(), Backend::new(8));
     let pool = pool_of(&driver, 4);
     let growing = Growing::begin(&pool, growth);
-    callers(&pool, &backend, 30.0, 20 * SECOND).await;
-    callers(&pool, &backend, 240.0, 30 * SECOND).await;
+    callers(&pool, &backend, 30, 20 * SECOND).await;
+    callers(&pool, &backend, 240, 30 * SECOND).await;
     backend.since();
-    callers(&pool, &backend, 240.0, 60 * SECOND).await;
+    callers(&pool, &backend, 240, 60 * SECOND).await;
     let (served, _) = backend.since();
     growing.end(served)
 }
@@ -287,14 +287,14 @@ async fn growth_in_vain_is_taken_back() {
     let adapter = pool.adapt(settings(|_| {})).unwrap();
     let (sizes, _following) = follow(&adapter);
     // All that it has ever seen is a backend at its limit.
-    callers(&pool, &backend, 240.0, 30 * SECOND).await;
+    callers(&pool, &backend, 240, 30 * SECOND).await;
     let sizes = sizes.lock().unwrap().clone();
     assert_eq!((sizes.len(), sizes[0], sizes[2]), (3, 8, 8), "once up, and down again: {sizes:?}");
     assert_eq!((adapter.report().reason, adapter.report().changes), (AdaptReason::NotAgain, 2));
 }
 
 /// Callers for ten seconds: 30 in a second find a connection out of four, and 200 do not.
-async fn crowd(pool: &Pool<FakeDriver>, backend: &Arc<Backend>, rate: f64) {
+async fn crowd(pool: &Pool<FakeDriver>, backend: &Arc<Backend>, rate: u32) {
     callers(pool, backend, rate, 10 * SECOND).await;
 }
 
@@ -303,22 +303,22 @@ async fn what_an_operator_sets_bounds_it_from_then_on() {
     let (driver, backend) = (FakeDriver::new(), Backend::new(1_000));
     let pool = pool_of(&driver, 4);
     let adapter = pool.adapt(settings(|_| {})).unwrap();
-    crowd(&pool, &backend, 30.0).await;
+    crowd(&pool, &backend, 30).await;
     resize(&pool, 6);
-    crowd(&pool, &backend, 200.0).await;
+    crowd(&pool, &backend, 200).await;
     let report = adapter.report();
     assert_eq!((report.size, report.reason, pool.config().max_size), (6, AdaptReason::AtMaximum, 6), "{report}");
     // Below the minimum of the adapter.
     resize(&pool, 2);
-    crowd(&pool, &backend, 200.0).await;
+    crowd(&pool, &backend, 200).await;
     assert_eq!(pool.config().max_size, 2);
     // Another setting is no limit.
     let mut config = (*pool.config()).clone();
     config.connect_timeout = SECOND;
     pool.reconfigure(config).unwrap();
     adapter.reconfigure(settings(|config| config.max_size = 12)).unwrap();
-    crowd(&pool, &backend, 200.0).await;
-    crowd(&pool, &backend, 300.0).await;
+    crowd(&pool, &backend, 200).await;
+    crowd(&pool, &backend, 300).await;
     assert_eq!((pool.config().max_size, pool.config().connect_timeout), (12, SECOND), "{}", adapter.report());
     // More than it may have.
     resize(&pool, 20);
@@ -349,20 +349,20 @@ async fn in_trouble_nothing_is_changed() {
     let (driver, backend) = (FakeDriver::new(), Backend::new(1_000));
     let pool = pool_of(&driver, 4);
     let adapter = pool.adapt(settings(|_| {})).unwrap();
-    crowd(&pool, &backend, 30.0).await;
+    crowd(&pool, &backend, 30).await;
     pool.pause();
-    crowd(&pool, &backend, 200.0).await;
+    crowd(&pool, &backend, 200).await;
     assert_eq!((adapter.report().size, adapter.report().reason), (4, AdaptReason::Trouble));
     pool.resume();
     // All connections go, and no others can be opened.
     driver.always(Call::Connect, Step::Fail);
     pool.retire_all();
-    crowd(&pool, &backend, 200.0).await;
+    crowd(&pool, &backend, 200).await;
     let report = adapter.report();
     assert_eq!((report.size, report.reason, report.changes), (4, AdaptReason::Trouble, 0), "{report}");
     driver.recover();
-    crowd(&pool, &backend, 200.0).await;
-    crowd(&pool, &backend, 200.0).await;
+    crowd(&pool, &backend, 200).await;
+    crowd(&pool, &backend, 200).await;
     assert!(adapter.report().size > 4, "{}", adapter.report());
 }
 
@@ -371,8 +371,8 @@ async fn it_ends_with_the_pool_and_with_its_handle() {
     let (driver, backend) = (FakeDriver::new(), Backend::new(1_000));
     let pool = pool_of(&driver, 4);
     drop(pool.adapt(settings(|_| {})).unwrap());
-    crowd(&pool, &backend, 30.0).await;
-    crowd(&pool, &backend, 200.0).await;
+    crowd(&pool, &backend, 30).await;
+    crowd(&pool, &backend, 200).await;
     assert_eq!(pool.config().max_size, 4, "nobody adapts it");
     let adapter = pool.adapt(settings(|_| {})).unwrap();
     let mut reports = adapter.subscribe();
@@ -397,7 +397,7 @@ fn it_goes_on_in_another_runtime_with_what_it_knew() {
     let pool = pool_of(&driver, 4);
     let adapter = first.block_on(async {
         let adapter = pool.adapt(settings(|_| {})).unwrap();
-        crowd(&pool, &backend, 30.0).await;
+        crowd(&pool, &backend, 30).await;
         resize(&pool, 7);
         adapter
     });
@@ -406,7 +406,7 @@ fn it_goes_on_in_another_runtime_with_what_it_knew() {
     assert_eq!(before.at, adapter.report().at, "there is no runtime to go on in");
     runtime().block_on(async {
         adapter.report();
-        crowd(&pool, &backend, 200.0).await;
+        crowd(&pool, &backend, 200).await;
         let report = adapter.report();
         assert!(report.at > before.at && report.size == 7, "the operator's limit is known: {report}");
         assert_eq!(report.reason, AdaptReason::AtMaximum, "and how fast the backend is");
