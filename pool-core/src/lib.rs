@@ -40,9 +40,9 @@
 //!
 //! | layer | what | files |
 //! | --- | --- | --- |
-//! | 4 | handles | `pool`, `control`, `builder`, `lease`, `monitor/`, `scheduler/` |
+//! | 4 | handles | `pool`, `control`, `builder`, `lease`, `monitor/`, `scheduler/`, `adapter/` |
 //! | 3 | protocols: acquire, release, open, maintain, rotate, retire, pause, reconfigure, close | `engine/` |
-//! | 2 | policy: pure decisions | `config`, `reconfigured`, `sizes`, `lifetime`, `rotation`, `retirement`, `warmth`, `backoff`, `breaker`, `health`, `schedule/` |
+//! | 2 | policy: pure decisions | `config`, `reconfigured`, `sizes`, `lifetime`, `rotation`, `retirement`, `warmth`, `backoff`, `breaker`, `health`, `schedule/`, `adapt/` |
 //! | 1 | lock-free: slots, gate, capacity, hand-over; every atomic ordering, all `unsafe` | `slot/`, `gate`, `capacity`, `counters`, `queue/`, `chunks`, `place`, `handoff` |
 //! | 0 | seams | `sync`, `foreign`, `driver`, `attempt`, `connection`, `recorder`, `hooks`, `failure`, `situation`, `shed`, `error`, `stats`, `times` |
 #![deny(missing_docs)]
@@ -73,6 +73,10 @@ pub mod internals {
 }
 
 // Everything that needs a runtime, a clock or a driver is not part of a build for the models.
+#[cfg(not(feature = "loom"))]
+mod adapt;
+#[cfg(not(feature = "loom"))]
+mod adapter;
 #[cfg(not(feature = "loom"))]
 mod attempt;
 #[cfg(not(feature = "loom"))]
@@ -134,6 +138,8 @@ mod warmth;
 
 #[cfg(not(feature = "loom"))]
 pub use crate::{
+    adapt::{AdaptConfig, AdaptReason, AdaptReport},
+    adapter::Adapter,
     attempt::{Attempt, Progress, Step},
     builder::PoolBuilder,
     config::Config,

@@ -7,6 +7,8 @@ mod common;
 
 #[path = "engine/abort.rs"]
 mod abort;
+#[path = "engine/adaptive.rs"]
+mod adaptive;
 #[path = "engine/ages.rs"]
 mod ages;
 #[path = "engine/attach.rs"]

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The layer of each part of `pool-core/src`, by the first name of its path.
-const LAYERS: [(&str, u8); 40] = [
+const LAYERS: [(&str, u8); 42] = [
     ("sync", 0),
     ("foreign", 0),
     ("driver", 0),
@@ -40,6 +40,7 @@ const LAYERS: [(&str, u8); 40] = [
     ("breaker", 2),
     ("health", 2),
     ("schedule", 2),
+    ("adapt", 2),
     ("engine", 3),
     ("pool", 4),
     ("control", 4),
@@ -47,6 +48,7 @@ const LAYERS: [(&str, u8); 40] = [
     ("lease", 4),
     ("monitor", 4),
     ("scheduler", 4),
+    ("adapter", 4),
     ("lib", 5),
 ];
 

@@ -9,6 +9,9 @@ use crate::driver::Driver;
 pub(crate) trait Follower: Send + Sync {
     /// One of that may have changed.
     fn changed(self: Arc<Self>);
+
+    /// How many wait in front of the pool because there are no more connections in it.
+    fn waiting(&self) -> usize;
 }
 
 /// Everybody who does. Looked at when something has changed, and never by those who acquire or release.
@@ -21,6 +24,12 @@ impl<D: Driver> Engine<D> {
         let mut all = self.followers.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|follower| follower.strong_count() > 0);
         all.push(follower);
+    }
+
+    /// How many wait in front of the pool because there are no more connections in it.
+    pub(crate) fn in_front(&self) -> usize {
+        let all = self.followers.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        all.iter().filter_map(Weak::upgrade).map(|follower| follower.waiting()).sum()
     }
 
     /// Tells them.

@@ -13,7 +13,20 @@ impl<D: Driver> Engine<D> {
     /// Puts other settings in force, all of them or none.
     pub(crate) fn reconfigure(&self, config: Config) -> Result<Reconfigured, ConfigError> {
         config.validate()?;
-        let reconfigured = self.put_in_force(config);
+        let reconfigured = self.put_in_force(config, None).unwrap_or_default();
+        self.follow(&reconfigured);
+        Ok(reconfigured)
+    }
+
+    /// As [`reconfigure`](Self::reconfigure), if the settings in force are those that somebody has seen, and the others are in their ranges. Whether they have been put in force.
+    pub(crate) fn reconfigure_if(&self, seen: &Arc<Config>, config: Config) -> bool {
+        let fits = config.validate().is_ok();
+        let reconfigured = fits.then(|| self.put_in_force(config, Some(seen))).flatten();
+        reconfigured.inspect(|reconfigured| self.follow(reconfigured)).is_some()
+    }
+
+    /// The settings in force are others.
+    fn follow(&self, reconfigured: &Reconfigured) {
         let judged = ["max_uses", "leak_after", "reclaim_after"];
         if self.core.gate().glance().is_oversize() || judged.iter().any(|field| reconfigured.now.contains(field)) {
             self.offer_all_idle();
@@ -25,14 +38,16 @@ impl<D: Driver> Engine<D> {
         self.bell.notify_one();
         self.tell();
         self.tell_followers();
-        Ok(reconfigured)
     }
 
     /// Makes the lock-free layer follow the settings. One caller after the other: whoever had a number of its own for the maximum could
-    /// be late with it, when the next settings are in force already.
-    fn put_in_force(&self, config: Config) -> Reconfigured {
+    /// be late with it, when the next settings are in force already. `None` if they are not those that were seen.
+    fn put_in_force(&self, config: Config, seen: Option<&Arc<Config>>) -> Option<Reconfigured> {
         let config = Arc::new(config);
         let _turn = self.operator.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.is_some_and(|seen| !Arc::ptr_eq(seen, &self.config.load())) {
+            return None;
+        }
         let before = self.config.swap(config.clone());
         self.core.resize(config.max_size);
         self.core.set_idle_order(config.idle_order);
@@ -48,6 +63,6 @@ impl<D: Driver> Engine<D> {
             // Each connection is judged once by the new number, now or when it comes back: what was noted about its next look may be far too late.
             self.core.gate().begin_generation();
         }
-        Reconfigured::between(&before, &config)
+        Some(Reconfigured::between(&before, &config))
     }
 }

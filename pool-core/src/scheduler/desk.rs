@@ -157,6 +157,12 @@ fn limit<D: Driver>(engine: &Engine<D>, config: &ScheduleConfig) -> usize {
 }
 
 impl<D: Driver> Follower for Desk<D> {
+    fn waiting(&self) -> usize {
+        let (waiting, in_use, limit) = self.figures();
+        // Otherwise it is a quota that they wait for.
+        if in_use >= limit { waiting } else { 0 }
+    }
+
     fn changed(self: Arc<Self>) {
         if self.engine.is_closed() {
             let gone = self.line().send_away();
