@@ -83,7 +83,7 @@ fn f103_a_runtime_that_ends_inside_acquires_loses_nothing() {
 fn f103_a_runtime_that_ends_inside_acquires_takes_its_sessions_with_it_alone() {
     let (home, mut chaos) = stage(3);
     for _ in 0..5 {
-        home.block_on(chaos.pool.disconnect());
+        home.block_on(in_time("the close ends", chaos.pool.disconnect()));
         let other = runtime();
         begin_in(&other, &mut chaos);
         let (there, here) = (crowd(&chaos, &home, &other), crowd(&chaos, &home, &home));
