@@ -77,6 +77,36 @@ async fn a_permanent_failure_is_told_at_once() {
     prove_nothing_lost(&pool, &driver).await;
 }
 
+/// Whoever comes between two attempts is told what the last one has found, without one of its own; the next attempt is made when its time has come.
+#[tokio::test(start_paused = true)]
+async fn who_comes_after_a_permanent_failure_is_told_at_once_too() {
+    let driver = FakeDriver::new();
+    driver.always(Call::Connect, Step::FailForGood);
+    let mut config = quiet(4);
+    (config.backoff_initial, config.backoff_max) = (SECOND, SECOND);
+    let pool = pool_with(&driver, config);
+    let started = Instant::now();
+    let mut told = 0;
+    while started.elapsed() < 10 * SECOND {
+        let asked = Instant::now();
+        let error = pool.acquire_timeout(Duration::from_millis(1)).await.map(drop).unwrap_err();
+        assert!(matches!(error, AcquireError::OpenFailed { .. }), "{error}");
+        assert_eq!(asked.elapsed(), Duration::ZERO);
+        told += 1;
+        tokio::time::sleep(Duration::from_millis(7)).await;
+    }
+    let attempts = driver.begun(Call::Connect);
+    assert!(told > 1_000 && (10..=101).contains(&attempts), "{attempts} attempts for {told} who were told");
+    driver.recover();
+    let served = async {
+        while pool.acquire_timeout(Duration::from_millis(1)).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(7)).await;
+        }
+    };
+    assert!(tokio::time::timeout(2 * SECOND, served).await.is_ok(), "one pause at most");
+    prove_nothing_lost(&pool, &driver).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_permanent_failure_does_not_disturb_those_who_can_be_served() {
     let driver = FakeDriver::new();
