@@ -33,13 +33,11 @@ fn begin_in(runtime: &Runtime, chaos: &mut Chaos) {
     chaos.pool = PostgresPool::connect_lazy(chaos.pool.driver().config().clone()).unwrap();
 }
 
-/// Uses the pool until it is stopped.
+/// Uses the pool until it is stopped, or the pool is closed.
 async fn work(pool: PostgresPool) {
-    loop {
-        // What fails was lost with its runtime.
-        if let Ok(lease) = pool.acquire().await {
-            let _ = answer(&lease, 1).await;
-        }
+    while let Ok(lease) = pool.acquire().await {
+        // A session fails that has ended with its runtime.
+        let _ = answer(&lease, 1).await;
     }
 }
 
