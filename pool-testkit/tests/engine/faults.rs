@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pool_core::{AcquireError, OpenFailure};
+use pool_core::{AcquireError, OpenFailure, Pool};
 use pool_testkit::fake::{Call, FakeDriver, Odds, Step};
 
 use tokio::time::Instant;
@@ -123,6 +123,43 @@ async fn a_permanent_failure_does_not_disturb_those_who_can_be_served() {
     drop(held);
     assert_eq!(waiter.await.unwrap().unwrap().id(), 0);
     prove_nothing_lost(&pool, &driver).await;
+}
+
+/// When a pool of this seed has tried to connect to a backend that fails, in milliseconds.
+async fn attempts_of(seed: u64) -> Vec<u128> {
+    let driver = FakeDriver::new();
+    driver.always(Call::Connect, Step::Fail);
+    let mut config = quiet(1);
+    (config.backoff_initial, config.backoff_max) = (SECOND, 8 * SECOND);
+    let pool = Pool::builder(driver.clone()).config(config).seed(seed).build().unwrap();
+    let (started, mut attempts) = (Instant::now(), Vec::new());
+    let waiting = pool.acquire_timeout(60 * SECOND);
+    let watching = async {
+        for number in 1..=8 {
+            driver.reached(Call::Connect, number).await;
+            attempts.push(started.elapsed().as_millis());
+        }
+    };
+    tokio::select! {
+        _ = waiting => panic!("there is nothing to be had"),
+        () = watching => {}
+    }
+    prove_nothing_lost(&pool, &driver).await;
+    attempts
+}
+
+/// Pools that fail together do not try again together.
+#[tokio::test(start_paused = true)]
+async fn pauses_are_left_to_chance() {
+    let seeds = [1, 2, 3, 4];
+    let mut all = Vec::new();
+    for seed in seeds {
+        let attempts = attempts_of(seed).await;
+        assert_eq!(attempts, attempts_of(seed).await, "the same chance");
+        all.push(attempts);
+    }
+    let firsts: std::collections::BTreeSet<_> = all.iter().map(|attempts| attempts[1]).collect();
+    assert!(firsts.len() >= 3, "the first pauses differ: {all:?}");
 }
 
 #[tokio::test(start_paused = true)]
