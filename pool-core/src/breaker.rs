@@ -13,6 +13,8 @@ pub(crate) struct Breaker {
     /// In a row, and since when.
     failures: u32,
     since: Option<Instant>,
+    /// Since when nothing could be opened, for whatever reason.
+    troubled: Option<Instant>,
     state: BreakerState,
     /// How many connections had broken when an attempt ended last.
     broken: u64,
@@ -37,6 +39,7 @@ impl Breaker {
         let more = 1 + u32::from(broken > self.broken);
         self.broken = broken;
         self.failures = self.failures.saturating_add(more);
+        self.troubled.get_or_insert(now);
         let since = *self.since.get_or_insert(now);
         let was_open = self.is_open();
         if was_open || self.is_enough(config, now - since) {
@@ -45,19 +48,32 @@ impl Breaker {
         self.is_open() && !was_open
     }
 
+    /// An attempt has found a backend that is in order and full: that is no failure, and no success.
+    pub(crate) fn crowded(&mut self, now: Instant, probe_at: Instant) {
+        self.troubled.get_or_insert(now);
+        if self.is_open() {
+            self.state = BreakerState::Open { next_probe: probe_at };
+        }
+    }
+
     fn is_enough(&self, config: &Config, lasted: Duration) -> bool {
         let failures = config.breaker_failures.is_some_and(|failures| self.failures >= failures);
         failures && lasted >= config.breaker_after
     }
 
-    /// For how long attempts have failed.
+    /// For how long nothing could be opened.
     pub(crate) fn failing_for(&self, now: Instant) -> Duration {
+        self.troubled.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
+    /// For how long attempts have failed.
+    fn lasted(&self, now: Instant) -> Duration {
         self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 
     /// Other settings are in force. Whether this has closed the breaker.
     pub(crate) fn follow(&mut self, config: &Config, now: Instant) -> bool {
-        let closes = self.is_open() && !self.is_enough(config, self.failing_for(now));
+        let closes = self.is_open() && !self.is_enough(config, self.lasted(now));
         if closes {
             self.state = BreakerState::Closed;
         }
@@ -127,6 +143,18 @@ mod tests {
         assert!(!breaker.failed(&config, now, now, 27), "two");
         assert!(!breaker.failed(&config, now + SECOND, now, 27), "three");
         assert!(breaker.failed(&config, now + 2 * SECOND, now, 27), "four");
+    }
+
+    #[test]
+    fn a_backend_that_is_full_opens_nothing_and_closes_nothing() {
+        let (config, now, mut breaker) = (config(Some(2), SECOND), Instant::now(), Breaker::default());
+        (0..10).for_each(|second| breaker.crowded(now + second * SECOND, now));
+        assert!(!breaker.is_open());
+        assert!(!breaker.failed(&config, now + 10 * SECOND, now, 0), "the first one that counts");
+        assert!(breaker.failed(&config, now + 11 * SECOND, now, 0));
+        breaker.attempt();
+        breaker.crowded(now + 12 * SECOND, now + 13 * SECOND);
+        assert_eq!(breaker.state(), BreakerState::Open { next_probe: now + 13 * SECOND }, "it goes on trying");
     }
 
     #[test]

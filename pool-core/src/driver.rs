@@ -23,8 +23,11 @@ pub enum SessionState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorClass {
-    /// May pass by itself: a refused connection, a server that is starting, too many connections.
+    /// May pass by itself: a refused connection, a server that is starting.
     Transient,
+    /// The backend is in order, and has no room for another connection. As `Transient`: callers wait for the connections that there are. But the [breaker](crate::Config::breaker_failures) does not count
+    /// it, for nothing is broken.
+    Full,
     /// Stays until somebody changes something: a wrong password, an unknown database. When the pool has
     /// no connection at all, such an error is told to its waiters at once instead of letting them time out.
     Permanent,

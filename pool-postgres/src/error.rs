@@ -92,7 +92,8 @@ impl ConnectError {
         Diagnosis::new(advice, Fate::Close).while_connecting()
     }
 
-    /// What it means for a pool: [permanent](ErrorClass::Permanent) if the [`diagnosis`](Self::diagnosis) is that somebody has to change the configuration.
+    /// What it means for a pool: [permanent](ErrorClass::Permanent) if the [`diagnosis`](Self::diagnosis) is that somebody has to change the configuration, and [full](ErrorClass::Full) if the server, the database
+    /// or the role has no more connections to give (53300).
     ///
     /// # Example
     ///
@@ -104,6 +105,7 @@ impl ConnectError {
     pub fn class(&self) -> ErrorClass {
         match self.diagnosis().advice {
             Advice::FixConfiguration => ErrorClass::Permanent,
+            _ if self.sqlstate() == Some(&SqlState::TOO_MANY_CONNECTIONS) => ErrorClass::Full,
             _ => ErrorClass::Transient,
         }
     }

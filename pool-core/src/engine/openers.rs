@@ -65,6 +65,7 @@ impl Openers {
             return false;
         }
         self.fresh_starts = said;
+        engine.know_until(None);
         self.pause_until(Instant::now(), Instant::now());
         true
     }
@@ -76,6 +77,7 @@ impl Openers {
             report(|| tracing::info!(failures, breaker_closed = was_open, "connections can be opened again"));
         }
         engine.show_breaker(self.breaker.state());
+        engine.know_until(None);
         self.backoff.succeeded();
         self.pause_until(Instant::now(), Instant::now());
     }
@@ -86,7 +88,9 @@ impl Openers {
         let Pauses { patient, awaited } = self.backoff.failed(&config, failing_for, engine.random.next());
         self.pause_until(now + patient, now + awaited);
         let probe_at = self.not_before.max(self.last.map_or(now, |last| last + distance(&config)));
-        if self.breaker.failed(&config, now, probe_at, engine.events.broken.get()) {
+        if failure.class() == ErrorClass::Full {
+            self.breaker.crowded(now, probe_at);
+        } else if self.breaker.failed(&config, now, probe_at, engine.events.broken.get()) {
             engine.events.breaker_openings.add(1);
             let failures = self.backoff.failures();
             report(
@@ -104,10 +108,12 @@ impl Openers {
     fn send_away<D: Driver>(&self, engine: &Engine<D>, failure: &Arc<OpenFailure>) {
         // In a pause nobody expects a backend; after it the next attempt tells.
         let paused = engine.core.gate().glance().is_paused();
-        let tells = failure.class() == ErrorClass::Permanent || self.breaker.is_open();
+        let is_permanent = failure.class() == ErrorClass::Permanent;
+        let tells = is_permanent || self.breaker.is_open();
         if tells {
             engine.note_denial(failure);
         }
+        engine.know_until(is_permanent.then_some(self.not_before));
         // After that: who comes from now on finds the failure there. And before those who wait are told, who say where it stands.
         engine.show_breaker(self.breaker.state());
         if tells && engine.nobody_returns() && !paused {

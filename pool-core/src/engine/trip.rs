@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::Engine;
 use super::panics::{tell_watchers, wake};
@@ -23,6 +24,8 @@ pub(super) struct Trip {
     /// As a number, so that nobody who looks takes a lock.
     stands: Figure,
     shown: watch::Sender<BreakerState>,
+    /// Until when the last failure stands, which waiting does not cure: the moment of the next attempt. 0 if there was none.
+    known_until: Figure,
 }
 
 const CLOSED: u64 = 0;
@@ -61,8 +64,19 @@ impl<D: Driver> Engine<D> {
     /// Whether one who joins now would wait for a backend that cannot be reached, as far as anybody knows. One who joins in the very moment when the breaker opens is told by the
     /// next attempt that fails.
     pub(super) fn spares_a_wait(&self) -> bool {
-        let is_open = self.trip.stands.get() != CLOSED;
-        is_open && !self.is_out_of_service() && self.nobody_returns() && self.denial.load().is_some()
+        let is_known = self.trip.stands.get() != CLOSED || self.knows_better();
+        is_known && !self.is_out_of_service() && self.nobody_returns() && self.denial.load().is_some()
+    }
+
+    /// Whether nothing can be opened before the next attempt, which has a time.
+    fn knows_better(&self) -> bool {
+        let until = self.trip.known_until.get();
+        until > 0 && self.clock.now() < until
+    }
+
+    /// Nothing can be opened before this moment, when somebody tries again; or nobody knows.
+    pub(super) fn know_until(&self, moment: Option<Instant>) {
+        self.trip.known_until.set(moment.map_or(0, |moment| self.clock.at(moment)));
     }
 
     /// Whether there is no connection that somebody could give back.
@@ -92,7 +106,7 @@ impl<D: Driver> Engine<D> {
         let situation = self.situation(waited);
         match failure.class() {
             ErrorClass::Permanent => AcquireError::OpenFailed { situation, failure },
-            ErrorClass::Transient => AcquireError::BreakerOpen { situation, failure },
+            ErrorClass::Transient | ErrorClass::Full => AcquireError::BreakerOpen { situation, failure },
         }
     }
 

@@ -354,7 +354,7 @@ fn hostile() -> Waker {
 }
 
 #[test]
-fn f109_hostile_wakers_break_nothing() {
+fn hostile_wakers_break_nothing() {
     let mut queue = Counted::default();
     // One whose waker cannot be dropped leaves; another's cannot be cloned for a look.
     queue.unpromised += 1;

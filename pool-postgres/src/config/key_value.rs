@@ -8,14 +8,29 @@ use super::{PostgresConfig, PostgresConfigError};
 
 pub(super) fn parse(text: &str, config: &mut PostgresConfig) -> Result<(), PostgresConfigError> {
     let mut rest = text.chars().peekable();
+    // Whether what comes may be words of a password that needs quotes.
+    let mut after_password = false;
     loop {
         skip_spaces(&mut rest);
         if rest.peek().is_none() {
             return Ok(());
         }
         let keyword = keyword(&mut rest)?;
-        let value = if rest.next_if_eq(&'\'').is_some() { quoted(&mut rest)? } else { bare(&mut rest)? };
-        config.set(&keyword, &value)?;
+        let is_quoted = rest.next_if_eq(&'\'').is_some();
+        let value = if is_quoted { quoted(&mut rest)? } else { bare(&mut rest)? };
+        config.set(&keyword, &value).map_err(|error| without_words(error, after_password))?;
+        after_password |= keyword == "password" && !is_quoted;
+    }
+}
+
+/// An error that does not echo a keyword that nobody knows, if it may be a word of a password.
+fn without_words(error: PostgresConfigError, after_password: bool) -> PostgresConfigError {
+    match error {
+        PostgresConfigError::Unknown { .. } if after_password => PostgresConfigError::Malformed {
+            part: "a keyword after the password",
+            problem: "it is not known (a value with spaces needs quotes)",
+        },
+        error => error,
     }
 }
 

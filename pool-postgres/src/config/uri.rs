@@ -8,6 +8,9 @@ use super::{PostgresConfig, PostgresConfigError};
 pub(super) fn parse(rest: &str, config: &mut PostgresConfig) -> Result<(), PostgresConfigError> {
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
+    if is_cut_off(authority, database, query) {
+        return Err(CUT_OFF);
+    }
     let (user_info, address) = authority.rsplit_once('@').unwrap_or(("", authority));
     let (user, password) = user_info.split_once(':').unwrap_or((user_info, ""));
     set(config, "user", user)?;
@@ -16,6 +19,17 @@ pub(super) fn parse(rest: &str, config: &mut PostgresConfig) -> Result<(), Postg
     set(config, "dbname", database)?;
     set_query(config, query)
 }
+
+/// Whether a password with a `/` or `?` in it may have been cut there: its `@` comes later. libpq takes the rest for the name of a database, or for keywords, and so it would be shown.
+fn is_cut_off(authority: &str, database: &str, query: &str) -> bool {
+    let has_user = authority.contains('@');
+    !has_user && (database.contains('@') || authority.contains(':') && query.contains('@'))
+}
+
+const CUT_OFF: PostgresConfigError = PostgresConfigError::Malformed {
+    part: "what follows the host",
+    problem: "an @ is written %40 there; a @ : / or ? in a user name or password is written %40 %3A %2F %3F",
+};
 
 fn set_query(config: &mut PostgresConfig, query: &str) -> Result<(), PostgresConfigError> {
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {

@@ -279,6 +279,7 @@ fn whatever_is_dropped(what: &str, fault: Fault) {
         all += cases;
     }
     println!("{what}: {all} cases");
+    assert!(all >= 150, "{what}: only {all} cases");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use futures_util::{FutureExt, poll};
 use pool_core::AcquireError;
 use pool_postgres::PostgresPool;
 use pool_testkit::proxy::Toxic;
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::spawn_blocking;
 
 use crate::asking::{answer, eventually, in_time};
@@ -174,9 +175,9 @@ async fn f091_an_acquire_that_looks_when_its_time_is_over_and_it_was_served() {
     assert_eq!(invariants::hold(chaos).await.opened, 1);
 }
 
-/// A caller and a connection that comes back after so long. Whether it was in time.
-async fn meet(chaos: &Chaos, comes: Duration) -> bool {
-    let held = quiet(chaos).await;
+/// A caller, and a connection that comes back after so long. Whether it was in time.
+async fn meet(pool: PostgresPool, comes: Duration) -> bool {
+    let held = quiet_of(&pool).await;
     let started = Instant::now();
     let coming = spawn_blocking(move || {
         while started.elapsed() < comes {
@@ -184,7 +185,7 @@ async fn meet(chaos: &Chaos, comes: Duration) -> bool {
         }
         drop(held);
     });
-    let outcome = chaos.pool.acquire_timeout(MOMENT).await;
+    let outcome = pool.acquire_timeout(MOMENT).await;
     coming.await.unwrap();
     match outcome {
         Ok(lease) => {
@@ -198,22 +199,39 @@ async fn meet(chaos: &Chaos, comes: Duration) -> bool {
     }
 }
 
-/// Looks for the very moment: whenever the connection was in time it comes a little later, and a little sooner when it was not.
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn f091_an_acquire_whose_time_is_over_at_the_moment_it_is_served() {
+/// Looks for the very moment: whenever the connection was in time it comes a little later, and a little sooner when it was not. Callers wait in this runtime.
+fn look_for_the_moment(home: &Runtime, chaos: &Chaos, callers: &Handle) {
     const STEP: Duration = Duration::from_micros(20);
-    let chaos = Chaos::start(1).await;
     let (mut comes, mut outcomes) = (MOMENT, [0; 2]);
-    let looking = async {
-        while outcomes[0].min(outcomes[1]) < 40 {
-            let in_time = meet(&chaos, comes).await;
-            comes = if in_time { comes + STEP } else { comes.saturating_sub(STEP) };
-            outcomes[usize::from(in_time)] += 1;
-            drop(chaos.working().await);
-        }
-    };
-    in_time("both happen", looking).await;
-    assert_eq!(invariants::hold(chaos).await.opened, 1);
+    while outcomes[0].min(outcomes[1]) < 40 {
+        let meeting = callers.spawn(meet(chaos.pool.clone(), comes));
+        let was_in_time = home.block_on(in_time("they meet", meeting)).unwrap();
+        comes = if was_in_time { comes + STEP } else { comes.saturating_sub(STEP) };
+        outcomes[usize::from(was_in_time)] += 1;
+        assert!(outcomes[0] + outcomes[1] < 10_000, "one of the two never happens: {outcomes:?}");
+        drop(home.block_on(chaos.working()));
+    }
+}
+
+fn runtime() -> Runtime {
+    Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+#[test]
+fn f091_an_acquire_whose_time_is_over_at_the_moment_it_is_served() {
+    let home = runtime();
+    let chaos = home.block_on(Chaos::start(1));
+    look_for_the_moment(&home, &chaos, home.handle());
+    assert_eq!(home.block_on(invariants::hold(chaos)).opened, 1);
+}
+
+/// Whoever waits there has a clock of its own.
+#[test]
+fn f091_an_acquire_in_another_runtime_whose_time_is_over_at_the_moment_it_is_served() {
+    let (home, other) = (runtime(), runtime());
+    let chaos = home.block_on(Chaos::start(1));
+    look_for_the_moment(&home, &chaos, other.handle());
+    assert_eq!(home.block_on(invariants::hold(chaos)).opened, 1);
 }
 
 #[tokio::test]

@@ -38,7 +38,7 @@ async fn f105_a_panic_inside_of_a_request_costs_one_session_and_nobody_else_anyt
     drop(chaos.working().await);
     drop(other);
     let stats = invariants::hold(chaos).await;
-    assert_eq!((stats.opened, stats.broken), (3, 1), "{stats:?}");
+    assert_eq!((stats.opened, stats.broken, stats.errors.resets), (3, 1, 0), "nothing more was sent: {stats:?}");
 }
 
 #[tokio::test]

@@ -33,13 +33,11 @@ fn begin_in(runtime: &Runtime, chaos: &mut Chaos) {
     chaos.pool = PostgresPool::connect_lazy(chaos.pool.driver().config().clone()).unwrap();
 }
 
-/// Uses the pool until it is stopped.
+/// Uses the pool until it is stopped, or the pool is closed.
 async fn work(pool: PostgresPool) {
-    loop {
-        // What fails was lost with its runtime.
-        if let Ok(lease) = pool.acquire().await {
-            let _ = answer(&lease, 1).await;
-        }
+    while let Ok(lease) = pool.acquire().await {
+        // A session fails that has ended with its runtime.
+        let _ = answer(&lease, 1).await;
     }
 }
 
@@ -83,7 +81,7 @@ fn f103_a_runtime_that_ends_inside_acquires_loses_nothing() {
 fn f103_a_runtime_that_ends_inside_acquires_takes_its_sessions_with_it_alone() {
     let (home, mut chaos) = stage(3);
     for _ in 0..5 {
-        home.block_on(chaos.pool.disconnect());
+        home.block_on(in_time("the close ends", chaos.pool.disconnect()));
         let other = runtime();
         begin_in(&other, &mut chaos);
         let (there, here) = (crowd(&chaos, &home, &other), crowd(&chaos, &home, &home));

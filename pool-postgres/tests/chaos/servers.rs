@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use pool_core::{AcquireError, ErrorClass};
+use pool_postgres::PostgresConfig;
 use pool_postgres::diagnosis::{Advice, Diagnosis};
 use pool_testkit::postgres::EphemeralPostgres;
 use tokio::task::spawn_blocking;
@@ -14,6 +15,11 @@ use crate::common::{Chaos, server, signal_postmaster, strict};
 use crate::invariants;
 use crate::refusals::{as_role, cause};
 use crate::users::{PASSWORD, SHORT};
+
+/// One that opens soon.
+fn with_a_breaker(config: &mut PostgresConfig) {
+    (config.pool.breaker_failures, config.pool.breaker_after) = (Some(3), Duration::from_millis(50));
+}
 
 /// The pool knows that it has lost everything.
 async fn all_is_lost(chaos: &Chaos) {
@@ -87,6 +93,28 @@ async fn f006_a_killed_server_costs_no_place_in_the_pool() {
     invariants::hold(chaos).await;
 }
 
+/// With a breaker nobody waits for a server that is away, and everybody is served again when it is back.
+#[tokio::test]
+async fn f006_with_a_breaker_nobody_waits_for_a_killed_server() {
+    let mut server = strict().start().unwrap();
+    let mut chaos = Chaos::on(&server, 4, with_a_breaker).await;
+    chaos.fill(4).await;
+    chaos.watch.end().await;
+    server.kill9().unwrap();
+    all_is_lost(&chaos).await;
+    let error = in_time("the breaker opens", chaos.pool.acquire()).await.map(drop).unwrap_err();
+    assert!(matches!(error, AcquireError::BreakerOpen { .. }), "{error}");
+    chaos.note(&error);
+    let mut breaker = chaos.pool.breaker();
+    let back = spawn_blocking(move || server.restart().map(|()| server));
+    in_time("it closes", breaker.wait_for(|state| !state.is_open())).await.unwrap();
+    waiters(&chaos, 40).await;
+    let server = back.await.unwrap().unwrap();
+    chaos.watch_on(&server).await;
+    let stats = invariants::hold(chaos).await;
+    assert_eq!(stats.breaker_openings, 1, "{stats:?}");
+}
+
 /// Starts again as a standby that lets nobody in until it is promoted.
 fn start_halfway(server: &mut EphemeralPostgres) {
     server.stop().unwrap();
@@ -135,7 +163,7 @@ async fn take_all(chaos: &Chaos) -> (usize, AcquireError) {
                 let cause = cause(&error);
                 assert_eq!(
                     (cause.sqlstate(), cause.class()),
-                    (Some(&SqlState::TOO_MANY_CONNECTIONS), ErrorClass::Transient)
+                    (Some(&SqlState::TOO_MANY_CONNECTIONS), ErrorClass::Full)
                 );
                 assert_eq!(Diagnosis::of_acquire(&error).advice, Advice::RetryLater);
                 return (held.len(), error);
@@ -152,6 +180,7 @@ async fn f011_a_full_server_serves_everybody_by_what_it_has_given() {
     let mut chaos = Chaos::on(&server, 7, |config| {
         config.pool.backoff_initial = Duration::from_millis(20);
         config.pool.backoff_max = Duration::from_millis(100);
+        with_a_breaker(config);
     })
     .await;
     let started = Instant::now();
@@ -169,13 +198,14 @@ async fn f011_a_full_server_serves_everybody_by_what_it_has_given() {
     chaos.note(&said);
     chaos.watch.run("ALTER ROLE chaos SUPERUSER").await;
     let stats = invariants::hold(chaos).await;
-    assert_eq!((stats.broken, stats.opened), (0, 7), "{stats:?}");
+    assert_eq!((stats.broken, stats.opened, stats.breaker_openings), (0, 7, 0), "nothing is broken: {stats:?}");
 }
 
 /// The role may have fewer sessions than the pool wants, until it may have more.
 #[tokio::test]
 async fn f012_a_role_that_may_have_no_more_sessions_serves_everybody_by_those_it_has() {
     let mut chaos = as_role(server(), "f012", 4).await;
+    chaos.reconfigure(|config| (config.breaker_failures, config.breaker_after) = (Some(3), Duration::from_millis(50)));
     chaos.watch.run(&format!("CREATE ROLE f012 LOGIN PASSWORD '{PASSWORD}' CONNECTION LIMIT 2")).await;
     for _ in 0..4 {
         waiters(&chaos, 40).await;
@@ -186,7 +216,7 @@ async fn f012_a_role_that_may_have_no_more_sessions_serves_everybody_by_those_it
     chaos.note(&said);
     chaos.watch.run("ALTER ROLE f012 CONNECTION LIMIT -1").await;
     let stats = invariants::hold(chaos).await;
-    assert_eq!((stats.broken, stats.opened), (0, 4), "{stats:?}");
+    assert_eq!((stats.broken, stats.opened, stats.breaker_openings), (0, 4, 0), "nothing is broken: {stats:?}");
 }
 
 /// Writes until the other server has it; says how often it was refused by the one that only reads.

@@ -49,8 +49,10 @@ impl World {
         let (joined, started) = (self.model.sequence.next(), self.model.clock.now());
         match acquire.poll() {
             Poll::Ready(Ok(lease)) => return self.hold(lease, Way::AtOnce),
-            Poll::Ready(Err(AcquireError::BreakerOpen { .. } | AcquireError::OpenFailed { .. })) => {
-                ensure!(self.model.breaker.may_be_open && !self.model.closed, "the breaker is not open");
+            Poll::Ready(Err(error @ (AcquireError::BreakerOpen { .. } | AcquireError::OpenFailed { .. }))) => {
+                let known = self.model.is_known_for_good && matches!(error, AcquireError::OpenFailed { .. });
+                let spared = self.model.breaker.may_be_open || known;
+                ensure!(spared && !self.model.closed, "nobody knows that it is in vain: {error}");
                 self.model.counts.waited += 1;
                 self.model.counts.failed += 1;
             }
@@ -149,7 +151,8 @@ impl World {
             }
             Err(AcquireError::OpenFailed { .. }) => {
                 self.model.counts.failed += 1;
-                ensure!(self.model.failed_for_good > waiter.joined, "no attempt has failed for good");
+                let told = self.model.failed_for_good > waiter.joined || self.model.is_known_for_good;
+                ensure!(told, "no attempt has failed for good");
                 Ok(())
             }
             Err(AcquireError::Closed) if self.model.closed => {

@@ -77,6 +77,8 @@ pub(super) struct Model {
     pub(super) failing: bool,
     /// The number of the last failure that was for good.
     pub(super) failed_for_good: u64,
+    /// Whether that was the last attempt that ended.
+    pub(super) is_known_for_good: bool,
     pub(super) breaker: Breaker,
     /// Whether there were more connections than the maximum at any moment of this step.
     pub(super) excess: bool,
@@ -107,6 +109,7 @@ impl Model {
             backoff_until: 0,
             failing: false,
             failed_for_good: 0,
+            is_known_for_good: false,
             breaker: Breaker::default(),
             excess: false,
             jumped: 0,
@@ -181,6 +184,7 @@ impl Model {
             return;
         }
         (self.backoff_until, self.failing) = (at + millis(self.config.backoff_max), true);
+        self.is_known_for_good = ending == Ending::Failed(ErrorClass::Permanent);
         let counter = match ending {
             Ending::Failed(ErrorClass::Permanent) => {
                 self.failed_for_good = self.sequence.next();
@@ -201,7 +205,7 @@ impl Model {
         let connection = match self.arriving.take() {
             Some(begun) => {
                 self.counts.opened += 1;
-                (self.failing, self.last_opened) = (false, at);
+                (self.failing, self.last_opened, self.is_known_for_good) = (false, at, false);
                 self.breaker.succeeded();
                 Connection::opened(&self.config, begun, at, self.jumped)
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pool_core::{AcquireError, OpenFailure};
+use pool_core::{AcquireError, OpenFailure, Pool};
 use pool_testkit::fake::{Call, FakeDriver, Odds, Step};
 
 use tokio::time::Instant;
@@ -77,6 +77,36 @@ async fn a_permanent_failure_is_told_at_once() {
     prove_nothing_lost(&pool, &driver).await;
 }
 
+/// Whoever comes between two attempts is told what the last one has found, without one of its own; the next attempt is made when its time has come.
+#[tokio::test(start_paused = true)]
+async fn who_comes_after_a_permanent_failure_is_told_at_once_too() {
+    let driver = FakeDriver::new();
+    driver.always(Call::Connect, Step::FailForGood);
+    let mut config = quiet(4);
+    (config.backoff_initial, config.backoff_max) = (SECOND, SECOND);
+    let pool = pool_with(&driver, config);
+    let started = Instant::now();
+    let mut told = 0;
+    while started.elapsed() < 10 * SECOND {
+        let asked = Instant::now();
+        let error = pool.acquire_timeout(Duration::from_millis(1)).await.map(drop).unwrap_err();
+        assert!(matches!(error, AcquireError::OpenFailed { .. }), "{error}");
+        assert_eq!(asked.elapsed(), Duration::ZERO);
+        told += 1;
+        tokio::time::sleep(Duration::from_millis(7)).await;
+    }
+    let attempts = driver.begun(Call::Connect);
+    assert!(told > 1_000 && (10..=101).contains(&attempts), "{attempts} attempts for {told} who were told");
+    driver.recover();
+    let served = async {
+        while pool.acquire_timeout(Duration::from_millis(1)).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(7)).await;
+        }
+    };
+    assert!(tokio::time::timeout(2 * SECOND, served).await.is_ok(), "one pause at most");
+    prove_nothing_lost(&pool, &driver).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_permanent_failure_does_not_disturb_those_who_can_be_served() {
     let driver = FakeDriver::new();
@@ -93,6 +123,43 @@ async fn a_permanent_failure_does_not_disturb_those_who_can_be_served() {
     drop(held);
     assert_eq!(waiter.await.unwrap().unwrap().id(), 0);
     prove_nothing_lost(&pool, &driver).await;
+}
+
+/// When a pool of this seed has tried to connect to a backend that fails, in milliseconds.
+async fn attempts_of(seed: u64) -> Vec<u128> {
+    let driver = FakeDriver::new();
+    driver.always(Call::Connect, Step::Fail);
+    let mut config = quiet(1);
+    (config.backoff_initial, config.backoff_max) = (SECOND, 8 * SECOND);
+    let pool = Pool::builder(driver.clone()).config(config).seed(seed).build().unwrap();
+    let (started, mut attempts) = (Instant::now(), Vec::new());
+    let waiting = pool.acquire_timeout(60 * SECOND);
+    let watching = async {
+        for number in 1..=8 {
+            driver.reached(Call::Connect, number).await;
+            attempts.push(started.elapsed().as_millis());
+        }
+    };
+    tokio::select! {
+        _ = waiting => panic!("there is nothing to be had"),
+        () = watching => {}
+    }
+    prove_nothing_lost(&pool, &driver).await;
+    attempts
+}
+
+/// Pools that fail together do not try again together.
+#[tokio::test(start_paused = true)]
+async fn pauses_are_left_to_chance() {
+    let seeds = [1, 2, 3, 4];
+    let mut all = Vec::new();
+    for seed in seeds {
+        let attempts = attempts_of(seed).await;
+        assert_eq!(attempts, attempts_of(seed).await, "the same chance");
+        all.push(attempts);
+    }
+    let firsts: std::collections::BTreeSet<_> = all.iter().map(|attempts| attempts[1]).collect();
+    assert!(firsts.len() >= 3, "the first pauses differ: {all:?}");
 }
 
 #[tokio::test(start_paused = true)]

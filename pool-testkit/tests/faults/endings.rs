@@ -19,7 +19,12 @@ fn functions(text: &str) -> BTreeMap<&str, &str> {
 
 /// Whether a text calls a function, or gives it to somebody who does.
 fn calls(text: &str, function: &str) -> bool {
-    [format!("{function}("), format!("({function})")].iter().any(|call| text.contains(call))
+    let in_name = |character: char| character.is_alphanumeric() || character == '_';
+    text.match_indices(function).any(|(at, _)| {
+        let (before, after) = (&text[..at], &text[at + function.len()..]);
+        let whole = !before.ends_with(in_name) && !after.starts_with(in_name);
+        whole && (after.starts_with('(') || before.ends_with('(') && after.starts_with(')'))
+    })
 }
 
 /// Whether a function comes to a checker.
@@ -61,7 +66,7 @@ fn every_fault_that_is_passed_has_a_test_by_its_number() {
 fn a_test_without_a_checker_is_found() {
     // None of them begins a line: that is where the search for tests looks.
     let text = "fn f001_a() { one(); } fn one() { two() } fn two<T>() { invariants::hold(chaos).await } ".to_owned()
-        + "fn f002_b() { three() } fn three() { f002_b() } fn f003_c() { prove_nothing_lost(pool) }";
+        + "fn f002_b() { three(); is_two() } fn three() { f002_b() } fn f003_c() { prove_nothing_lost(pool) }";
     let tests = ["f001_a", "f002_b", "f003_c"].map(|name| format!("pool-postgres/chaos/some.rs::{name}"));
     let found = unchecked(&tests, |_| text.clone());
     assert_eq!(found, ["pool-postgres/chaos/some.rs::f002_b does not end with a checker"]);
