@@ -14,7 +14,7 @@ use crate::users::SHORT;
 async fn recovers(chaos: &Chaos) {
     let working = async {
         loop {
-            let lease = chaos.acquire().await.expect("a connection");
+            let lease = chaos.served().await;
             if matches!(timeout(SHORT, answer(&lease, 41)).await, Ok(Ok(42))) {
                 return;
             }

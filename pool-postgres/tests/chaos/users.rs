@@ -32,17 +32,21 @@ impl Chaos {
         error
     }
 
-    /// A connection that answers.
-    pub(crate) async fn working(&self) -> PostgresLease<'_> {
+    /// A connection. What was wrong for good is believed until the next attempt, which is made.
+    pub(crate) async fn served(&self) -> PostgresLease<'_> {
         let started = Instant::now();
-        let lease = loop {
+        loop {
             match self.acquire().await {
-                Ok(lease) => break lease,
-                // What was wrong for good is believed until the next attempt.
+                Ok(lease) => return lease,
                 Err(AcquireError::OpenFailed { .. }) if started.elapsed() < SLACK => tokio::task::yield_now().await,
                 Err(error) => panic!("a connection: {error}"),
             }
-        };
+        }
+    }
+
+    /// A connection that answers.
+    pub(crate) async fn working(&self) -> PostgresLease<'_> {
+        let lease = self.served().await;
         assert_eq!(answer(&lease, 41).await.expect("an answer"), 42);
         lease
     }
