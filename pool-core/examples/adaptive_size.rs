@@ -1,58 +1,45 @@
-//! A pool that grows when callers wait, and shrinks when they have gone. Ends by itself: `cargo run -p pool-core --example adaptive_size`
-#![cfg(not(feature = "loom"))]
+//! Adaptive size: a pool that grows when callers wait, and shrinks when they have gone.
+//!
+//! `cargo run -p pool-core --example adaptive_size`; the clock stands still while everybody waits, so it takes no time.
 
-use std::time::Duration;
+#[cfg(not(feature = "loom"))]
+#[path = "common/toy.rs"]
+mod toy;
 
-use pool_core::{AdaptConfig, Attempt, Driver, ErrorClass, Pool, SessionState};
-use tokio::time::{Instant, sleep};
-
-struct Quick;
-
-impl Driver for Quick {
-    type Connection = ();
-    type Error = std::io::Error;
-
-    async fn connect(&self, _: &Attempt) -> Result<(), std::io::Error> {
-        Ok(())
-    }
-    fn inspect(&self, (): &mut ()) -> SessionState {
-        SessionState::Clean
-    }
-    fn classify(&self, _: &std::io::Error) -> ErrorClass {
-        ErrorClass::Transient
-    }
-}
-
-/// So many callers, one request after the other, each of which takes 10 ms.
-async fn load(pool: &Pool<Quick>, callers: usize, time: Duration) {
-    let end = Instant::now() + time;
-    let callers = (0..callers).map(|_| {
-        let pool = pool.clone();
-        tokio::spawn(async move {
-            while Instant::now() < end {
-                let connection = pool.acquire().await;
-                sleep(Duration::from_millis(10)).await;
-                drop(connection);
-            }
-        })
-    });
-    for caller in callers.collect::<Vec<_>>() {
-        let _ = caller.await;
-    }
-}
-
-#[tokio::main(flavor = "current_thread")]
+#[cfg(not(feature = "loom"))]
+#[tokio::main(flavor = "current_thread", start_paused = true)]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let pool = Pool::builder(Quick).max_size(2).build()?;
-    let mut config = AdaptConfig::default();
-    // Faster than anybody needs it, so that the example is short.
-    (config.interval, config.shrink_after, config.target_wait) =
-        (Duration::from_millis(50), 10, Duration::from_millis(2));
-    let adapter = pool.adapt(config)?;
-    for (callers, seconds) in [(2, 1), (16, 2), (1, 3)] {
-        load(&pool, callers, Duration::from_secs(seconds)).await;
-        println!("{callers} callers: {}", adapter.report());
+    use std::time::Duration;
+    use tokio::time::{Instant, sleep};
+
+    const SERVICE: Duration = Duration::from_millis(10);
+    let pool = toy::pool(2).build()?;
+    let adapter = pool.adapt(pool_core::AdaptConfig::default())?;
+    let mut sizes = Vec::new();
+    for (callers, seconds) in [(2, 20), (16, 60), (1, 300)] {
+        let end = Instant::now() + Duration::from_secs(seconds);
+        // One request after the other.
+        let caller = |_| {
+            let pool = pool.clone();
+            tokio::spawn(async move {
+                while Instant::now() < end {
+                    let connection = pool.acquire().await;
+                    sleep(SERVICE).await;
+                    drop(connection);
+                }
+            })
+        };
+        for caller in (0..callers).map(caller).collect::<Vec<_>>() {
+            caller.await?;
+        }
+        println!("{callers} callers, {seconds} s: {}", adapter.report());
+        sizes.push(pool.state().max_size);
     }
+    assert!(sizes[1] > sizes[0] && sizes[2] < sizes[1], "it follows the demand: {sizes:?}");
     pool.close().await;
     Ok(())
 }
+
+/// With the feature `loom` only models are built.
+#[cfg(feature = "loom")]
+fn main() {}

@@ -12,7 +12,7 @@ pub(crate) struct Look {
     pub(crate) size: usize,
     /// Connections that are kept from callers.
     pub(crate) reserved: usize,
-    /// Connections in use, those that are made ready for the next caller included: on average, and at most as far as was seen.
+    /// Connections in use, those included that are made ready while somebody waits: on average, and at most as far as was seen.
     pub(crate) in_use: f64,
     pub(crate) peak: usize,
     /// Callers that came, and that were served.

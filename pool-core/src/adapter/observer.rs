@@ -40,7 +40,9 @@ impl Observer {
     }
 
     fn see(&mut self, state: &PoolState, in_front: usize) {
-        let in_use = state.leased + state.in_maintenance;
+        // What is made ready is missed only if somebody waits: otherwise it may be a round of pings.
+        let made_ready = if state.waiting + in_front > 0 { state.in_maintenance } else { 0 };
+        let in_use = state.leased + made_ready;
         let samples = &mut self.samples;
         samples.count += 1;
         samples.in_use += in_use;
