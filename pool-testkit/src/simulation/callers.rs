@@ -151,8 +151,7 @@ impl World {
             }
             Err(AcquireError::OpenFailed { .. }) => {
                 self.model.counts.failed += 1;
-                let told = self.model.failed_for_good > waiter.joined || self.model.is_known_for_good;
-                ensure!(told, "no attempt has failed for good");
+                ensure!(self.model.has_failed_for_good_since(waiter.joined), "no attempt has failed for good");
                 Ok(())
             }
             Err(AcquireError::Closed) if self.model.closed => {

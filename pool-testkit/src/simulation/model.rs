@@ -177,6 +177,11 @@ impl Model {
         Ok(())
     }
 
+    /// Whether one who came then may have been told that an attempt has failed for good.
+    pub(super) fn has_failed_for_good_since(&self, joined: u64) -> bool {
+        self.failed_for_good > joined || self.is_known_for_good
+    }
+
     fn end_to_open(&mut self, attempt: u64, ending: Ending, at: u64) {
         let begun = self.opening.remove(&attempt);
         if ending == Ending::Succeeded {
