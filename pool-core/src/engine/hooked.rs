@@ -78,6 +78,7 @@ impl<C: Send + 'static> Hooked<C> {
 
 impl<D: Driver> Engine<D> {
     /// The hooks, if they are to be called here.
+    #[inline]
     pub(super) fn hooks_at(&self, point: HookPoint) -> Option<&Hooked<D::Connection>> {
         self.hooked.as_ref().filter(|hooked| hooked.points.contains(&point))
     }

@@ -35,10 +35,8 @@ impl<D: Driver> Engine<D> {
     }
 
     /// A lease ends.
+    #[cold]
     pub(super) fn note_return(&self, facts: &Facts) {
-        if !self.watched.is_up() {
-            return;
-        }
         if let Some(held) = self.notes.release(facts).filter(|held| held.is_reported) {
             let (place, held) = (held.place, self.since(held.since));
             report(|| tracing::info!(%place, ?held, "a connection that was reported has come back"));

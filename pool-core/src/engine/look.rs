@@ -70,31 +70,34 @@ impl<D: Driver> Engine<D> {
         if let Some(reason) = self.reason_to_leave(facts) {
             return Condition::Retired(reason);
         }
-        if occasion == Occasion::Return && self.hooks_at(HookPoint::OnRelease).is_some() {
-            return Condition::Returned;
+        if self.attended.is_up()
+            && let Some(condition) = self.attend_to(facts, occasion)
+        {
+            return condition;
         }
         if seen == Condition::Dirty {
             return Condition::Dirty;
         }
-        self.look_before(facts, occasion)
-    }
-
-    /// Looks at a connection that is in order.
-    fn look_before(&self, facts: &Facts, occasion: Occasion) -> Condition {
         let can_wait = matches!(occasion, Occasion::HandOver | Occasion::AtOnce);
         if can_wait && self.is_unchecked(facts) {
             return Condition::Unchecked;
         }
-        let at_once = matches!(occasion, Occasion::AtOnce | Occasion::WithoutWaiting);
-        if at_once && self.hooks_at(HookPoint::BeforeHandOut).is_some() {
-            return Condition::Unprepared;
-        }
-        if occasion == Occasion::AtOnce && self.watched.is_up() {
-            // Noted by whoever waits for it, which takes no time.
-            return Condition::Unprepared;
-        }
         self.trust(facts);
         Condition::Usable
+    }
+
+    /// What hooks and who watches leases have to do with a connection first.
+    #[cold]
+    fn attend_to(&self, facts: &Facts, occasion: Occasion) -> Option<Condition> {
+        let (hands_out, watched) = (self.hooks_at(HookPoint::BeforeHandOut).is_some(), self.watched.is_up());
+        match occasion {
+            Occasion::Return => self.hooks_at(HookPoint::OnRelease).map(|_| Condition::Returned),
+            Occasion::AtOnce if self.is_unchecked(facts) => Some(Condition::Unchecked),
+            // Noted by whoever waits for it, which takes no time.
+            Occasion::AtOnce => (hands_out || watched).then_some(Condition::Unprepared),
+            Occasion::WithoutWaiting => hands_out.then_some(Condition::Unprepared),
+            Occasion::HandOver | Occasion::Round => None,
+        }
     }
 
     fn reason_to_leave(&self, facts: &Facts) -> Option<RetireReason> {
@@ -110,7 +113,7 @@ impl<D: Driver> Engine<D> {
 
     /// Nobody needs to look closely until the connection is due, or once in each epoch when it is.
     pub(super) fn trust(&self, facts: &Facts) {
-        if self.is_hooked() || self.watched.is_up() {
+        if self.attended.is_up() {
             // Whoever gives it or takes it looks for the hooks, and notes it.
             return facts.good_until.set(0);
         }
@@ -126,7 +129,9 @@ impl<D: Driver> Engine<D> {
 
     /// Notes how long a connection was held, if its lease is a timed one that ends now.
     pub(super) fn time_lease(&self, facts: &Facts) {
-        self.note_return(facts);
+        if self.attended.is_up() {
+            self.note_return(facts);
+        }
         let since = facts.held_since.get();
         if since == 0 {
             return;

@@ -137,6 +137,8 @@ pub(crate) struct Engine<D: Driver> {
     notes: Notes,
     /// Whether anybody wants to know who has a connection for how long.
     watched: Flag,
+    /// Whether that is so, or there are hooks for connections that are handed out or come back: then each is looked at closely.
+    attended: Flag,
     hooked: Option<Hooked<D::Connection>>,
     /// When the janitor took its last turn.
     pulse: Figure,
@@ -243,6 +245,7 @@ impl<D: Driver> Engine<D> {
             followers: Followers::default(),
             notes: Notes::default(),
             watched: Flag::default(),
+            attended: Flag::default(),
             hooked: hooks.map(Hooked::new),
             pulse: Figure::default(),
             tasks: Tasks::default(),
@@ -277,8 +280,13 @@ impl<D: Driver> Engine<D> {
 
     /// Puts that in force of the settings which nobody reads again for each lease.
     pub(crate) fn begin(&self) {
-        if self.wants_to_watch() {
-            self.watched.raise();
+        self.attend(self.wants_to_watch());
+    }
+
+    /// Watches leases from now on, or does not.
+    fn attend(&self, watches: bool) {
+        for (flag, is_up) in [(&self.watched, watches), (&self.attended, watches || self.is_hooked())] {
+            if is_up { flag.raise() } else { flag.lower() }
         }
     }
 

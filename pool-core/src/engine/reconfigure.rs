@@ -53,11 +53,7 @@ impl<D: Driver> Engine<D> {
         self.core.set_idle_order(config.idle_order);
         self.acquire_timeout.set(nanos(config.acquire_timeout));
         self.reconfigured.add(1);
-        if self.wants_to_watch() {
-            self.watched.raise();
-        } else {
-            self.watched.lower();
-        }
+        self.attend(self.wants_to_watch());
         let watches = |config: &Config| (config.leak_after.is_some(), config.reclaim_after.is_some());
         if before.max_uses != config.max_uses || watches(&before) != watches(&config) {
             // Each connection is judged once by the new number, now or when it comes back: what was noted about its next look may be far too late.
