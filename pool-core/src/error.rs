@@ -30,7 +30,8 @@ pub enum AcquireError {
         #[source]
         failure: Option<Arc<OpenFailure>>,
     },
-    /// The pool has no connection and opening one failed in a way that waiting does not cure.
+    /// The pool has no connection and opening one failed in a way that waiting does not cure. Whoever waits is told, and whoever comes before the next attempt is due, which is at most
+    /// [`backoff_max`](crate::Config::backoff_max) later.
     #[error("no connection after {:?}, the pool cannot open any ({}): {failure}", situation.waited, situation.state)]
     OpenFailed {
         /// The caller and the pool at the moment of failing.

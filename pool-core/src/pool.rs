@@ -93,7 +93,8 @@ impl<D: Driver> Pool<D> {
     ///
     /// [`AcquireError::Timeout`], with the last attempt to open a connection that failed, if none has succeeded since (an attempt that is still under way is no cause
     /// yet; it shows in `state.opening`); [`AcquireError::OpenFailed`] if the
-    /// pool has no connection and opening one failed for a [permanent](crate::ErrorClass::Permanent) reason; [`AcquireError::Closed`];
+    /// pool has no connection and opening one failed for a [permanent](crate::ErrorClass::Permanent) reason: at once, until the next attempt is due; [`AcquireError::BreakerOpen`] if it has none and
+    /// the [breaker](Config::breaker_failures) is open; [`AcquireError::Closed`];
     /// [`AcquireError::NoRuntime`] if it has to wait outside of a tokio runtime.
     ///
     /// # Panics
