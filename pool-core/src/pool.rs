@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::builder::PoolBuilder;
 use crate::config::Config;
 use crate::driver::Driver;
-use crate::engine::{Acquiring, Engine, Occasion, ensure_janitor};
+use crate::engine::{Acquiring, Engine, Limit, Occasion, ensure_janitor};
 use crate::error::AcquireError;
 use crate::hooks::AnyHooks;
 use crate::lease::{Lease, OwnedLease};
@@ -103,7 +103,7 @@ impl<D: Driver> Pool<D> {
     #[inline]
     #[track_caller]
     pub fn acquire(&self) -> impl Future<Output = Result<Lease<'_, D>, AcquireError>> + Send {
-        self.claim(None, Location::caller(), |claim| Lease::new(&self.engine, claim))
+        self.claim(Limit::POOLS, Location::caller(), |claim| Lease::new(&self.engine, claim))
     }
 
     /// As [`acquire`](Pool::acquire), waiting for up to `limit` instead.
@@ -114,7 +114,7 @@ impl<D: Driver> Pool<D> {
     #[inline]
     #[track_caller]
     pub fn acquire_timeout(&self, limit: Duration) -> impl Future<Output = Result<Lease<'_, D>, AcquireError>> + Send {
-        self.claim(Some(limit), Location::caller(), |claim| Lease::new(&self.engine, claim))
+        self.claim(Limit::new(limit), Location::caller(), |claim| Lease::new(&self.engine, claim))
     }
 
     /// As [`acquire`](Pool::acquire), for a lease that does not borrow the pool.
@@ -125,7 +125,7 @@ impl<D: Driver> Pool<D> {
     #[inline]
     #[track_caller]
     pub fn acquire_owned(&self) -> impl Future<Output = Result<OwnedLease<D>, AcquireError>> + Send {
-        self.claim(None, Location::caller(), |claim| OwnedLease::new(Arc::clone(&self.engine), claim))
+        self.claim(Limit::POOLS, Location::caller(), |claim| OwnedLease::new(Arc::clone(&self.engine), claim))
     }
 
     /// As [`acquire_timeout`](Pool::acquire_timeout), for a lease that does not borrow the pool.
@@ -139,7 +139,7 @@ impl<D: Driver> Pool<D> {
         &self,
         limit: Duration,
     ) -> impl Future<Output = Result<OwnedLease<D>, AcquireError>> + Send {
-        self.claim(Some(limit), Location::caller(), |claim| OwnedLease::new(Arc::clone(&self.engine), claim))
+        self.claim(Limit::new(limit), Location::caller(), |claim| OwnedLease::new(Arc::clone(&self.engine), claim))
     }
 
     /// As `acquire_owned_timeout`, for somebody else.
@@ -148,7 +148,7 @@ impl<D: Driver> Pool<D> {
         limit: Duration,
         place: &'static Location<'static>,
     ) -> impl Future<Output = Result<OwnedLease<D>, AcquireError>> + Send {
-        self.claim(Some(limit), place, |claim| OwnedLease::new(Arc::clone(&self.engine), claim))
+        self.claim(Limit::new(limit), place, |claim| OwnedLease::new(Arc::clone(&self.engine), claim))
     }
 
     #[inline(always)] // see `Acquiring`
@@ -175,7 +175,7 @@ impl<D: Driver> Pool<D> {
     #[inline(always)] // see `Acquiring`
     fn claim<'a, T>(
         &'a self,
-        limit: Option<Duration>,
+        limit: Limit,
         place: &'static Location<'static>,
         lease: impl Fn(Claim<D::Connection>) -> T + Send + Unpin + 'a,
     ) -> impl Future<Output = Result<T, AcquireError>> + Send {

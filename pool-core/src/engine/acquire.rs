@@ -1,6 +1,7 @@
 //! Acquire: at once if a connection is idle and nobody waits, otherwise by queueing.
 
 use std::future::Future;
+use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -142,6 +143,24 @@ impl<D: Driver> Engine<D> {
 const PATIENCE: u32 = 100;
 const BREATH: u32 = 32;
 
+/// For how long somebody waits. One number, so that it costs those nothing who do not wait.
+#[derive(Clone, Copy)]
+pub(crate) struct Limit(u64);
+
+impl Limit {
+    /// The pool's acquire timeout.
+    pub(crate) const POOLS: Self = Self(u64::MAX);
+
+    pub(crate) fn new(limit: Duration) -> Self {
+        Self(nanos(limit))
+    }
+
+    /// In nanoseconds.
+    fn of<D: Driver>(self, engine: &Engine<D>) -> u64 {
+        if self.0 == Self::POOLS.0 { engine.acquire_timeout.get() } else { self.0 }
+    }
+}
+
 /// Queues for a connection, for as long as a limit or the pool's acquire timeout.
 ///
 /// Its time is kept by the janitor if that runs on the same runtime, which costs nothing here: the deadline is in the queue. A timer of
@@ -160,19 +179,21 @@ pub(crate) struct Waiting<'a, D: Driver> {
     /// Whether the queue has another deadline than this, namely none.
     is_timed_here: bool,
     /// With the runtime that drives it.
-    timer: Option<(Id, Pin<Box<Sleep>>)>,
+    timer: EndedByHand<(Id, Pin<Box<Sleep>>)>,
     /// The hook that has the connection in its hands.
-    preparing: Option<Hook<'a, D>>,
+    preparing: EndedByHand<Hook<'a, D>>,
 }
+
+/// Dropped by [`Waiting::end`], so that to drop a future that never waited is to look whether it did.
+type EndedByHand<T> = ManuallyDrop<Option<T>>;
 
 /// A call of a hook, with the connection.
 type Hook<'a, D> = Pin<Box<dyn Future<Output = Prepared<<D as Driver>::Connection>> + Send + 'a>>;
 
 impl<'a, D: Driver> Waiting<'a, D> {
-    pub(crate) fn new(engine: &'a Arc<Engine<D>>, limit: Option<Duration>, place: &'static Location<'static>) -> Self {
+    pub(crate) fn new(engine: &'a Arc<Engine<D>>, limit: Limit, place: &'static Location<'static>) -> Self {
         let started = engine.clock.now();
-        let limit = limit.map_or_else(|| engine.acquire_timeout.get(), nanos);
-        let deadline = started.saturating_add(limit);
+        let deadline = started.saturating_add(limit.of(engine));
         let came_in = Generation::default();
         Self {
             engine,
@@ -182,8 +203,8 @@ impl<'a, D: Driver> Waiting<'a, D> {
             deadline,
             came_in,
             is_timed_here: false,
-            timer: None,
-            preparing: None,
+            timer: ManuallyDrop::new(None),
+            preparing: ManuallyDrop::new(None),
         }
     }
 }
@@ -196,7 +217,7 @@ impl<D: Driver> Future for Waiting<'_, D> {
         loop {
             if let Some(hook) = self.preparing.as_mut() {
                 let prepared = ready!(hook.as_mut().poll(context));
-                self.preparing = None;
+                *self.preparing = None;
                 match self.take_prepared(prepared) {
                     Some(outcome) => return Poll::Ready(outcome),
                     None => continue,
@@ -205,7 +226,7 @@ impl<D: Driver> Future for Waiting<'_, D> {
             match ready!(self.wait(context)) {
                 Ok(Grant::Slot(claim)) if self.engine.hooks_at(HookPoint::BeforeHandOut).is_some() => {
                     let (engine, left) = (self.engine, self.deadline.saturating_sub(self.engine.clock.now()));
-                    self.preparing = Some(Box::pin(engine.prepare(claim, Duration::from_nanos(left))));
+                    *self.preparing = Some(Box::pin(engine.prepare(claim, Duration::from_nanos(left))));
                 }
                 Ok(grant) => return Poll::Ready(self.conclude(grant)),
                 Err(error) => return Poll::Ready(Err(error)),
@@ -351,7 +372,7 @@ impl<D: Driver> Waiting<'_, D> {
         ensure_janitor(self.engine);
         let is_driven = || self.timer.as_ref().is_some_and(|(driver, _)| *driver == runtime);
         if self.needs_a_timer(runtime) && !is_driven() {
-            self.timer = Some((runtime, Box::pin(sleep_until(self.engine.clock.moment(self.deadline)))));
+            *self.timer = Some((runtime, Box::pin(sleep_until(self.engine.clock.moment(self.deadline)))));
         }
     }
 
@@ -375,6 +396,15 @@ impl<D: Driver> Waiting<'_, D> {
                 None
             }
         }
+    }
+
+    /// Nobody polls it any more.
+    #[inline(never)]
+    fn end(&mut self) {
+        if self.ticket.is_some() {
+            self.give_up();
+        }
+        drop((self.timer.take(), self.preparing.take()));
     }
 
     /// The caller does not want a connection any more.
@@ -443,8 +473,6 @@ const SAMPLE: u64 = 16;
 impl<D: Driver> Drop for Waiting<'_, D> {
     #[inline]
     fn drop(&mut self) {
-        if self.ticket.is_some() {
-            self.give_up();
-        }
+        self.end();
     }
 }

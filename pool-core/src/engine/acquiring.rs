@@ -5,10 +5,9 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use super::Engine;
-use super::acquire::Waiting;
+use super::acquire::{Limit, Waiting};
 use super::release::Occasion;
 use crate::driver::Driver;
 use crate::error::AcquireError;
@@ -20,7 +19,7 @@ use crate::slot::Claim;
 /// caller, and the claim stays in registers on its way: a lease that travels through memory costs more than the rest of an acquire.
 pub(crate) struct Acquiring<'a, D: Driver, F> {
     engine: &'a Arc<Engine<D>>,
-    limit: Option<Duration>,
+    limit: Limit,
     /// Who asks.
     place: &'static Location<'static>,
     lease: F,
@@ -35,12 +34,7 @@ enum Progress<'a, D: Driver> {
 
 impl<'a, D: Driver, F> Acquiring<'a, D, F> {
     #[inline(always)] // see `poll`
-    pub(crate) fn new(
-        engine: &'a Arc<Engine<D>>,
-        limit: Option<Duration>,
-        place: &'static Location<'static>,
-        lease: F,
-    ) -> Self {
+    pub(crate) fn new(engine: &'a Arc<Engine<D>>, limit: Limit, place: &'static Location<'static>, lease: F) -> Self {
         Self { engine, limit, place, lease, progress: Progress::Begun }
     }
 }
@@ -64,7 +58,7 @@ impl<D: Driver, T, F: Fn(Claim<D::Connection>) -> T + Unpin> Future for Acquirin
 #[inline(never)]
 fn wait<'a, D: Driver>(
     engine: &'a Arc<Engine<D>>,
-    limit: Option<Duration>,
+    limit: Limit,
     place: &'static Location<'static>,
     progress: &mut Progress<'a, D>,
     context: &mut Context<'_>,

@@ -36,6 +36,7 @@ mod warm_up;
 
 use clock::{Clock, nanos};
 
+pub(crate) use acquire::Limit;
 pub(crate) use acquiring::Acquiring;
 pub(crate) use changes::{unless, watch};
 pub(crate) use close::{close, close_within};

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use super::Shared;
 use crate::connection::ConnectionId;
 use crate::driver::Driver;
-use crate::engine::{Acquiring, Engine, guarded, report, unless, watch as until};
+use crate::engine::{Acquiring, Engine, Limit, guarded, report, unless, watch as until};
 use crate::error::AcquireError;
 use crate::failure::OneLine;
 use crate::health::{Checked, HealthConfig, HealthReport, HealthState, Judge, LOOK, Sample};
@@ -211,7 +211,7 @@ async fn acquire<D: Driver>(
     }
     let lease = |claim| OwnedLease::new(Arc::clone(engine), claim);
     // Owned across the await: a place in the queue. Dropped, it leaves.
-    let acquired = Acquiring::new(engine, Some(config.timeout), Location::caller(), lease).await;
+    let acquired = Acquiring::new(engine, Limit::new(config.timeout), Location::caller(), lease).await;
     acquired.map_err(|error| judge(&error, engine.served() > served))
 }
 
