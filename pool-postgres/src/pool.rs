@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::time::Duration;
 
-use pool_core::{Driver, HealthChecker, Lease, OwnedLease, Pool, PoolState};
+use pool_core::{Driver, HealthChecker, Lease, OwnedLease, Pool, PoolBuilder, PoolState};
 use tokio::time::{Instant, timeout};
 
 use crate::config::{PostgresConfig, PostgresConfigError};
@@ -75,11 +75,47 @@ impl PostgresPool {
     ///
     /// [`PostgresError::Config`] and [`PostgresError::Tls`].
     pub fn connect_lazy(config: PostgresConfig) -> Result<Self, PostgresError> {
+        let pool = Self::builder(config)?.build().map_err(PostgresConfigError::from)?;
+        Ok(pool.into())
+    }
+
+    /// For a pool that is more than its settings: one with [hooks](PoolBuilder::hooks), say. What is built of it is turned into this by `from`.
+    ///
+    /// # Errors
+    ///
+    /// [`PostgresError::Config`] and [`PostgresError::Tls`].
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use pool_core::{ConnectionFacts, HandOut, HookPoint, Hooks};
+    /// use pool_postgres::{PostgresConfig, PostgresConnection, PostgresPool};
+    ///
+    /// /// Each caller finds the path of names that the service wants.
+    /// struct Path;
+    ///
+    /// impl Hooks<PostgresConnection> for Path {
+    ///     fn points(&self) -> &[HookPoint] {
+    ///         &[HookPoint::BeforeHandOut]
+    ///     }
+    ///
+    ///     async fn before_hand_out(&self, connection: &mut PostgresConnection, _: &ConnectionFacts) -> HandOut {
+    ///         match connection.batch_execute("SET search_path = alerts").await {
+    ///             Ok(()) => HandOut::Use,
+    ///             Err(_) => HandOut::CloseAndTryAnother,
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// # fn build(config: PostgresConfig) -> Result<PostgresPool, Box<dyn std::error::Error>> {
+    /// let pool = PostgresPool::from(PostgresPool::builder(config)?.hooks(Path).build()?);
+    /// # Ok(pool)
+    /// # }
+    /// ```
+    pub fn builder(config: PostgresConfig) -> Result<PoolBuilder<PostgresDriver>, PostgresError> {
         config.validate()?;
         let settings = config.pool.clone();
-        let driver = PostgresDriver::new(config)?;
-        let pool = Pool::builder(driver).config(settings).build().map_err(PostgresConfigError::from)?;
-        Ok(Self { pool })
+        Ok(Pool::builder(PostgresDriver::new(config)?).config(settings))
     }
 
     /// Closes the pool and waits until every session has ended on the server, the leased ones when they come back. See
@@ -144,6 +180,12 @@ impl PostgresPool {
     pub fn is_connected(&self) -> bool {
         let state = self.pool.state();
         !state.closed && state.idle + state.leased > 0
+    }
+}
+
+impl From<Pool<PostgresDriver>> for PostgresPool {
+    fn from(pool: Pool<PostgresDriver>) -> Self {
+        Self { pool }
     }
 }
 

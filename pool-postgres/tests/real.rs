@@ -17,6 +17,8 @@ mod executions;
 mod health;
 #[path = "real/outage.rs"]
 mod outage;
+#[path = "real/policies.rs"]
+mod policies;
 #[path = "real/retries.rs"]
 mod retries;
 #[path = "real/retry_limits.rs"]
