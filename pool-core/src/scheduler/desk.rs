@@ -1,5 +1,6 @@
 //! The line with a lock around it, and those who wait in it.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -58,9 +59,10 @@ impl<D: Driver> Desk<D> {
         outcome
     }
 
-    /// Tells those who have been called. One who has gone in this moment gives back what he was called for.
-    fn tell(self: &Arc<Self>, mut calls: Vec<(Sender<Answer<D>>, Call)>) {
-        while let Some((sender, call)) = calls.pop() {
+    /// Tells those who have been called, in that order. One who has gone in this moment gives back what he was called for.
+    fn tell(self: &Arc<Self>, calls: Vec<(Sender<Answer<D>>, Call)>) {
+        let mut calls = VecDeque::from(calls);
+        while let Some((sender, call)) = calls.pop_front() {
             let answer = match call {
                 Call::Passes(pass) => Ok(self.permit(pass)),
                 Call::Shed(shed) => Err(Refusal::Shed(shed)),
