@@ -94,8 +94,8 @@ impl<D: Driver> Task<D> {
         let size = self.limits(&settings, config).fit(settings.max_size);
         if size != settings.max_size {
             self.put_in_force(&settings, Decision { size, reason: AdaptReason::Limits });
-            let (last, at) = (*self.shared.report.borrow(), Instant::now());
-            self.shared.show(AdaptReport { size, reason: AdaptReason::Limits, at, ..last });
+            let (last, at, changes) = (*self.shared.report.borrow(), Instant::now(), self.knowledge.changes);
+            self.shared.show(AdaptReport { size, reason: AdaptReason::Limits, at, changes, ..last });
         }
     }
 

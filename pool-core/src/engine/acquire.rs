@@ -401,7 +401,8 @@ impl<D: Driver> Waiting<'_, D> {
     /// Nobody polls it any more.
     #[inline(never)]
     fn end(&mut self) {
-        if self.ticket.is_some() {
+        // Also one whose connection is in the hands of a hook.
+        if self.ticket.is_some() || self.preparing.is_some() {
             self.give_up();
         }
         drop((self.timer.take(), self.preparing.take()));

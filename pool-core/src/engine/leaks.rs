@@ -130,7 +130,7 @@ impl<D: Driver> Engine<D> {
     /// Who has a connection now, and for how long.
     pub(crate) fn who_holds(&self) -> Vec<Holder> {
         let holder = |(connection, facts): (ConnectionId, &Facts)| {
-            let noted = self.notes.holder(facts);
+            let noted = self.is_watched().then(|| self.notes.holder(facts)).flatten();
             let since = noted.map(|held| held.since).or_else(|| self.lease_began(facts));
             Holder {
                 connection,

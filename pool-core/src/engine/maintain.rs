@@ -63,8 +63,9 @@ impl<D: Driver> Tended<D> {
     /// Resets the session of a connection that has come back, if it is dirty, and calls the hook.
     pub(super) async fn release(mut self) {
         let condition = self.engine.condition(&mut self.claim, Occasion::Round);
-        if matches!(condition, Condition::Retired(_)) {
-            return self.give_back();
+        // Not looked at again: whoever asks twice may be told that it stays, which no hook has seen then.
+        if let Condition::Retired(reason) = condition {
+            return self.retire(reason);
         }
         // Owned across the awaits: `self`. Dropping it closes the connection.
         if condition == Condition::Dirty && !self.tidy().await {
@@ -146,15 +147,17 @@ impl<D: Driver> Tended<D> {
         false
     }
 
+    fn retire(&mut self, reason: RetireReason) {
+        self.claim.take().into_iter().for_each(|claim| self.engine.retire(claim, reason));
+    }
+
     fn give_back(&mut self) {
         let engine = &self.engine;
         match engine.condition(&mut self.claim, Occasion::Round) {
             Condition::Usable => {}
             // Still, or still not.
             Condition::Dirty | Condition::Unchecked | Condition::Unprepared | Condition::Returned => return,
-            Condition::Retired(reason) => {
-                return self.claim.take().into_iter().for_each(|claim| engine.retire(claim, reason));
-            }
+            Condition::Retired(reason) => return self.retire(reason),
         }
         if let Some(claim) = self.claim.take() {
             let facts = engine.core.table.facts(&claim);

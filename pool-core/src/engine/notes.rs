@@ -65,6 +65,11 @@ impl Notes {
         self.all().get_mut(&facts.index())?.lease.take()
     }
 
+    /// Nobody is known to have anything.
+    pub(super) fn forget_leases(&self) {
+        self.all().values_mut().for_each(|note| note.lease = None);
+    }
+
     /// Who has it.
     pub(super) fn holder(&self, facts: &Facts) -> Option<Held> {
         self.all().get(&facts.index())?.lease

@@ -53,6 +53,10 @@ impl<D: Driver> Engine<D> {
         self.core.set_idle_order(config.idle_order);
         self.acquire_timeout.set(nanos(config.acquire_timeout));
         self.reconfigured.add(1);
+        if !self.is_watched() {
+            // What ended while nobody watched was not noted.
+            self.notes.forget_leases();
+        }
         self.attend(self.wants_to_watch());
         let watches = |config: &Config| (config.leak_after.is_some(), config.reclaim_after.is_some());
         if before.max_uses != config.max_uses || watches(&before) != watches(&config) {

@@ -53,8 +53,10 @@ impl Accounts {
             standing.quota = quota(config, standing.key.as_ref());
         }
         // What is reserved is reserved though nobody has asked yet.
-        for key in config.quotas.keys() {
-            self.known(Some(key), config);
+        for (key, quota) in &config.quotas {
+            if self.known(Some(key), config).is_none() && quota.reserved > 0 {
+                self.add(Some(key.clone()), config);
+            }
         }
         self.unmet = self.all.iter().map(Standing::unmet).sum();
     }
@@ -73,23 +75,30 @@ impl Accounts {
     }
 
     fn open(&mut self, key: Option<Key>, config: &ScheduleConfig) -> Option<Account> {
-        let standing = Standing::new(key.clone(), quota(config, key.as_ref()));
-        let unmet = standing.unmet();
         // Those without a key have an account beside the others.
         let keys = self.by_key.len() - usize::from(self.by_key.contains_key(&None));
-        let account = if key.is_none() || keys < config.max_keys {
-            self.all.push(standing);
-            self.all.len() - 1
-        } else {
-            let forgettable = self.all.iter().enumerate().filter(|(_, standing)| standing.is_forgettable());
-            let (place, _) = forgettable.min_by_key(|(_, standing)| standing.last)?;
-            self.by_key.remove(&self.all[place].key);
-            self.all[place] = standing;
-            place
-        };
+        if key.is_none() || keys < config.max_keys {
+            return Some(self.add(key, config));
+        }
+        let forgettable = self.all.iter().enumerate().filter(|(_, standing)| standing.is_forgettable());
+        let (place, _) = forgettable.min_by_key(|(_, standing)| standing.last)?;
+        self.by_key.remove(&self.all[place].key);
+        self.put(place, key, config);
+        Some(place)
+    }
+
+    fn add(&mut self, key: Option<Key>, config: &ScheduleConfig) -> Account {
+        let account = self.all.len();
+        self.all.push(Standing::new(None, Quota::default()));
+        self.put(account, key, config);
+        account
+    }
+
+    fn put(&mut self, account: Account, key: Option<Key>, config: &ScheduleConfig) {
+        let standing = Standing::new(key.clone(), quota(config, key.as_ref()));
+        self.unmet += standing.unmet();
+        self.all[account] = standing;
         self.by_key.insert(key, account);
-        self.unmet += unmet;
-        Some(account)
     }
 
     /// How many more this one may have by its own quota.
@@ -104,6 +113,11 @@ impl Accounts {
         let free = limit.saturating_sub(self.in_use);
         // What is reserved for it, even if too much is reserved for all of them together.
         free.saturating_sub(self.unmet - own).max(own.min(free))
+    }
+
+    /// How many more it has a right to, whoever waits: they are reserved for it.
+    pub(super) fn right(&self, account: Account, limit: usize) -> usize {
+        self.all[account].unmet().min(limit.saturating_sub(self.in_use))
     }
 
     /// How many this one may have at all.

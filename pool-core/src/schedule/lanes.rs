@@ -95,6 +95,17 @@ impl<T> Lanes<T> {
         })
     }
 
+    /// The first of all for whom this holds.
+    pub(super) fn find(&self, mut holds: impl FnMut(Account, &Waiter<T>) -> bool) -> Option<Place> {
+        let lanes = Priority::ALL.into_iter().flat_map(|priority| {
+            self.levels[priority as usize].iter().map(move |(account, lane)| (priority, *account, lane))
+        });
+        let mut all = lanes.flat_map(|(priority, account, lane)| {
+            lane.iter().map(move |(number, waiter)| (Place { priority, account, number: *number }, waiter))
+        });
+        all.find(|(place, waiter)| holds(place.account, waiter)).map(|(place, _)| place)
+    }
+
     /// The one who came last to the lane of another.
     pub(super) fn last_beside(&self, place: Place) -> Place {
         let lane = self.levels[place.priority as usize].get(&place.account);

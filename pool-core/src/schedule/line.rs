@@ -64,6 +64,8 @@ pub(crate) struct Line<T> {
     holds: Holds,
     /// The one whose turn it is, though there is not enough for it yet.
     held: Option<Place>,
+    /// Whether those who wait may want more by now than there can be.
+    is_changed: bool,
 }
 
 /// How long a pass is used, on the average of late.
@@ -103,6 +105,7 @@ impl<T> Line<T> {
             credits: [0; Priority::ALL.len()],
             holds: Holds::default(),
             held: None,
+            is_changed: false,
         };
         line.accounts.follow(&line.config);
         line
@@ -111,11 +114,12 @@ impl<T> Line<T> {
     /// Puts other settings in force. Somebody may have to be [called](Self::calls) now.
     pub(crate) fn follow(&mut self, config: Arc<ScheduleConfig>) {
         self.accounts.follow(&config);
-        (self.config, self.held) = (config, None);
+        (self.config, self.held, self.is_changed) = (config, None, true);
     }
 
     /// So many may pass at a time from now on. Somebody may have to be [called](Self::calls) now.
     pub(crate) fn limit_to(&mut self, limit: usize) {
+        self.is_changed |= limit != self.limit;
         self.limit = limit;
     }
 
@@ -125,7 +129,10 @@ impl<T> Line<T> {
         let Some(account) = self.accounts.of(demand.key, &config) else {
             return Entry::Shed(Shed::Keys { max: config.max_keys });
         };
-        if self.lanes.waiting() == 0 && self.has_room(account, demand.passes) {
+        if self.is_next(account, demand.passes) {
+            if let Some(codel) = config.codel.filter(|_| self.lanes.waiting() > 0) {
+                self.flow.serves(now, 0, codel);
+            }
             return Entry::Passes(self.pass(account, demand.passes));
         }
         if let Some(shed) = self.refuses(now, account, demand) {
@@ -133,6 +140,13 @@ impl<T> Line<T> {
         }
         self.accounts.waits(account);
         Entry::Waits(self.lanes.push(demand.priority, account, now, demand.passes, payload()))
+    }
+
+    /// Whether nobody who waits could have what one wants who comes: all have been called who could be.
+    fn is_next(&self, account: Account, passes: usize) -> bool {
+        let is_held = || self.held.is_some_and(|place| self.lanes.get(place).is_some());
+        let is_first = self.accounts.waiting(account).0 == 0;
+        is_first && self.has_room(account, passes) && (!is_held() || self.accounts.right(account, self.limit) >= passes)
     }
 
     fn has_room(&self, account: Account, passes: usize) -> bool {
@@ -205,8 +219,9 @@ impl<T> Line<T> {
 
     /// Calls the next one, if anybody can be.
     fn call(&mut self, now: u64) -> Option<(T, Call)> {
-        if let Some(late) = self.too_late(now) {
-            return self.take_out(late).map(|waiter| (waiter.payload, Call::Shed(Shed::Standing)));
+        let late = |line: &Self| line.too_late(now).map(|place| (place, Shed::Standing));
+        if let Some((place, shed)) = self.impossible().or_else(|| late(self)) {
+            return self.take_out(place).map(|waiter| (waiter.payload, Call::Shed(shed)));
         }
         let head = self.turn(now)?;
         let since = self.lanes.get(head)?.since;
@@ -216,16 +231,40 @@ impl<T> Line<T> {
                 return self.call(now);
             }
         }
-        let newest = self.config.newest_first && self.flow.stands();
-        let next = if newest { self.lanes.last_beside(head) } else { head };
+        let next = self.newest(head).unwrap_or(head);
         let waiter = self.take_out(next)?;
         let pass = self.pass(next.account, waiter.passes);
         Some((waiter.payload, Call::Passes(pass)))
     }
 
+    /// Who is served instead of the one whose turn it is, if that is wanted: who came last, unless there is not enough for it.
+    fn newest(&self, head: Place) -> Option<Place> {
+        let wanted = self.config.newest_first && self.flow.stands();
+        wanted.then(|| self.lanes.last_beside(head)).filter(|last| self.fits(*last))
+    }
+
     /// Calls all who can be.
     pub(crate) fn calls(&mut self, now: u64) -> Vec<(T, Call)> {
         std::iter::from_fn(|| self.call(now)).collect()
+    }
+
+    /// One who wants more than there can be, since the limit or the quotas are others: nobody else would have a turn while it waits for that.
+    fn impossible(&mut self) -> Option<(Place, Shed)> {
+        if !std::mem::take(&mut self.is_changed) {
+            return None;
+        }
+        let most = |account| self.accounts.most(account, self.limit);
+        // The same for all of a lane, which come one after the other.
+        let mut last = None;
+        let place = self.lanes.find(|account, waiter| {
+            last = last.filter(|(of, _)| *of == account);
+            let (_, most) = *last.get_or_insert_with(|| (account, most(account)));
+            waiter.passes > most
+        })?;
+        // There may be others.
+        self.is_changed = true;
+        let wanted = self.lanes.get(place)?.passes;
+        Some((place, Shed::Impossible { wanted, max: most(place.account) }))
     }
 
     /// One who has waited for too long in a queue that stands.
@@ -237,11 +276,24 @@ impl<T> Line<T> {
     /// Whose turn it is, if there is room.
     fn turn(&mut self, now: u64) -> Option<Place> {
         let next = self.held.filter(|place| self.lanes.get(*place).is_some()).or_else(|| self.next(now))?;
-        let wanted = self.lanes.get(next)?.passes;
-        let has_room = self.has_room(next.account, wanted);
-        // One that wants several keeps its turn until there is enough: others would take what there is for ever.
+        let has_room = self.fits(next);
+        // One that wants several keeps its turn until there is enough: others would take what there is for ever. But not what is reserved for them, which is of no use to it.
         self.held = Some(next).filter(|_| !has_room);
-        has_room.then_some(next)
+        if has_room { Some(next) } else { Priority::ALL.into_iter().find_map(|priority| self.entitled(priority)) }
+    }
+
+    /// Whether there is enough for one who waits.
+    fn fits(&self, place: Place) -> bool {
+        self.lanes.get(place).is_some_and(|waiter| self.has_room(place.account, waiter.passes))
+    }
+
+    /// The first of those with this priority for whom there is enough that is reserved for them.
+    fn entitled(&self, priority: Priority) -> Option<Place> {
+        let has_right =
+            |(place, waiter): &(Place, &Waiter<T>)| self.accounts.right(place.account, self.limit) >= waiter.passes;
+        let heads = self.lanes.heads(priority).filter(has_right);
+        let first = heads.reduce(|best, other| if self.goes_before(&other, &best) { other } else { best });
+        first.map(|(place, _)| place)
     }
 
     /// Whose turn comes: of the highest priority, or of one that is owed it.

@@ -97,8 +97,8 @@ pub struct ScheduleConfig {
     pub quota: Quota,
     /// What these may have.
     pub quotas: BTreeMap<Key, Quota>,
-    /// So many keys are known at a time. The one that was used least recently is forgotten for another one; if all are in use, a request with another key is turned away. At least 1, and as many as there are
-    /// quotas; default 1,024.
+    /// So many keys are known at a time. The one that was used least recently is forgotten for another one; if all are in use, a request with another key is turned away, but keys for which something is
+    /// reserved are known beside them. At least 1, and as many as there are quotas; default 1,024.
     pub max_keys: usize,
     /// So many connections are not for requests, but for whoever acquires from the [`Pool`](crate::Pool) itself: administration, say. Default 0.
     pub kept: usize,

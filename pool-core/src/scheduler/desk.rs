@@ -30,6 +30,8 @@ pub(super) struct Desk<D: Driver> {
     pub(super) config: ArcSwap<ScheduleConfig>,
     /// Held for the time of one decision, and never while anybody is told of it.
     line: Mutex<Line<Sender<Answer<D>>>>,
+    /// Held by the one who collects several connections.
+    collecting: tokio::sync::Mutex<()>,
     pub(super) counts: Counts,
 }
 
@@ -41,6 +43,7 @@ impl<D: Driver> Desk<D> {
             engine: Arc::clone(engine),
             config: ArcSwap::new(config),
             line: Mutex::new(line),
+            collecting: tokio::sync::Mutex::default(),
             counts: Counts::default(),
         })
     }
@@ -113,7 +116,10 @@ impl<D: Driver> Desk<D> {
     pub(super) async fn admit(self: &Arc<Self>, demand: Demand<'_>) -> Result<Permit<D>, AcquireError> {
         let started = self.engine.now();
         let (sender, answer) = oneshot::channel();
-        let entry = self.change(|line| line.enter(started, &demand, move || sender));
+        // Within the lock: whoever closes the pool sends those away who are in the line by then.
+        let is_closed = || self.engine.is_closed();
+        let entry = self.change(|line| (!is_closed()).then(|| line.enter(started, &demand, move || sender)));
+        let Some(entry) = entry else { return Err(self.refuse(Refusal::Closed, started)) };
         match entry {
             Entry::Passes(pass) => {
                 self.counts.passed(demand.priority, 0);
@@ -122,7 +128,8 @@ impl<D: Driver> Desk<D> {
             Entry::Shed(shed) => Err(self.refuse(Refusal::Shed(shed), started)),
             Entry::Waits(place) => {
                 // Owned across the await: the place in the line. Dropping it leaves the line.
-                let outcome = InLine { desk: self, place, answer, deadline: demand.deadline }.wait().await;
+                let outcome =
+                    InLine { desk: self, place, answer, deadline: demand.deadline, is_told: false }.wait().await;
                 let waited = self.engine.now().saturating_sub(started);
                 match outcome {
                     Some(Ok(permit)) => {
@@ -137,6 +144,19 @@ impl<D: Driver> Desk<D> {
                 }
             }
         }
+    }
+
+    /// Waits until nobody else collects several connections, until the deadline at most: if the pool has shrunk since they were let through, two would wait for what the other has.
+    ///
+    /// Cancel safety: whoever is dropped is waited for no more.
+    pub(super) async fn collect(&self, deadline: u64) -> Result<tokio::sync::MutexGuard<'_, ()>, AcquireError> {
+        if let Ok(turn) = self.collecting.try_lock() {
+            return Ok(turn);
+        }
+        let started = self.engine.now();
+        // Owned across the await: a place among those who want to collect. Dropping it leaves it.
+        let turn = timeout_at(self.engine.moment(deadline), self.collecting.lock()).await;
+        turn.map_err(|_| self.engine.timed_out(self.engine.now().saturating_sub(started)))
     }
 
     /// What one is told who is sent away.
@@ -183,6 +203,8 @@ struct InLine<'a, D: Driver> {
     place: Place,
     answer: Receiver<Answer<D>>,
     deadline: u64,
+    /// Whether it knows what has come of it, and is in the line no more.
+    is_told: bool,
 }
 
 /// Nobody looks sooner than this again; in nanoseconds.
@@ -191,6 +213,13 @@ const BREATH: u64 = 10_000_000;
 impl<D: Driver> InLine<'_, D> {
     /// `None` when the time is over.
     async fn wait(mut self) -> Option<Answer<D>> {
+        // Owned across the await: `self`, as in there.
+        let outcome = self.outcome().await;
+        self.is_told = true;
+        outcome
+    }
+
+    async fn outcome(&mut self) -> Option<Answer<D>> {
         loop {
             let look = self.next_look(self.desk.engine.now());
             // Owned across the await: `self`. What comes while nobody looks is given back when it is dropped.
@@ -222,10 +251,13 @@ impl<D: Driver> InLine<'_, D> {
 
 impl<D: Driver> Drop for InLine<'_, D> {
     fn drop(&mut self) {
-        let place = self.place;
-        if self.desk.change(|line| line.leave(place)) {
-            self.desk.counts.cancelled.add(1);
+        if self.is_told {
+            return;
         }
+        // Called or not: what it was called for is given back with the answer.
+        let place = self.place;
+        self.desk.change(|line| line.leave(place));
+        self.desk.counts.cancelled.add(1);
     }
 }
 

@@ -145,8 +145,9 @@ impl<D: Driver> Scheduler<D> {
         let place = Location::caller();
         async move {
             let (demand, deadline) = self.demand(&request, count);
-            // Owned across the awaits: a place in the line, then the permits and the leases so far. Dropped, they go back.
+            // Owned across the awaits: a place in the line, then the permits, the turn to collect, and the leases so far. Dropped, they go back, and it is the next one's turn.
             let permits = self.desk.admit(demand).await?.split();
+            let _turn = self.desk.collect(deadline).await?;
             let mut leases = Vec::with_capacity(count);
             for permit in permits {
                 let lease = self.pool.acquire_at(self.left(deadline), place).await?;

@@ -71,7 +71,7 @@ impl FakeConnection {
         Box::new(move || broken.store(true, Ordering::SeqCst))
     }
 
-    pub(super) fn is_dirty(&self) -> bool {
+    pub(crate) fn is_dirty(&self) -> bool {
         self.dirty.load(Ordering::SeqCst)
     }
 

@@ -1,6 +1,6 @@
 //! What the fake backend saw, one thing after the other.
 
-use pool_core::ErrorClass;
+use pool_core::{ErrorClass, HookPoint};
 use tokio::time::Instant;
 
 use super::ledger::Ledger;
@@ -29,6 +29,30 @@ pub enum Event {
     Closed(u64),
     /// An inspection said that a connection is broken, or panicked.
     FoundBroken(u64),
+    /// A hook was called for this connection; before an open, the call of this number.
+    HookBegun(HookPoint, u64),
+    /// It ended.
+    HookEnded(HookPoint, u64, Answer),
+    /// Somebody has got this connection, by his own account.
+    Lent(u64),
+    /// He gives it back.
+    Returned(u64),
+}
+
+/// What came of a hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Answer {
+    /// All is well.
+    Passed,
+    /// The connection is well, and nobody gets it now.
+    Refused,
+    /// The connection is to be closed.
+    Failed,
+    /// It panicked.
+    Panicked,
+    /// Its future was dropped.
+    Dropped,
 }
 
 /// How a call ended.

@@ -54,7 +54,7 @@ impl Ledger {
         self.books().journal.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    pub(super) fn note(&self, event: Event) {
+    pub(crate) fn note(&self, event: Event) {
         if let Some(journal) = &mut self.books().journal {
             journal.push(Entry { at: Instant::now(), event });
         }

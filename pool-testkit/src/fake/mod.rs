@@ -25,7 +25,7 @@ mod script;
 
 pub use connection::{FakeConnection, InHand};
 pub use driver::{FakeDriver, FakeError};
-pub use journal::{Ending, Entry, Event};
+pub use journal::{Answer, Ending, Entry, Event};
 pub use ledger::Ledger;
 pub use numbers::Numbers;
 pub use proof::{prove_nothing_lost, prove_whole, quiet};

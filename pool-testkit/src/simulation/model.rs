@@ -150,6 +150,8 @@ impl Model {
             Event::Opened(id) => self.open(id, at),
             Event::Closed(id) => self.close_one(id, at),
             Event::FoundBroken(id) => self.known(id).map(|connection| connection.broken = true),
+            // There are no policies here.
+            _ => Ok(()),
         };
         self.note_excess();
         outcome

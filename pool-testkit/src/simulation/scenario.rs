@@ -67,6 +67,8 @@ pub(super) enum Step {
     Jump(u64),
     Close,
     CloseWithin(u64),
+    /// The policy at this place in the [table](super::policies::POLICIES) does something: what, it draws from this.
+    Policy(usize, u64),
 }
 
 impl Step {
@@ -85,6 +87,8 @@ pub(super) struct Scenario {
     pub(super) settings: Config,
     /// Of what the pool leaves to chance.
     pub(super) seed: u64,
+    /// The policies in force, by their places in the [table](super::policies::POLICIES), and what each draws its settings from.
+    pub(super) policies: Vec<(usize, u64)>,
     pub(super) steps: Vec<Step>,
 }
 
@@ -193,6 +197,6 @@ pub(super) fn scenarios() -> impl Strategy<Value = Scenario> {
             steps.push(close);
             steps.extend(after);
         }
-        Scenario { settings, seed, steps }
+        Scenario { settings, seed, policies: Vec::new(), steps }
     })
 }

@@ -215,7 +215,7 @@ impl World {
     }
 
     /// Everybody gives up and gives back, and nothing may be missing.
-    pub(super) async fn end(mut self) -> Checked {
+    pub(super) async fn end(&mut self) -> Checked {
         self.give_up_all()?;
         self.rest(A_LONG_TIME).await?;
         if !self.model.closed {

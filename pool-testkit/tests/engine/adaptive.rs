@@ -336,6 +336,9 @@ async fn it_begins_within_its_limits_and_those_of_the_pool() {
         config.min_size = min_size.min(size);
         let pool = Pool::builder(driver.clone()).config(config).build().unwrap();
         let adapter = pool.adapt(settings(|config| config.shrink_after = 2)).unwrap();
+        tokio::task::yield_now().await;
+        let report = adapter.report();
+        assert_eq!((report.size, report.changes), (expected, u64::from(size != expected)));
         sleep(SECOND).await;
         assert_eq!(adapter.report().size, expected);
         sleep(60 * SECOND).await;

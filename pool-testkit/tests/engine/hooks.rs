@@ -316,6 +316,32 @@ fn an_acquire_may_be_dropped_at_any_poll_of_its_hooks() {
     assert!(all > 60, "{all}");
 }
 
+/// Whoever gives up while a hook has his connection has waited for it.
+#[tokio::test(start_paused = true)]
+async fn an_acquire_that_is_dropped_in_its_hook_counts_as_cancelled() {
+    let (driver, hooks) = (FakeDriver::new(), Told::at(&[HookPoint::BeforeHandOut]));
+    let pool = hooked(&driver, &hooks, 1);
+    hooks.next(HookPoint::BeforeHandOut, Deed::Hang);
+    assert!(tokio::time::timeout(SECOND / 2, pool.acquire()).await.is_err());
+    let stats = pool.stats();
+    assert_eq!((stats.acquired, stats.waited, stats.cancelled), (0, 1, 1));
+    assert_eq!(stats.wait_time, SECOND / 2);
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+/// Whether it may stay is asked once: another answer would let it stay unseen by its hook.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_breaks_before_its_hook_on_release_is_not_used_again() {
+    let (driver, hooks) = (FakeDriver::new(), Told::at(&[HookPoint::OnRelease]));
+    let pool = hooked(&driver, &hooks, 1);
+    let held = pool.acquire().await.unwrap();
+    driver.script(Call::Inspect, [Step::Ok, Step::Fail]);
+    drop(held);
+    at_rest(&pool).await;
+    assert_eq!((hooks.called().len(), pool.stats().broken, pool.state().idle), (0, 1, 0));
+    prove_nothing_lost(&pool, &driver).await;
+}
+
 /// Outside of a runtime nobody could wait for a hook.
 #[test]
 fn outside_of_a_runtime_no_hook_is_called() {

@@ -104,6 +104,32 @@ async fn a_lease_that_is_held_for_too_long_is_cut_off() {
     prove_nothing_lost(&pool, &driver).await;
 }
 
+/// What ends while nobody watches is not taken for the next lease of that connection.
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_was_watched_is_not_taken_for_the_next_one() {
+    let driver = FakeDriver::new();
+    let pool = watched(&driver, 1, 5 * SECOND);
+    let watch = |leak_after, reclaim_after| {
+        let mut config = (*pool.config()).clone();
+        (config.leak_after, config.reclaim_after) = (leak_after, reclaim_after);
+        pool.reconfigure(config).unwrap();
+    };
+    let held = pool.acquire().await.unwrap();
+    watch(None, None);
+    drop(held);
+    sleep(100 * SECOND).await;
+    let next = pool.acquire().await.unwrap();
+    let holders = pool.holders();
+    assert_eq!((holders.len(), holders[0].place), (1, None), "{}", holders[0]);
+    assert!(holders[0].held.is_none_or(|held| held < SECOND), "{}", holders[0]);
+    watch(None, Some(5 * SECOND));
+    sleep(2 * SECOND).await;
+    assert!(!next.is_broken(), "{:?}", pool.holders());
+    assert_eq!((pool.stats().reclaimed, pool.stats().leaks), (0, 0));
+    drop(next);
+    prove_nothing_lost(&pool, &driver).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_task_that_waits_for_itself_is_told_at_once() {
     let driver = FakeDriver::new();

@@ -19,20 +19,20 @@ use crate::common::{SECOND, is_pending, prove_nothing_lost, quiet_pool, ready, u
 const SERVICE: Duration = Duration::from_millis(10);
 const MS: Duration = Duration::from_millis(1);
 
-fn schedule(pool: &Pool<FakeDriver>, change: impl FnOnce(&mut ScheduleConfig)) -> Scheduler<FakeDriver> {
+pub(crate) fn schedule(pool: &Pool<FakeDriver>, change: impl FnOnce(&mut ScheduleConfig)) -> Scheduler<FakeDriver> {
     let mut config = ScheduleConfig::default();
     change(&mut config);
     pool.schedule(config).unwrap()
 }
 
 /// A pool that has all its connections.
-async fn warm(driver: &FakeDriver, size: usize) -> Pool<FakeDriver> {
+pub(crate) async fn warm(driver: &FakeDriver, size: usize) -> Pool<FakeDriver> {
     let pool = quiet_pool(driver, size);
     pool.warm_up(size, Duration::ZERO, 60 * SECOND).await.unwrap();
     pool
 }
 
-async fn prove(scheduler: Scheduler<FakeDriver>, driver: &FakeDriver) {
+pub(crate) async fn prove(scheduler: Scheduler<FakeDriver>, driver: &FakeDriver) {
     let stats = scheduler.stats();
     assert_eq!((stats.waiting, stats.in_use), (0, 0), "{stats:?}");
     scheduler.pool().breaker().wait_for(|state| !state.is_open()).await.unwrap();
@@ -42,7 +42,7 @@ async fn prove(scheduler: Scheduler<FakeDriver>, driver: &FakeDriver) {
     prove_nothing_lost(scheduler.pool(), driver).await;
 }
 
-fn wait(
+pub(crate) fn wait(
     scheduler: &Scheduler<FakeDriver>,
     request: Request,
 ) -> Pin<Box<dyn Future<Output = Result<Lease, AcquireError>> + Send>> {
@@ -50,10 +50,10 @@ fn wait(
     Box::pin(async move { scheduler.acquire(request).await })
 }
 
-type Lease = ScheduledLease<FakeDriver>;
+pub(crate) type Lease = ScheduledLease<FakeDriver>;
 
 /// What all of these tasks come to.
-async fn all<T>(tasks: Vec<JoinHandle<T>>) -> Vec<T> {
+pub(crate) async fn all<T>(tasks: Vec<JoinHandle<T>>) -> Vec<T> {
     let mut outcomes = Vec::with_capacity(tasks.len());
     for task in tasks {
         outcomes.push(task.await.unwrap());
