@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::builder::PoolBuilder;
 use crate::config::Config;
 use crate::driver::Driver;
-use crate::engine::{Acquiring, Engine, Limit, Occasion, ensure_janitor};
+use crate::engine::{Acquiring, Engine, Limit, Occasion, Part, ensure_janitor};
 use crate::error::AcquireError;
 use crate::hooks::AnyHooks;
 use crate::lease::{Lease, OwnedLease};
@@ -45,8 +45,10 @@ impl<D: Driver> Pool<D> {
         config: Config,
         seed: Option<u64>,
         hooks: Option<Arc<dyn AnyHooks<D::Connection>>>,
+        part: Option<Part>,
     ) -> Self {
-        let engine = Arc::new(Engine::new(driver, config, seed, hooks));
+        let engine = Arc::new(Engine::new(driver, config, seed, hooks, part));
+        engine.join_budget();
         engine.attach_driver();
         engine.begin();
         ensure_janitor(&engine);
