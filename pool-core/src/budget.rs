@@ -210,6 +210,11 @@ impl Membership {
         self.shared.books().shares.has_spare()
     }
 
+    /// Whether none is free.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.shared.books().shares.free() == 0
+    }
+
     pub(crate) fn stats(&self) -> ShareStats {
         ShareStats::of(&self.shared.books().shares.get(self.id))
     }

@@ -71,8 +71,8 @@ pub struct PoolState {
     pub closed: bool,
     /// Whether callers are spared a wait.
     pub breaker: BreakerState,
-    /// Whether the pool needs a connection that its [budget](crate::Budget) has not given to it yet, because it is exhausted.
-    pub starved: bool,
+    /// Whether all connections of the pool's [budget](crate::Budget) are held, by this pool and others.
+    pub budget_exhausted: bool,
 }
 
 impl fmt::Display for PoolState {
@@ -86,8 +86,8 @@ impl fmt::Display for PoolState {
             write!(f, ", {reserved} kept for checks")?;
         }
         let paused = if *paused { "; paused" } else { "" };
-        let starved = if self.starved { "; the budget is exhausted" } else { "" };
-        write!(f, " of {max_size}; {waiting} waiting{paused}{starved}")
+        let exhausted = if self.budget_exhausted { "; the budget is exhausted" } else { "" };
+        write!(f, " of {max_size}; {waiting} waiting{paused}{exhausted}")
     }
 }
 

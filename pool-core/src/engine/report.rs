@@ -32,7 +32,7 @@ impl<D: Driver> Engine<D> {
             paused: sight.is_paused(),
             closed: sight.is_closed(),
             breaker: self.breaker(),
-            starved: self.share().is_some_and(|share| share.wants > 0),
+            budget_exhausted: self.is_budget_exhausted(),
         }
     }
 

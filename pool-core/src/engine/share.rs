@@ -49,6 +49,11 @@ impl<D: Driver> Engine<D> {
         self.part.as_ref().map(|part| part.membership.stats())
     }
 
+    /// Whether all that there are of the budget are held.
+    pub(super) fn is_budget_exhausted(&self) -> bool {
+        self.part.as_ref().is_some_and(|part| part.membership.is_exhausted())
+    }
+
     /// Takes one of the budget for what has been reserved. `need`: it would be missed. Without a budget, always.
     pub(super) fn take_share(&self, need: bool) -> bool {
         self.part.as_ref().is_none_or(|part| part.membership.take(need))

@@ -95,7 +95,8 @@ impl Shares {
         self.sum(|share| share.wants)
     }
 
-    fn free(&self) -> usize {
+    /// How many nobody has.
+    pub(crate) fn free(&self) -> usize {
         self.cap.saturating_sub(self.held())
     }
 
