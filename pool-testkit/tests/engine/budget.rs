@@ -389,7 +389,7 @@ struct Chaos {
 
 impl Chaos {
     fn new(seed: u64) -> Self {
-        let odds = Odds { fail: 80, delay: 300, hang: 20, panic: 20 };
+        let odds = Odds { fail: 80, delay: 300, hang: 20, panic: 0 };
         let (budget, driver) = (Budget::new(8).unwrap(), FakeDriver::seeded(seed, odds));
         let mut chaos = Self { random: Random::new(seed), budget, driver, pools: Vec::new(), callers: JoinSet::new() };
         (0..3).for_each(|_| chaos.join());
@@ -451,7 +451,10 @@ impl Chaos {
                 }
             }
             1 if self.pools.len() < 5 => self.join(),
-            2 => drop(self.budget.resize(1 + self.up_to(11))),
+            2 => {
+                let cap = 1 + self.up_to(11);
+                drop(self.budget.resize(cap));
+            }
             3 => {
                 let (place, config) = (self.up_to(self.pools.len() - 1), self.config());
                 drop(self.pools[place].reconfigure(config));
