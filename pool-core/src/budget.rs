@@ -180,6 +180,16 @@ impl Membership {
         self.shared.change(|shares| shares.take(self.id, need)).map(Notice::tell).is_some()
     }
 
+    /// What it was taken for is open, and whoever waited for that has it.
+    pub(crate) fn opened(&self) {
+        self.shared.change_and_tell(|shares| shares.opened(self.id));
+    }
+
+    /// Gives one back that was taken for what could not be opened.
+    pub(crate) fn give_up(&self) {
+        self.shared.change_and_tell(|shares| shares.give_up(self.id));
+    }
+
     /// Gives one back.
     pub(crate) fn give(&self) {
         self.shared.change_and_tell(|shares| shares.give(self.id));

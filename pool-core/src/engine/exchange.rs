@@ -58,6 +58,7 @@ pub(crate) fn adopt<D: Driver>(
     // Nobody knows in what state it comes.
     let condition = engine.condition(&mut claim, Occasion::Round);
     engine.set_aside(claim, condition);
+    engine.end_opening();
     engine.bell.notify_one();
     engine.tell();
     // The last step, as it may panic: the connection is in the pool.

@@ -214,6 +214,7 @@ impl<D: Driver> Opener<D> {
         engine.measures.open.note(engine.clock.now().saturating_sub(self.started), 1);
         let claim = engine.settle_in(vacancy, connection, self.generation);
         engine.offer(claim);
+        engine.end_opening();
         drop_quietly(engine.last_failure.swap(None));
         engine.call_janitor(Job::OpenerDone(self.purpose, None));
     }

@@ -62,16 +62,21 @@ impl<D: Driver> Engine<D> {
     /// What was reserved has not been opened; its slot is vacant again.
     pub(super) fn give_up_opening(&self) {
         self.core.capacity.open_failed();
-        self.give_share();
+        if let Some(part) = &self.part {
+            part.membership.give_up();
+        }
+    }
+
+    /// What was reserved has been opened, and whoever waited for it has it: from now on others may.
+    pub(super) fn end_opening(&self) {
+        if let Some(part) = &self.part {
+            part.membership.opened();
+        }
     }
 
     /// What was on its way out has been closed; its slot is vacant again.
     pub(super) fn end_leaving(&self) {
         self.core.capacity.closed();
-        self.give_share();
-    }
-
-    fn give_share(&self) {
         if let Some(part) = &self.part {
             part.membership.give();
         }

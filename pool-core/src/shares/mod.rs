@@ -22,6 +22,8 @@ pub(crate) struct Share {
     pub(crate) guaranteed: usize,
     /// So many it has: open, being opened, or being closed.
     pub(crate) held: usize,
+    /// Of these, so many are being opened. They are not lent before somebody has had them: two pools could take them from each other for ever.
+    opening: usize,
     /// So many more it could use at once.
     pub(crate) wants: usize,
     /// So many it is to give back.
@@ -125,7 +127,9 @@ impl Shares {
 
     /// It opens no more, and gives back what it has.
     pub(crate) fn close(&mut self, id: u64) -> Concerned {
-        self.change(id, |share| *share = Share { held: share.held, closed: true, ..Share::default() })
+        self.change(id, |share| {
+            *share = Share { held: share.held, opening: share.opening, closed: true, ..Share::default() }
+        })
     }
 
     /// Another guarantee, if there can be so many. `None` if not.
@@ -158,6 +162,7 @@ impl Shares {
         let moment = self.moment;
         Some(self.change(id, |share| {
             share.held += 1;
+            share.opening += 1;
             share.wants = share.wants.saturating_sub(1);
             (share.since, share.took) = (moment, moment);
             share.unused = 0;
@@ -180,9 +185,22 @@ impl Shares {
         self.free() > self.wanted()
     }
 
+    /// One that was being opened is open, and whoever waited for it has it.
+    pub(crate) fn opened(&mut self, id: u64) -> Concerned {
+        self.change(id, |share| share.opening = share.opening.saturating_sub(1))
+    }
+
     /// One is free again.
     pub(crate) fn give(&mut self, id: u64) -> Concerned {
         self.change(id, |share| share.held = share.held.saturating_sub(1))
+    }
+
+    /// One is free again that was being opened.
+    pub(crate) fn give_up(&mut self, id: u64) -> Concerned {
+        self.change(id, |share| {
+            share.held = share.held.saturating_sub(1);
+            share.opening = share.opening.saturating_sub(1);
+        })
     }
 
     /// It could use so many more.

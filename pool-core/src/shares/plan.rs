@@ -24,6 +24,11 @@ impl Part {
         self.share.held + self.meant + self.promised == 0
     }
 
+    /// Whether it can give one back.
+    fn lends(&self) -> bool {
+        self.beyond > 0 && self.share.held > self.share.opening + self.owed
+    }
+
     /// One more is for it.
     fn serve(&mut self) {
         self.left -= 1;
@@ -56,7 +61,7 @@ impl Plan {
         let open = || parts.iter().enumerate().filter(|(_, part)| !part.share.closed);
         let hungry = open().filter(|(_, part)| part.left > 0);
         let hungry = hungry.map(|(place, part)| Reverse((part.beyond, part.share.since, place))).collect();
-        let lenders = open().filter(|(_, part)| part.beyond > 0);
+        let lenders = open().filter(|(_, part)| part.lends());
         let lenders = lenders.map(|(place, part)| (part.beyond, Reverse(part.share.took), place)).collect();
         Self { hungry, lenders, unserved: 0, parts }
     }
@@ -115,7 +120,7 @@ impl Plan {
         let part = &mut self.parts[lender];
         part.owed += 1;
         part.beyond -= 1;
-        if part.beyond > 0 {
+        if part.lends() {
             self.lenders.push((part.beyond, Reverse(part.share.took), lender));
         }
     }

@@ -7,7 +7,10 @@ fn shares(cap: usize, pools: &[(usize, usize)]) -> Shares {
     let mut shares = Shares::new(cap);
     for (guaranteed, held) in pools {
         let id = shares.join(*guaranteed).expect("guaranteed");
-        (0..*held).for_each(|_| assert!(shares.take(id, true).is_some()));
+        for _ in 0..*held {
+            assert!(shares.take(id, true).is_some());
+            shares.opened(id);
+        }
     }
     shares
 }
@@ -59,6 +62,7 @@ fn those_who_want_everything_come_to_rest_with_equal_parts() {
         let lender = u64::from(shares.get(0).owed == 0);
         shares.give(lender);
         assert!(shares.take(1 - lender, true).is_some());
+        shares.opened(1 - lender);
     }
     assert_eq!((given, shares.get(0).held, shares.get(1).held), (3, 4, 3));
 }
@@ -75,6 +79,8 @@ fn more_pools_than_connections_take_turns() {
         let lender = (0..3).find(|id| shares.get(*id).owed > 0).expect("one gives");
         shares.give(lender);
         assert!(shares.take(hungry, true).is_some());
+        assert_eq!(owed(&shares)[hungry as usize], 0);
+        shares.opened(hungry);
         served[hungry as usize] += 1;
     }
     assert_eq!(served, [10; 3]);
@@ -129,6 +135,7 @@ fn a_lower_cap_is_owed_by_those_who_have_most_beyond() {
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Take(u64, bool),
+    Opened(u64),
     Give(u64),
     Want(u64, usize),
     Unused(u64, usize),
@@ -142,6 +149,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         (id.clone(), any::<bool>()).prop_map(|(id, need)| Step::Take(id, need)),
         (id.clone(), any::<bool>()).prop_map(|(id, need)| Step::Take(id, need)),
+        id.clone().prop_map(Step::Opened),
+        id.clone().prop_map(Step::Opened),
         id.clone().prop_map(Step::Give),
         (id.clone(), few.clone()).prop_map(|(id, wants)| Step::Want(id, wants)),
         (id.clone(), few.clone()).prop_map(|(id, unused)| Step::Unused(id, unused)),
@@ -155,7 +164,9 @@ fn step() -> impl Strategy<Value = Step> {
 fn apply(shares: &mut Shares, step: Step) {
     match step {
         Step::Take(id, need) => drop(shares.take(id, need)),
-        Step::Give(id) if shares.get(id).held > 0 => drop(shares.give(id)),
+        Step::Opened(id) => drop(shares.opened(id)),
+        Step::Give(id) if shares.get(id).held > shares.get(id).opening => drop(shares.give(id)),
+        Step::Give(id) if shares.get(id).opening > 0 => drop(shares.give_up(id)),
         // Who owes wants nothing.
         Step::Want(id, wants) if shares.get(id).owed == 0 => drop(shares.want(id, wants)),
         Step::Unused(id, unused) => drop(shares.note_unused(id, unused)),
@@ -180,13 +191,25 @@ proptest! {
             prop_assert_eq!(meant, free.min(shares.wanted()), "what is free is for those who want it; {} before", cap);
             let closed: usize = shares.all().filter(|share| share.closed).map(|share| share.held).sum();
             let owed: usize = shares.all().map(|share| share.owed).sum();
+            let opening: usize = shares.all().map(|share| share.opening).sum();
             let mut lacking = 0;
             for share in shares.all() {
-                prop_assert!(share.owed == 0 || share.held >= share.guaranteed + share.owed, "{:?}", share);
+                prop_assert!(share.owed == 0 || share.held >= share.guaranteed.max(share.opening) + share.owed, "{:?}", share);
                 prop_assert!(!share.closed || share.owed + share.wants + share.guaranteed == 0);
                 lacking += share.wants.min(share.guaranteed.saturating_sub(share.held)).saturating_sub(share.meant);
             }
-            prop_assert!(owed + closed >= lacking, "as many come back as are lacking to guarantees: {:?}", shares);
+            prop_assert!(owed + closed + opening >= lacking, "as many come back as are lacking to guarantees: {:?}", shares);
         }
     }
+}
+
+/// Or those who have nothing take it from each other before anybody has used it.
+#[test]
+fn what_is_being_opened_is_not_lent() {
+    let mut shares = shares(1, &[(0, 0), (0, 0)]);
+    assert!(shares.take(0, true).is_some());
+    shares.want(1, 1);
+    assert_eq!(owed(&shares), [0, 0]);
+    assert_eq!(shares.opened(0), [0]);
+    assert_eq!(owed(&shares), [1, 0]);
 }
