@@ -40,7 +40,7 @@
 //!
 //! | layer | what | files |
 //! | --- | --- | --- |
-//! | 4 | handles | `pool`, `control`, `builder`, `lease`, `monitor/`, `scheduler/`, `adapter/` |
+//! | 4 | handles | `pool`, `control`, `builder`, `lease`, `monitor/`, `scheduler/`, `adapter/`, `tenants/` |
 //! | 3 | protocols: acquire, release, open, maintain, rotate, retire, pause, reconfigure, close | `engine/`, `budget` |
 //! | 2 | policy: pure decisions | `config`, `reconfigured`, `sizes`, `lifetime`, `rotation`, `retirement`, `warmth`, `backoff`, `breaker`, `health`, `schedule/`, `adapt/`, `shares/` |
 //! | 1 | lock-free: slots, gate, capacity, hand-over; every atomic ordering, all `unsafe` | `slot/`, `gate`, `capacity`, `counters`, `queue/`, `chunks`, `place`, `handoff` |
@@ -136,6 +136,8 @@ mod sizes;
 #[cfg(not(feature = "loom"))]
 mod stats;
 #[cfg(not(feature = "loom"))]
+mod tenants;
+#[cfg(not(feature = "loom"))]
 mod times;
 #[cfg(not(feature = "loom"))]
 mod warmth;
@@ -165,4 +167,5 @@ pub use crate::{
     situation::Situation,
     slot::IdleOrder,
     stats::{BreakerState, Distribution, Errors, PoolState, Stats},
+    tenants::{TenantError, Tenants, TenantsConfig},
 };

@@ -153,6 +153,12 @@ impl<D: Driver> Pool<D> {
         self.claim(Limit::new(limit), place, |claim| OwnedLease::new(Arc::clone(&self.engine), claim))
     }
 
+    /// Whether there is another handle, or somebody has a connection or waits for one.
+    pub(crate) fn is_used(&self) -> bool {
+        let state = self.engine.state();
+        Arc::strong_count(&self.handle) > 1 || state.leased + state.waiting > 0
+    }
+
     #[inline(always)] // see `Acquiring`
     fn try_claim(&self, place: &'static Location<'static>) -> Result<Claim<D::Connection>, AcquireError> {
         let claim = self.engine.acquire_at_once(Occasion::WithoutWaiting).map_or_else(|| self.try_again(), Ok)?;

@@ -136,7 +136,9 @@ impl Openers {
             engine.warm_ups.count(now, engine.core.capacity.read().open - 1);
             self.run(opener);
         }
-        engine.want_shares(&Demanded { warm: self.wanted(engine, Instant::now()), at_once });
+        if engine.has_a_budget() {
+            engine.want_shares(&Demanded { warm: self.wanted(engine, Instant::now()), at_once });
+        }
         self.held_until = engine.warm_ups.next(Instant::now());
     }
 

@@ -78,6 +78,7 @@ impl Rounds {
                 surplus = surplus.saturating_sub(1);
             }
         }
+        engine.tell_of_round();
         true
     }
 }

@@ -87,12 +87,20 @@ impl<D: Driver> Engine<D> {
         self.part.as_ref().is_none_or(|part| part.membership.has_spare())
     }
 
-    /// Whether one more would be missed. Asked for the budget alone.
+    /// Whether there is one to share.
+    #[inline]
+    pub(super) fn has_a_budget(&self) -> bool {
+        self.part.is_some()
+    }
+
+    /// Whether one more would be missed.
+    #[cold]
     pub(super) fn would_miss_one(&self, demanded: &Demanded) -> bool {
-        self.part.is_some() && self.missing(demanded) > 0
+        self.missing(demanded) > 0
     }
 
     /// Tells the budget how many could be opened now that would be missed, of which so many at once.
+    #[cold]
     pub(super) fn want_shares(&self, demanded: &Demanded) {
         if let Some(part) = &self.part {
             let opening = self.core.capacity.read().opening;
