@@ -75,3 +75,5 @@ mod situations;
 mod sizes;
 #[path = "engine/statistics.rs"]
 mod statistics;
+#[path = "engine/tenants.rs"]
+mod tenants;
