@@ -228,7 +228,9 @@ impl<K: Eq + Hash + Clone + Send + Sync + 'static, D: Driver> Tenants<K, D> {
             register.places.values().map(|entry| Arc::clone(&entry.place)).collect()
         };
         let pools: Vec<_> = places.iter().filter_map(|place| place.present()).collect();
-        pools.iter().for_each(|pool| pool.engine.begin_close());
+        for pool in &pools {
+            pool.engine.begin_close();
+        }
         for pool in pools {
             // Owned across the await: the pools, which are closed already.
             pool.close().await;
