@@ -6,15 +6,26 @@
 #[path = "common/toy.rs"]
 mod toy;
 
+/// One request of a tenant.
+#[cfg(not(feature = "loom"))]
+async fn serve(tenants: &Tenants, tenant: &'static str) -> Result<(), Box<dyn std::error::Error>> {
+    let pool = tenants.pool(&tenant)?;
+    println!("{tenant} has {}", *pool.acquire().await?);
+    tokio::time::sleep(std::time::Duration::from_secs(10)).await;
+    Ok(())
+}
+
+#[cfg(not(feature = "loom"))]
+type Tenants = pool_core::Tenants<&'static str, toy::Toy>;
+
 #[cfg(not(feature = "loom"))]
 #[tokio::main(flavor = "current_thread", start_paused = true)]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    use pool_core::{Budget, Tenants, TenantsConfig};
-    use std::time::Duration;
+    use pool_core::{Budget, TenantsConfig};
 
     let budget = Budget::new(4)?;
     let mut config = TenantsConfig::default();
-    (config.max_pools, config.reap_after) = (3, Duration::from_secs(60));
+    (config.max_pools, config.reap_after) = (3, std::time::Duration::from_mins(1));
     let make = |tenant: &&str| {
         println!("the first request of {tenant}");
         // A service would connect to the tenant's own database here.
@@ -24,20 +35,17 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // Each has what it needs, as long as all together keep to the cap.
     for tenant in ["ann", "bob", "cid", "ann", "bob"] {
-        let pool = tenants.pool(&tenant)?;
-        let connection = pool.acquire().await?;
-        println!("{tenant} has {}; {}", *connection, budget.stats());
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        serve(&tenants, tenant).await?;
     }
+    println!("{:?}; {}", tenants.keys(), budget.stats());
 
     // A fourth one takes the place of the one that has rested for longest.
-    drop(tenants.pool(&"dan")?.acquire().await?);
+    serve(&tenants, "dan").await?;
     assert!(!tenants.keys().contains(&"cid"));
 
     // Nobody comes for a while, but for one.
-    for _ in 0..4 {
-        drop(tenants.pool(&"bob")?.acquire().await?);
-        tokio::time::sleep(Duration::from_secs(20)).await;
+    for _ in 0..8 {
+        serve(&tenants, "bob").await?;
     }
     println!("left: {:?}; {}", tenants.keys(), budget.stats());
     assert_eq!((tenants.keys(), budget.stats().held), (vec!["bob"], 1));

@@ -165,15 +165,28 @@ fn apply(shares: &mut Shares, step: Step) {
     match step {
         Step::Take(id, need) => drop(shares.take(id, need)),
         Step::Opened(id) => drop(shares.opened(id)),
-        Step::Give(id) if shares.get(id).held > shares.get(id).opening => drop(shares.give(id)),
-        Step::Give(id) if shares.get(id).opening > 0 => drop(shares.give_up(id)),
-        // Who owes wants nothing.
-        Step::Want(id, wants) if shares.get(id).owed == 0 => drop(shares.want(id, wants)),
+        Step::Give(id) => give(shares, id),
+        Step::Want(id, wants) => want(shares, id, wants),
         Step::Unused(id, unused) => drop(shares.note_unused(id, unused)),
         Step::Guarantee(id, guaranteed) => drop(shares.guarantee(id, guaranteed)),
         Step::Resize(cap) => drop(shares.resize(cap)),
         Step::Close(id) => drop(shares.close(id)),
-        Step::Give(_) | Step::Want(..) => {}
+    }
+}
+
+fn give(shares: &mut Shares, id: u64) {
+    let Share { held, opening, .. } = shares.get(id);
+    if held > opening {
+        shares.give(id);
+    } else if opening > 0 {
+        shares.give_up(id);
+    }
+}
+
+/// Who owes wants nothing.
+fn want(shares: &mut Shares, id: u64, wants: usize) {
+    if shares.get(id).owed == 0 {
+        shares.want(id, wants);
     }
 }
 

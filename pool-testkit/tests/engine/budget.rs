@@ -441,26 +441,7 @@ impl Chaos {
 
     async fn step(&mut self) {
         match self.random.below(40) {
-            0 if self.pools.len() > 1 => {
-                let place = self.up_to(self.pools.len() - 1);
-                let pool = self.pools.swap_remove(place);
-                match self.up_to(2) {
-                    0 => drop(pool),
-                    1 => drop(timeout(SECOND, pool.close()).await),
-                    _ => drop(pool.close_within(SECOND).await),
-                }
-            }
-            1 if self.pools.len() < 5 => self.join(),
-            2 => {
-                let cap = 1 + self.up_to(11);
-                drop(self.budget.resize(cap));
-            }
-            3 => {
-                let (place, config) = (self.up_to(self.pools.len() - 1), self.config());
-                drop(self.pools[place].reconfigure(config));
-            }
-            4 => self.pools[0].retire_all(),
-            5 => self.pools[0].pause(),
+            0..6 => self.disturb().await,
             6 | 7 => self.pools.iter().for_each(Pool::resume),
             8..20 => sleep(Duration::from_millis(self.random.below(300))).await,
             _ => self.call(),
@@ -468,12 +449,39 @@ impl Chaos {
         self.check();
     }
 
+    async fn disturb(&mut self) {
+        let place = self.up_to(self.pools.len() - 1);
+        match self.up_to(5) {
+            0 if self.pools.len() > 1 => self.end(place).await,
+            1 if self.pools.len() < 5 => self.join(),
+            2 => {
+                let cap = 1 + self.up_to(11);
+                drop(self.budget.resize(cap));
+            }
+            3 => {
+                let config = self.config();
+                drop(self.pools[place].reconfigure(config));
+            }
+            4 => self.pools[place].retire_all(),
+            _ => self.pools[place].pause(),
+        }
+    }
+
+    async fn end(&mut self, place: usize) {
+        let pool = self.pools.swap_remove(place);
+        match self.up_to(2) {
+            0 => drop(pool),
+            1 => drop(timeout(SECOND, pool.close()).await),
+            _ => drop(pool.close_within(SECOND).await),
+        }
+    }
+
     fn check(&self) {
-        let stats = self.budget.stats();
-        let all: usize = stats.pools.iter().map(|pool| pool.held).sum();
-        assert_eq!(stats.held, all);
+        let sum = self.budget.stats();
+        let all: usize = sum.pools.iter().map(|pool| pool.held).sum();
+        assert_eq!(sum.held, all);
         // Nobody takes one as long as there are more, so whatever is opened from now on is within this.
-        self.driver.limit(stats.cap.max(stats.held));
+        self.driver.limit(sum.cap.max(sum.held));
         self.driver.ledger().check();
         for pool in &self.pools {
             let (state, share) = (pool.state(), pool.share().unwrap());

@@ -20,13 +20,13 @@ struct World {
 }
 
 /// No pool for a key that is 13, and a guarantee beyond any cap for 14.
-fn world(cap: usize, change: impl FnOnce(&mut TenantsConfig)) -> World {
-    let (budget, driver, made) = (Budget::new(cap).unwrap(), FakeDriver::new(), Arc::<AtomicUsize>::default());
-    driver.limit(cap);
+fn world(most: usize, change: impl FnOnce(&mut TenantsConfig)) -> World {
+    let (budget, driver, made) = (Budget::new(most).unwrap(), FakeDriver::new(), Arc::<AtomicUsize>::default());
+    driver.limit(most);
     let mut config = TenantsConfig::default();
     change(&mut config);
     let (of, count) = (driver.clone(), Arc::clone(&made));
-    let make = move |key: &u32| {
+    let pool_for = move |key: &u32| {
         count.fetch_add(1, Ordering::Relaxed);
         let guaranteed = if *key == 14 { 1_000 } else { 0 };
         if *key == 13 {
@@ -35,7 +35,7 @@ fn world(cap: usize, change: impl FnOnce(&mut TenantsConfig)) -> World {
             Ok(Pool::builder(of.clone()).config(quiet(2_000)).guaranteed(guaranteed))
         }
     };
-    World { tenants: Tenants::new(&budget, config, make).unwrap(), budget, driver, made }
+    World { tenants: Tenants::new(&budget, config, pool_for).unwrap(), budget, driver, made }
 }
 
 impl World {
@@ -111,7 +111,7 @@ fn all_who_ask_at_once_get_the_same_pool() {
     let states = thread::scope(|scope| {
         let ask = || {
             start.wait();
-            (0..100).map(|key| world.tenants.pool(&(key + 100)).unwrap().share().unwrap()).count()
+            (0..100).map(|key| world.tenants.pool(&(key + 100)).unwrap().share().map_or(0, |_| 1)).sum::<usize>()
         };
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>()
