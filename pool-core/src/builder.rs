@@ -4,9 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::budget::Budget;
 use crate::config::Config;
 use crate::driver::Driver;
-use crate::error::ConfigError;
+use crate::engine::{Part, guarantee};
+use crate::error::{ConfigError, RefusedSetting};
 use crate::hooks::{AnyHooks, Hooks};
 use crate::pool::Pool;
 use crate::slot::IdleOrder;
@@ -31,16 +33,20 @@ pub struct PoolBuilder<D: Driver> {
     config: Config,
     seed: Option<u64>,
     hooks: Option<Arc<dyn AnyHooks<D::Connection>>>,
+    budget: Option<Budget>,
+    guaranteed: Option<usize>,
 }
 
 impl<D: Driver + fmt::Debug> fmt::Debug for PoolBuilder<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { driver, config, seed, hooks } = self;
+        let Self { driver, config, seed, hooks, budget, guaranteed } = self;
         let mut told = f.debug_struct("PoolBuilder");
         told.field("driver", driver)
             .field("config", config)
             .field("seed", seed)
             .field("hooks", &hooks.is_some())
+            .field("budget", budget)
+            .field("guaranteed", guaranteed)
             .finish()
     }
 }
@@ -57,7 +63,7 @@ macro_rules! setters {
 
 impl<D: Driver> PoolBuilder<D> {
     pub(crate) fn new(driver: D) -> Self {
-        Self { driver, config: Config::default(), seed: None, hooks: None }
+        Self { driver, config: Config::default(), seed: None, hooks: None, budget: None, guaranteed: None }
     }
 
     /// Replaces all settings.
@@ -103,6 +109,38 @@ impl<D: Driver> PoolBuilder<D> {
         self
     }
 
+    /// Shares a budget with other pools: together they have no more connections than its cap.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn build(driver: impl pool_core::Driver) -> Result<(), pool_core::ConfigError> {
+    /// let budget = pool_core::Budget::new(20)?;
+    /// let pool = pool_core::Pool::builder(driver).budget(&budget).build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn budget(mut self, budget: &Budget) -> Self {
+        self.budget = Some(budget.clone());
+        self
+    }
+
+    /// So many connections of the [budget](Self::budget) are the pool's whenever it needs them: at most one return of a connection to another pool later. What is guaranteed to all pools together is within the cap. More than
+    /// [`Config::max_size`] counts as that. By default it is [`Config::min_size`], also when that is changed. A pool that is guaranteed none gets none while the others use all that is guaranteed to them, if that is the whole cap.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn build(driver: impl pool_core::Driver, budget: &pool_core::Budget) -> Result<(), pool_core::ConfigError> {
+    /// let pool = pool_core::Pool::builder(driver).budget(budget).guaranteed(5).build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn guaranteed(mut self, guaranteed: usize) -> Self {
+        self.guaranteed = Some(guaranteed);
+        self
+    }
+
     setters! {
         max_size: usize,
         min_size: usize,
@@ -136,13 +174,28 @@ impl<D: Driver> PoolBuilder<D> {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] names every setting that is out of its range.
+    /// [`ConfigError`] names every setting that is out of its range, or that its budget cannot guarantee so many.
     ///
     /// # Panics
     ///
     /// In a tokio runtime that was built without its timer.
     pub fn build(self) -> Result<Pool<D>, ConfigError> {
         self.config.validate()?;
-        Ok(Pool::new(self.driver, self.config, self.seed, self.hooks))
+        let part = self.join()?;
+        Ok(Pool::new(self.driver, self.config, self.seed, self.hooks, part))
+    }
+
+    fn join(&self) -> Result<Option<Part>, ConfigError> {
+        match (&self.budget, self.guaranteed) {
+            (Some(budget), guaranteed) => {
+                let membership = budget.join(guarantee(guaranteed, &self.config))?;
+                Ok(Some(Part::new(membership, guaranteed)))
+            }
+            (None, None) => Ok(None),
+            (None, Some(guaranteed)) => {
+                let (value, allowed) = (guaranteed.to_string(), "with a budget");
+                Err(ConfigError { refused: vec![RefusedSetting { field: "guaranteed", value, allowed }] })
+            }
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::budget::ShareStats;
 use crate::config::Config;
 use crate::connection::{ConnectionId, Holder};
 use crate::driver::Driver;
@@ -62,6 +63,19 @@ impl<D: Driver> Pool<D> {
     /// ```
     pub fn breaker(&self) -> watch::Receiver<BreakerState> {
         self.engine.watch_breaker()
+    }
+
+    /// What the pool has of its [budget](crate::Budget), if it has one.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn lacks<D: pool_core::Driver>(pool: &pool_core::Pool<D>) -> bool {
+    /// pool.share().is_some_and(|share| share.wants > 0)
+    /// # }
+    /// ```
+    pub fn share(&self) -> Option<ShareStats> {
+        self.engine.share()
     }
 
     /// The settings in force.

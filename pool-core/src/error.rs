@@ -169,6 +169,12 @@ pub enum AdoptError<C> {
         /// The maximum in force.
         max_size: usize,
     },
+    /// The [budget](crate::Budget) of the pool has none to spare.
+    #[error("the budget of the pool has no connection to spare")]
+    Budget {
+        /// The connection.
+        connection: C,
+    },
     /// The pool is closed.
     #[error("the pool is closed")]
     Closed {
@@ -181,7 +187,7 @@ impl<C> AdoptError<C> {
     /// The connection.
     pub fn into_connection(self) -> C {
         match self {
-            Self::Full { connection, .. } | Self::Closed { connection } => connection,
+            Self::Full { connection, .. } | Self::Budget { connection } | Self::Closed { connection } => connection,
         }
     }
 }
@@ -191,6 +197,7 @@ impl<C> fmt::Debug for AdoptError<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Full { .. } => "Full",
+            Self::Budget { .. } => "Budget",
             Self::Closed { .. } => "Closed",
         })
     }

@@ -40,9 +40,9 @@
 //!
 //! | layer | what | files |
 //! | --- | --- | --- |
-//! | 4 | handles | `pool`, `control`, `builder`, `lease`, `monitor/`, `scheduler/`, `adapter/` |
-//! | 3 | protocols: acquire, release, open, maintain, rotate, retire, pause, reconfigure, close | `engine/` |
-//! | 2 | policy: pure decisions | `config`, `reconfigured`, `sizes`, `lifetime`, `rotation`, `retirement`, `warmth`, `backoff`, `breaker`, `health`, `schedule/`, `adapt/` |
+//! | 4 | handles | `pool`, `control`, `builder`, `lease`, `monitor/`, `scheduler/`, `adapter/`, `tenants/` |
+//! | 3 | protocols: acquire, release, open, maintain, rotate, retire, pause, reconfigure, close | `engine/`, `budget` |
+//! | 2 | policy: pure decisions | `config`, `reconfigured`, `sizes`, `lifetime`, `rotation`, `retirement`, `warmth`, `backoff`, `breaker`, `health`, `schedule/`, `adapt/`, `shares/` |
 //! | 1 | lock-free: slots, gate, capacity, hand-over; every atomic ordering, all `unsafe` | `slot/`, `gate`, `capacity`, `counters`, `queue/`, `chunks`, `place`, `handoff` |
 //! | 0 | seams | `sync`, `foreign`, `driver`, `attempt`, `connection`, `recorder`, `hooks`, `failure`, `situation`, `shed`, `error`, `stats`, `times` |
 #![deny(missing_docs)]
@@ -84,6 +84,8 @@ mod backoff;
 #[cfg(not(feature = "loom"))]
 mod breaker;
 #[cfg(not(feature = "loom"))]
+mod budget;
+#[cfg(not(feature = "loom"))]
 mod builder;
 #[cfg(not(feature = "loom"))]
 mod config;
@@ -124,6 +126,8 @@ mod schedule;
 #[cfg(not(feature = "loom"))]
 mod scheduler;
 #[cfg(not(feature = "loom"))]
+mod shares;
+#[cfg(not(feature = "loom"))]
 mod shed;
 #[cfg(not(feature = "loom"))]
 mod situation;
@@ -131,6 +135,8 @@ mod situation;
 mod sizes;
 #[cfg(not(feature = "loom"))]
 mod stats;
+#[cfg(not(feature = "loom"))]
+mod tenants;
 #[cfg(not(feature = "loom"))]
 mod times;
 #[cfg(not(feature = "loom"))]
@@ -141,6 +147,7 @@ pub use crate::{
     adapt::{AdaptConfig, AdaptReason, AdaptReport},
     adapter::Adapter,
     attempt::{Attempt, Progress, Step},
+    budget::{Budget, BudgetStats, ShareStats},
     builder::PoolBuilder,
     config::Config,
     connection::{ConnectionId, Holder, OldestLease},
@@ -160,4 +167,5 @@ pub use crate::{
     situation::Situation,
     slot::IdleOrder,
     stats::{BreakerState, Distribution, Errors, PoolState, Stats},
+    tenants::{TenantError, Tenants, TenantsConfig},
 };

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::builder::PoolBuilder;
 use crate::config::Config;
 use crate::driver::Driver;
-use crate::engine::{Acquiring, Engine, Limit, Occasion, ensure_janitor};
+use crate::engine::{Acquiring, Engine, Limit, Occasion, Part, ensure_janitor};
 use crate::error::AcquireError;
 use crate::hooks::AnyHooks;
 use crate::lease::{Lease, OwnedLease};
@@ -45,8 +45,10 @@ impl<D: Driver> Pool<D> {
         config: Config,
         seed: Option<u64>,
         hooks: Option<Arc<dyn AnyHooks<D::Connection>>>,
+        part: Option<Part>,
     ) -> Self {
-        let engine = Arc::new(Engine::new(driver, config, seed, hooks));
+        let engine = Arc::new(Engine::new(driver, config, seed, hooks, part));
+        engine.join_budget();
         engine.attach_driver();
         engine.begin();
         ensure_janitor(&engine);
@@ -149,6 +151,12 @@ impl<D: Driver> Pool<D> {
         place: &'static Location<'static>,
     ) -> impl Future<Output = Result<OwnedLease<D>, AcquireError>> + Send {
         self.claim(Limit::new(limit), place, |claim| OwnedLease::new(Arc::clone(&self.engine), claim))
+    }
+
+    /// Whether there is another handle, or somebody has a connection or waits for one.
+    pub(crate) fn is_used(&self) -> bool {
+        let state = self.engine.state();
+        Arc::strong_count(&self.handle) > 1 || state.leased + state.waiting > 0
     }
 
     #[inline(always)] // see `Acquiring`

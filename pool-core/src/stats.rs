@@ -71,6 +71,8 @@ pub struct PoolState {
     pub closed: bool,
     /// Whether callers are spared a wait.
     pub breaker: BreakerState,
+    /// Whether all connections of the pool's [budget](crate::Budget) are held, by this pool and others.
+    pub budget_exhausted: bool,
 }
 
 impl fmt::Display for PoolState {
@@ -84,7 +86,8 @@ impl fmt::Display for PoolState {
             write!(f, ", {reserved} kept for checks")?;
         }
         let paused = if *paused { "; paused" } else { "" };
-        write!(f, " of {max_size}; {waiting} waiting{paused}")
+        let exhausted = if self.budget_exhausted { "; the budget is exhausted" } else { "" };
+        write!(f, " of {max_size}; {waiting} waiting{paused}{exhausted}")
     }
 }
 
@@ -132,7 +135,7 @@ pub struct Stats {
     pub worn: u64,
     /// Connections closed because they were idle for too long.
     pub reaped: u64,
-    /// Connections closed because there were more than the maximum.
+    /// Connections closed because there were more than the maximum, or for another pool of the [budget](crate::Budget).
     pub excess: u64,
     /// Connections closed because all, [at once](crate::Pool::retire_all) or [one after the other](crate::Pool::retire_all_over), or all
     /// [to their host](crate::Pool::retire_host), were to be replaced.

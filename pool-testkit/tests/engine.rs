@@ -15,6 +15,8 @@ mod ages;
 mod attach;
 #[path = "engine/breaker.rs"]
 mod breaker;
+#[path = "engine/budget.rs"]
+mod budget;
 #[path = "engine/cancel.rs"]
 mod cancel;
 #[path = "engine/checks.rs"]
@@ -75,3 +77,5 @@ mod sizes;
 mod statistics;
 #[path = "engine/turns.rs"]
 mod turns;
+#[path = "engine/tenants.rs"]
+mod tenants;

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The layer of each part of `pool-core/src`, by the first name of its path.
-const LAYERS: [(&str, u8); 42] = [
+const LAYERS: [(&str, u8); 45] = [
     ("sync", 0),
     ("foreign", 0),
     ("driver", 0),
@@ -41,7 +41,9 @@ const LAYERS: [(&str, u8); 42] = [
     ("health", 2),
     ("schedule", 2),
     ("adapt", 2),
+    ("shares", 2),
     ("engine", 3),
+    ("budget", 3),
     ("pool", 4),
     ("control", 4),
     ("builder", 4),
@@ -49,6 +51,7 @@ const LAYERS: [(&str, u8); 42] = [
     ("monitor", 4),
     ("scheduler", 4),
     ("adapter", 4),
+    ("tenants", 4),
     ("lib", 5),
 ];
 

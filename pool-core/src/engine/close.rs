@@ -24,6 +24,7 @@ impl<D: Driver> Engine<D> {
         self.bell.notify_one();
         self.tell();
         self.tell_followers();
+        self.leave_budget();
     }
 
     pub(crate) fn is_closed(&self) -> bool {

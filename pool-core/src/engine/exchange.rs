@@ -17,7 +17,7 @@ impl<D: Driver> Engine<D> {
         self.core.capacity.leaving();
         let (connection, vacancy) = self.core.table.take(claim);
         self.core.table.publish_closed(vacancy);
-        self.core.capacity.closed();
+        self.end_leaving();
         self.events.detached.add(1);
         // There is room now, and a closing pool may be done.
         self.bell.notify_one();
@@ -31,15 +31,23 @@ pub(crate) fn adopt<D: Driver>(
     engine: &Arc<Engine<D>>,
     connection: D::Connection,
 ) -> Result<(), AdoptError<D::Connection>> {
-    let reserved = engine.core.capacity.reserve(|_| true);
+    let has_room = engine.core.capacity.reserve(|_| true);
+    // One that others wait for is not taken for this, unless it is guaranteed.
+    let reserved = has_room && engine.take_share(false);
+    if has_room && !reserved {
+        engine.core.capacity.open_failed();
+    }
     // After it is counted: whoever closes the pool finds the connection, or this finds it closed.
     let sight = engine.core.gate().look_after_publishing();
     if sight.is_closed() {
         if reserved {
-            engine.core.capacity.open_failed();
+            engine.give_up_opening();
             engine.bell.notify_one();
         }
         return Err(AdoptError::Closed { connection });
+    }
+    if has_room && !reserved {
+        return Err(AdoptError::Budget { connection });
     }
     if !reserved {
         return Err(AdoptError::Full { connection, max_size: engine.core.capacity.read().max });
@@ -50,6 +58,7 @@ pub(crate) fn adopt<D: Driver>(
     // Nobody knows in what state it comes.
     let condition = engine.condition(&mut claim, Occasion::Round);
     engine.set_aside(claim, condition);
+    engine.end_opening();
     engine.bell.notify_one();
     engine.tell();
     // The last step, as it may panic: the connection is in the pool.

@@ -12,6 +12,9 @@ pub(crate) trait Follower: Send + Sync {
 
     /// How many wait in front of the pool because there are no more connections in it.
     fn waiting(&self) -> usize;
+
+    /// The pool has looked after its idle connections, as it does once a second.
+    fn looked_after(self: Arc<Self>) {}
 }
 
 /// Everybody who does. Looked at when something has changed, and never by those who acquire or release.
@@ -30,6 +33,12 @@ impl<D: Driver> Engine<D> {
     pub(crate) fn in_front(&self) -> usize {
         let all = self.followers.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         all.iter().filter_map(Weak::upgrade).map(|follower| follower.waiting()).sum()
+    }
+
+    /// Tells them that it has looked after its idle connections.
+    pub(super) fn tell_of_round(&self) {
+        let all = self.followers.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        all.iter().filter_map(Weak::upgrade).for_each(Follower::looked_after);
     }
 
     /// Tells them.

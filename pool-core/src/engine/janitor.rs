@@ -149,6 +149,7 @@ impl<D: Driver> Drop for Janitor<D> {
     fn drop(&mut self) {
         // Before the seat is free: the next one begins with nothing.
         self.rotation.give_up(&self.duty.0);
+        self.duty.0.want_no_shares();
     }
 }
 

@@ -241,7 +241,7 @@ impl<D: Driver> Drop for Closing<D> {
         drop_quietly(self.connection.take());
         if let Some(vacancy) = self.vacancy.take() {
             self.engine.core.table.publish_closed(vacancy);
-            self.engine.core.capacity.closed();
+            self.engine.end_leaving();
             // There is room now, and a closing pool may be done.
             self.engine.bell.notify_one();
             self.engine.tell();

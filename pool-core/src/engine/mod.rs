@@ -30,6 +30,7 @@ mod report;
 mod retire;
 mod rotate;
 mod round;
+mod share;
 mod tasks;
 mod trip;
 mod warm_up;
@@ -43,9 +44,10 @@ pub(crate) use close::{close, close_within};
 pub(crate) use exchange::adopt;
 pub(crate) use followers::Follower;
 pub(crate) use janitor::ensure_janitor;
-pub(crate) use panics::{guarded, report, shielded, tell_watchers};
+pub(crate) use panics::{caught, guarded, report, shielded, tell_watchers};
 pub(crate) use pause::drained;
 pub(crate) use release::Occasion;
+pub(crate) use share::{Part, guarantee};
 pub(crate) use warm_up::{ready, warm_up};
 
 use std::sync::{Arc, Mutex};
@@ -153,6 +155,8 @@ pub(crate) struct Engine<D: Driver> {
     /// The failure that was told to those who waited, when they were told.
     denial: ArcSwapOption<OpenFailure>,
     events: Events,
+    /// Of a budget, if it shares one. The last field: what it holds is free when the connections have been dropped.
+    part: Option<Part>,
 }
 
 /// What happened since the pool was built, as far as the slots do not tell.
@@ -213,6 +217,7 @@ impl<D: Driver> Engine<D> {
         config: Config,
         seed: Option<u64>,
         hooks: Option<Arc<dyn AnyHooks<D::Connection>>>,
+        part: Option<Part>,
     ) -> Self {
         Self {
             driver,
@@ -256,6 +261,7 @@ impl<D: Driver> Engine<D> {
             last_failure: ArcSwapOption::empty(),
             denial: ArcSwapOption::empty(),
             events: Events::default(),
+            part,
         }
     }
 

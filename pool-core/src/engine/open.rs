@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::budget::within;
 use super::panics::{caught, guarded, report};
+use super::share::Demanded;
 use super::{Engine, Job};
 use crate::attempt::Attempt;
 use crate::config::Config;
@@ -27,7 +28,7 @@ impl<D: Driver> Engine<D> {
     }
 
     /// Those who wait and for whom no idle connection is being checked. Once a check has failed or is late, nobody relies on the next.
-    fn unprovided(&self, sight: Sight) -> usize {
+    pub(super) fn unprovided(&self, sight: Sight) -> usize {
         let checks = if self.doubtful.is_up() { 0 } else { self.checks_relied_on() };
         sight.waiting().saturating_sub(checks)
     }
@@ -46,11 +47,12 @@ impl<D: Driver> Engine<D> {
         // Looked up if it matters: it takes a look at every slot.
         let idle = if config.min_idle > 0 { self.core.table.counts().idle_soon() } else { 0 };
         let demand = Demand { waiting: self.unprovided(sight), idle, used: self.used.is_up() };
+        let need = self.has_a_budget() && self.would_miss_one(&Demanded { warm, at_once });
         let wanted = self.core.capacity.reserve(|room| {
             let one_more = demand.wants_another(room.open, room.opening, &config) || room.open < warm;
             room.opening < at_once && one_more
         });
-        if wanted { self.opener(Purpose::Demand, sight) } else { None }
+        if wanted { self.opener(Purpose::Demand, sight, need) } else { None }
     }
 
     /// Reserves room for an opener that replaces a connection, with so many more than the maximum. One connection is counted as leaving for that.
@@ -62,7 +64,7 @@ impl<D: Driver> Engine<D> {
         if !self.core.capacity.reserve_replacement(headroom, slots, |room| room.opening < at_once) {
             return None;
         }
-        let opener = self.opener(Purpose::Rotation, sight);
+        let opener = self.opener(Purpose::Rotation, sight, false);
         if opener.is_none() {
             self.recall(1);
         }
@@ -73,12 +75,12 @@ impl<D: Driver> Engine<D> {
     pub(super) fn reserve_again(self: &Arc<Self>, at_once: usize) -> Option<Opener<D>> {
         let sight = self.core.gate().look_after_publishing();
         let reserved = self.core.capacity.reserve(|room| room.opening < at_once);
-        if reserved { self.opener(Purpose::Rotation, sight) } else { None }
+        if reserved { self.opener(Purpose::Rotation, sight, true) } else { None }
     }
 
-    /// An opener, for which room has been reserved; unless the pool is closed, or paused.
-    fn opener(self: &Arc<Self>, purpose: Purpose, sight: Sight) -> Option<Opener<D>> {
-        if sight.is_closed() || sight.is_paused() {
+    /// An opener, for which room has been reserved; unless the pool is closed, or paused, or its budget has none for it.
+    fn opener(self: &Arc<Self>, purpose: Purpose, sight: Sight, need: bool) -> Option<Opener<D>> {
+        if sight.is_closed() || sight.is_paused() || !self.take_share(need) {
             self.core.capacity.open_failed();
             return None;
         }
@@ -212,6 +214,7 @@ impl<D: Driver> Opener<D> {
         engine.measures.open.note(engine.clock.now().saturating_sub(self.started), 1);
         let claim = engine.settle_in(vacancy, connection, self.generation);
         engine.offer(claim);
+        engine.end_opening();
         drop_quietly(engine.last_failure.swap(None));
         engine.call_janitor(Job::OpenerDone(self.purpose, None));
     }
@@ -221,7 +224,7 @@ impl<D: Driver> Opener<D> {
         let (engine, failure) = (&self.engine, Arc::new(failure));
         engine.attempts.end(&self.attempt);
         engine.core.table.publish_vacant(vacancy);
-        engine.core.capacity.open_failed();
+        engine.give_up_opening();
         engine.count_open_failure(&failure);
         drop_quietly(engine.last_failure.swap(Some(Arc::clone(&failure))));
         engine.call_janitor(Job::OpenerDone(self.purpose, Some(failure)));

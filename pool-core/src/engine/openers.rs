@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::Engine;
 use super::open::Opener;
 use super::panics::report;
+use super::share::Demanded;
 use crate::backoff::{Backoff, Pauses};
 use crate::breaker::Breaker;
 use crate::config::Config;
@@ -129,11 +130,14 @@ impl Openers {
         for _ in 0..at_once {
             let now = Instant::now();
             if !self.may_start(engine, now) {
-                return;
+                return engine.want_no_shares();
             }
             let Some(opener) = engine.reserve_opener(at_once, self.wanted(engine, now)) else { break };
             engine.warm_ups.count(now, engine.core.capacity.read().open - 1);
             self.run(opener);
+        }
+        if engine.has_a_budget() {
+            engine.want_shares(&Demanded { warm: self.wanted(engine, Instant::now()), at_once });
         }
         self.held_until = engine.warm_ups.next(Instant::now());
     }

@@ -13,7 +13,7 @@ impl<D: Driver> Engine<D> {
     /// Puts other settings in force, all of them or none.
     pub(crate) fn reconfigure(&self, config: Config) -> Result<Reconfigured, ConfigError> {
         config.validate()?;
-        let reconfigured = self.put_in_force(config, None).unwrap_or_default();
+        let reconfigured = self.put_in_force(config, None)?.unwrap_or_default();
         self.follow(&reconfigured);
         Ok(reconfigured)
     }
@@ -21,7 +21,7 @@ impl<D: Driver> Engine<D> {
     /// As [`reconfigure`](Self::reconfigure), if the settings in force are those that somebody has seen, and the others are in their ranges. Whether they have been put in force.
     pub(crate) fn reconfigure_if(&self, seen: &Arc<Config>, config: Config) -> bool {
         let fits = config.validate().is_ok();
-        let reconfigured = fits.then(|| self.put_in_force(config, Some(seen))).flatten();
+        let reconfigured = if fits { self.put_in_force(config, Some(seen)).ok().flatten() } else { None };
         reconfigured.inspect(|reconfigured| self.follow(reconfigured)).is_some()
     }
 
@@ -42,14 +42,15 @@ impl<D: Driver> Engine<D> {
 
     /// Makes the lock-free layer follow the settings. One caller after the other: whoever had a number of its own for the maximum could
     /// be late with it, when the next settings are in force already. `None` if they are not those that were seen.
-    fn put_in_force(&self, config: Config, seen: Option<&Arc<Config>>) -> Option<Reconfigured> {
+    fn put_in_force(&self, config: Config, seen: Option<&Arc<Config>>) -> Result<Option<Reconfigured>, ConfigError> {
         let config = Arc::new(config);
-        let _turn = self.operator.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = self.operator.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.is_some_and(|seen| !Arc::ptr_eq(seen, &self.config.load())) {
-            return None;
+            return Ok(None);
         }
+        let notice = self.guarantee(&config)?;
         let before = self.config.swap(config.clone());
-        self.core.resize(config.max_size);
+        self.core.resize(self.most(&config));
         self.core.set_idle_order(config.idle_order);
         self.acquire_timeout.set(nanos(config.acquire_timeout));
         self.reconfigured.add(1);
@@ -63,6 +64,8 @@ impl<D: Driver> Engine<D> {
             // Each connection is judged once by the new number, now or when it comes back: what was noted about its next look may be far too late.
             self.core.gate().begin_generation();
         }
-        Some(Reconfigured::between(&before, &config))
+        drop(turn);
+        notice.tell();
+        Ok(Some(Reconfigured::between(&before, &config)))
     }
 }

@@ -32,6 +32,7 @@ impl<D: Driver> Engine<D> {
             paused: sight.is_paused(),
             closed: sight.is_closed(),
             breaker: self.breaker(),
+            budget_exhausted: self.is_budget_exhausted(),
         }
     }
 

@@ -211,7 +211,7 @@ impl Rotation {
 
     /// How many are counted as leaving that may not be any more, because there are more connections than the maximum and the headroom.
     fn beyond_headroom<D: Driver>(&self, engine: &Engine<D>) -> usize {
-        let (room, headroom) = (engine.core.capacity.read(), engine.config.load().rotation_headroom);
+        let (room, headroom) = (engine.core.capacity.read(), engine.headroom());
         let most = room.max.saturating_add(headroom);
         let too_many = room.open > most.saturating_add(self.leaving(engine, room));
         if too_many { self.promised(engine).saturating_sub(headroom) } else { 0 }
@@ -238,7 +238,8 @@ impl Rotation {
         let (room, headroom) = (engine.core.capacity.read(), engine.config.load().rotation_headroom);
         let Found { needed, in_time, .. } = *found;
         let progress = Progress { due: needed, in_time, opening: self.opening, may_leave: engine.permits() };
-        match progress.next(room.open < room.max.saturating_add(headroom), openers.at_once(engine)) {
+        let has_room = room.open < room.max.saturating_add(headroom) && engine.has_spare_share();
+        match progress.next(has_room, openers.at_once(engine)) {
             Next::Nothing => {}
             // What leaves makes room, or is one too many.
             Next::CloseOne if self.leaving(engine, room) > 0 || room.excess() > 0 => {}

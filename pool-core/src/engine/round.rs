@@ -64,6 +64,7 @@ impl Rounds {
         engine.core.table.remember_up_to(self.warmth.note(used));
         // Those that are there and stay.
         let size = room.live();
+        engine.note_unused(counts.idle.min(size.saturating_sub(used)));
         let mut surplus = surplus(size, counts.idle, &config);
         let tending = Tending { engine, config: &config, closed, paused: sight.is_paused() };
         engine.note_holders();
@@ -77,6 +78,7 @@ impl Rounds {
                 surplus = surplus.saturating_sub(1);
             }
         }
+        engine.tell_of_round();
         true
     }
 }

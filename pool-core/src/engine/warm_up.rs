@@ -7,8 +7,7 @@ use tokio::time::{Instant, timeout};
 
 use super::Engine;
 use super::changes::watch;
-use crate::capacity::Room;
-use crate::config::MAX_BUDGET;
+use crate::config::{Config, MAX_BUDGET};
 use crate::driver::{Driver, ErrorClass};
 use crate::error::WarmUpError;
 use crate::failure::OpenFailure;
@@ -104,14 +103,15 @@ async fn open_so_many<D: Driver>(
     let warm_ups = &engine.warm_ups;
     let _begun = Begun { warm_ups, number: warm_ups.begin(size(), interval) };
     engine.bell.notify_one();
-    let wanted = |room: Room| size().min(room.max);
+    // Not the maximum of this moment, which is lower while the pool owes its budget some.
+    let wanted = |config: &Config| size().min(config.max_size);
     let look = || {
         let (room, failure) = (engine.core.capacity.read(), engine.last_failure.load_full());
         // A failure from before says nothing about this attempt.
         let failure = failure.filter(|failure| before.as_ref().is_none_or(|before| !Arc::ptr_eq(before, failure)));
         match failure {
             _ if engine.is_closed() => Some(Err(WarmUpError::Closed)),
-            _ if room.live() >= wanted(room) => Some(Ok(())),
+            _ if room.live() >= wanted(&engine.config.load()) => Some(Ok(())),
             Some(failure) if failure.class() == ErrorClass::Permanent && room.live() == 0 => {
                 Some(Err(engine.cannot_open(failure)))
             }
@@ -123,7 +123,7 @@ async fn open_so_many<D: Driver>(
         let room = engine.core.capacity.read();
         Err(WarmUpError::Late {
             open: room.live(),
-            wanted: wanted(room),
+            wanted: wanted(&engine.config.load()),
             waited: started.elapsed(),
             state: Box::new(engine.state()),
             failure: engine.last_failure.load_full(),

@@ -87,6 +87,7 @@ impl<C> Core<C> {
     /// Joins the queue. The waiter that finds nobody waiting before it passes every idle slot to `serve`, which judges and [offers](Core::offer)
     /// it, to the queue and not to this waiter. One that finds the pool closed leaves by [`Core::leave`]. What comes of the wait has to be asked for
     /// [`Core::may_have`].
+    #[inline]
     pub fn join(
         &self,
         waker: Waker,
@@ -258,6 +259,7 @@ impl<C> Core<C> {
     }
 
     /// Hands a slot to the oldest waiter, for a caller that has reserved one. It comes back if that one has left.
+    #[inline]
     fn send(&self, claim: Claim<C>) -> Result<Option<Waker>, Claim<C>> {
         let note = self.table.send(claim);
         match self.queue.resume(note) {
@@ -297,6 +299,7 @@ impl<C> Core<C> {
     }
 
     /// The grant, if it has come, which uses the ticket up. Otherwise `waker` is woken when it comes.
+    #[inline]
     pub fn look(&self, ticket: &mut Option<Ticket>, waker: &Waker) -> Option<Grant<C>> {
         match self.queue.look(ticket, waker) {
             Heard::Nothing => {

@@ -228,6 +228,7 @@ impl Cell {
     }
 
     /// Waiter: looks whether something has come. What has come finishes the cell; otherwise `waker` is the one to wake from now on.
+    #[inline]
     pub(super) fn look(&self, tag: Tag, waker: &Waker, finish: impl FnOnce()) -> Found {
         // ORDERING: Acquire, pairs with Release in `deliver`: what is handed over is visible with the note.
         let word = self.word.load(order("cell.look", Acquire));

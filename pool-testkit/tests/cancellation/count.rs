@@ -1,7 +1,7 @@
 //! How many cases there are, at least: a few less than are counted, since how often a future is polled may change.
 
 /// Of each method of the pool.
-pub(crate) const METHOD_CASES: [(&str, usize); 12] = [
+pub(crate) const METHOD_CASES: [(&str, usize); 13] = [
     ("acquire", 4_600),
     ("acquire_timeout", 4_600),
     ("acquire_owned", 4_600),
@@ -12,6 +12,7 @@ pub(crate) const METHOD_CASES: [(&str, usize); 12] = [
     ("close", 10_200),
     ("close_within", 9_400),
     ("check_health", 5_600),
+    ("close_all", 10_200),
     ("Scheduler::acquire", 4_600),
     ("Scheduler::acquire_many", 6_300),
 ];

@@ -125,6 +125,11 @@ fn close_within_loses_nothing() {
 }
 
 #[test]
+fn close_all_loses_nothing() {
+    enumerate("close_all");
+}
+
+#[test]
 fn check_health_loses_nothing() {
     enumerate("check_health");
 }

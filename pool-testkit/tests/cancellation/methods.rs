@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use pool_core::{HealthConfig, Pool, Request, ScheduleConfig};
+use pool_core::{Budget, HealthConfig, Pool, Request, ScheduleConfig, Tenants, TenantsConfig};
 use pool_testkit::cancel::Cut;
-use pool_testkit::fake::FakeDriver;
+use pool_testkit::fake::{FakeDriver, quiet};
+use tokio::time::sleep;
 
 use crate::world::{Job, PATIENT, SOON};
 
@@ -16,7 +17,7 @@ pub(crate) struct Method {
 }
 
 /// All of them; `complete.rs` sees to it.
-pub(crate) const METHODS: [Method; 12] = [
+pub(crate) const METHODS: [Method; 13] = [
     Method { name: "acquire", call: |pool, cut| Box::pin(async move { cut.apply(pool.acquire()).await.is_some() }) },
     // Its time is over in the instant when things happen.
     Method {
@@ -55,6 +56,28 @@ pub(crate) const METHODS: [Method; 12] = [
                 drop(checker);
                 // It is gone when its task has been dropped.
                 tokio::task::yield_now().await;
+                ended
+            })
+        },
+    },
+    // Of pools with a backend of their own, one of which is in use.
+    Method {
+        name: "close_all",
+        call: |_, cut| {
+            Box::pin(async move {
+                let (driver, budget) = (FakeDriver::new(), Budget::new(3).unwrap());
+                let of = driver.clone();
+                let make = move |_: &u32| Ok(Pool::builder(of.clone()).config(quiet(2)));
+                let tenants = Tenants::new(&budget, TenantsConfig::default(), make).unwrap();
+                let lease = tenants.pool(&1).unwrap().acquire_owned().await.unwrap();
+                drop(tenants.pool(&2).unwrap().acquire_owned().await.unwrap());
+                let later = tokio::spawn(async move { drop((sleep(SOON).await, lease)) });
+                let ended = cut.apply(tenants.close_all()).await.is_some();
+                later.await.unwrap();
+                // Whatever became of the call. A close waits for the rest.
+                assert!(tenants.pool(&1).is_err() || !ended);
+                tenants.close_all().await;
+                assert_eq!((driver.ledger().live(), budget.stats().held), (0, 0));
                 ended
             })
         },
