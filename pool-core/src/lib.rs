@@ -40,11 +40,11 @@
 //!
 //! | layer | what | files |
 //! | --- | --- | --- |
-//! | 4 | handles | `pool`, `control`, `builder`, `lease`, `monitor/`, `scheduler/`, `adapter/` |
+//! | 4 | handles | `pool`, `control`, `builder`, `lease`, `prefer`, `monitor/`, `scheduler/`, `adapter/` |
 //! | 3 | protocols: acquire, release, open, maintain, rotate, retire, pause, reconfigure, close | `engine/` |
 //! | 2 | policy: pure decisions | `config`, `reconfigured`, `sizes`, `lifetime`, `rotation`, `retirement`, `warmth`, `backoff`, `breaker`, `health`, `schedule/`, `adapt/` |
 //! | 1 | lock-free: slots, gate, capacity, hand-over; every atomic ordering, all `unsafe` | `slot/`, `gate`, `capacity`, `counters`, `queue/`, `chunks`, `place`, `handoff` |
-//! | 0 | seams | `sync`, `foreign`, `driver`, `attempt`, `connection`, `recorder`, `hooks`, `failure`, `situation`, `shed`, `error`, `stats`, `times` |
+//! | 0 | seams | `sync`, `foreign`, `driver`, `attempt`, `connection`, `recorder`, `tag`, `hooks`, `preference`, `failure`, `situation`, `shed`, `error`, `stats`, `times` |
 #![deny(missing_docs)]
 #![cfg_attr(feature = "loom", allow(clippy::exhaustive_enums))] // as below: the models match on all outcomes
 #![allow(unreachable_pub)] // layer 1 is public to the models, with the feature `loom` alone
@@ -112,6 +112,10 @@ mod monitor;
 #[cfg(not(feature = "loom"))]
 mod pool;
 #[cfg(not(feature = "loom"))]
+mod prefer;
+#[cfg(not(feature = "loom"))]
+mod preference;
+#[cfg(not(feature = "loom"))]
 mod reconfigured;
 #[cfg(not(feature = "loom"))]
 mod recorder;
@@ -131,6 +135,8 @@ mod situation;
 mod sizes;
 #[cfg(not(feature = "loom"))]
 mod stats;
+#[cfg(not(feature = "loom"))]
+mod tag;
 #[cfg(not(feature = "loom"))]
 mod times;
 #[cfg(not(feature = "loom"))]
@@ -152,6 +158,7 @@ pub use crate::{
     lease::{Lease, OwnedLease},
     monitor::HealthChecker,
     pool::Pool,
+    preference::{ConvertFailure, Fit, Preference},
     reconfigured::Reconfigured,
     recorder::Recorder,
     schedule::{Codel, Priority, Quota, ScheduleConfig},
@@ -160,4 +167,5 @@ pub use crate::{
     situation::Situation,
     slot::IdleOrder,
     stats::{BreakerState, Distribution, Errors, PoolState, Stats},
+    tag::{Tag, TagError},
 };

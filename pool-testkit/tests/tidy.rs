@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The layer of each part of `pool-core/src`, by the first name of its path.
-const LAYERS: [(&str, u8); 42] = [
+const LAYERS: [(&str, u8); 45] = [
     ("sync", 0),
     ("foreign", 0),
     ("driver", 0),
@@ -16,7 +16,9 @@ const LAYERS: [(&str, u8); 42] = [
     ("recorder", 0),
     ("failure", 0),
     ("situation", 0),
+    ("tag", 0),
     ("hooks", 0),
+    ("preference", 0),
     ("shed", 0),
     ("error", 0),
     ("stats", 0),
@@ -46,6 +48,7 @@ const LAYERS: [(&str, u8); 42] = [
     ("control", 4),
     ("builder", 4),
     ("lease", 4),
+    ("prefer", 4),
     ("monitor", 4),
     ("scheduler", 4),
     ("adapter", 4),
