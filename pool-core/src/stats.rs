@@ -210,7 +210,7 @@ pub struct Errors {
     pub pings: u64,
     /// Inspections that panicked.
     pub inspections: u64,
-    /// [Conversions](crate::Driver::convert) that failed, took too long, or panicked.
+    /// [Conversions](crate::Driver::convert) that failed, took too long, or panicked. Their connections count among those that were acquired.
     pub conversions: u64,
 }
 

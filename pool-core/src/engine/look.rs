@@ -91,14 +91,21 @@ impl<D: Driver> Engine<D> {
     fn attend_to(&self, facts: &Facts, seen: Condition, occasion: Occasion) -> Option<Condition> {
         let (hands_out, watched) = (self.hooks_at(HookPoint::BeforeHandOut).is_some(), self.watched.is_up());
         match occasion {
-            Occasion::Return if self.hooks_at(HookPoint::OnRelease).is_some() => Some(Condition::Returned),
-            Occasion::Return => (seen == Condition::Usable && self.is_tagged(facts)).then_some(Condition::Tagged),
+            Occasion::Return => self.attend_to_return(facts, seen),
             Occasion::AtOnce if self.is_unchecked(facts) => Some(Condition::Unchecked),
             // Noted by whoever waits for it, which takes no time.
             Occasion::AtOnce => (hands_out || watched).then_some(Condition::Unprepared),
             Occasion::WithoutWaiting => hands_out.then_some(Condition::Unprepared),
             Occasion::HandOver | Occasion::Round => None,
         }
+    }
+
+    fn attend_to_return(&self, facts: &Facts, seen: Condition) -> Option<Condition> {
+        if self.hooks_at(HookPoint::OnRelease).is_some() {
+            return Some(Condition::Returned);
+        }
+        // One that is dirty is told of when it has been reset.
+        (seen == Condition::Usable && self.is_tagged(facts)).then_some(Condition::Tagged)
     }
 
     fn reason_to_leave(&self, facts: &Facts) -> Option<RetireReason> {

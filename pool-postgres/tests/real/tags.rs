@@ -54,7 +54,7 @@ async fn a_session_has_the_role_that_is_preferred() {
     assert_eq!((fit, mine == reader || mine == writer), (Fit::Converted, false));
     let stats = pool.stats();
     assert_eq!((stats.converted, stats.missed, stats.opened, stats.broken), (3, 3, 2, 0));
-    // For the server, who asks is what a session was converted to; what a conversion takes is no execution of its user.
+    // A conversion is no execution.
     assert_eq!(stats.execution.count, 10 + 3, "those who ask, and what made the roles");
     pool.disconnect().await;
 }

@@ -517,7 +517,9 @@ fn an_acquire_by_preference_may_be_dropped_at_any_poll() {
                         driver.always(call, step);
                         let giving_back = async {
                             sleep(HALF).await;
-                            held.iter().for_each(|lease| lease.make_dirty());
+                            if let Some(lease) = &held {
+                                lease.make_dirty();
+                            }
                             drop(held);
                         };
                         let wish = patient(value).within(2 * SECOND);
@@ -556,10 +558,12 @@ async fn one_that_was_idle_for_long_is_checked_first() {
     }
 }
 
+type Seen = Vec<(HookPoint, Vec<Tag>)>;
+
 /// Notes the tags that it sees, and refuses when it is told to.
 #[derive(Clone, Default)]
 struct Seeing {
-    seen: Arc<Mutex<Vec<(HookPoint, Vec<Tag>)>>>,
+    seen: Arc<Mutex<Seen>>,
     refuses: Arc<Mutex<bool>>,
 }
 
