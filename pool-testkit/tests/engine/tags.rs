@@ -122,6 +122,25 @@ async fn one_that_comes_back_within_the_grace_is_waited_for() {
     }
 }
 
+/// Most leases of a connection that has been used for long are not looked at closely.
+#[tokio::test(start_paused = true)]
+async fn one_that_comes_back_is_noticed_however_often_it_was_used() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 2);
+    let [other, held] = <[_; 2]>::try_from(tenants(&pool, 2).await).unwrap();
+    drop(held);
+    for _ in 0..400 {
+        drop(pool.acquire().await.unwrap());
+    }
+    let held = pool.acquire().await.unwrap();
+    drop(other);
+    let seeker = preferring(&pool, patient("1")).await;
+    sleep(HALF).await;
+    drop(held);
+    assert_eq!(seeker.await.unwrap().unwrap(), (1, Fit::Waited, HALF));
+    prove_nothing_lost(&pool, &driver).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn when_the_grace_is_over_any_will_do() {
     let driver = FakeDriver::new();
@@ -169,10 +188,11 @@ async fn nobody_waits_for_one_that_does_not_come_back() {
     ];
     for fate in fates {
         let driver = FakeDriver::new();
-        let pool = quiet_pool(&driver, 2);
+        let pool = quiet_pool(&driver, 4);
         let mut leases = tenants(&pool, 2).await;
         let held = leases.pop().unwrap();
         drop(leases);
+        driver.always(Call::Close, Step::Delay(SECOND / 4));
         let seeker = preferring(&pool, patient("1")).await;
         sleep(HALF).await;
         fate(&pool, held);
@@ -217,6 +237,32 @@ async fn whoever_waits_in_the_queue_is_not_overtaken() {
     behind.await.unwrap();
     assert_eq!(*order.lock().unwrap(), ["waiter", "behind"]);
     assert_eq!(patient_one.await.unwrap().unwrap().1, Fit::Waited);
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+/// Who waits for a check beside a connection that is idle, and would have to be checked, too.
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_a_check_is_not_overtaken() {
+    let (driver, mut config) = (FakeDriver::new(), quiet(2));
+    config.check_after_idle = Some(SECOND);
+    let pool = pool_with(&driver, config);
+    drop(tenants(&pool, 2).await);
+    sleep(10 * SECOND).await;
+    driver.always(Call::Ping, Step::Hold);
+    let mut waiter = Box::pin(pool.acquire());
+    assert!(is_pending(&mut waiter));
+    driver.reached(Call::Ping, 1).await;
+    let state = pool.state();
+    assert_eq!((state.idle, state.checking, state.waiting), (1, 1, 1));
+    let wishes = [patient("0"), patient("1")];
+    let mut behind = wishes.each_ref().map(|wish| Box::pin(pool.acquire_preferring(wish)));
+    assert!(behind.iter_mut().all(is_pending));
+    assert_eq!(pool.state().waiting, 3, "both are in the queue");
+    driver.let_go(Call::Ping, 10);
+    drop(waiter.await.unwrap());
+    for behind in behind {
+        drop(behind.await.unwrap());
+    }
     prove_nothing_lost(&pool, &driver).await;
 }
 
