@@ -5,6 +5,7 @@ use std::future::Future;
 
 use crate::attempt::Attempt;
 use crate::recorder::Recorder;
+use crate::tag::Tag;
 
 /// What a connection's session looks like, told from memory alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +42,7 @@ pub type Aborter = Box<dyn FnOnce() + Send>;
 ///
 /// The pool calls `connect`, `reset`, `ping` and `close` from tasks of its own, each under a budget of the
 /// [`Config`](crate::Config), never from the task that acquires: a caller that gives up harms none of them. When a
-/// budget runs out the future is dropped; the connection it borrowed is then closed. A panic in any of the
+/// budget runs out the future is dropped; the connection it borrowed is then closed. [`convert`](Driver::convert) alone is called for one caller and in its future. A panic in any of the
 /// calls is caught, reported through `tracing`, and counts as a failure of that call. After one
 /// in `inspect` the connection is closed; one in `classify` counts as [`ErrorClass::Transient`], one in `host` or `aborter` as `None`.
 ///
@@ -178,6 +179,25 @@ pub trait Driver: Send + Sync + 'static {
     /// Any error closes the connection.
     fn ping(&self, connection: &mut Self::Connection) -> impl Future<Output = Result<(), Self::Error>> + Send {
         let _ = connection;
+        std::future::ready(Ok(()))
+    }
+
+    /// Makes a clean session what somebody wishes who got it though it was not: gives it this role, tenant or `search_path`.
+    ///
+    /// Called for those who [prefer](crate::Preference::tag) a tag that the connection does not have, in their own future, and so not from a task of the pool. Runs under
+    /// [`reset_timeout`](crate::Config::reset_timeout), or what is left of the caller's time. The connection has the tag afterwards. The default does nothing: then a tag is what a service makes of it.
+    ///
+    /// Cancel safety: when the caller gives up, the future is dropped, and the connection is closed.
+    ///
+    /// # Errors
+    ///
+    /// Any error closes the connection, and is told to the caller.
+    fn convert(
+        &self,
+        connection: &mut Self::Connection,
+        wanted: &Tag,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        let _ = (connection, wanted);
         std::future::ready(Ok(()))
     }
 

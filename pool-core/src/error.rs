@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::failure::OpenFailure;
 use crate::hooks::HookFailure;
+use crate::preference::ConvertFailure;
 use crate::shed::Shed;
 use crate::situation::Situation;
 use crate::stats::{BreakerState, PoolState};
@@ -65,6 +66,16 @@ pub enum AcquireError {
         #[source]
         failure: Arc<HookFailure>,
     },
+    /// A connection was there, and could not be made what the caller [prefers](crate::Preference::tag). It has been closed. The caller is told instead of given another one, as that
+    /// might fail in the same way: what was wished may not exist.
+    #[error("no connection after {:?}: {failure} ({})", situation.waited, situation.state)]
+    Convert {
+        /// The caller and the pool at the moment of failing.
+        situation: Box<Situation>,
+        /// Why not.
+        #[source]
+        failure: Arc<ConvertFailure>,
+    },
     /// A [`Scheduler`](crate::Scheduler) has turned the request away before its time was over.
     #[error("turned away after {:?}: {why} ({})", situation.waited, situation.state)]
     Shed {
@@ -92,6 +103,7 @@ impl AcquireError {
             | Self::OpenFailed { situation, .. }
             | Self::Shed { situation, .. }
             | Self::Hook { situation, .. }
+            | Self::Convert { situation, .. }
             | Self::BreakerOpen { situation, .. } => Some(situation),
             _ => None,
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::connection::ConnectionId;
 use crate::failure::{Chain, OneLine};
+use crate::tag::Tag;
 
 /// Where on the way of a connection a hook is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,6 +55,8 @@ pub struct ConnectionFacts {
     pub idle: Duration,
     /// The [host](crate::Driver::host) that it goes to.
     pub host: Option<String>,
+    /// What has been [noted](crate::Lease::tag) on it, the oldest first.
+    pub tags: Vec<Tag>,
 }
 
 /// What is to become of a connection that was about to be handed out, and of who was about to get it.

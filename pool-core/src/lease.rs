@@ -8,6 +8,7 @@ use crate::connection::ConnectionId;
 use crate::driver::Driver;
 use crate::engine::Engine;
 use crate::slot::Claim;
+use crate::tag::{Tag, TagError};
 
 /// An acquired connection that borrows the pool; it goes back when dropped.
 ///
@@ -75,6 +76,42 @@ macro_rules! guard {
                     Some(claim) => self.engine.detach(claim),
                     None => unreachable!("a lease has its claim until it is dropped"),
                 }
+            }
+        }
+
+        impl<D: Driver> $lease {
+            /// Notes a tag on the connection, in the place of another one of its name, for those who [prefer](crate::Preference) a connection that has it.
+            ///
+            /// A connection that has tags costs a lock for an instant whenever it is acquired or given back; the others do not.
+            ///
+            /// # Errors
+            ///
+            /// [`TagError::TooMany`] if it has [as many](Tag::MOST) of other names.
+            ///
+            /// # Example
+            ///
+            /// ```no_run
+            /// # async fn prepare<D: pool_core::Driver>(pool: &pool_core::Pool<D>) -> Result<(), Box<dyn std::error::Error>> {
+            /// use pool_core::Tag;
+            ///
+            /// let connection = pool.acquire().await?;
+            /// // Here a statement is prepared on it.
+            /// connection.tag(Tag::new("statement", "accounts")?)?;
+            /// # Ok(())
+            /// # }
+            /// ```
+            pub fn tag(&self, tag: Tag) -> Result<(), TagError> {
+                self.engine.tag(&self.claim, tag)
+            }
+
+            /// Takes the tag of this name off the connection.
+            pub fn untag(&self, name: &str) -> Option<Tag> {
+                self.engine.untag(&self.claim, name)
+            }
+
+            /// The tags of the connection, the oldest first.
+            pub fn tags(&self) -> Vec<Tag> {
+                self.engine.tags_of(&self.claim)
             }
         }
 

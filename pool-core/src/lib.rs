@@ -40,11 +40,11 @@
 //!
 //! | layer | what | files |
 //! | --- | --- | --- |
-//! | 4 | handles | `pool`, `control`, `builder`, `lease`, `monitor/`, `scheduler/`, `adapter/`, `tenants/` |
+//! | 4 | handles | `pool`, `control`, `builder`, `lease`, `prefer`, `monitor/`, `scheduler/`, `adapter/`, `tenants/` |
 //! | 3 | protocols: acquire, release, open, maintain, rotate, retire, pause, reconfigure, close | `engine/`, `budget` |
 //! | 2 | policy: pure decisions | `config`, `reconfigured`, `sizes`, `lifetime`, `rotation`, `retirement`, `warmth`, `backoff`, `breaker`, `health`, `schedule/`, `adapt/`, `shares/` |
 //! | 1 | lock-free: slots, gate, capacity, hand-over; every atomic ordering, all `unsafe` | `slot/`, `gate`, `capacity`, `counters`, `queue/`, `chunks`, `place`, `handoff` |
-//! | 0 | seams | `sync`, `foreign`, `driver`, `attempt`, `connection`, `recorder`, `hooks`, `failure`, `situation`, `shed`, `error`, `stats`, `times` |
+//! | 0 | seams | `sync`, `foreign`, `driver`, `attempt`, `connection`, `recorder`, `tag`, `hooks`, `preference`, `failure`, `situation`, `shed`, `error`, `stats`, `times` |
 #![deny(missing_docs)]
 #![cfg_attr(feature = "loom", allow(clippy::exhaustive_enums))] // as below: the models match on all outcomes
 #![allow(unreachable_pub)] // layer 1 is public to the models, with the feature `loom` alone
@@ -114,6 +114,10 @@ mod monitor;
 #[cfg(not(feature = "loom"))]
 mod pool;
 #[cfg(not(feature = "loom"))]
+mod prefer;
+#[cfg(not(feature = "loom"))]
+mod preference;
+#[cfg(not(feature = "loom"))]
 mod reconfigured;
 #[cfg(not(feature = "loom"))]
 mod recorder;
@@ -135,6 +139,8 @@ mod situation;
 mod sizes;
 #[cfg(not(feature = "loom"))]
 mod stats;
+#[cfg(not(feature = "loom"))]
+mod tag;
 #[cfg(not(feature = "loom"))]
 mod tenants;
 #[cfg(not(feature = "loom"))]
@@ -159,6 +165,7 @@ pub use crate::{
     lease::{Lease, OwnedLease},
     monitor::HealthChecker,
     pool::Pool,
+    preference::{ConvertFailure, Fit, Preference},
     reconfigured::Reconfigured,
     recorder::Recorder,
     schedule::{Codel, Priority, Quota, ScheduleConfig},
@@ -167,5 +174,6 @@ pub use crate::{
     situation::Situation,
     slot::IdleOrder,
     stats::{BreakerState, Distribution, Errors, PoolState, Stats},
+    tag::{Tag, TagError},
     tenants::{TenantError, Tenants, TenantsConfig},
 };

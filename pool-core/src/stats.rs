@@ -154,6 +154,12 @@ pub struct Stats {
     pub reclaimed: u64,
     /// Callers that waited for a connection while their own task held all there were; noticed while leases are [watched](crate::Config::leak_after).
     pub self_waits: u64,
+    /// Acquires with a [preference](crate::Preference) that got a connection which fitted.
+    pub preferred: u64,
+    /// Acquires with a preference for which another one had to be taken.
+    pub missed: u64,
+    /// How many of these have been [converted](crate::Driver::convert).
+    pub converted: u64,
     /// What went wrong, by class.
     pub errors: Errors,
     /// How long acquires waited that had to, the ones that failed or were cancelled included. Sampled as `wait_time` is.
@@ -207,6 +213,8 @@ pub struct Errors {
     pub pings: u64,
     /// Inspections that panicked.
     pub inspections: u64,
+    /// [Conversions](crate::Driver::convert) that failed, took too long, or panicked. Their connections count among those that were acquired.
+    pub conversions: u64,
 }
 
 impl Errors {

@@ -3,10 +3,11 @@
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 
-use pool_core::{Aborter, Attempt, Driver, ErrorClass, Recorder, SessionState};
+use pool_core::{Aborter, Attempt, Driver, ErrorClass, Recorder, SessionState, Tag};
 use tokio::time::timeout;
 use tokio_postgres::NoTls;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
 
 use crate::config::PostgresConfig;
 use crate::connection::PostgresConnection;
@@ -22,6 +23,9 @@ use crate::tap::{Session, Tap};
 ///
 /// **Hosts**, for [`Pool::retire_host`](pool_core::Pool::retire_host), are named as [`ConnectError::target`] names them: host and port as configured, such as
 /// `db.example:5432` or `[::1]:5432`, or the path of the Unix socket, such as `/run/postgresql/.s.PGSQL.5432`.
+///
+/// **Tags**, for [`Pool::acquire_preferring`](pool_core::Pool::acquire_preferring), are parameters of the session: a connection is converted by `set_config(name, value, false)`, as `SET` does. So a tag may be a `role`,
+/// a `search_path`, or a parameter of your own such as `app.tenant`; `none` is the role that is none. What was set stays set, for those who prefer nothing, too; and what somebody sets by hand, the pool does not hear of.
 ///
 /// **Errors**: after some that a server reports, its session is closed when its user gives it back; [`diagnosis`](crate::diagnosis) says which. Those of a session that has ended are
 /// counted by the reason, in [`ends`](Self::ends).
@@ -172,6 +176,16 @@ impl Driver for PostgresDriver {
     async fn ping(&self, connection: &mut PostgresConnection) -> Result<(), ConnectError> {
         let _duty = connection.session().on_duty();
         connection.batch_execute("").await.map_err(|error| self.server.error(ConnectStep::Session, error))
+    }
+
+    /// Sets the parameter of the tag's name for the session: one round trip.
+    async fn convert(&self, connection: &mut PostgresConnection, wanted: &Tag) -> Result<(), ConnectError> {
+        let _duty = connection.session().on_duty();
+        let (name, value) = (wanted.name(), wanted.value());
+        let setting = "SELECT pg_catalog.set_config($1, $2, false)";
+        // Owned across the await: nothing. The pool closes the connection of a conversion that is dropped.
+        let set = connection.query_typed(setting, &[(&name, Type::TEXT), (&value, Type::TEXT)]).await;
+        set.map(drop).map_err(|error| self.server.error(ConnectStep::Session, error))
     }
 
     async fn close(&self, connection: PostgresConnection) {

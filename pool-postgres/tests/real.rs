@@ -29,5 +29,7 @@ mod secrets;
 mod sessions;
 #[path = "real/shutdown.rs"]
 mod shutdown;
+#[path = "real/tags.rs"]
+mod tags;
 #[path = "real/tls.rs"]
 mod tls;

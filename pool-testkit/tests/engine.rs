@@ -79,3 +79,5 @@ mod statistics;
 mod turns;
 #[path = "engine/tenants.rs"]
 mod tenants;
+#[path = "engine/tags.rs"]
+mod tags;

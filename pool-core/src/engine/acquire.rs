@@ -56,7 +56,7 @@ impl<D: Driver> Engine<D> {
     }
 
     /// Counts a lease that begins.
-    fn count_use(&self, facts: &Facts) {
+    pub(super) fn count_use(&self, facts: &Facts) {
         let uses = facts.uses.get() + 1;
         facts.uses.set(uses);
         if uses >= facts.next_look.get() {
@@ -123,12 +123,13 @@ impl<D: Driver> Engine<D> {
     /// no use for it.
     fn leave_unchecked(&self, mut claim: Claim<D::Connection>) -> Option<Sight> {
         self.unserved.raise();
+        let is_tagged = self.is_tagged(self.core.table.facts(&claim));
         loop {
             self.core.table.facts(&claim).good_until.set(0);
             // With a fence: whoever joins now sees that there may be more to be had.
             match self.core.leave_idle(claim) {
                 Ok(sight) => {
-                    if sight.is_paused() {
+                    if sight.is_paused() || is_tagged {
                         self.tell();
                     }
                     return Some(sight);
@@ -168,12 +169,12 @@ impl Limit {
 ///
 /// Written by hand, as an `async fn` would be in everybody's way: dropping one that never waited is nothing, and so is moving it.
 pub(crate) struct Waiting<'a, D: Driver> {
-    engine: &'a Arc<Engine<D>>,
+    pub(super) engine: &'a Arc<Engine<D>>,
     /// Who asks.
     place: &'static Location<'static>,
     ticket: Option<Ticket>,
-    started: u64,
-    deadline: u64,
+    pub(super) started: u64,
+    pub(super) deadline: u64,
     /// When it joined.
     came_in: Generation,
     /// Whether the queue has another deadline than this, namely none.
@@ -257,7 +258,10 @@ impl<D: Driver> Waiting<'_, D> {
     }
 
     /// What comes of a hook; `None` if there is to be another connection, and time for it.
-    fn take_prepared(&self, prepared: Prepared<D::Connection>) -> Option<Result<Claim<D::Connection>, AcquireError>> {
+    pub(super) fn take_prepared(
+        &self,
+        prepared: Prepared<D::Connection>,
+    ) -> Option<Result<Claim<D::Connection>, AcquireError>> {
         match prepared {
             Prepared::Ready(claim) => Some(self.conclude(Grant::Slot(claim))),
             Prepared::Another if self.engine.clock.now() < self.deadline => None,

@@ -13,7 +13,7 @@ impl<D: Driver> Engine<D> {
     pub(crate) fn detach(&self, claim: Claim<D::Connection>) -> D::Connection {
         self.time_lease(self.core.table.facts(&claim));
         self.tasks.forget_for_good(self.id(&claim));
-        self.notes.end(self.core.table.facts(&claim));
+        self.forget(&claim);
         self.core.capacity.leaving();
         let (connection, vacancy) = self.core.table.take(claim);
         self.core.table.publish_closed(vacancy);

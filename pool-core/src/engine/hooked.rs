@@ -174,12 +174,13 @@ impl<D: Driver> Engine<D> {
     fn facts_of(&self, id: ConnectionId, connection: &D::Connection, facts: Option<&Facts>) -> ConnectionFacts {
         let host = caught(|| self.driver.host(connection).map(str::to_owned)).unwrap_or_default();
         let now = self.epoch.get();
+        let tags = facts.map(|facts| self.tags.of(facts.index())).unwrap_or_default();
         let (age, uses, idle) = facts.map_or_else(Default::default, |facts| {
             let since = |epoch: u64| Duration::from_millis(now.saturating_sub(epoch));
             let uses = facts.uses.get() - facts.first_use.get();
             (since(self.notes.opened_at(facts).unwrap_or(now)), uses, since(facts.released_at.get()))
         });
-        ConnectionFacts { id, age, uses, idle, host }
+        ConnectionFacts { id, age, uses, idle, host, tags }
     }
 
     /// The name of the connection that comes into this vacancy.

@@ -71,7 +71,7 @@ impl<D: Driver> Engine<D> {
             return Condition::Retired(reason);
         }
         if self.attended.is_up()
-            && let Some(condition) = self.attend_to(facts, occasion)
+            && let Some(condition) = self.attend_to(facts, seen, occasion)
         {
             return condition;
         }
@@ -86,18 +86,26 @@ impl<D: Driver> Engine<D> {
         Condition::Usable
     }
 
-    /// What hooks and who watches leases have to do with a connection first.
+    /// What hooks, who watches leases, and who prefers a connection have to do with it first.
     #[cold]
-    fn attend_to(&self, facts: &Facts, occasion: Occasion) -> Option<Condition> {
+    fn attend_to(&self, facts: &Facts, seen: Condition, occasion: Occasion) -> Option<Condition> {
         let (hands_out, watched) = (self.hooks_at(HookPoint::BeforeHandOut).is_some(), self.watched.is_up());
         match occasion {
-            Occasion::Return => self.hooks_at(HookPoint::OnRelease).map(|_| Condition::Returned),
+            Occasion::Return => self.attend_to_return(facts, seen),
             Occasion::AtOnce if self.is_unchecked(facts) => Some(Condition::Unchecked),
             // Noted by whoever waits for it, which takes no time.
             Occasion::AtOnce => (hands_out || watched).then_some(Condition::Unprepared),
             Occasion::WithoutWaiting => hands_out.then_some(Condition::Unprepared),
             Occasion::HandOver | Occasion::Round => None,
         }
+    }
+
+    fn attend_to_return(&self, facts: &Facts, seen: Condition) -> Option<Condition> {
+        if self.hooks_at(HookPoint::OnRelease).is_some() {
+            return Some(Condition::Returned);
+        }
+        // One that is dirty is told of when it has been reset.
+        (seen == Condition::Usable && self.is_tagged(facts)).then_some(Condition::Tagged)
     }
 
     fn reason_to_leave(&self, facts: &Facts) -> Option<RetireReason> {
@@ -113,12 +121,17 @@ impl<D: Driver> Engine<D> {
 
     /// Nobody needs to look closely until the connection is due, or once in each epoch when it is.
     pub(super) fn trust(&self, facts: &Facts) {
-        if self.attended.is_up() {
-            // Whoever gives it or takes it looks for the hooks, and notes it.
+        if self.attended.is_up() && self.needs_attention(facts) {
+            // Whoever gives it or takes it looks for the hooks, notes it, and tells those who prefer it.
             return facts.good_until.set(0);
         }
         let until = if self.due(facts) == Some(Due::Wearing) { 0 } else { facts.due_at() };
         facts.good_until.set(until.max(self.epoch.get() + 1));
+    }
+
+    #[cold]
+    fn needs_attention(&self, facts: &Facts) -> bool {
+        self.watched.is_up() || self.is_hooked() || self.is_tagged(facts)
     }
 
     /// Whether it was idle for too long to be handed out unseen.

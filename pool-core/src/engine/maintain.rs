@@ -156,7 +156,11 @@ impl<D: Driver> Tended<D> {
         match engine.condition(&mut self.claim, Occasion::Round) {
             Condition::Usable => {}
             // Still, or still not.
-            Condition::Dirty | Condition::Unchecked | Condition::Unprepared | Condition::Returned => return,
+            Condition::Dirty
+            | Condition::Unchecked
+            | Condition::Unprepared
+            | Condition::Returned
+            | Condition::Tagged => return,
             Condition::Retired(reason) => return self.retire(reason),
         }
         if let Some(claim) = self.claim.take() {
@@ -211,6 +215,7 @@ impl<D: Driver> Closing<D> {
     /// Takes the connection out of its slot.
     pub(super) fn new(engine: &Arc<Engine<D>>, claim: Claim<D::Connection>) -> Self {
         let facts = engine.hooks_at(HookPoint::BeforeClose).map(|_| engine.facts_of_claim(&claim));
+        engine.forget(&claim);
         let (connection, vacancy) = engine.core.table.take(claim);
         Self { engine: Arc::clone(engine), vacancy: Some(vacancy), connection: Some(connection), facts }
     }

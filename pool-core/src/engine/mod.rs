@@ -22,6 +22,7 @@ mod open;
 mod openers;
 mod panics;
 mod pause;
+mod prefer;
 mod probe;
 mod random;
 mod reconfigure;
@@ -31,6 +32,7 @@ mod retire;
 mod rotate;
 mod round;
 mod share;
+mod tags;
 mod tasks;
 mod trip;
 mod warm_up;
@@ -46,6 +48,7 @@ pub(crate) use followers::Follower;
 pub(crate) use janitor::ensure_janitor;
 pub(crate) use panics::{caught, guarded, report, shielded, tell_watchers};
 pub(crate) use pause::drained;
+pub(crate) use prefer::prefer;
 pub(crate) use release::Occasion;
 pub(crate) use share::{Part, guarantee};
 pub(crate) use warm_up::{ready, warm_up};
@@ -59,6 +62,7 @@ use hooked::Hooked;
 use measure::Measures;
 use notes::Notes;
 use probe::Reserves;
+use tags::Tags;
 use tasks::Tasks;
 use trip::Trip;
 use warm_up::WarmUps;
@@ -138,9 +142,10 @@ pub(crate) struct Engine<D: Driver> {
     reserves: Reserves,
     followers: Followers,
     notes: Notes,
+    tags: Tags,
     /// Whether anybody wants to know who has a connection for how long.
     watched: Flag,
-    /// Whether that is so, or there are hooks for connections that are handed out or come back: then each is looked at closely.
+    /// Whether that is so, or there are hooks for connections that are handed out or come back: then each is looked at closely. Or there are tags: then those that have some are.
     attended: Flag,
     hooked: Option<Hooked<D::Connection>>,
     /// When the janitor took its last turn.
@@ -183,6 +188,9 @@ struct Events {
     leaks: Counter,
     reclaimed: Counter,
     self_waits: Counter,
+    preferred: Counter,
+    missed: Counter,
+    converted: Counter,
     errors: ErrorEvents,
 }
 
@@ -197,6 +205,7 @@ struct ErrorEvents {
     resets: Counter,
     pings: Counter,
     inspections: Counter,
+    conversions: Counter,
 }
 
 /// Work for the janitor.
@@ -250,6 +259,7 @@ impl<D: Driver> Engine<D> {
             reserves: Reserves::default(),
             followers: Followers::default(),
             notes: Notes::default(),
+            tags: Tags::default(),
             watched: Flag::default(),
             attended: Flag::default(),
             hooked: hooks.map(Hooked::new),
@@ -292,7 +302,8 @@ impl<D: Driver> Engine<D> {
 
     /// Watches leases from now on, or does not.
     fn attend(&self, watches: bool) {
-        for (flag, is_up) in [(&self.watched, watches), (&self.attended, watches || self.is_hooked())] {
+        let attends = watches || self.is_hooked() || self.tags.are_used();
+        for (flag, is_up) in [(&self.watched, watches), (&self.attended, attends)] {
             if is_up { flag.raise() } else { flag.lower() }
         }
     }
@@ -326,9 +337,15 @@ impl<D: Driver> Engine<D> {
         facts.expires_at.set(ON_ITS_WAY_OUT);
         facts.need_no_replacement();
         self.tasks.forget(self.id(&claim));
-        self.notes.end(facts);
         self.call_janitor(Job::Close(claim));
         self.tell();
+    }
+
+    /// The connection is the pool's no longer.
+    fn forget(&self, claim: &Claim<D::Connection>) {
+        let facts = self.core.table.facts(claim);
+        self.notes.end(facts);
+        self.tags.end(facts.index());
     }
 
     fn call_janitor(&self, job: Job<D::Connection>) {

@@ -18,6 +18,8 @@ pub(super) enum Condition {
     Unprepared,
     /// A hook is to be called now that it has come back.
     Returned,
+    /// It has come back, and is to be had: somebody may prefer it, and is told.
+    Tagged,
     Retired(RetireReason),
 }
 
@@ -137,7 +139,7 @@ impl<D: Driver> Engine<D> {
     #[cold]
     pub(super) fn set_aside(&self, claim: Claim<D::Connection>, condition: Condition) -> Option<()> {
         match condition {
-            Condition::Usable => self.offer(claim),
+            Condition::Usable | Condition::Tagged => self.offer(claim),
             Condition::Retired(reason) => self.retire(claim, reason),
             Condition::Dirty => self.tend(claim, Job::Reset),
             Condition::Returned => self.tend(claim, Job::Returned),
@@ -162,9 +164,14 @@ impl<D: Driver> Engine<D> {
 
     /// Gives a usable connection to the oldest waiter, or makes it idle.
     pub(super) fn offer(&self, claim: Claim<D::Connection>) {
+        let is_tagged = self.is_tagged(self.core.table.facts(&claim));
         match self.core.offer(claim) {
             Offered::Parked => {}
             other => self.follow_up(other),
+        }
+        if is_tagged {
+            // Those who prefer it.
+            self.tell();
         }
     }
 

@@ -81,6 +81,9 @@ impl<D: Driver> Engine<D> {
             leaks: events.leaks.get(),
             reclaimed: events.reclaimed.get(),
             self_waits: events.self_waits.get(),
+            preferred: events.preferred.get(),
+            missed: events.missed.get(),
+            converted: events.converted.get(),
             errors,
             wait: measures.wait.distribution(),
             hold: measures.hold.distribution(),
@@ -101,6 +104,7 @@ impl<D: Driver> Engine<D> {
             resets: errors.resets.get(),
             pings: errors.pings.get(),
             inspections: errors.inspections.get(),
+            conversions: errors.conversions.get(),
         }
     }
 

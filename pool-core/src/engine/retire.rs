@@ -54,7 +54,7 @@ impl<D: Driver> Engine<D> {
     }
 
     /// Whether a connection is in the pool, to stay or not to be used again after its present lease.
-    fn is_there(&self, id: ConnectionId) -> bool {
+    pub(super) fn is_there(&self, id: ConnectionId) -> bool {
         let facts = || self.core.table.all_facts().nth(id.slot);
         id.pool == self.core.table.id()
             && self.core.table.has(id.slot, id.life)

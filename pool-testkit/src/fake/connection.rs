@@ -1,9 +1,10 @@
 //! A connection to nowhere that notices when two parties use it at once.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use pool_core::Aborter;
+use pool_core::{Aborter, Tag};
 
 use super::journal::Event;
 use super::ledger::Ledger;
@@ -18,6 +19,7 @@ pub struct FakeConnection {
     broken: Arc<AtomicBool>,
     host: Option<String>,
     inspections_left: AtomicU64,
+    converted: Mutex<BTreeMap<String, String>>,
 }
 
 impl FakeConnection {
@@ -39,6 +41,7 @@ impl FakeConnection {
             broken: Arc::default(),
             host,
             inspections_left: AtomicU64::new(inspections_left),
+            converted: Mutex::default(),
         }
     }
 
@@ -60,6 +63,16 @@ impl FakeConnection {
     /// Whether it has been broken, by its user or by the pool that aborted it.
     pub fn is_broken(&self) -> bool {
         self.broken.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn convert(&self, wanted: &Tag) {
+        let mut converted = self.converted.lock().unwrap_or_else(PoisonError::into_inner);
+        converted.insert(wanted.name().to_owned(), wanted.value().to_owned());
+    }
+
+    /// What it was converted to last, under this name.
+    pub fn converted(&self, name: &str) -> Option<String> {
+        self.converted.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
     pub(super) fn host(&self) -> Option<&str> {

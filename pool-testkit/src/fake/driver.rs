@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
-use pool_core::{Aborter, Attempt, Driver, ErrorClass, Recorder, SessionState};
+use pool_core::{Aborter, Attempt, Driver, ErrorClass, Recorder, SessionState, Tag};
 use tokio::sync::{Semaphore, watch};
 
 use super::connection::FakeConnection;
@@ -295,6 +295,13 @@ impl Driver for FakeDriver {
             let _in_hand = in_hand;
             self.play(Call::Ping, id).await
         }
+    }
+
+    async fn convert(&self, connection: &mut FakeConnection, wanted: &Tag) -> Result<(), FakeError> {
+        let _in_hand = connection.take_in_hand();
+        self.play(Call::Convert, connection.id()).await?;
+        connection.convert(wanted);
+        Ok(())
     }
 
     async fn close(&self, connection: FakeConnection) {

@@ -17,13 +17,15 @@ pub enum Call {
     Reset,
     /// `Driver::ping`.
     Ping,
+    /// `Driver::convert`.
+    Convert,
     /// `Driver::close`.
     Close,
 }
 
 impl Call {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Connect, Self::Inspect, Self::Reset, Self::Ping, Self::Close];
+    pub const ALL: [Self; 6] = [Self::Connect, Self::Inspect, Self::Reset, Self::Ping, Self::Convert, Self::Close];
 }
 
 /// What a call does.

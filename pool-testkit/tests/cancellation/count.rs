@@ -1,25 +1,27 @@
 //! How many cases there are, at least: a few less than are counted, since how often a future is polled may change.
 
 /// Of each method of the pool.
-pub(crate) const METHOD_CASES: [(&str, usize); 13] = [
-    ("acquire", 4_600),
-    ("acquire_timeout", 4_600),
-    ("acquire_owned", 4_600),
-    ("acquire_owned_timeout", 4_600),
-    ("ready", 2_300),
-    ("warm_up", 3_200),
-    ("drained", 2_100),
-    ("close", 10_200),
-    ("close_within", 9_400),
-    ("check_health", 5_600),
-    ("close_all", 10_200),
-    ("Scheduler::acquire", 4_600),
-    ("Scheduler::acquire_many", 6_300),
+pub(crate) const METHOD_CASES: [(&str, usize); 15] = [
+    ("acquire", 5_500),
+    ("acquire_timeout", 5_500),
+    ("acquire_owned", 5_500),
+    ("acquire_owned_timeout", 5_500),
+    ("acquire_preferring", 7_400),
+    ("acquire_owned_preferring", 8_100),
+    ("ready", 2_700),
+    ("warm_up", 3_800),
+    ("drained", 2_500),
+    ("close", 12_200),
+    ("close_within", 11_200),
+    ("check_health", 6_700),
+    ("close_all", 12_200),
+    ("Scheduler::acquire", 5_500),
+    ("Scheduler::acquire_many", 7_600),
 ];
 
 /// Of each way in which the futures of the driver end.
 pub(crate) const ENDING_CASES: [(&str, usize); 3] =
-    [("the runtime ends", 6_600), ("the budgets are over", 6_600), ("it is closed without mercy", 6_600)];
+    [("the runtime ends", 7_900), ("the budgets are over", 7_900), ("it is closed without mercy", 7_900)];
 
 /// Of all.
 pub(crate) fn total() -> usize {

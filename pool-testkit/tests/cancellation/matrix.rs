@@ -100,6 +100,16 @@ fn acquire_owned_timeout_loses_nothing() {
 }
 
 #[test]
+fn acquire_preferring_loses_nothing() {
+    enumerate("acquire_preferring");
+}
+
+#[test]
+fn acquire_owned_preferring_loses_nothing() {
+    enumerate("acquire_owned_preferring");
+}
+
+#[test]
 fn ready_loses_nothing() {
     enumerate("ready");
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pool_core::{Budget, HealthConfig, Pool, Request, ScheduleConfig, Tenants, TenantsConfig};
+use pool_core::{Budget, HealthConfig, Pool, Preference, Request, ScheduleConfig, Tag, Tenants, TenantsConfig};
 use pool_testkit::cancel::Cut;
 use pool_testkit::fake::{FakeDriver, quiet};
 use tokio::time::sleep;
@@ -16,8 +16,13 @@ pub(crate) struct Method {
     pub(crate) call: fn(Pool<FakeDriver>, Cut) -> Job<bool>,
 }
 
+/// What somebody prefers.
+fn tag() -> Tag {
+    Tag::new("tenant", "7").unwrap()
+}
+
 /// All of them; `complete.rs` sees to it.
-pub(crate) const METHODS: [Method; 13] = [
+pub(crate) const METHODS: [Method; 15] = [
     Method { name: "acquire", call: |pool, cut| Box::pin(async move { cut.apply(pool.acquire()).await.is_some() }) },
     // Its time is over in the instant when things happen.
     Method {
@@ -31,6 +36,33 @@ pub(crate) const METHODS: [Method; 13] = [
     Method {
         name: "acquire_owned_timeout",
         call: |pool, cut| Box::pin(async move { cut.apply(pool.acquire_owned_timeout(PATIENT)).await.is_some() }),
+    },
+    // None has the tag: each is converted.
+    Method {
+        name: "acquire_preferring",
+        call: |pool, cut| {
+            Box::pin(async move {
+                let preference = Preference::tag(tag()).grace(SOON / 2);
+                cut.apply(pool.acquire_preferring(&preference)).await.is_some()
+            })
+        },
+    },
+    // One that somebody else has, and gives back.
+    Method {
+        name: "acquire_owned_preferring",
+        call: |pool, cut| {
+            Box::pin(async move {
+                let preference = Preference::tag(tag()).grace(SOON);
+                let other = pool.try_acquire().ok();
+                let tagged = other.as_ref().map(|lease| lease.tag(tag()));
+                assert!(tagged.is_none_or(|tagged| tagged.is_ok()));
+                let giving_back = async move {
+                    tokio::task::yield_now().await;
+                    drop(other);
+                };
+                tokio::join!(cut.apply(pool.acquire_owned_preferring(&preference)), giving_back).0.is_some()
+            })
+        },
     },
     Method { name: "ready", call: |pool, cut| Box::pin(async move { cut.apply(pool.ready(PATIENT)).await.is_some() }) },
     Method {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pool_core::{Config, Pool};
+use pool_core::{AcquireError, Config, Pool, Preference, Tag};
 use pool_testkit::fake::{Call, FakeDriver, Odds, Step};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -146,6 +146,11 @@ async fn p10_a_call_of_the_driver_that_panics_costs_one_connection_at_most() {
         drop(leases);
         if call == Call::Close {
             pool.acquire().await.unwrap().discard();
+        }
+        if call == Call::Convert {
+            let preference = Preference::tag(Tag::new("tenant", "7").unwrap());
+            let outcome = pool.acquire_preferring(&preference).await;
+            assert!(matches!(outcome, Err(AcquireError::Convert { .. })), "{outcome:?}");
         }
         if call == Call::Connect {
             pool.acquire().await.unwrap().discard();
