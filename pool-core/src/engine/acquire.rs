@@ -304,7 +304,7 @@ impl<D: Driver> Waiting<'_, D> {
     fn look(&mut self, context: &mut Context<'_>) -> Option<EngineGrant<D>> {
         self.ticket.as_ref()?;
         let grant = self.engine.core.look(&mut self.ticket, context.waker())?;
-        // The one who kept the time may have gone before it was over.
+        // The one who kept the time may have gone before it was over, or what had come was taken back.
         let too_early = matches!(grant, Grant::Expired) && self.engine.clock.now() < self.deadline;
         if too_early { None } else { self.accept(grant) }
     }
@@ -330,7 +330,7 @@ impl<D: Driver> Waiting<'_, D> {
         ensure_janitor(engine);
         self.is_timed_here = self.needs_a_timer(runtime);
         let deadline = if self.is_timed_here { u64::MAX } else { self.deadline };
-        let (entry, joined, came_in) = engine.core.join(waker, deadline, |claim| engine.serve(claim));
+        let (entry, joined, came_in) = engine.core.join(waker, deadline, self.place, |claim| engine.serve(claim));
         self.came_in = came_in;
         let grant = match entry {
             Entry::Served(grant) => self.accept(grant),
