@@ -89,6 +89,10 @@ pub struct Config {
     /// A lease that is held for longer is cut off, by [`Driver::aborter`](crate::Driver::aborter): what its user does with the connection fails from then on, and the connection is closed when it comes back. `None`, the
     /// default, cuts none off.
     pub reclaim_after: Option<Duration>,
+    /// A connection that was handed to a waiter is taken back if its future is not polled for so long: one that a `select!` has left aside, or of a task that stands still. That is reported by a warning, with
+    /// the place that asked for it, and the connection goes to the next waiter. The waiter has lost its place: when it is polled, it joins the end of the queue, for what is left of its time. It is seen
+    /// to by the pool's rounds: at the earliest after this time, and within twice this or two seconds more. `None`, the default, takes none back.
+    pub collect_within: Option<Duration>,
 }
 
 impl Config {
@@ -149,6 +153,7 @@ impl Config {
             ("opener_interval", self.opener_interval),
             ("leak_after", self.leak_after),
             ("reclaim_after", self.reclaim_after),
+            ("collect_within", self.collect_within),
         ];
         let fits = |value| (MIN_BUDGET..=MAX_BUDGET).contains(&value);
         for (field, value) in budgets {
@@ -213,6 +218,7 @@ impl Default for Config {
             breaker_after: Duration::from_secs(5),
             leak_after: None,
             reclaim_after: None,
+            collect_within: None,
         }
     }
 }

@@ -151,6 +151,8 @@ pub struct Stats {
     pub reclaimed: u64,
     /// Callers that waited for a connection while their own task held all there were; noticed while leases are [watched](crate::Config::leak_after).
     pub self_waits: u64,
+    /// Connections that were handed to a waiter and [taken back](crate::Config::collect_within), because it did not come for them.
+    pub uncollected: u64,
     /// What went wrong, by class.
     pub errors: Errors,
     /// How long acquires waited that had to, the ones that failed or were cancelled included. Sampled as `wait_time` is.

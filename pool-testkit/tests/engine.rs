@@ -73,3 +73,5 @@ mod situations;
 mod sizes;
 #[path = "engine/statistics.rs"]
 mod statistics;
+#[path = "engine/uncollected.rs"]
+mod uncollected;

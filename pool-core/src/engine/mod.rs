@@ -32,6 +32,7 @@ mod rotate;
 mod round;
 mod tasks;
 mod trip;
+mod uncollected;
 mod warm_up;
 
 use clock::{Clock, nanos};
@@ -179,6 +180,7 @@ struct Events {
     leaks: Counter,
     reclaimed: Counter,
     self_waits: Counter,
+    uncollected: Counter,
     errors: ErrorEvents,
 }
 

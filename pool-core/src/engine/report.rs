@@ -80,6 +80,7 @@ impl<D: Driver> Engine<D> {
             leaks: events.leaks.get(),
             reclaimed: events.reclaimed.get(),
             self_waits: events.self_waits.get(),
+            uncollected: events.uncollected.get(),
             errors,
             wait: measures.wait.distribution(),
             hold: measures.hold.distribution(),

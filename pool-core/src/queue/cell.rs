@@ -245,7 +245,8 @@ impl Cell {
     /// Takes a note back that its waiter has not come for; it is the caller's then. Who has not come. The waiter finds that its time is over.
     pub(super) fn take_back(&self, tag: Tag, note: Note, finish: impl FnOnce()) -> Option<&'static Location<'static>> {
         let (granted, taken) = (tag.word(State::Granted, note), tag.word(State::Expired, 0) | PICKING);
-        // ORDERING: Acquire, pairs with Release in `deliver`: what was handed over is visible, and the place.
+        // ORDERING: Acquire, pairs with Release in `deliver`: the place is there, which the giver has found with the waker. What was handed over is visible,
+        // too, and is by `step_back` in any case.
         self.word.compare_exchange(granted, taken, order("cell.take_back", Acquire), Relaxed).ok()?;
         // SAFETY: moving the word out of `Granted` has set `PICKING`: the place is filled, as somebody has waited here, and nobody begins another
         // life of the cell meanwhile.

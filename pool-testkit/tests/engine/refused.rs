@@ -65,6 +65,7 @@ const LIMITS: &[Limit] = &[
     ("breaker_after", TIMES, |c, time| c.breaker_after = time),
     ("leak_after", TIMES_OR_NONE, |c, time| c.leak_after = Some(time)),
     ("reclaim_after", TIMES_OR_NONE, |c, time| c.reclaim_after = Some(time)),
+    ("collect_within", TIMES_OR_NONE, |c, time| c.collect_within = Some(time)),
 ];
 
 const WRONG_TIMES: [(Duration, &str); 4] = [

@@ -100,6 +100,26 @@ fn what_is_taken_back_is_as_the_last_user_left_it() {
     );
 }
 
+/// Whoever takes back knows who has not come, as soon as there is something to take.
+#[test]
+fn whoever_takes_back_knows_from_whom() {
+    let joining_and_giving = |scene: &Scene| {
+        let ticket = join(&scene.core, &Context::from_waker(Waker::noop()), NEVER).expect("nothing is idle");
+        scene.leave_ticket(ticket);
+        releasing(scene);
+    };
+    race(
+        3,
+        || Scene::new(1, 0, 1),
+        [joining_and_giving, taking_back],
+        |scene| {
+            taking_back(&scene);
+            leaving(&scene);
+            assert_at_rest(&scene.core, 1);
+        },
+    );
+}
+
 /// Two who take back at the same moment: one does.
 #[test]
 fn two_that_take_back_take_it_once() {
