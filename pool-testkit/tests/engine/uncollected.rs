@@ -255,13 +255,15 @@ pub(crate) async fn a_hand_over_is_taken_back_sooner_or_later_or_not_at_all(sett
             None => assert_eq!(seconds, None),
         }
     }
-    // What has been lying there before somebody says so is taken back, too.
+    what_lies_there_already_is_taken_back(&trial).await;
+    trial
+}
+
+async fn what_lies_there_already_is_taken_back(trial: &Trial) {
     trial.change(|config| config.collect_within = None);
     let mut aside = left_aside(&trial.pool).await;
     sleep(60 * SECOND).await;
     trial.change(|config| config.collect_within = Some(SECOND));
     until(&trial.pool, |state| state.idle == 1).await;
     drop(served(&mut aside).await);
-    drop(aside);
-    trial
 }

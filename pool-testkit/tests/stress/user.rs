@@ -72,6 +72,7 @@ pub(crate) fn settings(random: &mut Random) -> Config {
     config.idle_order = [IdleOrder::Recent, IdleOrder::Fifo, IdleOrder::LeastRecentlyUsed][up_to(2)];
     config.min_size = up_to(1);
     config.acquire_timeout = Duration::from_mins(1);
+    config.collect_within = [None, Some(Duration::from_millis(1))][up_to(1)];
     let short = Duration::from_millis(5);
     (config.connect_timeout, config.reset_timeout, config.close_timeout) = (short, short, short);
     (config.health_check_interval, config.health_check_timeout) = (Some(short), short);
@@ -99,7 +100,8 @@ impl User {
             match self.random.below(20) {
                 0..8 => self.use_one().await,
                 8..10 => self.be_in_a_hurry().await,
-                10..14 => self.change_its_mind().await,
+                10..13 => self.change_its_mind().await,
+                13 => self.leave_it_aside().await,
                 14 => self.abandon().await,
                 15..17 => self.spoil_one().await,
                 17 => self.leave_one_to_others().await,
@@ -199,6 +201,17 @@ impl User {
         }
         self.place.note_cancelled();
         self.place.abandoned.lock().unwrap().push(waiting);
+    }
+
+    /// Does something else while it waits: what it is handed may be taken back meanwhile.
+    async fn leave_it_aside(&mut self) {
+        let mut waiting = self.wait();
+        if let Some(outcome) = self.poll(&mut waiting).await {
+            return self.place.note(&outcome);
+        }
+        tokio::time::sleep(Duration::from_millis(self.random.below(20))).await;
+        let outcome = waiting.await;
+        self.place.note(&outcome);
     }
 
     async fn spoil_one(&mut self) {
