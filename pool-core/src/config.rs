@@ -90,8 +90,8 @@ pub struct Config {
     /// default, cuts none off.
     pub reclaim_after: Option<Duration>,
     /// A connection that was handed to a waiter is taken back if its future is not polled for so long: one that a `select!` has left aside, or of a task that stands still. That is reported by a warning, with
-    /// the place that asked for it, and the connection goes to the next waiter. The waiter has lost its place: when it is polled, it joins the end of the queue, for what is left of its time. It is seen
-    /// to by the pool's rounds: at the earliest after this time, and within twice this or two seconds more. `None`, the default, takes none back.
+    /// the place that asked for it, and the connection goes to the next waiter. The waiter has lost its place: when it is polled, it joins the end of the queue, for what is left of its time. The pool's rounds
+    /// see to it, after half as much again at the latest, or two seconds more if that is less. `None`, the default, takes none back, and costs nothing.
     pub collect_within: Option<Duration>,
 }
 

@@ -70,6 +70,8 @@ enum Operation {
     Leave(usize),
     /// All deadlines up to this one are over.
     Expire(u64),
+    /// What lies there uncollected is taken back, but for notes that this divides.
+    TakeBack(Note),
 }
 
 /// Deadlines that are known exactly, and not to within a millisecond.
@@ -82,6 +84,7 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
         2 => any::<usize>().prop_map(Operation::Look),
         2 => any::<usize>().prop_map(Operation::Leave),
         1 => (1..10_u64).prop_map(|now| Operation::Expire(now * DEADLINE_STEP)),
+        1 => (1..10_u32).prop_map(Operation::TakeBack),
     ];
     prop::collection::vec(one, 0..400)
 }
@@ -123,6 +126,7 @@ impl Oracle {
             Operation::Look(place) => self.look(queue, place)?,
             Operation::Leave(place) => self.leave(queue, place)?,
             Operation::Expire(now) => self.expire(queue, now)?,
+            Operation::TakeBack(stays) => self.take_back(&queue.queue, stays)?,
         }
         let waiting = self.waiters.iter().filter(|waiter| waiter.heard == Heard::Nothing).count();
         prop_assert_eq!(queue.unpromised, waiting);
@@ -145,6 +149,22 @@ impl Oracle {
         let Some(Waiter { ticket: Some(ticket), heard, .. }) = self.waiters.remove(place) else { return Ok(()) };
         let granted = if let Heard::Granted(note) = heard { Some(note) } else { None };
         prop_assert_eq!(queue.leave(ticket), granted);
+        Ok(())
+    }
+
+    fn take_back(&mut self, queue: &Fifo, stays: Note) -> Result<(), TestCaseError> {
+        let mut taken = Vec::new();
+        queue.take_back(|_, note| !note.is_multiple_of(stays), |_, note, _| taken.push(note));
+        for waiter in &mut self.waiters {
+            if let Heard::Granted(note) = waiter.heard
+                && !note.is_multiple_of(stays)
+            {
+                waiter.heard = Heard::Expired;
+                prop_assert!(taken.contains(&note));
+                taken.retain(|other| *other != note);
+            }
+        }
+        prop_assert!(taken.is_empty(), "{:?} was taken from nobody", taken);
         Ok(())
     }
 
