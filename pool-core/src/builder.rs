@@ -129,6 +129,7 @@ impl<D: Driver> PoolBuilder<D> {
         breaker_after: Duration,
         leak_after: Option<Duration>,
         reclaim_after: Option<Duration>,
+        refuse_self_wait: bool,
         collect_within: Option<Duration>,
     }
 

@@ -244,6 +244,9 @@ impl<D: Driver> Waiting<'_, D> {
         // Now and not once for all: a future may be moved from one runtime to another.
         let Ok(runtime) = Handle::try_current().map(|handle| handle.id()) else { return self.poll_outside(context) };
         while self.ticket.is_none() {
+            if let Some(held_at) = self.engine.look_at_who_waits(self.place) {
+                return Poll::Ready(Err(self.would_wait_for_itself(held_at)));
+            }
             if let Some(grant) = self.join(context, runtime) {
                 return Poll::Ready(Ok(grant));
             }
@@ -288,6 +291,14 @@ impl<D: Driver> Waiting<'_, D> {
     /// Whether this waits and somebody keeps its time.
     fn is_looked_after(&self) -> bool {
         self.ticket.is_some() && (self.timer.is_some() || self.engine.janitor.is_taken())
+    }
+
+    #[cold]
+    fn would_wait_for_itself(&self, held_at: &'static Location<'static>) -> AcquireError {
+        let waited = self.waited();
+        self.engine.count_wait(waited);
+        self.engine.events.refused.add(1);
+        AcquireError::SelfWait { situation: self.engine.situation(waited), held_at }
     }
 
     #[cold]
@@ -348,7 +359,6 @@ impl<D: Driver> Waiting<'_, D> {
         if engine.alarm.advance(deadline) {
             engine.bell.notify_one();
         }
-        engine.look_at_who_waits(self.place);
         engine.ask_for_openers();
         if engine.unserved.is_up() {
             engine.bell.notify_one();

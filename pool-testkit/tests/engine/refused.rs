@@ -263,7 +263,7 @@ fn the_limits_themselves_are_allowed() {
 
 #[test]
 fn every_setting_that_can_be_wrong_has_its_message() {
-    let cannot_be_wrong = ["lazy", "idle_order"].map(str::to_owned);
+    let cannot_be_wrong = ["lazy", "idle_order", "refuse_self_wait"].map(str::to_owned);
     let blamed = |wrong: Vec<Wrong>| wrong.into_iter().flat_map(|one| one.fields).map(str::to_owned);
     let named: BTreeSet<_> = blamed(one_wrong()).chain(cannot_be_wrong.clone()).collect();
     assert_eq!(named, all_settings().into_iter().collect());

@@ -100,8 +100,7 @@ impl User {
             match self.random.below(20) {
                 0..8 => self.use_one().await,
                 8..10 => self.be_in_a_hurry().await,
-                10..13 => self.change_its_mind().await,
-                13 => self.leave_it_aside().await,
+                10..14 => self.change_its_mind().await,
                 14 => self.abandon().await,
                 15..17 => self.spoil_one().await,
                 17 => self.leave_one_to_others().await,
@@ -186,10 +185,12 @@ impl User {
         Box::pin(async move { pool.acquire_owned().await })
     }
 
+    /// Leaves again, if it has to wait, or does something else first.
     async fn change_its_mind(&mut self) {
         let mut waiting = self.wait();
         match self.poll(&mut waiting).await {
             Some(outcome) => self.place.note(&outcome),
+            None if self.random.below(4) == 0 => self.leave_it_aside(waiting).await,
             None => self.place.note_cancelled(),
         }
     }
@@ -203,12 +204,8 @@ impl User {
         self.place.abandoned.lock().unwrap().push(waiting);
     }
 
-    /// Does something else while it waits: what it is handed may be taken back meanwhile.
-    async fn leave_it_aside(&mut self) {
-        let mut waiting = self.wait();
-        if let Some(outcome) = self.poll(&mut waiting).await {
-            return self.place.note(&outcome);
-        }
+    /// Comes back to it later: what it is handed may be taken back meanwhile.
+    async fn leave_it_aside(&mut self, waiting: Waiting) {
         tokio::time::sleep(Duration::from_millis(self.random.below(20))).await;
         let outcome = waiting.await;
         self.place.note(&outcome);
