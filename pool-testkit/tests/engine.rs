@@ -45,6 +45,8 @@ mod leaks;
 mod live_sizes;
 #[path = "engine/live_times.rs"]
 mod live_times;
+#[path = "engine/log.rs"]
+mod log;
 #[path = "engine/monitors.rs"]
 mod monitors;
 #[path = "engine/order.rs"]

@@ -111,6 +111,13 @@ impl Oracle {
     }
 
     fn step(&mut self, queue: &mut Counted, operation: &Operation) -> Result<(), TestCaseError> {
+        self.perform(queue, operation)?;
+        let waiting = self.waiters.iter().filter(|waiter| waiter.heard == Heard::Nothing).count();
+        prop_assert_eq!(queue.unpromised, waiting);
+        Ok(())
+    }
+
+    fn perform(&mut self, queue: &mut Counted, operation: &Operation) -> Result<(), TestCaseError> {
         match *operation {
             Operation::Enter(deadline) => {
                 let ticket = Some(queue.enter(deadline));
@@ -123,13 +130,11 @@ impl Oracle {
                 let oldest = self.oldest().map(|waiter| waiter.heard = Heard::Granted(note));
                 prop_assert_eq!(queue.resume(note), oldest.is_some());
             }
-            Operation::Look(place) => self.look(queue, place)?,
-            Operation::Leave(place) => self.leave(queue, place)?,
-            Operation::Expire(now) => self.expire(queue, now)?,
-            Operation::TakeBack(stays) => self.take_back(&queue.queue, stays)?,
+            Operation::Look(place) => return self.look(queue, place),
+            Operation::Leave(place) => return self.leave(queue, place),
+            Operation::Expire(now) => return self.expire(queue, now),
+            Operation::TakeBack(stays) => return self.take_back(&queue.queue, stays),
         }
-        let waiting = self.waiters.iter().filter(|waiter| waiter.heard == Heard::Nothing).count();
-        prop_assert_eq!(queue.unpromised, waiting);
         Ok(())
     }
 

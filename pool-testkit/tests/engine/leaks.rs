@@ -7,6 +7,7 @@ use pool_testkit::fake::{FakeDriver, quiet};
 use tokio::time::{Instant, sleep};
 
 use crate::common::{SECOND, pool_with, prove_nothing_lost, until};
+use crate::log::Log;
 use crate::settings::{Setting, Trial};
 
 fn watched(driver: &FakeDriver, max_size: usize, leak_after: Duration) -> Pool<FakeDriver> {
@@ -148,21 +149,25 @@ async fn wait_for_itself(pool: &Pool<FakeDriver>) -> (u32, Result<(), AcquireErr
     task.await.unwrap()
 }
 
+/// Of three connections, the first acquired at this line.
+fn assert_refused(error: &AcquireError, line: u32) {
+    let AcquireError::SelfWait { situation, held_at } = error else { panic!("{error}") };
+    assert_eq!((held_at.file(), held_at.line(), situation.waited), (file!(), line, Duration::ZERO));
+    assert_eq!((situation.state.leased, error.situation().is_some()), (3, true));
+    let text = error.to_string();
+    assert!(text.contains("holds all connections itself") && text.contains("leaks.rs:"), "{text}");
+}
+
 pub(crate) async fn a_task_that_waits_for_itself_is_refused_or_not(setting: Setting) -> Trial {
     let trial = setting.begin(3, |config| config.refuse_self_wait = true);
     let pool = &trial.pool;
     for times in 1..=2 {
         let begun = Instant::now();
         let (line, outcome) = wait_for_itself(pool).await;
-        let error = outcome.unwrap_err();
-        let AcquireError::SelfWait { situation, held_at } = &error else { panic!("{error}") };
-        assert_eq!((held_at.file(), held_at.line(), situation.waited), (file!(), line, Duration::ZERO));
-        assert_eq!((situation.state.leased, error.situation().is_some()), (3, true));
-        let text = error.to_string();
-        assert!(text.contains("holds all connections itself") && text.contains("leaks.rs:"), "{text}");
+        assert_refused(&outcome.unwrap_err(), line);
         assert_eq!(begun.elapsed(), 2 * SECOND, "the seconds between the leases");
         let stats = pool.stats();
-        assert_eq!((stats.self_waits, stats.refused, stats.timeouts), (times, times, times - 1));
+        assert_eq!((stats.refused, stats.timeouts), (times, times - 1));
         assert_eq!((stats.state.waiting, stats.state.idle, stats.acquired), (0, 3, 3 * (2 * times - 1)));
         trial.change(|config| config.refuse_self_wait = false);
         let late = wait_for_itself(pool).await.1.unwrap_err();
@@ -231,6 +236,32 @@ async fn what_a_connection_is_used_for_shows_among_the_holders() {
     lease.note_activity("users by name");
     assert_eq!(seen(&pool), None);
     drop(lease);
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_reports_about_a_lease_say_what_it_was_used_for() {
+    let (log, driver) = (Log::default(), FakeDriver::new());
+    let _logging = tracing::subscriber::set_default(log.clone());
+    let mut config = quiet(1);
+    (config.leak_after, config.reclaim_after) = (Some(5 * SECOND), Some(20 * SECOND));
+    let pool = pool_with(&driver, config);
+    let lease = pool.acquire().await.unwrap();
+    lease.note_activity("users by name");
+    sleep(10 * SECOND).await;
+    lease.note_activity("users by age");
+    sleep(20 * SECOND).await;
+    drop(lease);
+    let text = log.text();
+    let said: Vec<_> = text.lines().filter(|line| !line.starts_with("connection=")).collect();
+    let place = |line: &&str| line.starts_with("place=") && line.contains("leaks.rs:");
+    assert_eq!(said.iter().filter(|line| place(line)).count(), 3, "{text}");
+    let activities: Vec<_> = said.iter().copied().filter(|line| line.starts_with("activity=")).collect();
+    assert_eq!(activities, [r#"activity="users by name""#, r#"activity="users by age""#, r#"activity="users by age""#]);
+    for what in ["is held for very long", "is cut off", "has come back"] {
+        assert_eq!(text.matches(what).count(), 1, "{what}: {text}");
+    }
+    until(&pool, |state| state.in_maintenance == 0).await;
     prove_nothing_lost(&pool, &driver).await;
 }
 

@@ -9,6 +9,7 @@ use pool_testkit::fake::{FakeDriver, quiet};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::common::{SECOND, is_pending, pool_with, prove_nothing_lost, ready, until};
+use crate::log::Log;
 use crate::settings::{Setting, Trial};
 
 const LIMIT: Duration = Duration::from_secs(2);
@@ -123,6 +124,27 @@ async fn each_hand_over_is_taken_back_and_counted_once() {
     drop(ready(&mut aside).unwrap());
     drop(aside);
     assert_eq!((pool.stats().uncollected, pool.stats().acquired), (5, 2));
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_reported_with_the_place_that_asked_for_it() {
+    let (log, driver) = (Log::default(), FakeDriver::new());
+    let _logging = tracing::subscriber::set_default(log.clone());
+    let pool = pool_with(&driver, collected_within(1, LIMIT));
+    let held = pool.acquire().await.unwrap();
+    let line = line!() + 1;
+    let mut aside = Box::pin(pool.acquire());
+    assert!(is_pending(&mut aside));
+    let id = held.connection_id();
+    drop(held);
+    until(&pool, |state| state.idle == 1).await;
+    let text = log.text();
+    assert_eq!(text.matches("was taken back").count(), 1, "{text}");
+    for what in [format!("place={}:{line}:", file!()), format!("connection={id}"), String::from("lay=2")] {
+        assert!(text.contains(&what), "{what}: {text}");
+    }
+    drop(aside);
     prove_nothing_lost(&pool, &driver).await;
 }
 
