@@ -167,6 +167,8 @@ impl<D: Driver> PoolBuilder<D> {
         breaker_after: Duration,
         leak_after: Option<Duration>,
         reclaim_after: Option<Duration>,
+        refuse_self_wait: bool,
+        collect_within: Option<Duration>,
     }
 
     /// Checks the settings and makes the pool. It does not wait for a connection: inside a tokio runtime the minimum is opened

@@ -84,11 +84,18 @@ pub struct Config {
     /// For how long attempts have to fail before the breaker opens, from the first failure on: who waits through a shorter outage is served after it. Default 5 s.
     pub breaker_after: Duration,
     /// A lease that is held for longer is reported, by a warning through `tracing`: once, to within a second, with the place that acquired it, its task and span; and once more when it comes back. `None`, the
-    /// default, reports none. While leases are watched for this or for [`reclaim_after`](Config::reclaim_after), an acquire and a release take a lock for an instant.
+    /// default, reports none. While leases are watched for this, for [`reclaim_after`](Config::reclaim_after) or for [`refuse_self_wait`](Config::refuse_self_wait), an acquire and a release take a lock for an instant.
     pub leak_after: Option<Duration>,
     /// A lease that is held for longer is cut off, by [`Driver::aborter`](crate::Driver::aborter): what its user does with the connection fails from then on, and the connection is closed when it comes back. `None`, the
     /// default, cuts none off.
     pub reclaim_after: Option<Duration>,
+    /// A task that holds all connections there may be, and waits for another one, gets [`AcquireError::SelfWait`](crate::AcquireError::SelfWait) at once. Otherwise it waits for its whole time, and is told so by a warning while
+    /// leases are watched. They are for this, too. Connections count as held by the task that acquired them: one that hands them to other tasks may be refused in vain. Default `false`.
+    pub refuse_self_wait: bool,
+    /// A connection that was handed to a waiter is taken back if its future is not polled for so long: one that a `select!` has left aside, or of a task that stands still. That is reported by a warning, with
+    /// the place that asked for it, and the connection goes to the next waiter. The waiter has lost its place: when it is polled, it joins the end of the queue, for what is left of its time. The pool's rounds
+    /// see to it, after half as much again at the latest, or two seconds more if that is less. `None`, the default, takes none back, and costs nothing.
+    pub collect_within: Option<Duration>,
 }
 
 impl Config {
@@ -149,6 +156,7 @@ impl Config {
             ("opener_interval", self.opener_interval),
             ("leak_after", self.leak_after),
             ("reclaim_after", self.reclaim_after),
+            ("collect_within", self.collect_within),
         ];
         let fits = |value| (MIN_BUDGET..=MAX_BUDGET).contains(&value);
         for (field, value) in budgets {
@@ -213,6 +221,8 @@ impl Default for Config {
             breaker_after: Duration::from_secs(5),
             leak_after: None,
             reclaim_after: None,
+            refuse_self_wait: false,
+            collect_within: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What a connection is called.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
@@ -35,6 +36,8 @@ pub struct Holder {
     pub task: Option<tokio::task::Id>,
     /// The name of the `tracing` span in which it was acquired, if there was one.
     pub span: Option<&'static str>,
+    /// What its user has [said last](crate::Lease::note_activity) that it does.
+    pub activity: Option<Cow<'static, str>>,
 }
 
 impl fmt::Display for Holder {
@@ -43,7 +46,8 @@ impl fmt::Display for Holder {
         self.held.map_or(Ok(()), |held| write!(f, " has been leased for {held:?}"))?;
         self.place.map_or(Ok(()), |place| write!(f, ", acquired at {place}"))?;
         self.task.map_or(Ok(()), |task| write!(f, " by task {task}"))?;
-        self.span.map_or(Ok(()), |span| write!(f, " in {span}"))
+        self.span.map_or(Ok(()), |span| write!(f, " in {span}"))?;
+        self.activity.as_ref().map_or(Ok(()), |activity| write!(f, ", doing {activity}"))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -84,6 +85,14 @@ pub enum AcquireError {
         /// The caller and the pool at that moment.
         situation: Box<Situation>,
     },
+    /// The task would wait for itself: it holds all connections there are, and there may be no more. Only with [`Config::refuse_self_wait`](crate::Config::refuse_self_wait).
+    #[error("a task that holds all connections itself would wait for another one, the first acquired at {held_at} ({})", situation.state)]
+    SelfWait {
+        /// The caller and the pool at that moment.
+        situation: Box<Situation>,
+        /// Where the task has acquired the connection that it has had for longest.
+        held_at: &'static Location<'static>,
+    },
     /// The pool is closed, or was closed while the caller waited.
     #[error("the pool is closed")]
     Closed,
@@ -104,6 +113,7 @@ impl AcquireError {
             | Self::Shed { situation, .. }
             | Self::Hook { situation, .. }
             | Self::Convert { situation, .. }
+            | Self::SelfWait { situation, .. }
             | Self::BreakerOpen { situation, .. } => Some(situation),
             _ => None,
         }

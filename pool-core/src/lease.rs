@@ -1,5 +1,6 @@
 //! Guards of acquired connections.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -57,6 +58,25 @@ macro_rules! guard {
             /// The name of the connection, under which it can be [evicted](crate::Pool::evict).
             pub fn connection_id(&self) -> ConnectionId {
                 self.engine.id(&self.claim)
+            }
+
+            /// Says what the connection is used for from now on, such as the name of a statement: [`Pool::holders`](crate::Pool::holders) shows what was said last, and so do
+            /// the reports about a lease that is held for very long. Not for secrets. It is kept while leases are [watched](crate::Config::leak_after), which takes a lock
+            /// for an instant; otherwise it is dropped, and costs nothing but what it took to make it.
+            ///
+            /// # Example
+            ///
+            /// ```no_run
+            /// # async fn find<D: pool_core::Driver>(pool: &pool_core::Pool<D>) -> Result<(), pool_core::AcquireError> {
+            /// let lease = pool.acquire().await?;
+            /// lease.note_activity("users by name");
+            /// // Here it is asked for.
+            /// # drop(lease);
+            /// # Ok(())
+            /// # }
+            /// ```
+            pub fn note_activity(&self, activity: impl Into<Cow<'static, str>>) {
+                self.engine.note_activity(&self.claim, activity);
             }
 
             /// Takes the connection out of the pool, for good: the pool counts it as closed, may open another one in its place, and does not

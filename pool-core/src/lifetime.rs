@@ -102,7 +102,8 @@ pub(crate) fn expires_at(now: u64, max_lifetime: Option<Duration>, random: u64) 
 pub(crate) fn maintenance_interval(config: &Config) -> Duration {
     // A connection is replaced in the last part of its life, which has to be seen in time.
     let lifetime = config.max_lifetime.map(|lifetime| lifetime / 5);
-    let limits = [config.idle_timeout, lifetime, config.health_check_interval, config.check_after_idle];
+    let limits =
+        [config.idle_timeout, lifetime, config.health_check_interval, config.check_after_idle, config.collect_within];
     let shortest = limits.into_iter().flatten().min().unwrap_or(Duration::MAX);
     (shortest / 4).clamp(Duration::from_millis(5), Duration::from_secs(1))
 }

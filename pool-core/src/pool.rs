@@ -83,7 +83,7 @@ impl<D: Driver> Pool<D> {
     ///
     /// Cancel safety: dropping the future leaves the queue and loses nothing; a connection that was just handed to it goes to the
     /// next one, and a connection being opened on its behalf is still opened, for the pool. A future that is neither polled nor dropped
-    /// keeps its place and, once its turn has come, the connection that was handed to it: do not leave one aside in a `select!` loop while doing something
+    /// keeps its place and, once its turn has come, the connection that was handed to it, unless [`Config::collect_within`] takes that back: do not leave one aside in a `select!` loop while doing something
     /// else, and do not [forget](std::mem::forget) one.
     ///
     /// One exception to the order: a caller that waits while [`retire_all`](Pool::retire_all), or one of its kin, is called, or [`Config::max_uses`] is changed, goes to the end of the

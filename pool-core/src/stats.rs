@@ -116,7 +116,7 @@ pub struct Stats {
     /// Acquires that ended in [`AcquireError::OpenFailed`](crate::AcquireError::OpenFailed) or [`AcquireError::BreakerOpen`](crate::AcquireError::BreakerOpen). They count
     /// among those that had to wait, however short it was.
     pub failed: u64,
-    /// Acquires that ended in [`AcquireError::Closed`](crate::AcquireError::Closed) or [`AcquireError::NoRuntime`](crate::AcquireError::NoRuntime), the ones that do not
+    /// Acquires that ended in [`AcquireError::Closed`](crate::AcquireError::Closed) or [`AcquireError::NoRuntime`](crate::AcquireError::NoRuntime), and in [`AcquireError::SelfWait`](crate::AcquireError::SelfWait), the ones that do not
     /// wait left out. `acquired` is always `immediate + waited - timeouts - cancelled - failed - refused`, for a pool at rest.
     pub refused: u64,
     /// Connections opened, the adopted ones included. Always `closed` and those that are there now.
@@ -160,6 +160,8 @@ pub struct Stats {
     pub missed: u64,
     /// How many of these have been [converted](crate::Driver::convert).
     pub converted: u64,
+    /// Connections that were handed to a waiter and [taken back](crate::Config::collect_within), because it did not come for them.
+    pub uncollected: u64,
     /// What went wrong, by class.
     pub errors: Errors,
     /// How long acquires waited that had to, the ones that failed or were cancelled included. Sampled as `wait_time` is.

@@ -47,6 +47,8 @@ mod leaks;
 mod live_sizes;
 #[path = "engine/live_times.rs"]
 mod live_times;
+#[path = "engine/log.rs"]
+mod log;
 #[path = "engine/monitors.rs"]
 mod monitors;
 #[path = "engine/order.rs"]
@@ -75,9 +77,11 @@ mod situations;
 mod sizes;
 #[path = "engine/statistics.rs"]
 mod statistics;
-#[path = "engine/turns.rs"]
-mod turns;
-#[path = "engine/tenants.rs"]
-mod tenants;
 #[path = "engine/tags.rs"]
 mod tags;
+#[path = "engine/tenants.rs"]
+mod tenants;
+#[path = "engine/turns.rs"]
+mod turns;
+#[path = "engine/uncollected.rs"]
+mod uncollected;

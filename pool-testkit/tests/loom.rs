@@ -13,6 +13,8 @@ mod common;
 mod capacity;
 #[path = "loom/close.rs"]
 mod close;
+#[path = "loom/collect.rs"]
+mod collect;
 #[path = "loom/handoff.rs"]
 mod handoff;
 #[path = "loom/pause.rs"]

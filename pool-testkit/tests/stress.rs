@@ -106,7 +106,8 @@ fn nothing_is_lost_when_everything_happens_at_once() {
         let elapsed = started.elapsed();
         if elapsed.as_secs() >= said + 10 {
             said = elapsed.as_secs();
-            eprintln!("{said} s: {phases} phases, {} leases", place.acquired.load(Ordering::SeqCst));
+            let (leases, taken_back) = (place.acquired.load(Ordering::SeqCst), place.pool.stats().uncollected);
+            eprintln!("{said} s: {phases} phases, {leases} leases, {taken_back} taken back");
         }
         if elapsed >= time {
             break;

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The layer of each part of `pool-core/src`, by the first name of its path.
-const LAYERS: [(&str, u8); 45] = [
+const LAYERS: [(&str, u8); 48] = [
     ("sync", 0),
     ("foreign", 0),
     ("driver", 0),

@@ -245,6 +245,9 @@ impl<D: Driver> Waiting<'_, D> {
         // Now and not once for all: a future may be moved from one runtime to another.
         let Ok(runtime) = Handle::try_current().map(|handle| handle.id()) else { return self.poll_outside(context) };
         while self.ticket.is_none() {
+            if let Some(held_at) = self.engine.look_at_who_waits(self.place) {
+                return Poll::Ready(Err(self.would_wait_for_itself(held_at)));
+            }
             if let Some(grant) = self.join(context, runtime) {
                 return Poll::Ready(Ok(grant));
             }
@@ -295,6 +298,14 @@ impl<D: Driver> Waiting<'_, D> {
     }
 
     #[cold]
+    fn would_wait_for_itself(&self, held_at: &'static Location<'static>) -> AcquireError {
+        let waited = self.waited();
+        self.engine.count_wait(waited);
+        self.engine.events.refused.add(1);
+        AcquireError::SelfWait { situation: self.engine.situation(waited), held_at }
+    }
+
+    #[cold]
     fn without_runtime(&self) -> AcquireError {
         self.engine.count_wait(self.waited());
         self.engine.events.refused.add(1);
@@ -308,7 +319,7 @@ impl<D: Driver> Waiting<'_, D> {
     fn look(&mut self, context: &mut Context<'_>) -> Option<EngineGrant<D>> {
         self.ticket.as_ref()?;
         let grant = self.engine.core.look(&mut self.ticket, context.waker())?;
-        // The one who kept the time may have gone before it was over.
+        // The one who kept the time may have gone before it was over, or what had come was taken back.
         let too_early = matches!(grant, Grant::Expired) && self.engine.clock.now() < self.deadline;
         if too_early { None } else { self.accept(grant) }
     }
@@ -334,7 +345,7 @@ impl<D: Driver> Waiting<'_, D> {
         ensure_janitor(engine);
         self.is_timed_here = self.needs_a_timer(runtime);
         let deadline = if self.is_timed_here { u64::MAX } else { self.deadline };
-        let (entry, joined, came_in) = engine.core.join(waker, deadline, |claim| engine.serve(claim));
+        let (entry, joined, came_in) = engine.core.join(waker, deadline, self.place, |claim| engine.serve(claim));
         self.came_in = came_in;
         let grant = match entry {
             Entry::Served(grant) => self.accept(grant),
@@ -352,7 +363,6 @@ impl<D: Driver> Waiting<'_, D> {
         if engine.alarm.advance(deadline) {
             engine.bell.notify_one();
         }
-        engine.look_at_who_waits(self.place);
         engine.ask_for_openers();
         if engine.unserved.is_up() {
             engine.bell.notify_one();

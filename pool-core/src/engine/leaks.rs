@@ -1,5 +1,6 @@
 //! Leases that are held for long: who has them, and what becomes of them.
 
+use std::borrow::Cow;
 use std::panic::Location;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ impl<D: Driver> Engine<D> {
     /// Whether a lease is to be noted, by the settings in force.
     pub(super) fn wants_to_watch(&self) -> bool {
         let config = self.config.load();
-        config.leak_after.is_some() || config.reclaim_after.is_some()
+        config.leak_after.is_some() || config.reclaim_after.is_some() || config.refuse_self_wait
     }
 
     /// Whether leases are noted.
@@ -30,16 +31,25 @@ impl<D: Driver> Engine<D> {
     pub(crate) fn note_lease(&self, claim: &Claim<D::Connection>, place: &'static Location<'static>) {
         let (task, span) = (tokio::task::try_id(), tracing::Span::current().metadata().map(tracing::Metadata::name));
         let since = self.clock.now();
-        let held = Held { since, place, task, span, is_reported: false, is_cut_off: false };
+        let held = Held { since, place, task, span, activity: None, is_reported: false, is_cut_off: false };
         self.notes.lease(self.core.table.facts(claim), held);
+    }
+
+    /// Who has a connection says what for.
+    #[inline]
+    pub(crate) fn note_activity(&self, claim: &Claim<D::Connection>, activity: impl Into<Cow<'static, str>>) {
+        if self.is_watched() {
+            // What it has said before is dropped without the lock.
+            drop(self.notes.activity(self.core.table.facts(claim), activity.into()));
+        }
     }
 
     /// A lease ends.
     #[cold]
     pub(super) fn note_return(&self, facts: &Facts) {
-        if let Some(held) = self.notes.release(facts).filter(|held| held.is_reported) {
-            let (place, held) = (held.place, self.since(held.since));
-            report(|| tracing::info!(%place, ?held, "a connection that was reported has come back"));
+        if let Some(lease) = self.notes.release(facts).filter(|lease| lease.is_reported) {
+            let (place, held, activity) = (lease.place, self.since(lease.since), lease.activity.as_deref());
+            report(|| tracing::info!(%place, activity, ?held, "a connection that was reported has come back"));
         }
     }
 
@@ -65,7 +75,7 @@ impl<D: Driver> Engine<D> {
         let (reports, cuts_off) = (!held.is_reported && is_over(config.leak_after), is_over(config.reclaim_after));
         let cuts_off = cuts_off && !held.is_cut_off;
         (held.is_reported, held.is_cut_off) = (held.is_reported || reports, held.is_cut_off || cuts_off);
-        let held = *held;
+        let held = held.clone();
         // Logs and aborters are foreign code.
         drop(notes);
         if reports {
@@ -80,44 +90,55 @@ impl<D: Driver> Engine<D> {
         self.events.leaks.add(1);
         let (place, held, span) = (lease.place, self.since(lease.since), lease.span.unwrap_or_default());
         let task = lease.task.map(tracing::field::display);
-        report(|| tracing::warn!(%connection, %place, task, span, ?held, "a connection is held for very long"));
+        let activity = lease.activity.as_deref();
+        report(
+            || tracing::warn!(%connection, %place, task, span, activity, ?held, "a connection is held for very long"),
+        );
     }
 
     fn reclaim(&self, connection: ConnectionId, lease: &Held) {
-        let (place, held) = (lease.place, self.since(lease.since));
+        let (place, held, activity) = (lease.place, self.since(lease.since), lease.activity.as_deref());
         if self.tasks.cut_off(connection) {
             self.events.reclaimed.add(1);
-            report(|| tracing::warn!(%connection, %place, ?held, "a connection is cut off that was held for too long"));
+            report(
+                || tracing::warn!(%connection, %place, activity, ?held, "a connection is cut off that was held for too long"),
+            );
         } else {
             report(
-                || tracing::warn!(%connection, %place, ?held, "a connection is held for too long, and its driver cannot cut it off"),
+                || tracing::warn!(%connection, %place, activity, ?held, "a connection is held for too long, and its driver cannot cut it off"),
             );
         }
     }
 
-    /// Whoever is about to wait may be waiting for itself: then that is told.
-    pub(super) fn look_at_who_waits(&self, place: &'static Location<'static>) {
-        if let Some(task) = self.is_watched().then(tokio::task::try_id).flatten() {
-            self.look_at_task(task, place);
+    /// Whoever is about to wait may be waiting for itself: then that is told. Where its first connection was acquired, if it is not to wait.
+    pub(super) fn look_at_who_waits(&self, place: &'static Location<'static>) -> Option<&'static Location<'static>> {
+        if !self.is_watched() {
+            return None;
         }
+        let held_at = self.look_at_task(tokio::task::try_id()?, place)?;
+        self.config.load().refuse_self_wait.then_some(held_at)
     }
 
+    /// Where a task has acquired the first of the connections that it waits for itself.
     #[cold]
-    fn look_at_task(&self, task: Id, place: &'static Location<'static>) {
+    fn look_at_task(&self, task: Id, place: &'static Location<'static>) -> Option<&'static Location<'static>> {
         let room = self.core.capacity.read();
-        if room.open < room.max {
-            return;
+        if room.open < room.max || self.is_closed() {
+            return None;
         }
         let leases: Vec<_> = self.callers_leases().filter_map(|(_, facts)| self.notes.holder(facts)).collect();
         let all = self.core.table.counts();
         let everything_is_its_own = leases.iter().all(|held| held.task == Some(task)) && leases.len() == all.leased;
-        if let Some(first) = leases.first().filter(|_| everything_is_its_own && all.leased == room.open) {
-            self.events.self_waits.add(1);
-            let (held_at, held) = (first.place, leases.len());
-            report(|| {
-                tracing::warn!(%place, %held_at, held, %task, "a task waits for a connection, and holds all there are itself");
-            });
+        let first = leases.iter().min_by_key(|held| held.since).filter(|_| everything_is_its_own)?;
+        if all.leased != room.open {
+            return None;
         }
+        self.events.self_waits.add(1);
+        let (held_at, held) = (first.place, leases.len());
+        report(|| {
+            tracing::warn!(%place, %held_at, held, %task, "a task waits for a connection, and holds all there are itself");
+        });
+        Some(held_at)
     }
 
     /// All leases of callers.
@@ -131,13 +152,14 @@ impl<D: Driver> Engine<D> {
     pub(crate) fn who_holds(&self) -> Vec<Holder> {
         let holder = |(connection, facts): (ConnectionId, &Facts)| {
             let noted = self.is_watched().then(|| self.notes.holder(facts)).flatten();
-            let since = noted.map(|held| held.since).or_else(|| self.lease_began(facts));
+            let since = noted.as_ref().map(|held| held.since).or_else(|| self.lease_began(facts));
             Holder {
                 connection,
                 held: since.map(|since| self.since(since)),
-                place: noted.map(|held| held.place),
-                task: noted.and_then(|held| held.task),
-                span: noted.and_then(|held| held.span),
+                place: noted.as_ref().map(|held| held.place),
+                task: noted.as_ref().and_then(|held| held.task),
+                span: noted.as_ref().and_then(|held| held.span),
+                activity: noted.and_then(|held| held.activity),
             }
         };
         let mut holders: Vec<_> = self.callers_leases().map(holder).collect();

@@ -35,6 +35,7 @@ mod share;
 mod tags;
 mod tasks;
 mod trip;
+mod uncollected;
 mod warm_up;
 
 use clock::{Clock, nanos};
@@ -191,6 +192,7 @@ struct Events {
     preferred: Counter,
     missed: Counter,
     converted: Counter,
+    uncollected: Counter,
     errors: ErrorEvents,
 }
 

@@ -1,5 +1,6 @@
 //! What is known about a connection beside its slot: since when it is open, and who has it, if anybody wants to know.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::panic::Location;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,7 +21,7 @@ pub(super) struct Note {
 }
 
 /// A lease that is watched.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Held {
     /// When it began.
     pub(super) since: u64,
@@ -29,6 +30,8 @@ pub(super) struct Held {
     /// By which task, and in which span.
     pub(super) task: Option<Id>,
     pub(super) span: Option<&'static str>,
+    /// What its user has said last that it does.
+    pub(super) activity: Option<Cow<'static, str>>,
     pub(super) is_reported: bool,
     pub(super) is_cut_off: bool,
 }
@@ -72,6 +75,11 @@ impl Notes {
 
     /// Who has it.
     pub(super) fn holder(&self, facts: &Facts) -> Option<Held> {
-        self.all().get(&facts.index())?.lease
+        self.all().get(&facts.index())?.lease.clone()
+    }
+
+    /// Its user says what it does. What it has said before.
+    pub(super) fn activity(&self, facts: &Facts, activity: Cow<'static, str>) -> Option<Cow<'static, str>> {
+        self.all().get_mut(&facts.index())?.lease.as_mut()?.activity.replace(activity)
     }
 }

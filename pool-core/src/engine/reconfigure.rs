@@ -27,7 +27,7 @@ impl<D: Driver> Engine<D> {
 
     /// The settings in force are others.
     fn follow(&self, reconfigured: &Reconfigured) {
-        let judged = ["max_uses", "leak_after", "reclaim_after"];
+        let judged = ["max_uses", "leak_after", "reclaim_after", "refuse_self_wait"];
         if self.core.gate().glance().is_oversize() || judged.iter().any(|field| reconfigured.now.contains(field)) {
             self.offer_all_idle();
         }
@@ -59,7 +59,8 @@ impl<D: Driver> Engine<D> {
             self.notes.forget_leases();
         }
         self.attend(self.wants_to_watch());
-        let watches = |config: &Config| (config.leak_after.is_some(), config.reclaim_after.is_some());
+        let watches =
+            |config: &Config| (config.leak_after.is_some(), config.reclaim_after.is_some(), config.refuse_self_wait);
         if before.max_uses != config.max_uses || watches(&before) != watches(&config) {
             // Each connection is judged once by the new number, now or when it comes back: what was noted about its next look may be far too late.
             self.core.gate().begin_generation();

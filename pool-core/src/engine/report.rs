@@ -84,6 +84,7 @@ impl<D: Driver> Engine<D> {
             preferred: events.preferred.get(),
             missed: events.missed.get(),
             converted: events.converted.get(),
+            uncollected: events.uncollected.get(),
             errors,
             wait: measures.wait.distribution(),
             hold: measures.hold.distribution(),

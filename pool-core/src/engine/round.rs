@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::Engine;
 use super::maintain::Tended;
 use super::release::{Condition, Occasion};
+use super::uncollected::Uncollected;
 use crate::config::Config;
 use crate::driver::Driver;
 use crate::lifetime::{IdleFacts, RetireReason, Verdict, judge, maintenance_interval, millis};
@@ -25,6 +26,7 @@ pub(super) struct Rounds {
     /// That of the last round.
     last_epoch: u64,
     warmth: Warmth,
+    uncollected: Uncollected,
 }
 
 /// What came of a look at an idle connection.
@@ -37,7 +39,15 @@ enum Attended {
 impl Rounds {
     pub(super) fn new(first_epoch: u64) -> Self {
         let now = Instant::now();
-        Self { next: now, settings: 0, started: now, first_epoch, last_epoch: first_epoch, warmth: Warmth::default() }
+        Self {
+            next: now,
+            settings: 0,
+            started: now,
+            first_epoch,
+            last_epoch: first_epoch,
+            warmth: Warmth::default(),
+            uncollected: Uncollected::default(),
+        }
     }
 
     pub(super) fn next(&self) -> Instant {
@@ -69,6 +79,7 @@ impl Rounds {
         let tending = Tending { engine, config: &config, closed, paused: sight.is_paused() };
         engine.note_holders();
         engine.look_for_leaks();
+        self.uncollected.look(engine, config.collect_within);
         let _inspection = engine.inspections.begin();
         for index in (0..engine.core.table.size()).rev() {
             // Claimed first, judged after: the slot may have been used since it was last looked at.

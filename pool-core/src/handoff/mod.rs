@@ -14,6 +14,7 @@ mod outcomes;
 
 pub use outcomes::{Denial, Denied, Entry, Grant, Left, Offered};
 
+use std::panic::Location;
 use std::task::Waker;
 
 use crossbeam_utils::CachePadded;
@@ -84,7 +85,7 @@ impl<C> Core<C> {
         if sight.lets_pass_in_order() { self.table.claim_in_order() } else { None }
     }
 
-    /// Joins the queue. The waiter that finds nobody waiting before it passes every idle slot to `serve`, which judges and [offers](Core::offer)
+    /// Joins the queue, for somebody who asks at this place. The waiter that finds nobody waiting before it passes every idle slot to `serve`, which judges and [offers](Core::offer)
     /// it, to the queue and not to this waiter. One that finds the pool closed leaves by [`Core::leave`]. What comes of the wait has to be asked for
     /// [`Core::may_have`].
     #[inline]
@@ -92,10 +93,11 @@ impl<C> Core<C> {
         &self,
         waker: Waker,
         deadline: u64,
+        asked_at: &'static Location<'static>,
         serve: impl FnMut(Claim<C>) -> bool,
     ) -> (Entry<C>, Joined, Generation) {
         let (joined, generation) = self.gate.join();
-        let entry = match self.queue.enter(waker, deadline) {
+        let entry = match self.queue.enter(waker, deadline, asked_at) {
             Entered::Waiting(ticket) => Entry::Queued(ticket),
             Entered::Granted(note) => Entry::Served(self.grant(note)),
         };
@@ -273,7 +275,8 @@ impl<C> Core<C> {
         match note {
             FAILED => Grant::Failed,
             CLOSED => Grant::Closed,
-            // SAFETY: every other note was sent by `send`, which delivers it once; the queue orders the delivery before this.
+            // SAFETY: every other note was sent by `send`, which delivers it once, to whoever collects it or takes it back; the queue orders the delivery
+            // before this.
             slot => Grant::Slot(unsafe { self.table.receive(slot) }),
         }
     }
@@ -349,6 +352,22 @@ impl<C> Core<C> {
             Some(Joined::Closed) => self.send_away(ending.wake),
         }
         earliest
+    }
+
+    /// Takes slots back that were handed over and that nobody has come for: those that `is_due` says so of, by the number of a hand-over. They are passed to `take`,
+    /// with that and with the place of who has not come, to be [offered](Core::offer). The waiter joins again when it looks.
+    pub fn take_uncollected(
+        &self,
+        mut is_due: impl FnMut(u64) -> bool,
+        mut take: impl FnMut(u64, Claim<C>, &'static Location<'static>),
+    ) {
+        let is_slot = |note| !matches!(note, FAILED | CLOSED);
+        let due = |number, note| is_slot(note) && is_due(number);
+        self.queue.take_back(due, |number, note, asked_at| {
+            if let Grant::Slot(claim) = self.grant(note) {
+                take(number, claim, asked_at);
+            }
+        });
     }
 
     /// Tells everybody who waits that the pool is closed.

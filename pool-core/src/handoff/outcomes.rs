@@ -14,7 +14,7 @@ pub enum Grant<C> {
     Failed,
     /// The pool has been closed.
     Closed,
-    /// The waiter's time is over.
+    /// The waiter's time is over; or it is not, and it has to join again: nobody keeps it any more, or a slot that it did not come for was taken back.
     Expired,
 }
 

@@ -3,9 +3,10 @@
 //! ```text
 //!                 waiter                        giver
 //!   Empty ────────install──────▶ Waiting ──────deliver──────▶ Granted
-//!     │                           │  ▲ │                          ▲
-//!     │                 look at   ▼  │ └──expire──▶ Expired       │
-//!     │                 the waker Held ──────────deliver──────────┤
+//!     │                           │  ▲ │                       │  ▲
+//!     │                 look at   ▼  │ └──expire──▶ Expired ◀──┘  │
+//!     │                 the waker Held            take back       │
+//!     │                            ├─────────────deliver──────────┤
 //!     │                           └──cancel──▶ Cancelled, Refused │
 //!     └──────────────────────────deliver──────────────────────────┘
 //! ```
@@ -16,7 +17,11 @@
 //! The waker belongs to the waiter in `Empty` and `Held`, to whoever moves the word out of `Waiting` otherwise. A giver moves first and picks
 //! the waker up afterwards; until then `PICKING` is set. A waiter that leaves meanwhile sets `LEFT`; the later of the two finishes the cell.
 //! A finished cell is touched by nobody until its segment's next life.
+//!
+//! A note that nobody has collected can be taken back, until `LEFT` is set: by that the waiter says that the note is its own. One that is at its cell
+//! when the note comes need not say so; the giver does.
 
+use std::panic::Location;
 use std::task::Waker;
 
 use crate::counters::Figure;
@@ -38,7 +43,7 @@ enum State {
     Held = 2,
     /// The note has come.
     Granted = 3,
-    /// The waiter's time is over; nobody is on the way to it.
+    /// The waiter's time is over, or what had come was taken back; nobody is on the way to it.
     Expired = 4,
     /// The waiter has left; nobody is on the way to it.
     Cancelled = 5,
@@ -47,7 +52,9 @@ enum State {
 }
 
 const STATE: u64 = 0b111;
+/// Somebody who is not the waiter is at the cell, and has something to do there yet.
 const PICKING: u64 = 1 << 3;
+/// The waiter has left, with what had come, or does so without looking again.
 const LEFT: u64 = 1 << 4;
 const NOTE_SHIFT: u32 = 8;
 pub(super) const NOTE_BITS: u32 = 20;
@@ -87,6 +94,15 @@ impl Tag {
 #[allow(clippy::cast_possible_truncation)] // a note has 20 bits
 fn note_of(word: u64) -> Note {
     (word >> NOTE_SHIFT) as Note & (super::NOTE_LIMIT - 1)
+}
+
+/// Somebody who comes to wait.
+pub(super) struct Waiter {
+    pub(super) waker: Waker,
+    /// When its time is over.
+    pub(super) deadline: u64,
+    /// Where it has asked for what it waits for.
+    pub(super) asked_at: &'static Location<'static>,
 }
 
 /// What a giver found.
@@ -132,10 +148,12 @@ pub(super) struct Cell {
     waker: Place<Waker>,
     /// When the waiter's time is over.
     deadline: Figure,
+    /// Who waits. Read by whoever takes a note back, while `PICKING` is set.
+    asked_at: Place<&'static Location<'static>>,
 }
 
-// SAFETY: the waker, which is `Send` and `Sync` itself, is touched only by the one whom the word names as its owner; see the module's
-// documentation. The other fields are atomics.
+// SAFETY: the waker and the place, which are `Send` and `Sync` themselves, are touched only by the one whom the word names as their owner; see
+// the module's documentation. The other fields are atomics.
 unsafe impl Sync for Cell {}
 
 impl Cell {
@@ -145,6 +163,7 @@ impl Cell {
             word: AtomicU64::new(Tag(0).word(State::Cancelled, 0)),
             waker: Place::empty(),
             deadline: Figure::default(),
+            asked_at: Place::empty(),
         }
     }
 
@@ -155,12 +174,14 @@ impl Cell {
     }
 
     /// Waiter: leaves a waker and waits, unless the note is there already, which finishes the cell.
-    pub(super) fn install(&self, tag: Tag, waker: Waker, deadline: u64, finish: impl FnOnce()) -> Option<Note> {
+    pub(super) fn install(&self, tag: Tag, waiter: Waiter, finish: impl FnOnce()) -> Option<Note> {
         // SAFETY: in `Empty` the place is the waiter's, and it is empty.
-        unsafe { self.waker.put(waker) };
-        self.deadline.set(deadline);
-        // ORDERING: Release, pairs with Acquire in `deliver` and `expire`: they find the waker. Acquire on failure, pairs with Release in
-        // `deliver`: what is handed over was made visible before.
+        unsafe { self.waker.put(waiter.waker) };
+        // SAFETY: as above; what may be in it needs no drop.
+        unsafe { self.asked_at.put(waiter.asked_at) };
+        self.deadline.set(waiter.deadline);
+        // ORDERING: Release, pairs with Acquire in `deliver` and `expire`: they find the waker, and whoever takes a note back finds the place. Acquire on
+        // failure, pairs with Release in `deliver`: what is handed over was made visible before.
         let (release, acquire) = (order("cell.install", Release), order("cell.install.granted", Acquire));
         let (empty, waiting) = (tag.word(State::Empty, 0), tag.word(State::Waiting, 0));
         let word = self.word.compare_exchange(empty, waiting, release, acquire).err()?;
@@ -177,7 +198,8 @@ impl Cell {
         let mut word = self.word.load(acquire);
         loop {
             let to = match tag.state(word) {
-                Some(State::Empty | State::Held) => tag.word(State::Granted, note),
+                // The waiter is there, and has the note when it learns of it.
+                Some(State::Empty | State::Held) => tag.word(State::Granted, note) | LEFT,
                 Some(State::Waiting) => tag.word(State::Granted, note) | PICKING,
                 Some(State::Refused) => {
                     finish();
@@ -185,8 +207,8 @@ impl Cell {
                 }
                 Some(State::Granted | State::Expired | State::Cancelled) | None => return Delivery::Gone,
             };
-            // ORDERING: Release, pairs with Acquire in `look`, `install` and `cancel`: what is handed over is visible with the note. Acquire, pairs
-            // with Release in `install`, `look`: the waker is there.
+            // ORDERING: Release, pairs with Acquire in `leave`, `install`, `replace_waker`, `cancel` and `take_back`: what is handed over is visible with
+            // the note. Acquire, pairs with Release in `install`, `replace_waker`: the waker is there.
             match self.word.compare_exchange_weak(word, to, order("cell.deliver", AcqRel), acquire) {
                 Ok(_) if to & PICKING != 0 => return Delivery::Done(Some(self.pick(finish))),
                 Ok(_) => return Delivery::Done(None),
@@ -199,13 +221,38 @@ impl Cell {
     fn pick(&self, finish: impl FnOnce()) -> Waker {
         // SAFETY: moving the word out of `Waiting` made the place the caller's, and in `Waiting` it is filled.
         let waker = unsafe { self.waker.take() };
-        // ORDERING: Release, pairs with Acquire in `look` and `leave`: whoever finishes the cell does so after the waker was taken. Acquire, for the
-        // case that the waiter has left and it is finished here.
+        self.step_back(finish);
+        waker
+    }
+
+    /// Whoever set `PICKING`: has done.
+    fn step_back(&self, finish: impl FnOnce()) {
+        // ORDERING: Release, pairs with Acquire in `leave`: whoever finishes the cell does so after the waker was taken, and the place read. Acquire, for
+        // the case that the waiter has left and it is finished here.
         let before = self.word.fetch_and(!PICKING, order("cell.pick", AcqRel));
         if before & LEFT != 0 {
             finish();
         }
-        waker
+    }
+
+    /// The note that lies here and that its waiter has not come for, as far as anybody can tell.
+    pub(super) fn uncollected(&self, tag: Tag) -> Option<Note> {
+        // ORDERING: Relaxed: a guess that `take_back` confirms.
+        let word = self.word.load(Relaxed);
+        (word == tag.word(State::Granted, note_of(word))).then(|| note_of(word))
+    }
+
+    /// Takes a note back that its waiter has not come for; it is the caller's then. Who has not come. The waiter finds that its time is over.
+    pub(super) fn take_back(&self, tag: Tag, note: Note, finish: impl FnOnce()) -> Option<&'static Location<'static>> {
+        let (granted, taken) = (tag.word(State::Granted, note), tag.word(State::Expired, 0) | PICKING);
+        // ORDERING: Acquire, pairs with Release in `deliver`: the place is there, which the giver has found with the waker. What was handed over is visible,
+        // too, and is by `step_back` in any case.
+        self.word.compare_exchange(granted, taken, order("cell.take_back", Acquire), Relaxed).ok()?;
+        // SAFETY: moving the word out of `Granted` has set `PICKING`: the place is filled, as somebody has waited here, and nobody begins another
+        // life of the cell meanwhile.
+        let asked_at = *unsafe { self.asked_at.get() };
+        self.step_back(finish);
+        Some(asked_at)
     }
 
     /// Until when somebody waits here.
@@ -230,55 +277,57 @@ impl Cell {
     /// Waiter: looks whether something has come. What has come finishes the cell; otherwise `waker` is the one to wake from now on.
     #[inline]
     pub(super) fn look(&self, tag: Tag, waker: &Waker, finish: impl FnOnce()) -> Found {
-        // ORDERING: Acquire, pairs with Release in `deliver`: what is handed over is visible with the note.
-        let word = self.word.load(order("cell.look", Acquire));
-        if tag.state(word) != Some(State::Waiting) {
-            return self.leave(tag, word, finish);
+        // ORDERING: Relaxed: what has come is acquired by `leave`.
+        if tag.state(self.word.load(Relaxed)) != Some(State::Waiting) {
+            return self.leave(tag, finish);
         }
         // Foreign code, so before anything else.
         let fresh = waker.clone();
-        let word = match self.hold(tag) {
-            Ok(()) => match self.replace_waker(tag, fresh) {
-                Ok(()) => return Found::Waiting,
-                Err(word) => word,
-            },
-            Err(word) => {
-                drop_quietly(fresh);
-                word
+        if !self.hold(tag) {
+            drop_quietly(fresh);
+            return self.leave(tag, finish);
+        }
+        match self.replace_waker(tag, fresh) {
+            None => Found::Waiting,
+            Some(note) => {
+                finish();
+                Found::Granted(note)
             }
-        };
-        self.leave(tag, word, finish)
+        }
     }
 
-    /// Waiter: makes the waker its own. The word, if something has come.
-    fn hold(&self, tag: Tag) -> Result<(), u64> {
+    /// Waiter: makes the waker its own, unless something has come.
+    fn hold(&self, tag: Tag) -> bool {
         let (waiting, held) = (tag.word(State::Waiting, 0), tag.word(State::Held, 0));
-        // ORDERING: Relaxed: the waker is the waiter's own. Acquire on failure, as in `look`.
-        self.word.compare_exchange(waiting, held, Relaxed, order("cell.hold", Acquire)).map(drop)
+        // ORDERING: Relaxed: the waker is the waiter's own, and what has come is acquired by `leave`.
+        self.word.compare_exchange(waiting, held, Relaxed, Relaxed).is_ok()
     }
 
-    /// Waiter, in `Held`: leaves another waker. The word, if something has come.
-    fn replace_waker(&self, tag: Tag, fresh: Waker) -> Result<(), u64> {
+    /// Waiter, in `Held`: leaves another waker, unless the note has come.
+    fn replace_waker(&self, tag: Tag, fresh: Waker) -> Option<Note> {
         // SAFETY: in `Held` the place is the waiter's, and it is filled.
         let old = unsafe { self.waker.take() };
         // SAFETY: as above, and it is empty now.
         unsafe { self.waker.put(fresh) };
         let (waiting, held) = (tag.word(State::Waiting, 0), tag.word(State::Held, 0));
-        // ORDERING: Release, pairs with Acquire in `deliver` and `expire`: they find the new waker. Acquire on failure, as in `look`.
+        // ORDERING: Release, pairs with Acquire in `deliver` and `expire`: they find the new waker. Acquire on failure, pairs with Release in `deliver`:
+        // what is handed over is visible with the note.
         let (release, acquire) = (order("cell.replace_waker", Release), order("cell.replace_waker.granted", Acquire));
-        let replaced = self.word.compare_exchange(held, waiting, release, acquire).map(drop);
-        if replaced.is_err() {
+        let come = self.word.compare_exchange(held, waiting, release, acquire).err();
+        if come.is_some() {
             // SAFETY: whoever delivers to `Held` leaves the place alone.
             drop_quietly(unsafe { self.waker.take() });
         }
         drop_quietly(old);
-        replaced
+        come.map(note_of)
     }
 
-    /// Waiter: has seen that something has come, and leaves the cell for good.
-    fn leave(&self, tag: Tag, word: u64, finish: impl FnOnce()) -> Found {
-        // ORDERING: AcqRel: with `pick`, the later one sees what the earlier one has done, and finishes.
-        if word & PICKING == 0 || self.word.fetch_or(LEFT, order("cell.leave", AcqRel)) & PICKING == 0 {
+    /// Waiter: has seen that something has come, and leaves the cell for good, with that, unless it has been taken back by now.
+    fn leave(&self, tag: Tag, finish: impl FnOnce()) -> Found {
+        // ORDERING: AcqRel: with `step_back`, the later one sees what the earlier one has done, and finishes. Acquire, pairs with Release in `deliver`,
+        // too: what is handed over is visible with the note.
+        let word = self.word.fetch_or(LEFT, order("cell.leave", AcqRel));
+        if word & PICKING == 0 {
             finish();
         }
         match tag.state(word) {
@@ -289,8 +338,8 @@ impl Cell {
 
     /// Waiter: gives up. `withdraw` takes it out of the count of those who wait, unless somebody is on the way to it, or to one before it.
     pub(super) fn cancel(&self, tag: Tag, withdraw: impl FnOnce() -> bool, finish: impl FnOnce()) -> Leaving {
-        if let Err(word) = self.hold(tag) {
-            return match self.leave(tag, word, finish) {
+        if !self.hold(tag) {
+            return match self.leave(tag, finish) {
                 Found::Granted(note) => Leaving::Granted(note),
                 Found::Expired | Found::Waiting => Leaving::Left,
             };

@@ -4,10 +4,11 @@
 //! has taken one out of that count. So there are never more givers on their way than tickets that somebody will turn up for, or has
 //! refused.
 
+use std::panic::Location;
 use std::task::Waker;
 
 use super::Note;
-use super::cell::{Cell, Delivery, Found, Leaving, Tag, Term};
+use super::cell::{Cell, Delivery, Found, Leaving, Tag, Term, Waiter};
 use super::segment::{self, Segment};
 use super::segments::{FIRST, Position, Segments};
 use crate::sync::AtomicU64;
@@ -50,7 +51,7 @@ pub enum Heard {
     Nothing,
     /// The note.
     Granted(Note),
-    /// Its time is over.
+    /// Its time is over, or what had come was taken back because it did not look for so long.
     Expired,
 }
 
@@ -101,14 +102,15 @@ fn cell(segment: &Segment, ticket: u64) -> &Cell {
 }
 
 impl Fifo {
-    /// Joins the end of the queue. For a waiter that has counted itself.
-    pub fn enter(&self, waker: Waker, deadline: u64) -> Entered {
+    /// Joins the end of the queue. For a waiter that has counted itself, and says where it asks.
+    pub fn enter(&self, waker: Waker, deadline: u64, asked_at: &'static Location<'static>) -> Entered {
         // ORDERING: Relaxed: a ticket is unique; what the two at one ticket exchange is ordered by the word of its cell.
         let number = self.entering.fetch_add(1, Relaxed);
         match self.segments.find(number / CELLS) {
             Position::Here(index, segment) => {
                 let finish = || self.segments.finish_one(segment);
-                let granted = cell(segment, number).install(Tag::of(number / CELLS), waker, deadline, finish);
+                let waiter = Waiter { waker, deadline, asked_at };
+                let granted = cell(segment, number).install(Tag::of(number / CELLS), waiter, finish);
                 granted.map_or(Entered::Waiting(Ticket { number, index }), Entered::Granted)
             }
             Position::Gone(_) => unreachable!("a segment was unlinked before the waiter of ticket {number} had come"),
@@ -222,6 +224,29 @@ impl Fifo {
         };
         overdue.end(waker);
         true
+    }
+}
+
+impl Fifo {
+    /// Looks at every note that its waiter has not come for. Those that `is_due` says so of, by the number of their ticket, are taken back and passed to `take`,
+    /// with the number and with who has not come; unless it comes at this moment. One that is handed over meanwhile may be missed; one that is left may be
+    /// looked at more than once.
+    pub fn take_back(
+        &self,
+        mut is_due: impl FnMut(u64, Note) -> bool,
+        mut take: impl FnMut(u64, Note, &'static Location<'static>),
+    ) {
+        // ORDERING: Relaxed, as in `enter`. What is taken back here and handed over again has a later ticket.
+        let end = self.resuming.load(Relaxed);
+        self.segments.visit(end.div_ceil(CELLS), |segment, number| {
+            let tag = Tag::of(number);
+            for (cell, ticket) in segment.cells.iter().zip(number * CELLS..end) {
+                let Some(note) = cell.uncollected(tag).filter(|note| is_due(ticket, *note)) else { continue };
+                if let Some(asked_at) = cell.take_back(tag, note, || self.segments.finish_one(segment)) {
+                    take(ticket, note, asked_at);
+                }
+            }
+        });
     }
 }
 

@@ -1,7 +1,7 @@
 //! The queue against an obviously correct one, its memory, and wakers that misbehave. Threads are the models' business.
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{RawWaker, RawWakerVTable, Wake, Waker};
@@ -20,7 +20,7 @@ struct Counted {
 impl Counted {
     fn enter(&mut self, deadline: u64) -> Ticket {
         self.unpromised += 1;
-        match self.queue.enter(Waker::noop().clone(), deadline) {
+        match self.queue.enter(Waker::noop().clone(), deadline, Location::caller()) {
             Entered::Waiting(ticket) => ticket,
             Entered::Granted(note) => panic!("nobody gave {note}"),
         }
@@ -70,6 +70,8 @@ enum Operation {
     Leave(usize),
     /// All deadlines up to this one are over.
     Expire(u64),
+    /// What lies there uncollected is taken back, but for notes that this divides.
+    TakeBack(Note),
 }
 
 /// Deadlines that are known exactly, and not to within a millisecond.
@@ -82,6 +84,7 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
         2 => any::<usize>().prop_map(Operation::Look),
         2 => any::<usize>().prop_map(Operation::Leave),
         1 => (1..10_u64).prop_map(|now| Operation::Expire(now * DEADLINE_STEP)),
+        1 => (1..10_u32).prop_map(Operation::TakeBack),
     ];
     prop::collection::vec(one, 0..400)
 }
@@ -108,6 +111,13 @@ impl Oracle {
     }
 
     fn step(&mut self, queue: &mut Counted, operation: &Operation) -> Result<(), TestCaseError> {
+        self.perform(queue, operation)?;
+        let waiting = self.waiters.iter().filter(|waiter| waiter.heard == Heard::Nothing).count();
+        prop_assert_eq!(queue.unpromised, waiting);
+        Ok(())
+    }
+
+    fn perform(&mut self, queue: &mut Counted, operation: &Operation) -> Result<(), TestCaseError> {
         match *operation {
             Operation::Enter(deadline) => {
                 let ticket = Some(queue.enter(deadline));
@@ -120,12 +130,11 @@ impl Oracle {
                 let oldest = self.oldest().map(|waiter| waiter.heard = Heard::Granted(note));
                 prop_assert_eq!(queue.resume(note), oldest.is_some());
             }
-            Operation::Look(place) => self.look(queue, place)?,
-            Operation::Leave(place) => self.leave(queue, place)?,
-            Operation::Expire(now) => self.expire(queue, now)?,
+            Operation::Look(place) => return self.look(queue, place),
+            Operation::Leave(place) => return self.leave(queue, place),
+            Operation::Expire(now) => return self.expire(queue, now),
+            Operation::TakeBack(stays) => return self.take_back(&queue.queue, stays),
         }
-        let waiting = self.waiters.iter().filter(|waiter| waiter.heard == Heard::Nothing).count();
-        prop_assert_eq!(queue.unpromised, waiting);
         Ok(())
     }
 
@@ -145,6 +154,22 @@ impl Oracle {
         let Some(Waiter { ticket: Some(ticket), heard, .. }) = self.waiters.remove(place) else { return Ok(()) };
         let granted = if let Heard::Granted(note) = heard { Some(note) } else { None };
         prop_assert_eq!(queue.leave(ticket), granted);
+        Ok(())
+    }
+
+    fn take_back(&mut self, queue: &Fifo, stays: Note) -> Result<(), TestCaseError> {
+        let mut taken = Vec::new();
+        queue.take_back(|_, note| !note.is_multiple_of(stays), |_, note, _| taken.push(note));
+        for waiter in &mut self.waiters {
+            if let Heard::Granted(note) = waiter.heard
+                && !note.is_multiple_of(stays)
+            {
+                waiter.heard = Heard::Expired;
+                prop_assert!(taken.contains(&note));
+                taken.retain(|other| *other != note);
+            }
+        }
+        prop_assert!(taken.is_empty(), "{:?} was taken from nobody", taken);
         Ok(())
     }
 
@@ -246,7 +271,7 @@ impl Overdue for Insistent<'_> {
     fn end(&mut self, _: Waker) {
         self.1 += 1;
         assert!(self.1 <= 1_000, "they keep it busy for ever");
-        let _ = self.0.enter(Waker::noop().clone(), 0);
+        let _ = self.0.enter(Waker::noop().clone(), 0, Location::caller());
     }
 }
 
@@ -255,7 +280,7 @@ fn those_who_join_again_at_once_keep_nobody_busy() {
     for waiters in [1, 15, 16, 17, 100] {
         let queue = Fifo::default();
         for _ in 0..waiters {
-            let _ = queue.enter(Waker::noop().clone(), 0);
+            let _ = queue.enter(Waker::noop().clone(), 0, Location::caller());
         }
         let mut insistent = Insistent(&queue, 0);
         let _ = queue.expire(u64::MAX, &mut insistent);
@@ -266,7 +291,7 @@ fn those_who_join_again_at_once_keep_nobody_busy() {
 #[test]
 fn somebody_who_waits_is_seen_while_others_come_and_go() {
     let queue = Fifo::default();
-    let enter = |deadline| match queue.enter(Waker::noop().clone(), deadline) {
+    let enter = |deadline| match queue.enter(Waker::noop().clone(), deadline, Location::caller()) {
         Entered::Waiting(ticket) => ticket,
         Entered::Granted(note) => panic!("nobody gave {note}"),
     };
@@ -319,7 +344,9 @@ impl Wake for Bell {
 fn the_waker_of_the_last_look_is_woken_and_none_is_kept() {
     let (first, second) = (Arc::new(Bell::default()), Arc::new(Bell::default()));
     let queue = Fifo::default();
-    let Entered::Waiting(ticket) = queue.enter(Arc::clone(&first).into(), 0) else { panic!("nobody gives") };
+    let Entered::Waiting(ticket) = queue.enter(Arc::clone(&first).into(), 0, Location::caller()) else {
+        panic!("nobody gives")
+    };
     assert_eq!(queue.look(&mut Some(ticket), &Arc::clone(&second).into()), Heard::Nothing);
     assert_eq!(Arc::strong_count(&first), 1, "the first one has been dropped");
     let Resumed::Delivered(Some(waker)) = queue.resume(1) else { panic!("somebody waits") };
@@ -334,7 +361,7 @@ fn a_waiter_that_is_forgotten_does_not_keep_its_waker_for_ever() {
     let bell = Arc::new(Bell::default());
     let queue = Fifo::default();
     // A ticket is no guard: this is what forgetting a future does.
-    let _ = queue.enter(Arc::clone(&bell).into(), 0);
+    let _ = queue.enter(Arc::clone(&bell).into(), 0, Location::caller());
     drop(queue);
     assert_eq!(Arc::strong_count(&bell), 1);
 }
@@ -358,7 +385,7 @@ fn hostile_wakers_break_nothing() {
     let mut queue = Counted::default();
     // One whose waker cannot be dropped leaves; another's cannot be cloned for a look.
     queue.unpromised += 1;
-    let Entered::Waiting(leaving) = queue.queue.enter(hostile(), 0) else { panic!("nobody gives") };
+    let Entered::Waiting(leaving) = queue.queue.enter(hostile(), 0, Location::caller()) else { panic!("nobody gives") };
     let mut looking = Some(queue.enter(0));
     let waker = std::mem::ManuallyDrop::new(hostile());
     assert!(catch_unwind(AssertUnwindSafe(|| queue.queue.look(&mut looking, &waker))).is_err());
@@ -385,7 +412,7 @@ fn giving(queue: &Fifo) -> Waker {
 #[test]
 fn a_waker_that_is_not_needed_any_more_may_panic() {
     let queue = Fifo::default();
-    let enter = || match queue.enter(Waker::noop().clone(), 0) {
+    let enter = || match queue.enter(Waker::noop().clone(), 0, Location::caller()) {
         Entered::Waiting(ticket) => Some(ticket),
         Entered::Granted(note) => panic!("nobody gave {note}"),
     };

@@ -65,6 +65,8 @@ use std::time::Duration;
 /// | `pool_breaker_after` | `POOL_BREAKER_AFTER` | `pool.breaker_after` | a duration | 5 s |
 /// | `pool_leak_after` | `POOL_LEAK_AFTER` | `pool.leak_after` | a duration, or 0 for never | never |
 /// | `pool_reclaim_after` | `POOL_RECLAIM_AFTER` | `pool.reclaim_after` | a duration, or 0 for never | never |
+/// | `pool_refuse_self_wait` | `POOL_REFUSE_SELF_WAIT` | `pool.refuse_self_wait` | `true`, `false` | `false` |
+/// | `pool_collect_within` | `POOL_COLLECT_WITHIN` | `pool.collect_within` | a duration, or 0 for never | never |
 ///
 /// A duration is written `90` (seconds), `90s`, `1m30s`, `2h`, `1d` or `500ms`, and is from 1 ms to 10 years. What each setting of the pool does is in the documentation of
 /// [`pool_core::Config`]. Names that pgxpool has are pgxpool's.

@@ -187,7 +187,7 @@ impl Diagnosis {
     pub fn of_acquire(error: &AcquireError) -> Self {
         let advice = match error {
             AcquireError::OpenFailed { .. } => Advice::FixConfiguration,
-            AcquireError::Closed | AcquireError::NoRuntime { .. } => Advice::Never,
+            AcquireError::Closed | AcquireError::NoRuntime { .. } | AcquireError::SelfWait { .. } => Advice::Never,
             _ => Advice::RetryLater,
         };
         Self::new(advice, Fate::Keep).unsent()

@@ -1,6 +1,6 @@
 //! What a driver, an error, a waker or a subscriber may do where nobody expects it.
 
-use std::fmt::{self, Write};
+use std::fmt;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -12,6 +12,7 @@ use pool_testkit::fake::FakeDriver;
 use tokio::runtime::Builder;
 
 use crate::common::{SECOND, is_pending, prove_nothing_lost, prove_whole, quiet, quiet_pool, ready};
+use crate::log::Log;
 
 /// An error that panics when it is dropped or shown, as it is told.
 #[derive(Debug, Default)]
@@ -411,38 +412,6 @@ fn a_pool_is_dropped_though_its_last_failure_cannot_be() {
     drop(pool);
 }
 
-/// Keeps what is logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<String>>);
-
-impl tracing::field::Visit for Log {
-    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn fmt::Debug) {
-        let _ = writeln!(self.0.lock().unwrap(), "{field}={value:?}");
-    }
-}
-
-impl tracing::Subscriber for Log {
-    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        tracing::span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-
-    fn event(&self, event: &tracing::Event<'_>) {
-        event.record(&mut self.clone());
-    }
-
-    fn enter(&self, _: &tracing::span::Id) {}
-
-    fn exit(&self, _: &tracing::span::Id) {}
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_driver_that_panics_instead_of_answering_is_reported() {
     let log = Log::default();
@@ -455,7 +424,7 @@ async fn a_driver_that_panics_instead_of_answering_is_reported() {
     let late = pool.acquire_timeout(SECOND).await.unwrap_err();
     assert!(matches!(late, AcquireError::Timeout { failure: Some(_), .. }), "such an error may pass: {late}");
     drop(held);
-    let text = log.0.lock().unwrap().clone();
+    let text = log.text();
     for what in ["told to panic in host", "told to panic in classify"] {
         assert!(text.contains(what), "{what}: {text}");
     }

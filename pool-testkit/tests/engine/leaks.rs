@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use pool_core::{AcquireError, Pool, Request, ScheduleConfig};
 use pool_testkit::fake::{FakeDriver, quiet};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::common::{SECOND, pool_with, prove_nothing_lost, until};
+use crate::log::Log;
 use crate::settings::{Setting, Trial};
 
 fn watched(driver: &FakeDriver, max_size: usize, leak_after: Duration) -> Pool<FakeDriver> {
@@ -153,6 +154,140 @@ async fn a_task_that_waits_for_itself_is_told_at_once() {
     assert_eq!(pool.stats().self_waits, 1, "somebody else has one, and may give it back");
     drop(other);
     until(&pool, |state| state.idle == 2).await;
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+/// Acquires all connections there are, and one more, in a task of its own. Where it acquired the first.
+async fn wait_for_itself(pool: &Pool<FakeDriver>) -> (u32, Result<(), AcquireError>) {
+    let (pool, size) = (pool.clone(), pool.config().max_size);
+    let task = tokio::spawn(async move {
+        let line = line!() + 1;
+        let first = pool.acquire_owned().await.unwrap();
+        let mut others = Vec::new();
+        for _ in 1..size {
+            sleep(SECOND).await;
+            others.push(pool.acquire_owned().await.unwrap());
+        }
+        let outcome = pool.acquire_timeout(20 * SECOND).await.map(drop);
+        drop((first, others));
+        (line, outcome)
+    });
+    task.await.unwrap()
+}
+
+/// Of three connections, the first acquired at this line.
+fn assert_refused(error: &AcquireError, line: u32) {
+    let AcquireError::SelfWait { situation, held_at } = error else { panic!("{error}") };
+    assert_eq!((held_at.file(), held_at.line(), situation.waited), (file!(), line, Duration::ZERO));
+    assert_eq!((situation.state.leased, error.situation().is_some()), (3, true));
+    let text = error.to_string();
+    assert!(text.contains("holds all connections itself") && text.contains("leaks.rs:"), "{text}");
+}
+
+pub(crate) async fn a_task_that_waits_for_itself_is_refused_or_not(setting: Setting) -> Trial {
+    let trial = setting.begin(3, |config| config.refuse_self_wait = true);
+    let pool = &trial.pool;
+    for times in 1..=2 {
+        let begun = Instant::now();
+        let (line, outcome) = wait_for_itself(pool).await;
+        assert_refused(&outcome.unwrap_err(), line);
+        assert_eq!(begun.elapsed(), 2 * SECOND, "the seconds between the leases");
+        let stats = pool.stats();
+        assert_eq!((stats.refused, stats.timeouts), (times, times - 1));
+        assert_eq!((stats.state.waiting, stats.state.idle, stats.acquired), (0, 3, 3 * (2 * times - 1)));
+        trial.change(|config| config.refuse_self_wait = false);
+        let late = wait_for_itself(pool).await.1.unwrap_err();
+        assert!(matches!(late, AcquireError::Timeout { .. }), "{late}");
+        trial.change(|config| config.refuse_self_wait = true);
+    }
+    trial
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_who_waits_for_itself_alone_is_refused() {
+    let driver = FakeDriver::new();
+    let mut config = quiet(2);
+    config.refuse_self_wait = true;
+    let pool = pool_with(&driver, config);
+    let other = pool.acquire_owned().await.unwrap();
+    let waiting = tokio::spawn({
+        let pool = pool.clone();
+        async move {
+            let own = pool.acquire_owned().await.unwrap();
+            let second = pool.acquire_owned().await.map(drop);
+            drop(own);
+            second
+        }
+    });
+    until(&pool, |state| state.waiting == 1).await;
+    drop(other);
+    waiting.await.unwrap().expect("it waited for somebody else");
+    // A pool that is closed says so first.
+    let error = tokio::spawn({
+        let pool = pool.clone();
+        async move {
+            let leases = [pool.acquire_owned().await.unwrap(), pool.acquire_owned().await.unwrap()];
+            drop(tokio::time::timeout(SECOND, pool.close()).await);
+            let error = pool.acquire_owned().await.map(drop).unwrap_err();
+            drop(leases);
+            error
+        }
+    });
+    assert!(matches!(error.await.unwrap(), AcquireError::Closed));
+    assert_eq!(pool.stats().self_waits, 0);
+    pool.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_connection_is_used_for_shows_among_the_holders() {
+    let driver = FakeDriver::new();
+    let pool = watched(&driver, 1, 5 * SECOND);
+    let seen = |pool: &Pool<FakeDriver>| pool.holders()[0].activity.clone();
+    let lease = pool.acquire().await.unwrap();
+    assert_eq!(seen(&pool), None);
+    lease.note_activity("users by name");
+    lease.note_activity(format!("user {}", 7));
+    assert_eq!(seen(&pool).as_deref(), Some("user 7"), "the last one");
+    let text = pool.holders()[0].to_string();
+    assert!(text.ends_with(", doing user 7"), "{text}");
+    drop(lease);
+    let owned = pool.acquire_owned().await.unwrap();
+    assert_eq!(seen(&pool), None, "it was another lease");
+    owned.note_activity("report");
+    assert_eq!(seen(&pool).as_deref(), Some("report"));
+    drop(owned);
+    // Nobody keeps it if nobody watches.
+    pool.reconfigure(quiet(1)).unwrap();
+    let lease = pool.acquire().await.unwrap();
+    lease.note_activity("users by name");
+    assert_eq!(seen(&pool), None);
+    drop(lease);
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_reports_about_a_lease_say_what_it_was_used_for() {
+    let (log, driver) = (Log::default(), FakeDriver::new());
+    let _logging = tracing::subscriber::set_default(log.clone());
+    let mut config = quiet(1);
+    (config.leak_after, config.reclaim_after) = (Some(5 * SECOND), Some(20 * SECOND));
+    let pool = pool_with(&driver, config);
+    let lease = pool.acquire().await.unwrap();
+    lease.note_activity("users by name");
+    sleep(10 * SECOND).await;
+    lease.note_activity("users by age");
+    sleep(20 * SECOND).await;
+    drop(lease);
+    let text = log.text();
+    let said: Vec<_> = text.lines().filter(|line| !line.starts_with("connection=")).collect();
+    let place = |line: &&str| line.starts_with("place=") && line.contains("leaks.rs:");
+    assert_eq!(said.iter().filter(|line| place(line)).count(), 3, "{text}");
+    let activities: Vec<_> = said.iter().copied().filter(|line| line.starts_with("activity=")).collect();
+    assert_eq!(activities, [r#"activity="users by name""#, r#"activity="users by age""#, r#"activity="users by age""#]);
+    for what in ["is held for very long", "is cut off", "has come back"] {
+        assert_eq!(text.matches(what).count(), 1, "{what}: {text}");
+    }
+    until(&pool, |state| state.in_maintenance == 0).await;
     prove_nothing_lost(&pool, &driver).await;
 }
 

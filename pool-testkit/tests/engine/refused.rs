@@ -65,6 +65,7 @@ const LIMITS: &[Limit] = &[
     ("breaker_after", TIMES, |c, time| c.breaker_after = time),
     ("leak_after", TIMES_OR_NONE, |c, time| c.leak_after = Some(time)),
     ("reclaim_after", TIMES_OR_NONE, |c, time| c.reclaim_after = Some(time)),
+    ("collect_within", TIMES_OR_NONE, |c, time| c.collect_within = Some(time)),
 ];
 
 const WRONG_TIMES: [(Duration, &str); 4] = [
@@ -262,7 +263,7 @@ fn the_limits_themselves_are_allowed() {
 
 #[test]
 fn every_setting_that_can_be_wrong_has_its_message() {
-    let cannot_be_wrong = ["lazy", "idle_order"].map(str::to_owned);
+    let cannot_be_wrong = ["lazy", "idle_order", "refuse_self_wait"].map(str::to_owned);
     let blamed = |wrong: Vec<Wrong>| wrong.into_iter().flat_map(|one| one.fields).map(str::to_owned);
     let named: BTreeSet<_> = blamed(one_wrong()).chain(cannot_be_wrong.clone()).collect();
     assert_eq!(named, all_settings().into_iter().collect());

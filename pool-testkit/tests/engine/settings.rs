@@ -6,7 +6,7 @@ use pool_core::{Config, Pool, Reconfigured};
 use pool_testkit::fake::FakeDriver;
 
 use crate::common::{pool_with, prove_nothing_lost, quiet};
-use crate::{breaker, leaks, live_sizes as sizes, live_times as times};
+use crate::{breaker, leaks, live_sizes as sizes, live_times as times, uncollected};
 
 /// The setting that a test changes, and nothing else.
 pub(crate) struct Setting {
@@ -89,6 +89,8 @@ live! {
     breaker_after now: breaker::it_opens_later_or_sooner,
     leak_after now: leaks::a_lease_is_reported_sooner_or_later_or_not_at_all,
     reclaim_after now: leaks::a_lease_is_cut_off_sooner_or_later_or_not_at_all,
+    refuse_self_wait now: leaks::a_task_that_waits_for_itself_is_refused_or_not,
+    collect_within now: uncollected::a_hand_over_is_taken_back_sooner_or_later_or_not_at_all,
 }
 
 /// The names of all settings, as they show themselves.

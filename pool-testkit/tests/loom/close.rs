@@ -1,5 +1,6 @@
 //! Close: nobody waits for ever, and nothing stays open (I9). Replacing all connections, which ends the same way for the old ones.
 
+use std::panic::Location;
 use std::task::{Context, Waker};
 
 use pool_core::internals::{Entry, Grant};
@@ -95,7 +96,8 @@ fn nobody_gets_an_old_connection_who_waits_after_a_new_generation() {
     let replacing_and_waiting = |scene: &Scene| {
         let core = &scene.core;
         replacing_all(scene);
-        let (entry, _, came_in) = core.join(Waker::noop().clone(), NEVER, |claim| serve(core, claim));
+        let (entry, _, came_in) =
+            core.join(Waker::noop().clone(), NEVER, Location::caller(), |claim| serve(core, claim));
         let Entry::Queued(ticket) = entry else { panic!("nobody gives to the one who came last") };
         pass_on(core, leave(core, scene.waiter()));
         let mut ticket = Some(ticket);

@@ -1,6 +1,7 @@
 //! The moves of the engine, without its driver and its clock.
 
 use std::future::poll_fn;
+use std::panic::Location;
 // Loom does not see these, and they order nothing in a model: nobody ever waits for them.
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -206,7 +207,8 @@ pub(crate) const NEVER: u64 = u64::MAX;
 
 /// The first poll of a waiter: a place in the queue, or what came before it got there.
 pub(crate) fn join(core: &Pool, context: &Context<'_>, deadline: u64) -> Result<Ticket, Grant<u64>> {
-    let (entry, joined, _) = core.join(context.waker().clone(), deadline, |claim| serve(core, claim));
+    let (entry, joined, _) =
+        core.join(context.waker().clone(), deadline, Location::caller(), |claim| serve(core, claim));
     match entry {
         Entry::Served(grant) if joined == Joined::Closed => Err(refuse(core, Some(grant))),
         Entry::Queued(ticket) if joined == Joined::Closed => Err(refuse(core, leave(core, ticket))),

@@ -1,5 +1,6 @@
 //! Hand-over: no wake-up is lost and no connection is, however a release, a waiter and a caller that gives up meet (I3, I4).
 
+use std::panic::Location;
 use std::task::Waker;
 
 use pool_core::internals::{Entry, Grant};
@@ -105,7 +106,7 @@ fn an_opener_whose_waiter_is_gone_opens_for_the_pool() {
 fn nobody_overtakes_a_waiter_that_is_being_served() {
     let waiting = |scene: &Scene| {
         let core = &scene.core;
-        let (entry, ..) = core.join(Waker::noop().clone(), NEVER, |claim| {
+        let (entry, ..) = core.join(Waker::noop().clone(), NEVER, Location::caller(), |claim| {
             assert!(at_once(core).is_none(), "the other idle connection is for those who wait");
             serve(core, claim)
         });

@@ -72,6 +72,7 @@ pub(crate) fn settings(random: &mut Random) -> Config {
     config.idle_order = [IdleOrder::Recent, IdleOrder::Fifo, IdleOrder::LeastRecentlyUsed][up_to(2)];
     config.min_size = up_to(1);
     config.acquire_timeout = Duration::from_mins(1);
+    config.collect_within = [None, Some(Duration::from_millis(1))][up_to(1)];
     let short = Duration::from_millis(5);
     (config.connect_timeout, config.reset_timeout, config.close_timeout) = (short, short, short);
     (config.health_check_interval, config.health_check_timeout) = (Some(short), short);
@@ -184,10 +185,12 @@ impl User {
         Box::pin(async move { pool.acquire_owned().await })
     }
 
+    /// Leaves again, if it has to wait, or does something else first.
     async fn change_its_mind(&mut self) {
         let mut waiting = self.wait();
         match self.poll(&mut waiting).await {
             Some(outcome) => self.place.note(&outcome),
+            None if self.random.below(4) == 0 => self.leave_it_aside(waiting).await,
             None => self.place.note_cancelled(),
         }
     }
@@ -199,6 +202,13 @@ impl User {
         }
         self.place.note_cancelled();
         self.place.abandoned.lock().unwrap().push(waiting);
+    }
+
+    /// Comes back to it later: what it is handed may be taken back meanwhile.
+    async fn leave_it_aside(&mut self, waiting: Waiting) {
+        tokio::time::sleep(Duration::from_millis(self.random.below(20))).await;
+        let outcome = waiting.await;
+        self.place.note(&outcome);
     }
 
     async fn spoil_one(&mut self) {

@@ -1,0 +1,46 @@
+//! Connections that were handed over and that nobody has come for: a future that is not polled.
+
+use std::collections::HashMap;
+use std::panic::Location;
+use std::time::Duration;
+
+use super::Engine;
+use super::clock::nanos;
+use super::panics::report;
+use crate::driver::Driver;
+use crate::slot::Claim;
+
+/// The hand-overs that the last round has seen, by their numbers, and when a round saw each first. So nobody has to look at a clock when a connection is handed over.
+#[derive(Debug, Default)]
+pub(super) struct Uncollected(HashMap<u64, u64>);
+
+impl Uncollected {
+    /// Takes back what has not been collected for so long.
+    pub(super) fn look<D: Driver>(&mut self, engine: &Engine<D>, limit: Option<Duration>) {
+        let before = std::mem::take(&mut self.0);
+        let Some(limit) = limit.map(nanos) else { return };
+        let now = engine.now();
+        let seen_first = |number: &u64| before.get(number).copied().unwrap_or(now);
+        let age = |number: &u64| now.saturating_sub(seen_first(number));
+        let is_due = |number| {
+            self.0.insert(number, seen_first(&number));
+            age(&number) >= limit
+        };
+        engine.core.take_uncollected(is_due, |number, claim, place| {
+            engine.pass_on_uncollected(claim, place, Duration::from_nanos(age(&number)));
+        });
+    }
+}
+
+impl<D: Driver> Engine<D> {
+    #[cold]
+    fn pass_on_uncollected(&self, claim: Claim<D::Connection>, place: &'static Location<'static>, lay: Duration) {
+        let connection = self.id(&claim);
+        // Before anything else, which may be foreign code: the claim is nobody's.
+        self.put_back(claim);
+        self.events.uncollected.add(1);
+        report(|| {
+            tracing::warn!(%connection, %place, ?lay, "a connection was taken back that a waiter did not collect; is its future polled?");
+        });
+    }
+}
