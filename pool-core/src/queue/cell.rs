@@ -275,6 +275,7 @@ impl Cell {
     }
 
     /// Waiter: looks whether something has come. What has come finishes the cell; otherwise `waker` is the one to wake from now on.
+    #[inline]
     pub(super) fn look(&self, tag: Tag, waker: &Waker, finish: impl FnOnce()) -> Found {
         // ORDERING: Relaxed: what has come is acquired by `leave`.
         if tag.state(self.word.load(Relaxed)) != Some(State::Waiting) {
