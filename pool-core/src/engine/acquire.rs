@@ -245,8 +245,10 @@ impl<D: Driver> Waiting<'_, D> {
         // Now and not once for all: a future may be moved from one runtime to another.
         let Ok(runtime) = Handle::try_current().map(|handle| handle.id()) else { return self.poll_outside(context) };
         while self.ticket.is_none() {
-            if let Some(held_at) = self.engine.look_at_who_waits(self.place) {
-                return Poll::Ready(Err(self.would_wait_for_itself(held_at)));
+            if self.engine.is_watched()
+                && let Some(error) = self.look_whether_it_waits_for_itself()
+            {
+                return Poll::Ready(Err(error));
             }
             if let Some(grant) = self.join(context, runtime) {
                 return Poll::Ready(Ok(grant));
@@ -297,12 +299,15 @@ impl<D: Driver> Waiting<'_, D> {
         self.ticket.is_some() && (self.timer.is_some() || self.engine.janitor.is_taken())
     }
 
+    /// Whether it is not to wait, because its task would wait for itself.
     #[cold]
-    fn would_wait_for_itself(&self, held_at: &'static Location<'static>) -> AcquireError {
+    #[inline(never)] // or it would be in the way of those who are not watched
+    fn look_whether_it_waits_for_itself(&self) -> Option<AcquireError> {
+        let held_at = self.engine.look_at_who_waits(self.place)?;
         let waited = self.waited();
         self.engine.count_wait(waited);
         self.engine.events.refused.add(1);
-        AcquireError::SelfWait { situation: self.engine.situation(waited), held_at }
+        Some(AcquireError::SelfWait { situation: self.engine.situation(waited), held_at })
     }
 
     #[cold]

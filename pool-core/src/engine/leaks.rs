@@ -112,15 +112,11 @@ impl<D: Driver> Engine<D> {
 
     /// Whoever is about to wait may be waiting for itself: then that is told. Where its first connection was acquired, if it is not to wait.
     pub(super) fn look_at_who_waits(&self, place: &'static Location<'static>) -> Option<&'static Location<'static>> {
-        if !self.is_watched() {
-            return None;
-        }
         let held_at = self.look_at_task(tokio::task::try_id()?, place)?;
         self.config.load().refuse_self_wait.then_some(held_at)
     }
 
     /// Where a task has acquired the first of the connections that it waits for itself.
-    #[cold]
     fn look_at_task(&self, task: Id, place: &'static Location<'static>) -> Option<&'static Location<'static>> {
         let room = self.core.capacity.read();
         if room.open < room.max || self.is_closed() {

@@ -67,7 +67,7 @@ impl<C> Core<C> {
 
     /// An idle slot, unless somebody waits for one already or the pool is closed or paused. Whoever gets it asks whether it [may keep](Core::may_keep)
     /// it.
-    #[inline]
+    #[inline(always)] // a part of the fast path; otherwise it depends on the caller
     pub fn claim_at_once(&self, hints: impl IntoIterator<Item = usize>) -> Option<Claim<C>> {
         let sight = self.gate.glance();
         if sight.lets_pass() { self.table.claim_recent(hints) } else { self.claim_in_turn(sight) }
