@@ -23,6 +23,8 @@ mod cancel;
 mod checks;
 #[path = "engine/close.rs"]
 mod close;
+#[path = "engine/conversions.rs"]
+mod conversions;
 #[path = "engine/exchange.rs"]
 mod exchange;
 #[path = "engine/extremes.rs"]
