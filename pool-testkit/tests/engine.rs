@@ -17,6 +17,8 @@ mod attach;
 mod breaker;
 #[path = "engine/budget.rs"]
 mod budget;
+#[path = "engine/budget_chaos.rs"]
+mod budget_chaos;
 #[path = "engine/cancel.rs"]
 mod cancel;
 #[path = "engine/checks.rs"]
