@@ -89,8 +89,9 @@ pub struct Config {
     /// A lease that is held for longer is cut off, by [`Driver::aborter`](crate::Driver::aborter): what its user does with the connection fails from then on, and the connection is closed when it comes back. `None`, the
     /// default, cuts none off.
     pub reclaim_after: Option<Duration>,
-    /// A task that holds all connections there may be, and waits for another one, gets [`AcquireError::SelfWait`](crate::AcquireError::SelfWait) at once. Otherwise it waits for its whole time, and is told so by a warning while
-    /// leases are watched. They are for this, too. Connections count as held by the task that acquired them: one that hands them to other tasks may be refused in vain. Default `false`.
+    /// A task that has a connection and would have to wait for another one, because the pool is full, gets [`AcquireError::SelfWait`](crate::AcquireError::SelfWait) at once: so no tasks wait for each other for ever.
+    /// Otherwise it waits, and is told so by a warning while leases are watched. They are for this, too. Connections count as held by the task that acquired them: one that hands them to other tasks may be refused in
+    /// vain. Default `false`.
     pub refuse_self_wait: bool,
     /// A connection that was handed to a waiter is taken back if its future is not polled for so long: one that a `select!` has left aside, or of a task that stands still. That is reported by a warning, with
     /// the place that asked for it, and the connection goes to the next waiter. The waiter has lost its place: when it is polled, it joins the end of the queue, for what is left of its time. The pool's rounds

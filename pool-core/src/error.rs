@@ -85,8 +85,8 @@ pub enum AcquireError {
         /// The caller and the pool at that moment.
         situation: Box<Situation>,
     },
-    /// The task would wait for itself: it holds all connections there are, and there may be no more. Only with [`Config::refuse_self_wait`](crate::Config::refuse_self_wait).
-    #[error("a task that holds all connections itself would wait for another one, the first acquired at {held_at} ({})", situation.state)]
+    /// The task has a connection and would have to wait for another one, because the pool is full: it may wait for itself, or for one that waits for it. Only with [`Config::refuse_self_wait`](crate::Config::refuse_self_wait).
+    #[error("a task that has a connection, acquired at {held_at}, would have to wait for another one ({})", situation.state)]
     SelfWait {
         /// The caller and the pool at that moment.
         situation: Box<Situation>,

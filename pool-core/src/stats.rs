@@ -152,7 +152,7 @@ pub struct Stats {
     pub leaks: u64,
     /// Leases that were [cut off](crate::Config::reclaim_after).
     pub reclaimed: u64,
-    /// Callers that waited for a connection while their own task held all there were; noticed while leases are [watched](crate::Config::leak_after).
+    /// Callers that had to wait for a connection of a full pool while their own task held one; noticed while leases are [watched](crate::Config::leak_after).
     pub self_waits: u64,
     /// Acquires with a [preference](crate::Preference) that got a connection which fitted.
     pub preferred: u64,

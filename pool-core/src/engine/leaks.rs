@@ -116,24 +116,20 @@ impl<D: Driver> Engine<D> {
         self.config.load().refuse_self_wait.then_some(held_at)
     }
 
-    /// Where a task has acquired the first of the connections that it waits for itself.
+    /// Where a task that waits for a connection of a full pool has acquired the first one that it has.
     fn look_at_task(&self, task: Id, place: &'static Location<'static>) -> Option<&'static Location<'static>> {
         let room = self.core.capacity.read();
-        if room.open < room.max || self.is_closed() {
+        // Somebody has each of them: none is idle, or about to be.
+        let is_full = room.open >= room.max && self.core.table.counts().leased >= room.open;
+        if !is_full || self.is_closed() {
             return None;
         }
-        let leases: Vec<_> = self.callers_leases().filter_map(|(_, facts)| self.notes.holder(facts)).collect();
-        let all = self.core.table.counts();
-        let everything_is_its_own = leases.iter().all(|held| held.task == Some(task)) && leases.len() == all.leased;
-        let first = leases.iter().min_by_key(|held| held.since).filter(|_| everything_is_its_own)?;
-        if all.leased != room.open {
-            return None;
-        }
+        let leases = self.callers_leases().filter_map(|(_, facts)| self.notes.holder(facts));
+        let own: Vec<_> = leases.filter(|held| held.task == Some(task)).collect();
+        let first = own.iter().min_by_key(|held| held.since)?;
         self.events.self_waits.add(1);
-        let (held_at, held) = (first.place, leases.len());
-        report(|| {
-            tracing::warn!(%place, %held_at, held, %task, "a task waits for a connection, and holds all there are itself");
-        });
+        let (held_at, held, of) = (first.place, own.len(), room.open);
+        report(|| tracing::warn!(%place, %held_at, held, of, %task, "a task that has a connection waits for another one"));
         Some(held_at)
     }
 

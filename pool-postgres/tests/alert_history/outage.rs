@@ -13,9 +13,14 @@ async fn a_database_that_says_nothing_holds_no_request() {
     let mut server = EphemeralPostgres::start().unwrap();
     let service = Service::start(&server.url()).await;
     let body = post(&[alert("A", "2026-11-01T10:00:00Z")]).to_string();
+    // Each request gets one that has been opened, and then nobody can open another.
+    eventually("two are idle", async || {
+        let state = service.app.pool.state();
+        state.idle >= 2 && state.opening == 0
+    })
+    .await;
     server.pause().unwrap();
     let (posted, listed) = tokio::join!(service.post(body.clone()), service.get("/history"));
-    // The one connection there is says nothing, and nobody can open another.
     let reasons = [&posted.1["reason"], &listed.1["reason"]];
     assert!(posted.0 == 503 && listed.0 == 503 && reasons.contains(&&json!("no_answer")), "{posted:?} {listed:?}");
     server.resume().unwrap();

@@ -1,5 +1,6 @@
 //! Leases that are held for long, and those who wait for themselves.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use pool_core::{AcquireError, Pool, Request, ScheduleConfig};
@@ -151,7 +152,9 @@ async fn a_task_that_waits_for_itself_is_told_at_once() {
     assert_eq!(pool.stats().self_waits, 1);
     let other = pool.acquire_owned().await.unwrap();
     let _ = two_at_a_time(pool.clone(), 1).await.unwrap();
-    assert_eq!(pool.stats().self_waits, 1, "somebody else has one, and may give it back");
+    assert_eq!(pool.stats().self_waits, 2, "somebody else has one, and may wait for this task");
+    let _ = two_at_a_time(pool.clone(), 0).await.unwrap();
+    assert_eq!(pool.stats().self_waits, 2, "who has none waits for others");
     drop(other);
     until(&pool, |state| state.idle == 2).await;
     prove_nothing_lost(&pool, &driver).await;
@@ -181,7 +184,7 @@ fn assert_refused(error: &AcquireError, line: u32) {
     assert_eq!((held_at.file(), held_at.line(), situation.waited), (file!(), line, Duration::ZERO));
     assert_eq!((situation.state.leased, error.situation().is_some()), (3, true));
     let text = error.to_string();
-    assert!(text.contains("holds all connections itself") && text.contains("leaks.rs:"), "{text}");
+    assert!(text.contains("a task that has a connection, acquired at") && text.contains("leaks.rs:"), "{text}");
 }
 
 pub(crate) async fn a_task_that_waits_for_itself_is_refused_or_not(setting: Setting) -> Trial {
@@ -204,24 +207,29 @@ pub(crate) async fn a_task_that_waits_for_itself_is_refused_or_not(setting: Sett
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_who_waits_for_itself_alone_is_refused() {
+async fn two_that_have_one_each_do_not_wait_for_each_other() {
     let driver = FakeDriver::new();
     let mut config = quiet(2);
     config.refuse_self_wait = true;
     let pool = pool_with(&driver, config);
-    let other = pool.acquire_owned().await.unwrap();
-    let waiting = tokio::spawn({
-        let pool = pool.clone();
-        async move {
+    let both_have_one = Arc::new(tokio::sync::Barrier::new(2));
+    let greedy = || {
+        let (pool, both_have_one) = (pool.clone(), Arc::clone(&both_have_one));
+        tokio::spawn(async move {
             let own = pool.acquire_owned().await.unwrap();
+            both_have_one.wait().await;
             let second = pool.acquire_owned().await.map(drop);
             drop(own);
             second
-        }
-    });
-    until(&pool, |state| state.waiting == 1).await;
-    drop(other);
-    waiting.await.unwrap().expect("it waited for somebody else");
+        })
+    };
+    let outcomes = [greedy(), greedy()];
+    let mut refused = 0;
+    for outcome in outcomes {
+        refused += usize::from(matches!(outcome.await.unwrap(), Err(AcquireError::SelfWait { .. })));
+    }
+    // The first to ask is, and then there is one for the other.
+    assert_eq!((refused, pool.stats().self_waits), (1, 1));
     // A pool that is closed says so first.
     let error = tokio::spawn({
         let pool = pool.clone();
@@ -234,7 +242,7 @@ async fn only_who_waits_for_itself_alone_is_refused() {
         }
     });
     assert!(matches!(error.await.unwrap(), AcquireError::Closed));
-    assert_eq!(pool.stats().self_waits, 0);
+    assert_eq!(pool.stats().self_waits, 1);
     pool.close().await;
 }
 
