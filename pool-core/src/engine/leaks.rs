@@ -129,7 +129,9 @@ impl<D: Driver> Engine<D> {
         let first = own.iter().min_by_key(|held| held.since)?;
         self.events.self_waits.add(1);
         let (held_at, held, of) = (first.place, own.len(), room.open);
-        report(|| tracing::warn!(%place, %held_at, held, of, %task, "a task that has a connection waits for another one"));
+        report(
+            || tracing::warn!(%place, %held_at, held, of, %task, "a task that has a connection waits for another one"),
+        );
         Some(held_at)
     }
 

@@ -13,7 +13,7 @@ pub(super) struct Waiter<T> {
     /// How many it wants at once.
     pub(super) passes: usize,
     pub(super) payload: T,
-    /// How many were before it when it came, and how many had left the line by then.
+    /// How many of its lane were before it when it came, and how many had left the lane by then.
     ahead: usize,
     gone: u64,
 }
@@ -26,21 +26,32 @@ pub(crate) struct Place {
     number: u64,
 }
 
-type Lane<T> = BTreeMap<u64, Waiter<T>>;
+/// Those of one priority and key.
+#[derive(Debug)]
+struct Lane<T> {
+    waiters: BTreeMap<u64, Waiter<T>>,
+    /// How many have left it.
+    gone: u64,
+}
+
+impl<T> Default for Lane<T> {
+    fn default() -> Self {
+        Self { waiters: BTreeMap::new(), gone: 0 }
+    }
+}
 
 /// All of them.
 #[derive(Debug)]
 pub(super) struct Lanes<T> {
     levels: [BTreeMap<Account, Lane<T>>; Priority::ALL.len()],
     waiting: [usize; Priority::ALL.len()],
-    /// How many have come, and how many of these have gone.
+    /// How many have come.
     numbers: u64,
-    gone: u64,
 }
 
 impl<T> Default for Lanes<T> {
     fn default() -> Self {
-        Self { levels: Default::default(), waiting: [0; Priority::ALL.len()], numbers: 0, gone: 0 }
+        Self { levels: Default::default(), waiting: [0; Priority::ALL.len()], numbers: 0 }
     }
 }
 
@@ -58,10 +69,11 @@ impl<T> Lanes<T> {
         passes: usize,
         payload: T,
     ) -> Place {
-        let waiter = Waiter { since, passes, payload, ahead: self.before(priority), gone: self.gone };
         self.numbers += 1;
         let place = Place { priority, account, number: self.numbers };
-        self.levels[priority as usize].entry(account).or_default().insert(place.number, waiter);
+        let lane = self.levels[priority as usize].entry(account).or_default();
+        let waiter = Waiter { since, passes, payload, ahead: lane.waiters.len(), gone: lane.gone };
+        lane.waiters.insert(place.number, waiter);
         self.waiting[priority as usize] += 1;
         place
     }
@@ -70,27 +82,40 @@ impl<T> Lanes<T> {
     pub(super) fn remove(&mut self, place: Place) -> Option<Waiter<T>> {
         let level = &mut self.levels[place.priority as usize];
         let lane = level.get_mut(&place.account)?;
-        let waiter = lane.remove(&place.number)?;
-        if lane.is_empty() {
+        let waiter = lane.waiters.remove(&place.number)?;
+        lane.gone += 1;
+        if lane.waiters.is_empty() {
             level.remove(&place.account);
         }
         self.waiting[place.priority as usize] -= 1;
-        self.gone += 1;
         Some(waiter)
     }
 
-    /// How many are before one who waits, as far as that can be told from how many have left.
+    /// How many of its own key are before one who waits, as far as that can be told from how many have left.
     pub(super) fn ahead(&self, place: Place) -> Option<usize> {
-        let waiter = self.get(place)?;
-        let gone = usize::try_from(self.gone - waiter.gone).unwrap_or(usize::MAX);
-        Some(waiter.ahead.saturating_sub(gone))
+        let lane = self.levels[place.priority as usize].get(&place.account)?;
+        let waiter = lane.waiters.get(&place.number)?;
+        let gone = usize::try_from(lane.gone - waiter.gone).unwrap_or(usize::MAX);
+        Some(self.above(place.priority, place.account) + waiter.ahead.saturating_sub(gone))
+    }
+
+    /// How many are before one of this key who comes now.
+    pub(super) fn before(&self, priority: Priority, account: Account) -> usize {
+        self.above(priority, account)
+            + self.levels[priority as usize].get(&account).map_or(0, |lane| lane.waiters.len())
+    }
+
+    /// How many of a key wait with a higher priority.
+    fn above(&self, priority: Priority, account: Account) -> usize {
+        let levels = &self.levels[..priority as usize];
+        levels.iter().filter_map(|level| level.get(&account)).map(|lane| lane.waiters.len()).sum()
     }
 
     /// The accounts for which somebody waits with this priority, each with the one who came first.
     pub(super) fn heads(&self, priority: Priority) -> impl Iterator<Item = (Place, &Waiter<T>)> {
         let lanes = self.levels[priority as usize].iter();
         lanes.filter_map(move |(account, lane)| {
-            let (number, waiter) = lane.first_key_value()?;
+            let (number, waiter) = lane.waiters.first_key_value()?;
             Some((Place { priority, account: *account, number: *number }, waiter))
         })
     }
@@ -101,7 +126,7 @@ impl<T> Lanes<T> {
             self.levels[priority as usize].iter().map(move |(account, lane)| (priority, *account, lane))
         });
         let mut all = lanes.flat_map(|(priority, account, lane)| {
-            lane.iter().map(move |(number, waiter)| (Place { priority, account, number: *number }, waiter))
+            lane.waiters.iter().map(move |(number, waiter)| (Place { priority, account, number: *number }, waiter))
         });
         all.find(|(place, waiter)| holds(place.account, waiter)).map(|(place, _)| place)
     }
@@ -109,17 +134,12 @@ impl<T> Lanes<T> {
     /// The one who came last to the lane of another.
     pub(super) fn last_beside(&self, place: Place) -> Place {
         let lane = self.levels[place.priority as usize].get(&place.account);
-        let last = lane.and_then(|lane| lane.last_key_value()).map(|(number, _)| *number);
+        let last = lane.and_then(|lane| lane.waiters.last_key_value()).map(|(number, _)| *number);
         Place { number: last.unwrap_or(place.number), ..place }
     }
 
     pub(super) fn get(&self, place: Place) -> Option<&Waiter<T>> {
-        self.levels[place.priority as usize].get(&place.account)?.get(&place.number)
-    }
-
-    /// How many wait with this priority or a higher one.
-    pub(super) fn before(&self, priority: Priority) -> usize {
-        self.waiting[..=priority as usize].iter().sum()
+        self.levels[place.priority as usize].get(&place.account)?.waiters.get(&place.number)
     }
 
     /// Since when the one has waited who has waited for longest.
@@ -130,9 +150,8 @@ impl<T> Lanes<T> {
 
     /// All who wait, who leave.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = (Account, T)> {
-        self.gone += self.waiting() as u64;
         self.waiting = Default::default();
         let lanes = std::mem::take(&mut self.levels).into_iter().flatten();
-        lanes.flat_map(|(account, lane)| lane.into_values().map(move |waiter| (account, waiter.payload)))
+        lanes.flat_map(|(account, lane)| lane.waiters.into_values().map(move |waiter| (account, waiter.payload)))
     }
 }

@@ -171,13 +171,15 @@ impl<T> Line<T> {
         if max.is_some_and(|max| of_key >= max) {
             return Some(Shed::KeyFull { key: self.accounts.key(account).cloned(), waiting: of_key });
         }
-        self.hopeless(self.lanes.before(demand.priority), demand.deadline.saturating_sub(now))
+        self.hopeless(account, self.lanes.before(demand.priority, account), demand.deadline.saturating_sub(now))
     }
 
-    /// Whether one with so many before it cannot be served in what is left of its time.
-    fn hopeless(&self, ahead: usize, left: u64) -> Option<Shed> {
-        let mean = self.holds.mean().filter(|_| self.config.foresee)?;
-        let expected = mean.saturating_mul(ahead as u64) / self.limit.max(1) as u64;
+    /// Whether one with so many of its own key before it cannot be served in what is left of its time. Others may be before it or not.
+    fn hopeless(&self, account: Account, ahead: usize, left: u64) -> Option<Shed> {
+        let comes_first_who_came_last = self.config.newest_first && self.flow.stands();
+        let mean = self.holds.mean().filter(|_| self.config.foresee && !comes_first_who_came_last)?;
+        let at_once = self.accounts.most(account, self.limit).max(1);
+        let expected = mean.saturating_mul(ahead as u64) / at_once as u64;
         let (expected, left) = (Duration::from_nanos(expected), Duration::from_nanos(left));
         (expected > left).then_some(Shed::Hopeless { expected, left })
     }
@@ -202,7 +204,7 @@ impl<T> Line<T> {
         if let (Some(codel), Some((_, since))) = (self.config.codel, self.lanes.oldest()) {
             self.flow.stalls(now, now.saturating_sub(since), codel);
         }
-        let shed = self.hopeless(self.lanes.ahead(place)?, left)?;
+        let shed = self.hopeless(place.account, self.lanes.ahead(place)?, left)?;
         self.leave(place).then_some(shed)
     }
 

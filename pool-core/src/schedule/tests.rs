@@ -384,6 +384,29 @@ fn who_cannot_be_served_in_time_is_told_at_once() {
 }
 
 #[test]
+fn who_would_be_next_is_not_turned_away_for_the_sake_of_others() {
+    let of = |key: &str, at, patience| Request { key: Some(key.into()), patience, ..Request::at(at, SERVICE) };
+    // A thousand of one key wait for over a second; one of another key has 50 ms, and is served after one turn.
+    let mut requests = even(800, 0, SECOND, &Request::at(0, SERVICE));
+    requests.extend((0..1_000).map(|number| of("large", SECOND + number, 30 * SECOND)));
+    requests.push(of("small", SECOND + MS, 50 * MS));
+    let outcomes = play(&ScheduleConfig::default(), 8, requests);
+    assert!(
+        matches!(outcomes.last(), Some(Outcome::Served { waited, .. }) if *waited <= SERVICE),
+        "{:?}",
+        outcomes.last()
+    );
+    // While the newest is served first, nobody is before one who comes.
+    let config = ScheduleConfig { newest_first: true, codel: Some(Codel::default()), ..ScheduleConfig::default() };
+    let mut requests = even(12_000, 0, 10 * SECOND, &Request::at(0, SERVICE));
+    let late = |number: u64| Request { patience: 20 * MS, ..Request::at(9 * SECOND + number * 10 * MS, SERVICE) };
+    requests.extend((0..50).map(late));
+    let outcomes = play(&config, 8, requests);
+    let is_told = |outcome: &&Outcome| matches!(outcome, Outcome::Shed { why: Shed::Hopeless { .. }, .. });
+    assert_eq!(outcomes[outcomes.len() - 50..].iter().filter(is_told).count(), 0);
+}
+
+#[test]
 fn while_the_queue_stands_the_newest_is_served_first_if_that_is_wanted() {
     let model = Request { patience: 30 * SECOND, ..Request::at(0, SERVICE) };
     let requests = even(2_400, 0, 10 * SECOND, &model);
