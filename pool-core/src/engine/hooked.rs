@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Engine;
 use super::budget::within;
+use super::notes::Opened;
 use super::panics::{caught, guarded, report};
 use crate::attempt::Attempt;
 use crate::connection::ConnectionId;
@@ -177,8 +178,8 @@ impl<D: Driver> Engine<D> {
         let tags = facts.map(|facts| self.tags.of(facts.index())).unwrap_or_default();
         let (age, uses, idle) = facts.map_or_else(Default::default, |facts| {
             let since = |epoch: u64| Duration::from_millis(now.saturating_sub(epoch));
-            let uses = facts.uses.get() - facts.first_use.get();
-            (since(self.notes.opened_at(facts).unwrap_or(now)), uses, since(facts.released_at.get()))
+            let opened = self.notes.opened(facts).unwrap_or(Opened { at: now, uses: facts.uses.get() });
+            (since(opened.at), facts.uses.get() - opened.uses, since(facts.released_at.get()))
         });
         ConnectionFacts { id, age, uses, idle, host, tags }
     }

@@ -15,9 +15,17 @@ pub(super) struct Notes(Mutex<HashMap<usize, Note>>);
 
 #[derive(Debug)]
 pub(super) struct Note {
-    /// Epoch at which it was opened.
-    opened_at: u64,
+    opened: Opened,
     pub(super) lease: Option<Held>,
+}
+
+/// What was so when a connection was opened.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Opened {
+    /// The epoch.
+    pub(super) at: u64,
+    /// How many leases its slot had seen.
+    pub(super) uses: u64,
 }
 
 /// A lease that is watched.
@@ -42,8 +50,9 @@ impl Notes {
     }
 
     /// A connection is open from now on.
-    pub(super) fn begin(&self, facts: &Facts, opened_at: u64) {
-        self.all().insert(facts.index(), Note { opened_at, lease: None });
+    pub(super) fn begin(&self, facts: &Facts, now: u64) {
+        let opened = Opened { at: now, uses: facts.uses.get() };
+        self.all().insert(facts.index(), Note { opened, lease: None });
     }
 
     /// It is the pool's no longer.
@@ -51,9 +60,9 @@ impl Notes {
         self.all().remove(&facts.index());
     }
 
-    /// Epoch at which it was opened.
-    pub(super) fn opened_at(&self, facts: &Facts) -> Option<u64> {
-        self.all().get(&facts.index()).map(|note| note.opened_at)
+    /// What was so when it was opened.
+    pub(super) fn opened(&self, facts: &Facts) -> Option<Opened> {
+        self.all().get(&facts.index()).map(|note| note.opened)
     }
 
     /// Somebody has it from now on.
