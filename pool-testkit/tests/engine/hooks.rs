@@ -147,7 +147,11 @@ async fn each_is_called_in_its_place_with_what_is_known() {
     let expected = [&[BeforeOpen, AfterOpen][..], &each, &each, &each, &[BeforeClose]].concat();
     assert_eq!(hooks.called(), expected);
     assert_eq!(hooks.facts(BeforeClose).id, hooks.facts(AfterOpen).id, "one connection, one name");
-    assert_eq!((hooks.facts(BeforeClose).uses, hooks.facts(BeforeClose).age), (3, last.age));
+    assert!(
+        hooks.facts(BeforeClose).uses == 3 && hooks.facts(BeforeClose).age >= last.age,
+        "{:?}",
+        hooks.facts(BeforeClose)
+    );
     driver.ledger().settle(&pool.stats());
 }
 
