@@ -12,7 +12,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     use std::time::Duration;
     use tokio::time::sleep;
 
-    let pool = toy::pool(2).leak_after(Some(Duration::from_secs(60))).build()?;
+    let pool = toy::pool(2).leak_after(Some(Duration::from_mins(1))).build()?;
     // Somewhere in a service a lease is kept by mistake.
     let kept = tokio::spawn({
         let pool = pool.clone();
