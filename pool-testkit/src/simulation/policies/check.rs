@@ -65,7 +65,7 @@ impl Stage {
         let served = state.waiting == 0 || state.idle == 0 || self.paused || state.in_maintenance >= state.waiting;
         ensure!(served, "somebody waits beside an idle connection: {state:?}");
         self.nobody_is_late()?;
-        let opens = state.waiting == 0 || state.opening > 0 || state.size >= state.max_size;
+        let opens = state.waiting == 0 || state.opening > 0 || state.size >= state.max_size || state.budget_exhausted;
         ensure!(!self.is_well(time) || opens, "nobody opens a connection that is wanted: {state:?}");
         Ok(())
     }

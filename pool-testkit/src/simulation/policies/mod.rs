@@ -4,11 +4,14 @@
 //! nothing is left to be done. The [stage] has the pool, its users, and what has to be so whatever policies there are.
 
 mod adapt;
+mod budget;
 mod check;
 mod hooks;
 mod leaks;
 mod schedule;
 mod stage;
+mod tags;
+mod uncollected;
 mod users;
 mod world;
 
@@ -75,7 +78,8 @@ trait Policy {
 type Draw = fn(&mut Random) -> Box<dyn Policy>;
 
 /// All of them.
-const POLICIES: [Draw; 4] = [hooks::draw, schedule::draw, leaks::draw, adapt::draw];
+const POLICIES: [Draw; 7] =
+    [hooks::draw, schedule::draw, tags::draw, leaks::draw, adapt::draw, budget::draw, uncollected::draw];
 
 /// Puts some policies in force, one at least, and lets them do something in between.
 pub(super) fn add_to(mut scenario: Scenario, seed: u64) -> Scenario {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pool_core::{Config, ConnectionId, OwnedLease, Pool, ScheduledLease};
+use pool_core::{Config, ConnectionId, OwnedLease, Pool, ScheduledLease, Tag};
 
 use super::super::clock::{Clock, Sequence};
 use super::super::model::{Checked, HOSTS};
@@ -17,6 +17,9 @@ use crate::random::Random;
 pub(super) trait Lease {
     fn connection(&self) -> &FakeConnection;
     fn name(&self) -> ConnectionId;
+    fn tags(&self) -> Vec<Tag>;
+    fn tag(&self, tag: Tag);
+    fn untag(&self, name: &str);
     fn discard(self: Box<Self>);
 }
 
@@ -27,6 +30,18 @@ impl Lease for OwnedLease<FakeDriver> {
 
     fn name(&self) -> ConnectionId {
         self.connection_id()
+    }
+
+    fn tags(&self) -> Vec<Tag> {
+        OwnedLease::tags(self)
+    }
+
+    fn tag(&self, tag: Tag) {
+        let _ = OwnedLease::tag(self, tag);
+    }
+
+    fn untag(&self, name: &str) {
+        OwnedLease::untag(self, name);
     }
 
     fn discard(self: Box<Self>) {
@@ -41,6 +56,18 @@ impl Lease for ScheduledLease<FakeDriver> {
 
     fn name(&self) -> ConnectionId {
         self.connection_id()
+    }
+
+    fn tags(&self) -> Vec<Tag> {
+        ScheduledLease::tags(self)
+    }
+
+    fn tag(&self, tag: Tag) {
+        let _ = ScheduledLease::tag(self, tag);
+    }
+
+    fn untag(&self, name: &str) {
+        ScheduledLease::untag(self, name);
     }
 
     fn discard(self: Box<Self>) {

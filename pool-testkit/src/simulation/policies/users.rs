@@ -18,7 +18,7 @@ type Outcome = Result<OwnedLease<FakeDriver>, AcquireError>;
 pub(super) struct Waiter {
     pub(super) acquire: Polled<Outcome>,
     /// When it came: a number.
-    joined: u64,
+    pub(super) joined: u64,
     pub(super) deadline: u64,
     /// It does not take what it was woken for until it is told to look.
     pub(super) slow: bool,

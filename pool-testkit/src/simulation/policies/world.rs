@@ -166,6 +166,7 @@ impl World {
     }
 
     fn check(&mut self, time: u64) -> Checked {
+        self.stage.partial = 0;
         for policy in &mut self.policies {
             policy.check(&mut self.stage, time)?;
         }
