@@ -165,12 +165,13 @@ Plays scenarios of everything that may happen to a pool, and checks it after eve
         }
 
         fn report(&self) -> ExitCode {
+            let played = self.bar.position();
             self.bar.finish_and_clear();
             let failures = lock(&self.failures);
             if let Some(seed) = failures.keys().next() {
                 println!("\nThe smallest scenario that fails, from seed {seed}:\n{}\n", smallest(*seed));
             }
-            println!("{} passed, {} failed", self.bar.position() - failures.len() as u64, failures.len());
+            println!("{} passed, {} failed", played - failures.len() as u64, failures.len());
             if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
     }

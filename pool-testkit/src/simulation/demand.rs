@@ -46,7 +46,7 @@ pub(super) fn draw(seed: u64) -> Case {
         // Two or three connections are in use.
         rate: (2000 + random.below(1000)) / hold,
         hold,
-        factor: 3 + random.below(2),
+        factor: 4 + random.below(2),
         grows: random.below(2) == 0,
         records: random.below(2) == 0,
         schedules: random.below(2) == 0,

@@ -124,7 +124,7 @@ impl Tags {
         Ok(())
     }
 
-    fn refused(&mut self, stage: &Stage, seeker: &Seeker, error: &AcquireError) -> Checked {
+    fn refused(&mut self, stage: &mut Stage, seeker: &Seeker, error: &AcquireError) -> Checked {
         match error {
             AcquireError::Timeout { .. } => {
                 let now = stage.clock.now();
@@ -134,6 +134,8 @@ impl Tags {
             AcquireError::Convert { .. } => {
                 ensure!(matches!(seeker.wish, Wish::Tenant(_)), "nobody wanted a conversion: {error}");
                 self.misses += 1;
+                // It had a connection for as long as that took.
+                stage.unseen += 1;
             }
             AcquireError::BreakerOpen { .. } | AcquireError::OpenFailed { .. } | AcquireError::Hook { .. } => {}
             other => return Err(format!("one who prefers something was told: {other}")),
@@ -172,6 +174,7 @@ impl Policy for Tags {
             1 => {
                 if let Some(place) = random.size(16).checked_rem(self.seekers.len()) {
                     drop(self.seekers.remove(place));
+                    stage.unseen += 1;
                 }
             }
             _ => return self.seek(stage, random),
@@ -179,14 +182,14 @@ impl Policy for Tags {
         Ok(())
     }
 
-    fn hear(&mut self, _: &mut Stage, entry: &Entry) -> Checked {
+    fn hear(&mut self, stage: &mut Stage, entry: &Entry) -> Checked {
         match entry.event {
             Event::Begun(Call::Close, id) => {
                 self.tenants.remove(&id);
                 self.keys.retain(|_, last| *last != id);
             }
-            // Whatever comes of it, it is not that any more.
-            Event::Begun(Call::Convert, id) => {
+            // Whatever comes of it, it is not that any more; unless somebody has it by now.
+            Event::Begun(Call::Convert, id) if stage.held.iter().all(|held| held.id != id) => {
                 self.tenants.remove(&id);
             }
             _ => {}

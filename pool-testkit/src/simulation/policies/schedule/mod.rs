@@ -124,7 +124,8 @@ impl Policy for Schedule {
     }
 
     fn check(&mut self, stage: &mut Stage, _: u64) -> Checked {
-        stage.partial += self.requests.iter().filter(|asked| asked.has_passed()).map(|asked| asked.passes).sum::<usize>();
+        stage.partial +=
+            self.requests.iter().filter(|asked| asked.has_passed()).map(|asked| asked.passes).sum::<usize>();
         self.counts_agree()?;
         self.nobody_waits_for_ever(stage)?;
         let standing = Standing::of(self.scheduler()?, &self.config, stage);

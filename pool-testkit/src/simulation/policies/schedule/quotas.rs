@@ -106,7 +106,9 @@ impl Schedule {
 
     pub(super) fn quotas_are_kept(&self, stage: &Stage, standing: &Standing) -> Checked {
         let (before, config) = (&self.before, &self.config);
-        let limit = standing.limit.max(before.limit);
+        // What an operator has set may have been in force for an instant, before an adapter changed it.
+        let set = if stage.is_adapted { stage.config.max_size } else { 0 };
+        let limit = standing.limit.max(before.limit).max(set);
         let returned = |tenant: Option<Tenant>| {
             let all = stage.returned.iter().chain(&self.unused);
             all.filter(|other| tenant.is_none_or(|tenant| **other == tenant)).count()
