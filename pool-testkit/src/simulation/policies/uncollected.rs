@@ -65,16 +65,16 @@ impl Policy for Uncollected {
     fn check(&mut self, stage: &mut Stage, _: u64) -> Checked {
         self.follow(stage);
         self.was_set |= stage.config.collect_within.is_some();
-        let (stats, state) = (stage.pool.stats(), stage.pool.state());
-        ensure!(self.was_set || stats.uncollected == 0, "{} were taken back from nobody", stats.uncollected);
+        let (taken, leased) = (stage.pool.stats().uncollected, stage.pool.state().leased);
+        ensure!(self.was_set || taken == 0, "{taken} were taken back from nobody");
         let Some(limit) = stage.config.collect_within.map(millis) else { return Ok(()) };
         if stage.paused || stage.closed || stage.is_prepared || !stage.is_steady() {
             return Ok(());
         }
         let most = stage.held.len() + self.may_have(stage, limit) + stage.partial;
         ensure!(
-            state.leased <= most,
-            "{most} may have a connection, and what others left is not taken back: {state:?}"
+            leased <= most,
+            "{most} may have a connection, {leased} are leased: what others left is not taken back"
         );
         Ok(())
     }
