@@ -39,6 +39,8 @@ mod foreign;
 mod headroom;
 #[path = "engine/health.rs"]
 mod health;
+#[path = "engine/fairness.rs"]
+mod fairness;
 #[path = "engine/hooks.rs"]
 mod hooks;
 #[path = "engine/idle_order.rs"]
@@ -67,6 +69,8 @@ mod refused;
 mod resize;
 #[path = "engine/retire.rs"]
 mod retire;
+#[path = "engine/rude.rs"]
+mod rude;
 #[path = "engine/runtimes.rs"]
 mod runtimes;
 #[path = "engine/schedule.rs"]

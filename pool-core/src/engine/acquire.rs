@@ -179,6 +179,8 @@ pub(crate) struct Waiting<'a, D: Driver> {
     came_in: Generation,
     /// Whether the queue has another deadline than this, namely none.
     is_timed_here: bool,
+    /// Whether it has left a connection to others, having too little time for the hook.
+    has_passed_on: bool,
     /// With the runtime that drives it.
     timer: EndedByHand<(Id, Pin<Box<Sleep>>)>,
     /// The hook that has the connection in its hands.
@@ -204,6 +206,7 @@ impl<'a, D: Driver> Waiting<'a, D> {
             deadline,
             came_in,
             is_timed_here: false,
+            has_passed_on: false,
             timer: ManuallyDrop::new(None),
             preparing: ManuallyDrop::new(None),
         }
@@ -227,6 +230,10 @@ impl<D: Driver> Future for Waiting<'_, D> {
             match ready!(self.wait(context)) {
                 Ok(Grant::Slot(claim)) if self.engine.hooks_at(HookPoint::BeforeHandOut).is_some() => {
                     let (engine, left) = (self.engine, self.deadline.saturating_sub(self.engine.clock.now()));
+                    if self.passes_on(left) {
+                        engine.put_back(claim);
+                        continue;
+                    }
                     *self.preparing = Some(Box::pin(engine.prepare(claim, Duration::from_nanos(left))));
                 }
                 Ok(grant) => return Poll::Ready(self.conclude(grant)),
@@ -237,6 +244,15 @@ impl<D: Driver> Future for Waiting<'_, D> {
 }
 
 impl<D: Driver> Waiting<'_, D> {
+    /// Whether this has too little time left for the hook, and somebody else may have more. Once, so that no two pass one to each other.
+    fn passes_on(&mut self, left: u64) -> bool {
+        let passes_on = !self.has_passed_on
+            && self.engine.is_short_for_hook(left)
+            && self.engine.core.gate().glance().to_be_served() > 0;
+        self.has_passed_on |= passes_on;
+        passes_on
+    }
+
     /// What comes of the queue.
     fn wait(&mut self, context: &mut Context<'_>) -> Poll<Result<EngineGrant<D>, AcquireError>> {
         if let Some(grant) = self.look(context) {

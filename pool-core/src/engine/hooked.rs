@@ -10,6 +10,7 @@ use super::notes::Opened;
 use super::panics::{caught, guarded, report};
 use crate::attempt::Attempt;
 use crate::connection::ConnectionId;
+use crate::counters::Figure;
 use crate::driver::Driver;
 use crate::foreign::drop_quietly;
 use crate::hooks::{AnyHooks, ConnectionFacts, HandOut, HookError, HookFailure, HookPoint};
@@ -20,6 +21,8 @@ use crate::slot::{Claim, Facts, Vacancy};
 pub(super) struct Hooked<C> {
     hooks: Arc<dyn AnyHooks<C>>,
     points: Vec<HookPoint>,
+    /// How long the hook before the hand-out takes of late; in nanoseconds.
+    usual: Figure,
 }
 
 /// What has become of a connection that was to be handed out.
@@ -49,7 +52,13 @@ impl<C: Send + 'static> Hooked<C> {
             report(|| tracing::error!(message, "asking for the points of hooks panicked; none is called"));
             Vec::new()
         });
-        Self { hooks, points }
+        Self { hooks, points, usual: Figure::default() }
+    }
+
+    /// The hook before the hand-out has taken so long. Two at the same time may count as one.
+    fn note(&self, took: u64) {
+        let usual = self.usual.get();
+        self.usual.set(if usual == 0 { took } else { usual - usual / 8 + took / 8 });
     }
 
     fn budget(&self, point: HookPoint) -> Duration {
@@ -127,9 +136,12 @@ impl<D: Driver> Engine<D> {
         let connection = self.core.table.get_mut(&mut preparing.claim);
         // Owned across the await: `preparing`. Dropping it closes the connection.
         let hook = async { hooked.hooks.before_hand_out(connection, &facts).await };
-        let point = HookPoint::BeforeHandOut;
+        let (point, begun) = (HookPoint::BeforeHandOut, self.clock.now());
         let answer = match hooked.call(point, left, hook).await {
-            Ok(answer) => answer,
+            Ok(answer) => {
+                hooked.note(self.clock.now().saturating_sub(begun));
+                answer
+            }
             Err(failure) => return Prepared::Refused(failure),
         };
         match answer {
@@ -144,6 +156,11 @@ impl<D: Driver> Engine<D> {
             HandOut::CloseAndRefuse(source) => Prepared::Refused(HookFailure::Failed { point, source }),
             HandOut::CloseAndTryAnother => Prepared::Another,
         }
+    }
+
+    /// Whether so many nanoseconds may be too few for the hook before the hand-out, going by how long it takes of late: it would cost the connection.
+    pub(super) fn is_short_for_hook(&self, left: u64) -> bool {
+        self.hooks_at(HookPoint::BeforeHandOut).is_some_and(|hooked| left < hooked.usual.get().saturating_mul(2))
     }
 
     /// When one has come back and is in order.

@@ -8,7 +8,7 @@ use tokio::task::Id;
 
 use super::Engine;
 use super::notes::Held;
-use super::panics::report;
+use super::panics::{caught, report};
 use crate::connection::{ConnectionId, Holder};
 use crate::driver::Driver;
 use crate::slot::{Claim, Facts};
@@ -29,8 +29,9 @@ impl<D: Driver> Engine<D> {
     /// Notes who has a connection from now on.
     #[cold]
     pub(crate) fn note_lease(&self, claim: &Claim<D::Connection>, place: &'static Location<'static>) {
-        let (task, span) = (tokio::task::try_id(), tracing::Span::current().metadata().map(tracing::Metadata::name));
-        let since = self.clock.now();
+        // The subscriber is foreign: the connection is nobody's if it panics.
+        let span = caught(|| tracing::Span::current().metadata().map(tracing::Metadata::name)).unwrap_or_default();
+        let (task, since) = (tokio::task::try_id(), self.clock.now());
         let held = Held { since, place, task, span, activity: None, is_reported: false, is_cut_off: false };
         self.notes.lease(self.core.table.facts(claim), held);
     }
@@ -78,11 +79,13 @@ impl<D: Driver> Engine<D> {
         let held = held.clone();
         // Logs and aborters are foreign code.
         drop(notes);
+        // First, and as close to the look as can be: whoever logs may take long, and it may have come back by then.
+        let outcome = cuts_off.then(|| self.tasks.cut_off(id));
         if reports {
             self.report_leak(id, &held);
         }
-        if cuts_off {
-            self.reclaim(id, &held);
+        if let Some(is_cut_off) = outcome {
+            self.report_reclaim(id, &held, is_cut_off);
         }
     }
 
@@ -96,9 +99,9 @@ impl<D: Driver> Engine<D> {
         );
     }
 
-    fn reclaim(&self, connection: ConnectionId, lease: &Held) {
+    fn report_reclaim(&self, connection: ConnectionId, lease: &Held, is_cut_off: bool) {
         let (place, held, activity) = (lease.place, self.since(lease.since), lease.activity.as_deref());
-        if self.tasks.cut_off(connection) {
+        if is_cut_off {
             self.events.reclaimed.add(1);
             report(
                 || tracing::warn!(%connection, %place, activity, ?held, "a connection is cut off that was held for too long"),

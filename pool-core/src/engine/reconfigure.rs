@@ -48,7 +48,8 @@ impl<D: Driver> Engine<D> {
         if seen.is_some_and(|seen| !Arc::ptr_eq(seen, &self.config.load())) {
             return Ok(None);
         }
-        let notice = self.guarantee(&config)?;
+        // What is guaranteed is an operator's; an adapter moves the size within that.
+        let notice = if seen.is_some() { Notice::default() } else { self.guarantee(&config)? };
         let before = self.config.swap(config.clone());
         self.core.resize(self.most(&config));
         self.core.set_idle_order(config.idle_order);

@@ -15,13 +15,14 @@ struct Standing {
     quota: Quota,
     in_use: usize,
     waiting: usize,
-    /// The number of its last request.
+    /// The number of its last request, and of its last turn.
     last: u64,
+    turn: u64,
 }
 
 impl Standing {
     fn new(key: Option<Key>, quota: Quota) -> Self {
-        Self { key, quota, in_use: 0, waiting: 0, last: 0 }
+        Self { key, quota, in_use: 0, waiting: 0, last: 0, turn: 0 }
     }
 
     /// Whether nothing is lost with it.
@@ -44,6 +45,7 @@ pub(super) struct Accounts {
     /// What is reserved for anybody who does not have it.
     unmet: usize,
     requests: u64,
+    turns: u64,
 }
 
 impl Accounts {
@@ -134,7 +136,14 @@ impl Accounts {
         one.in_use as u64 * u64::from(other.quota.weight) > other.in_use as u64 * u64::from(one.quota.weight)
     }
 
+    /// The number of its last turn.
+    pub(super) fn last_turn(&self, account: Account) -> u64 {
+        self.all[account].turn
+    }
+
     pub(super) fn take(&mut self, account: Account, passes: usize) {
+        self.turns += 1;
+        self.all[account].turn = self.turns;
         self.change(account, |standing| standing.in_use += passes);
     }
 

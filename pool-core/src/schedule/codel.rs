@@ -38,11 +38,15 @@ pub(crate) struct Flow {
     shortest: u64,
     ends: u64,
     stands: bool,
+    /// Since when somebody watches whether anybody is served at all, and whether anybody was.
+    watched_since: Option<u64>,
+    has_served: bool,
 }
 
 impl Flow {
     /// Somebody is about to be served from a line whose oldest has waited for so long.
     pub(crate) fn serves(&mut self, now: u64, waited: u64, codel: Codel) {
+        self.has_served = true;
         if now >= self.ends {
             self.begin(now, waited, codel);
         } else {
@@ -52,15 +56,20 @@ impl Flow {
 
     /// Nobody waits any more.
     pub(crate) fn emptied(&mut self) {
-        self.shortest = 0;
+        (self.shortest, self.watched_since) = (0, None);
     }
 
-    /// Nobody has been served for a while, and the oldest has waited for so long: that is a wait, too.
-    pub(crate) fn stalls(&mut self, now: u64, waited: u64, codel: Codel) {
-        if now >= self.ends {
-            self.shortest = self.shortest.max(waited);
-            self.begin(now, waited, codel);
+    /// Somebody who waits looks whether anybody is served. If nobody was for a whole interval, what the oldest has waited is a wait, too.
+    pub(crate) fn watch(&mut self, now: u64, waited: u64, codel: Codel) {
+        match self.watched_since.filter(|_| !self.has_served) {
+            Some(since) if now >= since.saturating_add(nanos(codel.interval)) => {
+                self.shortest = self.shortest.max(waited);
+                self.begin(now, waited, codel);
+            }
+            Some(_) => return,
+            None => {}
         }
+        (self.watched_since, self.has_served) = (Some(now), false);
     }
 
     fn begin(&mut self, now: u64, waited: u64, codel: Codel) {
@@ -116,15 +125,20 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_that_was_empty_flows_and_one_that_nobody_serves_stands() {
+    fn a_queue_that_was_empty_flows_and_one_that_nobody_serves_for_an_interval_stands() {
         let (mut flow, codel) = (Flow::default(), Codel::default());
         flow.serves(0, 60 * MS, codel);
         flow.emptied();
         flow.serves(2_000 * MS, 60 * MS, codel);
         assert!(!flow.stands());
-        flow.stalls(3_000 * MS, 1_000 * MS, codel);
-        assert!(!flow.stands(), "the interval has not ended");
-        flow.stalls(4_000 * MS, 2_000 * MS, codel);
+        flow.watch(3_000 * MS, 1_000 * MS, codel);
+        flow.watch(4_500 * MS, 2_500 * MS, codel);
+        assert!(!flow.stands(), "somebody may have been served just before that was looked at");
+        flow.serves(4_600 * MS, 2_600 * MS, codel);
+        flow.watch(5_000 * MS, 3_000 * MS, codel);
+        flow.watch(6_900 * MS, 1_000 * MS, codel);
+        assert!(!flow.stands(), "nobody was served for less than an interval");
+        flow.watch(7_000 * MS, 2_000 * MS, codel);
         assert!(flow.stands());
         assert_eq!(flow.patience(codel), 100 * MS);
     }

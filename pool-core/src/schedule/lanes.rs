@@ -131,6 +131,12 @@ impl<T> Lanes<T> {
         all.find(|(place, waiter)| holds(place.account, waiter)).map(|(place, _)| place)
     }
 
+    /// The first of a key with this priority.
+    pub(super) fn first(&self, priority: Priority, account: Account) -> Option<&Waiter<T>> {
+        let lane = self.levels[priority as usize].get(&account)?;
+        lane.waiters.first_key_value().map(|(_, waiter)| waiter)
+    }
+
     /// The one who came last to the lane of another.
     pub(super) fn last_beside(&self, place: Place) -> Place {
         let lane = self.levels[place.priority as usize].get(&place.account);

@@ -78,11 +78,17 @@ struct Holds {
 /// What a whole turn is in credits.
 const TURN: u32 = 100;
 
+/// No more than so many times the average counts, or this if that is more; in nanoseconds.
+const OUTLIER: u64 = 4;
+const OUTLIER_FROM: u64 = 1_000_000;
+
 /// The average is of about so many.
 const HOLDS: u64 = 16;
 
 impl Holds {
     fn note(&mut self, held: u64) {
+        // One that is held for very long says little about the others.
+        let held = self.mean().map_or(held, |mean| held.min(mean.max(OUTLIER_FROM).saturating_mul(OUTLIER)));
         self.count = self.count.saturating_add(1);
         let share = HOLDS.min(self.count.into());
         self.mean = self.mean - self.mean / share + held / share;
@@ -184,9 +190,9 @@ impl<T> Line<T> {
         (expected > left).then_some(Shed::Hopeless { expected, left })
     }
 
-    /// One who waits leaves. Whether it did: if it has been called, that was before. Somebody may have to be [called](Self::calls) now.
-    pub(crate) fn leave(&mut self, place: Place) -> bool {
-        self.take_out(place).is_some()
+    /// One who waits leaves. `None` if it has gone: it was called before. Somebody may have to be [called](Self::calls) now.
+    pub(crate) fn leave(&mut self, place: Place) -> Option<T> {
+        self.take_out(place).map(|waiter| waiter.payload)
     }
 
     fn take_out(&mut self, place: Place) -> Option<Waiter<T>> {
@@ -200,12 +206,12 @@ impl<T> Line<T> {
     }
 
     /// One who waits looks at the line, with so much of its time left. Why it had better leave: then it has left. Somebody may have to be [called](Self::calls) now.
-    pub(crate) fn look(&mut self, now: u64, place: Place, left: u64) -> Option<Shed> {
+    pub(crate) fn look(&mut self, now: u64, place: Place, left: u64) -> Option<(T, Shed)> {
         if let (Some(codel), Some((_, since))) = (self.config.codel, self.lanes.oldest()) {
-            self.flow.stalls(now, now.saturating_sub(since), codel);
+            self.flow.watch(now, now.saturating_sub(since), codel);
         }
         let shed = self.hopeless(place.account, self.lanes.ahead(place)?, left)?;
-        self.leave(place).then_some(shed)
+        Some((self.leave(place)?, shed))
     }
 
     /// A pass comes back of which no use was made. Somebody may have to be [called](Self::calls) now.
@@ -300,11 +306,11 @@ impl<T> Line<T> {
 
     /// Whose turn comes: of the highest priority, or of one that is owed it.
     fn next(&mut self, now: u64) -> Option<Place> {
-        let heads = Priority::ALL.map(|priority| self.head(priority));
-        let first = heads.into_iter().flatten().next()?;
+        let first = Priority::ALL.into_iter().find_map(|priority| self.head(priority, u64::MAX))?;
+        let aged_since = now.checked_sub(nanos(self.config.aging));
         let mut owed = None;
         for priority in Priority::ALL.into_iter().filter(|priority| *priority > first.priority) {
-            let aged = heads[priority as usize].filter(|place| self.is_aged(now, *place));
+            let aged = aged_since.and_then(|since| self.head(priority, since));
             // All of them are owed their share of every turn.
             let is_owed = aged.is_some() && self.owe(priority);
             owed = owed.or(aged.filter(|_| is_owed));
@@ -312,11 +318,6 @@ impl<T> Line<T> {
         let Some(place) = owed else { return Some(first) };
         self.credits[place.priority as usize] -= TURN;
         Some(place)
-    }
-
-    fn is_aged(&self, now: u64, place: Place) -> bool {
-        let aged = |waiter: &Waiter<T>| now.saturating_sub(waiter.since) >= nanos(self.config.aging);
-        self.lanes.get(place).is_some_and(aged)
     }
 
     /// Owes a priority its share of a turn; whether that is a whole one by now.
@@ -327,21 +328,32 @@ impl<T> Line<T> {
         *credit >= TURN
     }
 
-    /// The first of those with this priority who may have anything: of the key that has least for its weight.
-    fn head(&self, priority: Priority) -> Option<Place> {
+    /// The first of those with this priority, who have come by then, who may have anything: of the key that has least for its weight.
+    fn head(&self, priority: Priority, by: u64) -> Option<Place> {
         let may = |account, waiter: &Waiter<T>| {
-            self.accounts.room(account, self.limit) > 0 && self.accounts.quota_left(account) >= waiter.passes
+            let is_within_quota = self.accounts.quota_left(account) >= waiter.passes;
+            is_within_quota && self.accounts.room(account, self.limit) > 0 && !self.saves_up(account, priority)
         };
-        let heads = self.lanes.heads(priority).filter(|(place, waiter)| may(place.account, waiter));
+        let heads = self.lanes.heads(priority).filter(|(_, waiter)| waiter.since <= by);
+        let heads = heads.filter(|(place, waiter)| may(place.account, waiter));
         let first = heads.reduce(|best, other| if self.goes_before(&other, &best) { other } else { best });
         first.map(|(place, _)| place)
     }
 
+    /// Whether what a key may still have is for one of a higher priority, who wants several.
+    fn saves_up(&self, account: Account, priority: Priority) -> bool {
+        let higher = Priority::ALL.into_iter().filter(|higher| *higher < priority);
+        let left = self.accounts.quota_left(account);
+        higher.filter_map(|higher| self.lanes.first(higher, account)).any(|waiter| waiter.passes > left)
+    }
+
+    /// Of keys that have the same for their weight, the one goes first that was served before the other.
     fn goes_before(&self, one: &(Place, &Waiter<T>), other: &(Place, &Waiter<T>)) -> bool {
         let (one_account, other_account) = (one.0.account, other.0.account);
         let (less, more) =
             (self.accounts.has_more(other_account, one_account), self.accounts.has_more(one_account, other_account));
-        less || !more && one.1.since < other.1.since
+        let turns = (self.accounts.last_turn(one_account), self.accounts.last_turn(other_account));
+        less || !more && (turns.0, one.1.since) < (turns.1, other.1.since)
     }
 
     /// All who wait, who are sent away.

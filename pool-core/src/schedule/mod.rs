@@ -137,7 +137,7 @@ impl ScheduleConfig {
     /// ```
     /// let mut config = pool_core::ScheduleConfig::default();
     /// config.low_share = 60;
-    /// assert_eq!(config.validate().unwrap_err().to_string(), "low_share = 60 is not allowed; allowed: 0 to 50");
+    /// assert_eq!(config.validate().unwrap_err().to_string(), "low_share = 60 is not allowed; allowed: 0 to 50, and with normal_share 90 at most");
     /// ```
     pub fn validate(&self) -> Result<(), ConfigError> {
         let fits = |time| (MIN_TIME..=crate::config::MAX_BUDGET).contains(&time);
@@ -158,7 +158,12 @@ impl ScheduleConfig {
             ),
             (fits(self.aging), "aging", &self.aging, TIMES),
             (self.normal_share <= 50, "normal_share", &self.normal_share, "0 to 50"),
-            (self.low_share <= 50, "low_share", &self.low_share, "0 to 50"),
+            (
+                self.low_share <= 50 && self.normal_share.saturating_add(self.low_share) <= 90,
+                "low_share",
+                &self.low_share,
+                "0 to 50, and with normal_share 90 at most",
+            ),
             (
                 self.max_keys >= self.quotas.len().max(1),
                 "max_keys",

@@ -97,7 +97,7 @@ impl World {
             }
             Event::TimeIsOver(request) => {
                 if let Some(place) = self.places.remove(&request) {
-                    assert!(self.line.leave(place));
+                    assert!(self.line.leave(place).is_some());
                     self.outcomes.insert(request, Outcome::TimedOut);
                 }
             }
@@ -114,7 +114,7 @@ impl World {
     fn look(&mut self) {
         for (request, place) in self.places.clone() {
             let Request { at, patience, .. } = self.requests[request];
-            if let Some(why) = self.line.look(self.now, place, at + patience - self.now) {
+            if let Some((_, why)) = self.line.look(self.now, place, at + patience - self.now) {
                 self.shed(request, why);
             }
         }

@@ -83,8 +83,16 @@ impl<D: Driver> Desk<D> {
         }
     }
 
+    /// One who waits leaves the line. Whether it did: if it has been called, that was before.
+    fn leave(self: &Arc<Self>, place: Place) -> bool {
+        let gone = self.change(|line| line.leave(place));
+        let has_left = gone.is_some();
+        gone.into_iter().for_each(dismiss);
+        has_left
+    }
+
     fn permit(self: &Arc<Self>, pass: Pass) -> Permit<D> {
-        Permit { desk: Arc::clone(self), pass: Some(pass), since: self.engine.now() }
+        Permit { desk: Arc::clone(self), pass: Some(pass), since: self.engine.now(), is_used: false }
     }
 
     /// How many wait, how many connections are in use, and how many may be.
@@ -172,6 +180,11 @@ impl<D: Driver> Desk<D> {
     }
 }
 
+/// Drops what one who has left would have been told by, without the lock: whom that wakes is foreign.
+fn dismiss<T>(sender: Sender<T>) {
+    tell_watchers(|| drop(sender));
+}
+
 /// As many as the pool has, but for those that are kept for others. One at least.
 fn limit<D: Driver>(engine: &Engine<D>, config: &ScheduleConfig) -> usize {
     let max = engine.config.load().max_size.saturating_sub(engine.reserved());
@@ -229,11 +242,12 @@ impl<D: Driver> InLine<'_, D> {
             let now = self.desk.engine.now();
             let (place, left) = (self.place, self.deadline.saturating_sub(now));
             if left == 0 {
-                let was_called = !self.desk.change(|line| line.leave(place));
+                let was_called = !self.desk.leave(place);
                 // In this moment: then that is the answer.
                 return if was_called { (&mut self.answer).await.ok() } else { None };
             }
-            if let Some(shed) = self.desk.change(|line| line.look(now, place, left)) {
+            if let Some((sender, shed)) = self.desk.change(|line| line.look(now, place, left)) {
+                dismiss(sender);
                 return Some(Err(Refusal::Shed(shed)));
             }
         }
@@ -256,7 +270,7 @@ impl<D: Driver> Drop for InLine<'_, D> {
         }
         // Called or not: what it was called for is given back with the answer.
         let place = self.place;
-        self.desk.change(|line| line.leave(place));
+        self.desk.leave(place);
         self.desk.counts.cancelled.add(1);
     }
 }
@@ -266,13 +280,22 @@ pub(super) struct Permit<D: Driver> {
     desk: Arc<Desk<D>>,
     pass: Option<Pass>,
     since: u64,
+    /// Whether it has a connection, or had one.
+    is_used: bool,
 }
 
 impl<D: Driver> Permit<D> {
     /// One for each connection.
     pub(super) fn split(mut self) -> Vec<Self> {
         let passes = self.pass.take().into_iter().flat_map(Pass::split);
-        passes.map(|pass| Self { desk: Arc::clone(&self.desk), pass: Some(pass), since: self.since }).collect()
+        let one = |pass| Self { desk: Arc::clone(&self.desk), pass: Some(pass), since: self.since, is_used: false };
+        passes.map(one).collect()
+    }
+
+    /// There is a connection for it.
+    pub(super) fn used(mut self) -> Self {
+        self.is_used = true;
+        self
     }
 }
 
@@ -280,7 +303,8 @@ impl<D: Driver> Drop for Permit<D> {
     fn drop(&mut self) {
         if let Some(pass) = self.pass.take() {
             let held = self.desk.engine.now().saturating_sub(self.since);
-            self.desk.change(|line| line.give_back(pass, held));
+            let is_used = self.is_used;
+            self.desk.change(|line| if is_used { line.give_back(pass, held) } else { line.forget(pass) });
         }
     }
 }

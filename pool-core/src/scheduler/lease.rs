@@ -20,7 +20,7 @@ pub struct ScheduledLease<D: Driver> {
 
 impl<D: Driver> ScheduledLease<D> {
     pub(super) fn new(lease: OwnedLease<D>, permit: Permit<D>) -> Self {
-        Self { lease, _permit: permit }
+        Self { lease, _permit: permit.used() }
     }
 
     /// The name of the connection.

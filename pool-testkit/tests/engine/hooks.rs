@@ -363,3 +363,48 @@ fn outside_of_a_runtime_no_hook_is_called() {
     assert!(matches!(outcome, Err(AcquireError::NoRuntime { .. })));
     runtime.block_on(prove_nothing_lost(&pool, &driver));
 }
+
+/// Takes 2 ms before each hand-out.
+struct Slow;
+
+impl Hooks<FakeConnection> for Slow {
+    fn points(&self) -> &[HookPoint] {
+        &[HookPoint::BeforeHandOut]
+    }
+
+    async fn before_hand_out(&self, _: &mut FakeConnection, _: &ConnectionFacts) -> HandOut {
+        sleep(Duration::from_millis(2)).await;
+        HandOut::Use
+    }
+}
+
+/// Three times as many callers as can be served, each of whom waits for half a second at most.
+#[tokio::test(start_paused = true)]
+async fn in_an_overload_a_hook_costs_no_connections() {
+    const CALLERS: u32 = 12_000;
+    let driver = FakeDriver::new();
+    driver.limit(4);
+    driver.always(Call::Connect, Step::Delay(Duration::from_millis(50)));
+    let mut config = quiet(4);
+    config.acquire_timeout = SECOND / 2;
+    let pool = Pool::builder(driver.clone()).config(config).hooks(Slow).build().unwrap();
+    let callers = (0..CALLERS).map(|number| {
+        let pool = pool.clone();
+        tokio::spawn(async move {
+            sleep(SECOND / 1_200 * number).await;
+            let lease = pool.acquire().await.ok()?;
+            sleep(Duration::from_millis(10)).await;
+            drop(lease);
+            Some(())
+        })
+    });
+    let mut served = 0;
+    for caller in callers.collect::<Vec<_>>() {
+        served += usize::from(caller.await.unwrap().is_some());
+    }
+    let stats = pool.stats();
+    // Of 12 ms each, on four connections for ten seconds, are some 3,300.
+    assert!(served > 3_000 && stats.opened < 20, "{served} served, {} opened, {} failed", stats.opened, stats.failed);
+    driver.recover();
+    prove_nothing_lost(&pool, &driver).await;
+}

@@ -261,13 +261,13 @@ fn a_request_may_be_dropped_at_any_poll() {
 }
 
 /// What a group of requests has waited for: the 99th of a hundred.
-fn p99(mut waits: Vec<Duration>) -> Duration {
+pub(crate) fn p99(mut waits: Vec<Duration>) -> Duration {
     waits.sort_unstable();
     waits[waits.len() * 99 / 100]
 }
 
 /// Requests that come evenly from now on, each of which uses its connection for the time of a service. How long those waited that were served, and how many were.
-async fn load(scheduler: &Scheduler<FakeDriver>, rate: u32, seconds: u32, request: &Request) -> Vec<Duration> {
+pub(crate) async fn load(scheduler: &Scheduler<FakeDriver>, rate: u32, seconds: u32, request: &Request) -> Vec<Duration> {
     let started = Instant::now();
     let one = |number: u32| {
         let (scheduler, request) = (scheduler.clone(), request.clone());
