@@ -31,6 +31,8 @@ mod conversions;
 mod exchange;
 #[path = "engine/extremes.rs"]
 mod extremes;
+#[path = "engine/fairness.rs"]
+mod fairness;
 #[path = "engine/faults.rs"]
 mod faults;
 #[path = "engine/foreign.rs"]
@@ -39,8 +41,6 @@ mod foreign;
 mod headroom;
 #[path = "engine/health.rs"]
 mod health;
-#[path = "engine/fairness.rs"]
-mod fairness;
 #[path = "engine/hooks.rs"]
 mod hooks;
 #[path = "engine/idle_order.rs"]

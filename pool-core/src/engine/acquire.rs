@@ -11,8 +11,8 @@ use std::time::Duration;
 use tokio::runtime::{Handle, Id};
 use tokio::time::{Sleep, sleep_until};
 
-use super::clock::nanos;
 use super::hooked::Prepared;
+use super::limit::Limit;
 use super::panics::{caught, wake};
 use super::release::{Condition, Occasion};
 use super::{Engine, EngineGrant, ensure_janitor, hint};
@@ -143,24 +143,6 @@ impl<D: Driver> Engine<D> {
 /// How often somebody tries who does not wait, and how many instants pass in between: some ten microseconds altogether.
 const PATIENCE: u32 = 100;
 const BREATH: u32 = 32;
-
-/// For how long somebody waits. One number, so that it costs those nothing who do not wait.
-#[derive(Clone, Copy)]
-pub(crate) struct Limit(u64);
-
-impl Limit {
-    /// The pool's acquire timeout.
-    pub(crate) const POOLS: Self = Self(u64::MAX);
-
-    pub(crate) fn new(limit: Duration) -> Self {
-        Self(nanos(limit))
-    }
-
-    /// In nanoseconds.
-    fn of<D: Driver>(self, engine: &Engine<D>) -> u64 {
-        if self.0 == Self::POOLS.0 { engine.acquire_timeout.get() } else { self.0 }
-    }
-}
 
 /// Queues for a connection, for as long as a limit or the pool's acquire timeout.
 ///

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::Engine;
-use super::acquire::{Limit, Waiting};
+use super::acquire::Waiting;
+use super::limit::Limit;
 use super::release::Occasion;
 use crate::driver::Driver;
 use crate::error::AcquireError;

@@ -14,6 +14,7 @@ mod holders;
 mod hooked;
 mod janitor;
 mod leaks;
+mod limit;
 mod look;
 mod maintain;
 mod measure;
@@ -40,13 +41,13 @@ mod warm_up;
 
 use clock::{Clock, nanos};
 
-pub(crate) use acquire::Limit;
 pub(crate) use acquiring::Acquiring;
 pub(crate) use changes::{unless, watch};
 pub(crate) use close::{close, close_within};
 pub(crate) use exchange::adopt;
 pub(crate) use followers::Follower;
 pub(crate) use janitor::ensure_janitor;
+pub(crate) use limit::Limit;
 pub(crate) use panics::{caught, guarded, report, shielded, tell_watchers};
 pub(crate) use pause::drained;
 pub(crate) use prefer::prefer;

@@ -8,11 +8,12 @@ use tokio::runtime::Handle;
 use tokio::time::timeout_at;
 
 use super::Engine;
-use super::acquire::{Limit, Waiting};
+use super::acquire::Waiting;
 use super::budget::within;
 use super::changes::watch;
 use super::clock::nanos;
 use super::hooked::Prepared;
+use super::limit::Limit;
 use super::panics::{caught, guarded, report};
 use super::release::{Condition, Occasion};
 use super::tags::Label;

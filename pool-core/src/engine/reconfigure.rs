@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::Engine;
 use super::clock::nanos;
+use crate::budget::Notice;
 use crate::config::Config;
 use crate::driver::Driver;
 use crate::error::ConfigError;

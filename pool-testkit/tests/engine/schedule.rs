@@ -267,7 +267,12 @@ pub(crate) fn p99(mut waits: Vec<Duration>) -> Duration {
 }
 
 /// Requests that come evenly from now on, each of which uses its connection for the time of a service. How long those waited that were served, and how many were.
-pub(crate) async fn load(scheduler: &Scheduler<FakeDriver>, rate: u32, seconds: u32, request: &Request) -> Vec<Duration> {
+pub(crate) async fn load(
+    scheduler: &Scheduler<FakeDriver>,
+    rate: u32,
+    seconds: u32,
+    request: &Request,
+) -> Vec<Duration> {
     let started = Instant::now();
     let one = |number: u32| {
         let (scheduler, request) = (scheduler.clone(), request.clone());

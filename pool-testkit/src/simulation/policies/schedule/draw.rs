@@ -49,7 +49,7 @@ pub(super) fn config(random: &mut Random) -> ScheduleConfig {
     let mut config = ScheduleConfig::default();
     config.max_waiting = random.maybe(4, &[1, 3, 6]);
     config.foresee = !random.once_in(4);
-    (config.normal_share, config.low_share) = (random.pick(&[0, 20, 50]), random.pick(&[0, 5, 50]));
+    (config.normal_share, config.low_share) = (random.pick(&[0, 20, 50]), random.pick(&[0, 5, 40]));
     config.quota.max = random.maybe(4, &[1, 2, 3]);
     config.quota.max_waiting = random.maybe(6, &[1, 4]);
     for number in (0..KEYS).filter(|_| random.once_in(3)).collect::<Vec<_>>() {
