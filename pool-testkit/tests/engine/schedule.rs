@@ -94,37 +94,6 @@ async fn a_connection_is_opened_for_whom_there_is_room() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_who_are_called_together_are_served_in_order() {
-    let driver = FakeDriver::new();
-    let pool = warm(&driver, 1).await;
-    let scheduler = schedule(&pool, |_| {});
-    let held = scheduler.acquire(Request::new()).await.unwrap();
-    let (sender, mut served) = tokio::sync::mpsc::unbounded_channel();
-    for number in 0..4 {
-        let (request, sender) = (wait(&scheduler, Request::new()), sender.clone());
-        tokio::spawn(async move {
-            let lease = request.await.unwrap();
-            sender.send(number).unwrap();
-            sleep(SECOND).await;
-            drop(lease);
-        });
-    }
-    sleep(MS).await;
-    assert_eq!(scheduler.stats().waiting, 4);
-    // Three are called at once, and wait for connections that are opened one by one.
-    let mut config = (*pool.config()).clone();
-    (config.max_size, config.max_openers) = (4, 1);
-    driver.limit(4);
-    pool.reconfigure(config).unwrap();
-    for number in 0..4 {
-        assert_eq!(served.recv().await, Some(number));
-    }
-    drop(held);
-    sleep(2 * SECOND).await;
-    prove(scheduler, &driver).await;
-}
-
-#[tokio::test(start_paused = true)]
 async fn whoever_waits_too_long_is_told_what_the_pool_is_like() {
     let driver = FakeDriver::new();
     let pool = warm(&driver, 1).await;
