@@ -12,6 +12,7 @@ use pool_testkit::fake::FakeDriver;
 use tokio::runtime::Builder;
 
 use crate::common::{SECOND, is_pending, prove_nothing_lost, prove_whole, quiet, quiet_pool, ready};
+use crate::log::Listener;
 use crate::log::Log;
 
 /// An error that panics when it is dropped or shown, as it is told.
@@ -76,40 +77,11 @@ async fn f107_an_error_that_cannot_be_dropped_costs_no_connection() {
     prove_whole(&pool).await;
 }
 
-/// Formats every event, and keeps none.
-struct Formatting;
-
-impl tracing::field::Visit for Formatting {
-    fn record_debug(&mut self, _: &tracing::field::Field, value: &dyn fmt::Debug) {
-        let _ = format!("{value:?}");
-    }
-}
-
-impl tracing::Subscriber for Formatting {
-    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        tracing::span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-
-    fn event(&self, event: &tracing::Event<'_>) {
-        event.record(&mut Formatting);
-    }
-
-    fn enter(&self, _: &tracing::span::Id) {}
-
-    fn exit(&self, _: &tracing::span::Id) {}
-}
-
 #[tokio::test(start_paused = true)]
 async fn an_error_that_cannot_be_shown_does_not_end_the_backoff() {
-    let _formatting = tracing::subscriber::set_default(Formatting);
+    // Formats every event, and keeps none.
+    let formatting = Listener::new(|_, value| drop(format!("{value:?}")));
+    let _formatting = tracing::subscriber::set_default(formatting);
     let driver = Numbers::new(|_| Some(Hostile { in_display: true, ..Hostile::default() }));
     let attempts = Arc::clone(&driver.attempts);
     let pool = Pool::builder(driver).config(quiet(4)).build().unwrap();
@@ -415,7 +387,7 @@ fn a_pool_is_dropped_though_its_last_failure_cannot_be() {
 #[tokio::test(start_paused = true)]
 async fn a_driver_that_panics_instead_of_answering_is_reported() {
     let log = Log::default();
-    let _logging = tracing::subscriber::set_default(log.clone());
+    let _logging = tracing::subscriber::set_default(log.listener());
     let pool = Pool::builder(Panicky).config(quiet(2)).build().unwrap();
     pool.adopt(()).unwrap();
     pool.retire_host("a");

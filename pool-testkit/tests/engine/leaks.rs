@@ -276,7 +276,7 @@ async fn what_a_connection_is_used_for_shows_among_the_holders() {
 #[tokio::test(start_paused = true)]
 async fn the_reports_about_a_lease_say_what_it_was_used_for() {
     let (log, driver) = (Log::default(), FakeDriver::new());
-    let _logging = tracing::subscriber::set_default(log.clone());
+    let _logging = tracing::subscriber::set_default(log.listener());
     let mut config = quiet(1);
     (config.leak_after, config.reclaim_after) = (Some(5 * SECOND), Some(20 * SECOND));
     let pool = pool_with(&driver, config);

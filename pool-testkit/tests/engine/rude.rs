@@ -1,5 +1,6 @@
 //! Wakers and subscribers that do as they like around policies: ask back, panic, or give a lease back in the middle.
 
+use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Wake, Waker};
@@ -12,45 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 
 use crate::common::{SECOND, is_pending, pool_with, prove_nothing_lost, quiet_pool};
-
-/// Does something when it hears of an event, and when it is asked for the span.
-struct Listener {
-    hears: Box<dyn Fn(&str) + Send + Sync>,
-    panics: bool,
-}
-
-impl tracing::field::Visit for &Listener {
-    fn record_debug(&mut self, _: &tracing::field::Field, value: &dyn std::fmt::Debug) {
-        (self.hears)(&format!("{value:?}"));
-    }
-}
-
-impl tracing::Subscriber for Listener {
-    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        tracing::span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-
-    fn event(&self, event: &tracing::Event<'_>) {
-        event.record(&mut &*self);
-    }
-
-    fn enter(&self, _: &tracing::span::Id) {}
-
-    fn exit(&self, _: &tracing::span::Id) {}
-
-    fn current_span(&self) -> tracing_core::span::Current {
-        assert!(!self.panics, "the subscriber was told to panic");
-        tracing_core::span::Current::none()
-    }
-}
+use crate::log::Listener;
 
 #[tokio::test(start_paused = true)]
 async fn a_subscriber_that_panics_when_a_lease_is_noted_costs_no_connection() {
@@ -60,7 +23,7 @@ async fn a_subscriber_that_panics_when_a_lease_is_noted_costs_no_connection() {
     let pool = pool_with(&driver, config);
     drop(pool.acquire().await.unwrap());
     {
-        let _logging = tracing::subscriber::set_default(Listener { hears: Box::new(|_| {}), panics: true });
+        let _logging = tracing::subscriber::set_default(Listener::rude());
         let lease = pool.acquire().await.unwrap();
         assert_eq!(pool.holders()[0].span, None);
         drop(lease);
@@ -74,12 +37,13 @@ async fn who_has_it_next_is_not_cut_off_though_reporting_takes_long() {
     let gives_back = {
         let kept = Arc::clone(&kept);
         // The lease comes back while its report is written.
-        Box::new(move |text: &str| {
-            let lease = text.contains("held for very long").then(|| kept.lock().unwrap().take()).flatten();
+        move |_: &str, value: &dyn Debug| {
+            let lease =
+                format!("{value:?}").contains("held for very long").then(|| kept.lock().unwrap().take()).flatten();
             drop(lease);
-        })
+        }
     };
-    let _logging = tracing::subscriber::set_default(Listener { hears: gives_back, panics: false });
+    let _logging = tracing::subscriber::set_default(Listener::new(gives_back));
     let mut config = quiet(1);
     (config.leak_after, config.reclaim_after) = (Some(5 * SECOND), Some(5 * SECOND));
     let pool = pool_with(&driver, config);

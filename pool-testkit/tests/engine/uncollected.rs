@@ -130,7 +130,7 @@ async fn each_hand_over_is_taken_back_and_counted_once() {
 #[tokio::test(start_paused = true)]
 async fn it_is_reported_with_the_place_that_asked_for_it() {
     let (log, driver) = (Log::default(), FakeDriver::new());
-    let _logging = tracing::subscriber::set_default(log.clone());
+    let _logging = tracing::subscriber::set_default(log.listener());
     let pool = pool_with(&driver, collected_within(1, LIMIT));
     let held = pool.acquire().await.unwrap();
     let line = line!() + 1;
