@@ -220,6 +220,17 @@ impl Membership {
         self.shared.books().shares.has_spare()
     }
 
+    /// How many more it could take now if it wanted so many, and how many it can have at most.
+    pub(crate) fn outlook(&self, wants: usize) -> (usize, usize) {
+        let shares = &self.shared.books().shares;
+        (shares.available(self.id, wants), shares.reach(self.id))
+    }
+
+    /// Whether it could have more than it holds.
+    pub(crate) fn may_grow(&self) -> bool {
+        self.shared.books().shares.may_grow(self.id)
+    }
+
     /// Whether none is free.
     pub(crate) fn is_exhausted(&self) -> bool {
         self.shared.books().shares.free() == 0

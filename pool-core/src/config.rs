@@ -89,9 +89,9 @@ pub struct Config {
     /// A lease that is held for longer is cut off, by [`Driver::aborter`](crate::Driver::aborter): what its user does with the connection fails from then on, and the connection is closed when it comes back. `None`, the
     /// default, cuts none off.
     pub reclaim_after: Option<Duration>,
-    /// A task that has a connection and would have to wait for another one, because the pool is full, gets [`AcquireError::SelfWait`](crate::AcquireError::SelfWait) at once: so no tasks wait for each other for ever.
-    /// Otherwise it waits, and is told so by a warning while leases are watched. They are for this, too. Connections count as held by the task that acquired them: one that hands them to other tasks may be refused in
-    /// vain. Default `false`.
+    /// Whether a task that holds a connection may not wait for another one of a full pool: with `true` it gets [`AcquireError::SelfWait`](crate::AcquireError::SelfWait) at once, with `false`, the default, it waits. So
+    /// tasks do not wait for each other for ever. A connection counts as held by the task that acquired it, even if that has given it to another one. Either way, while leases are watched, such a wait is reported by a
+    /// warning; `true` watches them.
     pub refuse_self_wait: bool,
     /// A connection that was handed to a waiter is taken back if its future is not polled for so long: one that a `select!` has left aside, or of a task that stands still. That is reported by a warning, with
     /// the place that asked for it, and the connection goes to the next waiter. The waiter has lost its place: when it is polled, it joins the end of the queue, for what is left of its time. The pool's rounds

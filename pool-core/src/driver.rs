@@ -169,6 +169,12 @@ pub trait Driver: Send + Sync + 'static {
         std::future::ready(Ok(()))
     }
 
+    /// Whether what this tag stands for is still so after a [reset](Driver::reset). The default is `false`: a connection that has been reset has lost its tags, and is converted again for those who prefer one.
+    fn reset_keeps(&self, tag: &Tag) -> bool {
+        let _ = tag;
+        false
+    }
+
     /// Asks the backend for a sign of life.
     ///
     /// Runs under [`health_check_timeout`](crate::Config::health_check_timeout), or before a hand-over under [`check_timeout`](crate::Config::check_timeout). The

@@ -100,7 +100,7 @@ pub enum HandOut {
 /// }
 /// ```
 pub trait Hooks<C: Send + 'static>: Send + Sync + 'static {
-    /// Where to call. Asked for once, when the pool is built.
+    /// Where to call. Asked for once, when the pool is built; a hook that is not named here is not called.
     fn points(&self) -> &[HookPoint];
 
     /// How long a call may take. The default is 5 s for each.
@@ -152,7 +152,8 @@ pub trait Hooks<C: Send + 'static>: Send + Sync + 'static {
         ready(Ok(()))
     }
 
-    /// Before a connection is closed, whatever the reason; it may be broken.
+    /// Before a connection is closed by the pool; it may be broken. Not for one that [`after_open`](Hooks::after_open) has refused, for one that is cut off or dropped with its runtime, nor for one that is
+    /// [detached](crate::Lease::detach).
     fn before_close(&self, connection: &mut C, facts: &ConnectionFacts) -> impl Future<Output = ()> + Send {
         let _ = (connection, facts);
         ready(())
@@ -184,6 +185,11 @@ pub enum HookFailure {
         /// The message of the panic.
         message: String,
     },
+    /// It answered [`CloseAndTryAnother`](HandOut::CloseAndTryAnother) for more connections than there can be at a time. The bound is pgxpool's.
+    LikesNone {
+        /// So many.
+        refused: usize,
+    },
 }
 
 impl fmt::Display for HookFailure {
@@ -192,6 +198,9 @@ impl fmt::Display for HookFailure {
             Self::Failed { point, source } => write!(f, "the hook {point} failed: {}", Chain(source.as_ref())),
             Self::TimedOut { point, after } => write!(f, "the hook {point} took longer than {after:?}"),
             Self::Panicked { point, message } => write!(f, "the hook {point} panicked: {}", OneLine(message)),
+            Self::LikesNone { refused } => {
+                write!(f, "the hook {} had {refused} connections closed, one after the other", HookPoint::BeforeHandOut)
+            }
         }
     }
 }

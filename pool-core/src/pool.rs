@@ -75,7 +75,7 @@ impl<D: Driver> Pool<D> {
     #[inline]
     #[track_caller]
     pub fn try_acquire_owned(&self) -> Result<OwnedLease<D>, AcquireError> {
-        self.try_claim(Location::caller()).map(|claim| OwnedLease::new(Arc::clone(&self.engine), claim))
+        self.try_acquire_at(Location::caller())
     }
 
     /// Takes a connection, waiting for up to [`Config::acquire_timeout`] if none is idle. Those who wait are served in the order
@@ -153,6 +153,11 @@ impl<D: Driver> Pool<D> {
         self.claim(Limit::new(limit), place, |claim| OwnedLease::new(Arc::clone(&self.engine), claim))
     }
 
+    /// As `try_acquire_owned`, for somebody else.
+    pub(crate) fn try_acquire_at(&self, place: &'static Location<'static>) -> Result<OwnedLease<D>, AcquireError> {
+        self.try_claim(place).map(|claim| OwnedLease::new(Arc::clone(&self.engine), claim))
+    }
+
     /// Whether there is another handle, or somebody has a connection or waits for one.
     pub(crate) fn is_used(&self) -> bool {
         let state = self.engine.state();
@@ -170,13 +175,18 @@ impl<D: Driver> Pool<D> {
 
     #[cold]
     fn try_again(&self) -> Result<Claim<D::Connection>, AcquireError> {
-        self.engine.acquire_patiently().ok_or_else(|| match self.engine.state() {
+        self.engine.acquire_patiently().ok_or_else(|| self.unavailable())
+    }
+
+    /// What one is told who does not wait.
+    pub(crate) fn unavailable(&self) -> AcquireError {
+        match self.engine.state() {
             state if state.closed => AcquireError::Closed,
             state => {
                 self.engine.count_shed();
                 AcquireError::Unavailable { state: Box::new(state) }
             }
-        })
+        }
     }
 
     /// The future of every kind of acquire. Owned while it is pending: see `Waiting`.

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::panic::Location;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::driver::Driver;
 use crate::engine::prefer;
@@ -48,7 +49,7 @@ impl<D: Driver> Pool<D> {
         let place = Location::caller();
         async move {
             // Owned across the await: what the engine says.
-            let (claim, fit) = prefer(&self.engine, preference, place).await?;
+            let (claim, fit) = prefer(&self.engine, preference, preference.limit, place).await?;
             Ok((Lease::new(&self.engine, claim), fit))
         }
     }
@@ -63,11 +64,18 @@ impl<D: Driver> Pool<D> {
         &'a self,
         preference: &'a Preference<D::Connection>,
     ) -> impl Future<Output = Result<(OwnedLease<D>, Fit), AcquireError>> + Send + use<'a, D> {
-        let place = Location::caller();
-        async move {
-            // Owned across the await: what the engine says.
-            let (claim, fit) = prefer(&self.engine, preference, place).await?;
-            Ok((OwnedLease::new(Arc::clone(&self.engine), claim), fit))
-        }
+        self.prefer_at(preference, preference.limit, Location::caller())
+    }
+
+    /// As `acquire_owned_preferring`, for somebody else, and for so long.
+    pub(crate) async fn prefer_at(
+        &self,
+        preference: &Preference<D::Connection>,
+        limit: Option<Duration>,
+        place: &'static Location<'static>,
+    ) -> Result<(OwnedLease<D>, Fit), AcquireError> {
+        // Owned across the await: what the engine says.
+        let (claim, fit) = prefer(&self.engine, preference, limit, place).await?;
+        Ok((OwnedLease::new(Arc::clone(&self.engine), claim), fit))
     }
 }

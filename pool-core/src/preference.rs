@@ -159,6 +159,16 @@ pub enum ConvertFailure {
     },
 }
 
+impl<C> Wanted<C> {
+    /// The tag that is wished, if that is it.
+    pub(crate) fn tag(&self) -> Option<&Tag> {
+        match self {
+            Self::Tag(tag) => Some(tag),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for ConvertFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -92,7 +92,7 @@ impl fmt::Display for Shed {
             Self::Full { waiting } => write!(f, "{waiting} wait already, and no more may"),
             Self::KeyFull { key: Some(key), waiting } => write!(f, "{waiting} wait already for {key}, and no more may"),
             Self::KeyFull { key: None, waiting } => write!(f, "{waiting} wait already without a key, and no more may"),
-            Self::Standing => f.write_str("the queue stands, and others have waited for less"),
+            Self::Standing => f.write_str("the queue stands: nobody has been served soon enough of late"),
             Self::Hopeless { expected, left } => {
                 write!(f, "it would take {expected:?} at least, and the deadline is in {left:?}")
             }

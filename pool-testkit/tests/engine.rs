@@ -73,6 +73,8 @@ mod retire;
 mod rude;
 #[path = "engine/runtimes.rs"]
 mod runtimes;
+#[path = "engine/scarce.rs"]
+mod scarce;
 #[path = "engine/schedule.rs"]
 mod schedule;
 #[path = "engine/settings.rs"]

@@ -18,11 +18,12 @@ use super::release::{Condition, Occasion};
 use super::{Engine, EngineGrant, ensure_janitor, hint};
 use crate::driver::Driver;
 use crate::error::AcquireError;
-use crate::gate::{Generation, Joined, Sight};
+use crate::gate::{Generation, Joined};
 use crate::handoff::{Entry, Grant, Left};
-use crate::hooks::HookPoint;
+use crate::hooks::{HookFailure, HookPoint};
 use crate::queue::Ticket;
 use crate::slot::{Claim, Facts};
+use crate::tag::Tag;
 
 impl<D: Driver> Engine<D> {
     /// The fast path: an idle connection, if there is one and nobody waits.
@@ -78,66 +79,6 @@ impl<D: Driver> Engine<D> {
         }
         None
     }
-
-    /// Offers an idle connection to the queue, if it is still good. `false` if those who wait are served with those that are being checked.
-    pub(super) fn serve(&self, mut claim: Claim<D::Connection>) -> bool {
-        let condition = self.condition(&mut claim, Occasion::HandOver);
-        if condition != Condition::Unchecked {
-            self.set_aside(claim, condition);
-            return true;
-        }
-        if self.are_too_few_checked(self.core.gate().glance()) {
-            self.set_aside(claim, condition);
-            return true;
-        }
-        self.leave_unchecked(claim).is_none_or(|sight| self.are_too_few_checked(sight))
-    }
-
-    /// Whether somebody waits for whom no connection is being checked.
-    fn are_too_few_checked(&self, sight: Sight) -> bool {
-        self.checks_relied_on() < sight.to_be_served()
-    }
-
-    /// Gives an idle connection back that nobody has used. One that has to be checked before it is handed out stays idle, whoever waits; any other is judged if
-    /// somebody waits, and goes to the oldest.
-    pub(super) fn put_back(&self, mut claim: Claim<D::Connection>) {
-        let to_be_judged = self.core.gate().glance().to_be_served() > 0;
-        if to_be_judged && !self.is_unchecked(self.core.table.facts(&claim)) {
-            let condition = self.condition(&mut claim, Occasion::HandOver);
-            self.set_aside(claim, condition);
-        } else {
-            self.put_back_judged(claim);
-        }
-    }
-
-    /// As `put_back`, for one that was in order a moment ago.
-    pub(super) fn put_back_judged(&self, claim: Claim<D::Connection>) {
-        if !self.is_unchecked(self.core.table.facts(&claim)) {
-            self.offer(claim);
-        } else if self.leave_unchecked(claim).is_some_and(|sight| self.are_too_few_checked(sight)) {
-            self.bell.notify_one();
-        }
-    }
-
-    /// Leaves a connection idle that has to be checked before it is handed out: whoever gets it next looks closely. What was in sight then, unless the pool had
-    /// no use for it.
-    fn leave_unchecked(&self, mut claim: Claim<D::Connection>) -> Option<Sight> {
-        self.unserved.raise();
-        let is_tagged = self.is_tagged(self.core.table.facts(&claim));
-        loop {
-            self.core.table.facts(&claim).good_until.set(0);
-            // With a fence: whoever joins now sees that there may be more to be had.
-            match self.core.leave_idle(claim) {
-                Ok(sight) => {
-                    if sight.is_paused() || is_tagged {
-                        self.tell();
-                    }
-                    return Some(sight);
-                }
-                Err(offered) => claim = self.settle(offered)?,
-            }
-        }
-    }
 }
 
 /// How often somebody tries who does not wait, and how many instants pass in between: some ten microseconds altogether.
@@ -161,8 +102,12 @@ pub(crate) struct Waiting<'a, D: Driver> {
     came_in: Generation,
     /// Whether the queue has another deadline than this, namely none.
     is_timed_here: bool,
-    /// Whether it has left a connection to others, having too little time for the hook.
+    /// What the driver has to make of the connection afterwards, if it is not that.
+    needs: Option<&'a Tag>,
+    /// Whether it has left a connection to others, having too little time for what has to be done first.
     has_passed_on: bool,
+    /// How many connections a hook has had closed.
+    refused: usize,
     /// With the runtime that drives it.
     timer: EndedByHand<(Id, Pin<Box<Sleep>>)>,
     /// The hook that has the connection in its hands.
@@ -188,7 +133,9 @@ impl<'a, D: Driver> Waiting<'a, D> {
             deadline,
             came_in,
             is_timed_here: false,
+            needs: None,
             has_passed_on: false,
+            refused: 0,
             timer: ManuallyDrop::new(None),
             preparing: ManuallyDrop::new(None),
         }
@@ -210,13 +157,19 @@ impl<D: Driver> Future for Waiting<'_, D> {
                 }
             }
             match ready!(self.wait(context)) {
-                Ok(Grant::Slot(claim)) if self.engine.hooks_at(HookPoint::BeforeHandOut).is_some() => {
+                Ok(Grant::Slot(claim)) if self.is_more_to_be_done() => {
                     let (engine, left) = (self.engine, self.deadline.saturating_sub(self.engine.clock.now()));
-                    if self.passes_on(left) {
+                    if left == 0 {
                         engine.put_back(claim);
-                        continue;
+                        return Poll::Ready(self.conclude(Grant::Expired));
                     }
-                    *self.preparing = Some(Box::pin(engine.prepare(claim, Duration::from_nanos(left))));
+                    if self.passes_on(&claim, left) {
+                        engine.put_back(claim);
+                    } else if engine.hooks_at(HookPoint::BeforeHandOut).is_some() {
+                        *self.preparing = Some(Box::pin(engine.prepare(claim, Duration::from_nanos(left))));
+                    } else {
+                        return Poll::Ready(self.conclude(Grant::Slot(claim)));
+                    }
                 }
                 Ok(grant) => return Poll::Ready(self.conclude(grant)),
                 Err(error) => return Poll::Ready(Err(error)),
@@ -225,11 +178,22 @@ impl<D: Driver> Future for Waiting<'_, D> {
     }
 }
 
-impl<D: Driver> Waiting<'_, D> {
-    /// Whether this has too little time left for the hook, and somebody else may have more. Once, so that no two pass one to each other.
-    fn passes_on(&mut self, left: u64) -> bool {
+impl<'a, D: Driver> Waiting<'a, D> {
+    /// For somebody who has this made of the connection, if it is not that.
+    pub(super) fn needing(mut self, needs: Option<&'a Tag>) -> Self {
+        self.needs = needs;
+        self
+    }
+
+    /// Whether time is needed between the hand-over and the use.
+    fn is_more_to_be_done(&self) -> bool {
+        self.needs.is_some() || self.engine.hooks_at(HookPoint::BeforeHandOut).is_some()
+    }
+
+    /// Whether this has too little time left for that, and somebody else may have more. Once, so that no two pass one to each other.
+    fn passes_on(&mut self, claim: &Claim<D::Connection>, left: u64) -> bool {
         let passes_on = !self.has_passed_on
-            && self.engine.is_short_for_hook(left)
+            && self.engine.is_short(claim, self.needs, left)
             && self.engine.core.gate().glance().to_be_served() > 0;
         self.has_passed_on |= passes_on;
         passes_on
@@ -262,20 +226,34 @@ impl<D: Driver> Waiting<'_, D> {
 
     /// What comes of a hook; `None` if there is to be another connection, and time for it.
     pub(super) fn take_prepared(
-        &self,
+        &mut self,
         prepared: Prepared<D::Connection>,
     ) -> Option<Result<Claim<D::Connection>, AcquireError>> {
         match prepared {
             Prepared::Ready(claim) => Some(self.conclude(Grant::Slot(claim))),
-            Prepared::Another if self.engine.clock.now() < self.deadline => None,
-            Prepared::Another => Some(self.conclude(Grant::Expired)),
-            Prepared::Refused(failure) => {
-                let waited = self.waited();
-                self.engine.count_wait(waited);
-                self.engine.events.failed.add(1);
-                Some(Err(AcquireError::Hook { situation: self.engine.situation(waited), failure: Arc::new(failure) }))
+            Prepared::Another => {
+                self.refused += 1;
+                self.take_another()
             }
+            Prepared::Refused(failure) => Some(Err(self.fail(failure))),
         }
+    }
+
+    /// `None` if there is to be another one. Not for ever: each costs a connection, and a hook that likes none of as many as there can be likes none at all.
+    fn take_another(&self) -> Option<Result<Claim<D::Connection>, AcquireError>> {
+        let refused = self.refused;
+        if refused > self.engine.config.load().max_size {
+            return Some(Err(self.fail(HookFailure::LikesNone { refused })));
+        }
+        if self.engine.clock.now() < self.deadline { None } else { Some(self.conclude(Grant::Expired)) }
+    }
+
+    #[cold]
+    fn fail(&self, failure: HookFailure) -> AcquireError {
+        let waited = self.waited();
+        self.engine.count_wait(waited);
+        self.engine.events.failed.add(1);
+        AcquireError::Hook { situation: self.engine.situation(waited), failure: Arc::new(failure) }
     }
 
     /// Polled outside of a runtime: goes on waiting if it waits already and somebody keeps its time.
@@ -302,10 +280,7 @@ impl<D: Driver> Waiting<'_, D> {
     #[inline(never)] // or it would be in the way of those who are not watched
     fn look_whether_it_waits_for_itself(&self) -> Option<AcquireError> {
         let held_at = self.engine.look_at_who_waits(self.place)?;
-        let waited = self.waited();
-        self.engine.count_wait(waited);
-        self.engine.events.refused.add(1);
-        Some(AcquireError::SelfWait { situation: self.engine.situation(waited), held_at })
+        Some(self.engine.refuse_self_wait(self.waited(), held_at))
     }
 
     #[cold]

@@ -8,9 +8,9 @@ use super::Engine;
 use super::budget::within;
 use super::notes::Opened;
 use super::panics::{caught, guarded, report};
+use super::usual::Usual;
 use crate::attempt::Attempt;
 use crate::connection::ConnectionId;
-use crate::counters::Figure;
 use crate::driver::Driver;
 use crate::foreign::drop_quietly;
 use crate::hooks::{AnyHooks, ConnectionFacts, HandOut, HookError, HookFailure, HookPoint};
@@ -21,8 +21,8 @@ use crate::slot::{Claim, Facts, Vacancy};
 pub(super) struct Hooked<C> {
     hooks: Arc<dyn AnyHooks<C>>,
     points: Vec<HookPoint>,
-    /// How long the hook before the hand-out takes of late; in nanoseconds.
-    usual: Figure,
+    /// How long the hook before the hand-out takes.
+    usual: Usual,
 }
 
 /// What has become of a connection that was to be handed out.
@@ -52,13 +52,7 @@ impl<C: Send + 'static> Hooked<C> {
             report(|| tracing::error!(message, "asking for the points of hooks panicked; none is called"));
             Vec::new()
         });
-        Self { hooks, points, usual: Figure::default() }
-    }
-
-    /// The hook before the hand-out has taken so long. Two at the same time may count as one.
-    fn note(&self, took: u64) {
-        let usual = self.usual.get();
-        self.usual.set(if usual == 0 { took } else { usual - usual / 8 + took / 8 });
+        Self { hooks, points, usual: Usual::default() }
     }
 
     fn budget(&self, point: HookPoint) -> Duration {
@@ -139,10 +133,15 @@ impl<D: Driver> Engine<D> {
         let (point, begun) = (HookPoint::BeforeHandOut, self.clock.now());
         let answer = match hooked.call(point, left, hook).await {
             Ok(answer) => {
-                hooked.note(self.clock.now().saturating_sub(begun));
+                hooked.usual.note(self.clock.now().saturating_sub(begun));
                 answer
             }
-            Err(failure) => return Prepared::Refused(failure),
+            Err(failure) => {
+                if matches!(failure, HookFailure::TimedOut { .. }) {
+                    hooked.usual.note_at_least(self.clock.now().saturating_sub(begun));
+                }
+                return Prepared::Refused(failure);
+            }
         };
         match answer {
             HandOut::Use => match preparing.claim.take() {
@@ -158,9 +157,9 @@ impl<D: Driver> Engine<D> {
         }
     }
 
-    /// Whether so many nanoseconds may be too few for the hook before the hand-out, going by how long it takes of late: it would cost the connection.
+    /// Whether so many nanoseconds may be too few for the hook before the hand-out: it would cost the connection.
     pub(super) fn is_short_for_hook(&self, left: u64) -> bool {
-        self.hooks_at(HookPoint::BeforeHandOut).is_some_and(|hooked| left < hooked.usual.get().saturating_mul(2))
+        self.hooks_at(HookPoint::BeforeHandOut).is_some_and(|hooked| hooked.usual.is_short(left))
     }
 
     /// When one has come back and is in order.

@@ -11,6 +11,7 @@ use super::notes::Held;
 use super::panics::{caught, report};
 use crate::connection::{ConnectionId, Holder};
 use crate::driver::Driver;
+use crate::error::AcquireError;
 use crate::slot::{Claim, Facts};
 
 impl<D: Driver> Engine<D> {
@@ -115,27 +116,42 @@ impl<D: Driver> Engine<D> {
 
     /// Whoever is about to wait may be waiting for itself: then that is told. Where its first connection was acquired, if it is not to wait.
     pub(super) fn look_at_who_waits(&self, place: &'static Location<'static>) -> Option<&'static Location<'static>> {
+        // Somebody has each of them: none is idle, or about to be.
+        let are_all_leased = || self.core.table.counts().leased >= self.core.capacity.read().open;
+        if self.is_at_its_most() && are_all_leased() { self.look_at_who_waits_in_front(place) } else { None }
+    }
+
+    /// As `look_at_who_waits`, for one who waits because others have all that it could have.
+    pub(crate) fn look_at_who_waits_in_front(
+        &self,
+        place: &'static Location<'static>,
+    ) -> Option<&'static Location<'static>> {
         let held_at = self.look_at_task(tokio::task::try_id()?, place)?;
         self.config.load().refuse_self_wait.then_some(held_at)
     }
 
     /// Where a task that waits for a connection of a full pool has acquired the first one that it has.
     fn look_at_task(&self, task: Id, place: &'static Location<'static>) -> Option<&'static Location<'static>> {
-        let room = self.core.capacity.read();
-        // Somebody has each of them: none is idle, or about to be.
-        let is_full = room.open >= room.max && self.core.table.counts().leased >= room.open;
-        if !is_full || self.is_closed() {
+        if self.is_closed() {
             return None;
         }
         let leases = self.callers_leases().filter_map(|(_, facts)| self.notes.holder(facts));
         let own: Vec<_> = leases.filter(|held| held.task == Some(task)).collect();
         let first = own.iter().min_by_key(|held| held.since)?;
         self.events.self_waits.add(1);
-        let (held_at, held, of) = (first.place, own.len(), room.open);
+        let (held_at, held, of) = (first.place, own.len(), self.core.capacity.read().open);
         report(
             || tracing::warn!(%place, %held_at, held, of, %task, "a task that has a connection waits for another one"),
         );
         Some(held_at)
+    }
+
+    /// What one is told who is not to wait for itself, after so many nanoseconds.
+    #[cold]
+    pub(crate) fn refuse_self_wait(&self, waited: u64, held_at: &'static Location<'static>) -> AcquireError {
+        self.count_wait(waited);
+        self.events.refused.add(1);
+        AcquireError::SelfWait { situation: self.situation(waited), held_at }
     }
 
     /// All leases of callers.

@@ -89,7 +89,11 @@ impl<D: Driver> Tended<D> {
         let connection = engine.core.table.get_mut(&mut self.claim);
         // Owned across the await: the connection, by whoever has `self`.
         let outcome = guarded(within(budget, async { engine.driver.reset(connection).await })).await;
-        self.succeeded("reset", budget, outcome)
+        let is_reset = self.succeeded("reset", budget, outcome);
+        if is_reset {
+            engine.drop_what_is_reset(&self.claim);
+        }
+        is_reset
     }
 
     /// Asks an idle connection for a sign of life and gives it back.

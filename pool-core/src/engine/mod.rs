@@ -21,10 +21,12 @@ mod measure;
 mod notes;
 mod open;
 mod openers;
+mod outlook;
 mod panics;
 mod pause;
 mod prefer;
 mod probe;
+mod put_back;
 mod random;
 mod reconfigure;
 mod release;
@@ -37,6 +39,7 @@ mod tags;
 mod tasks;
 mod trip;
 mod uncollected;
+mod usual;
 mod warm_up;
 
 use clock::{Clock, nanos};
@@ -48,6 +51,7 @@ pub(crate) use exchange::adopt;
 pub(crate) use followers::Follower;
 pub(crate) use janitor::ensure_janitor;
 pub(crate) use limit::Limit;
+pub(crate) use outlook::Outlook;
 pub(crate) use panics::{caught, guarded, report, shielded, tell_watchers};
 pub(crate) use pause::drained;
 pub(crate) use prefer::prefer;
@@ -67,6 +71,7 @@ use probe::Reserves;
 use tags::Tags;
 use tasks::Tasks;
 use trip::Trip;
+use usual::Usual;
 use warm_up::WarmUps;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -150,6 +155,9 @@ pub(crate) struct Engine<D: Driver> {
     /// Whether that is so, or there are hooks for connections that are handed out or come back: then each is looked at closely. Or there are tags: then those that have some are.
     attended: Flag,
     hooked: Option<Hooked<D::Connection>>,
+    /// How long a check and a conversion take for somebody who prefers a connection.
+    usual_check: Usual,
+    usual_convert: Usual,
     /// When the janitor took its last turn.
     pulse: Figure,
     tasks: Tasks,
@@ -272,6 +280,8 @@ impl<D: Driver> Engine<D> {
             random: Random::new(seed),
             all_closed: CancellationToken::new(),
             last_failure: ArcSwapOption::empty(),
+            usual_check: Usual::default(),
+            usual_convert: Usual::default(),
             denial: ArcSwapOption::empty(),
             events: Events::default(),
             part,

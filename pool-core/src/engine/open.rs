@@ -46,7 +46,8 @@ impl<D: Driver> Engine<D> {
         let sight = self.core.gate().look_after_publishing();
         // Looked up if it matters: it takes a look at every slot.
         let idle = if config.min_idle > 0 { self.core.table.counts().idle_soon() } else { 0 };
-        let demand = Demand { waiting: self.unprovided(sight), idle, used: self.used.is_up() };
+        let waiting = self.unprovided(sight).max(self.needs_to_know());
+        let demand = Demand { waiting, idle, used: self.used.is_up() };
         let need = self.has_a_budget() && self.would_miss_one(&Demanded { warm, at_once });
         let wanted = self.core.capacity.reserve(|room| {
             let one_more = demand.wants_another(room.open, room.opening, &config) || room.open < warm;

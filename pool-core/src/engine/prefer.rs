@@ -18,6 +18,7 @@ use super::panics::{caught, guarded, report};
 use super::release::{Condition, Occasion};
 use super::tags::Label;
 use crate::connection::ConnectionId;
+use crate::counters::Flag;
 use crate::driver::Driver;
 use crate::error::AcquireError;
 use crate::hooks::HookPoint;
@@ -35,6 +36,8 @@ struct Seeker<'a, D: Driver> {
     deadline: u64,
     /// Until when one that fits may come back.
     patience: u64,
+    /// Whether one that fits has been left idle, because there is no time to check it.
+    is_hurried: Flag,
 }
 
 /// An idle connection that fits, claimed.
@@ -84,9 +87,11 @@ impl<D: Driver> Drop for Patience<'_, D> {
 pub(crate) async fn prefer<D: Driver>(
     engine: &Arc<Engine<D>>,
     preference: &Preference<D::Connection>,
+    limit: Option<Duration>,
     place: &'static Location<'static>,
 ) -> Result<(Claim<D::Connection>, Fit), AcquireError> {
-    let waiting = Waiting::new(engine, preference.limit.map_or(Limit::POOLS, Limit::new), place);
+    let waiting = Waiting::new(engine, limit.map_or(Limit::POOLS, Limit::new), place);
+    let mut waiting = waiting.needing(preference.wanted.tag());
     let seeker = Seeker::new(&waiting, preference);
     let mut has_waited = false;
     // Owned across the awaits: nothing, or one that was found, by the call. Dropped in the hands of a hook or of the driver, it is closed.
@@ -118,7 +123,7 @@ impl<'a, D: Driver> Seeker<'a, D> {
         };
         let (started, deadline) = (waiting.started, waiting.deadline);
         let patience = started.saturating_add(nanos(preference.grace)).min(deadline);
-        Self { engine, wanted, label, started, deadline, patience }
+        Self { engine, wanted, label, started, deadline, patience, is_hurried: Flag::default() }
     }
 
     fn waited(&self) -> u64 {
@@ -156,7 +161,9 @@ impl<'a, D: Driver> Seeker<'a, D> {
     /// Whether there is a connection that fits, and nobody comes before this one.
     fn may_come_back(&self) -> bool {
         let Some(label) = &self.label else { return false };
-        self.is_let_pass() && self.engine.tags.with(label).into_iter().any(|id| self.engine.is_there(id))
+        !self.is_hurried.is_up()
+            && self.is_let_pass()
+            && self.engine.tags.with(label).into_iter().any(|id| self.engine.is_there(id))
     }
 
     fn is_let_pass(&self) -> bool {
@@ -197,6 +204,12 @@ impl<'a, D: Driver> Seeker<'a, D> {
         }
         match engine.condition(&mut claim, Occasion::HandOver) {
             Condition::Usable => Some(Found { claim, is_unchecked: false }),
+            // Left to those who have more time.
+            Condition::Unchecked if engine.usual_check.is_short(nanos(self.left())) => {
+                self.is_hurried.raise();
+                engine.put_back(claim);
+                None
+            }
             Condition::Unchecked => Some(Found { claim, is_unchecked: true }),
             other => {
                 engine.set_aside(claim, other);
@@ -250,7 +263,14 @@ impl<'a, D: Driver> Seeker<'a, D> {
         let mut held = InHand { engine, claim };
         let budget = engine.config.load().check_timeout.min(self.left());
         // Owned across the await: `held`. Dropping it closes the connection.
+        let begun = engine.clock.now();
         let answer = engine.probe(engine.core.table.get_mut(&mut held.claim), budget).await;
+        let took = engine.clock.now().saturating_sub(begun);
+        if took >= nanos(budget) {
+            engine.usual_check.note_at_least(took);
+        } else {
+            engine.usual_check.note(took);
+        }
         if let Err(message) = answer {
             engine.count_failure("ping");
             report(|| tracing::debug!(message, "a check failed; the connection will be closed"));
@@ -292,17 +312,22 @@ impl<'a, D: Driver> Seeker<'a, D> {
         let after = engine.config.load().reset_timeout.min(self.left());
         let connection = engine.core.table.get_mut(&mut held.claim);
         // Owned across the await: `held`. Dropping it closes the connection.
+        let begun = engine.clock.now();
         let outcome = guarded(within(after, async { engine.driver.convert(connection, tag).await })).await;
-        let tag = tag.clone();
+        let (tag, took) = (tag.clone(), engine.clock.now().saturating_sub(begun));
         let failure = match outcome {
             Ok(Ok(Ok(()))) => {
+                engine.usual_convert.note(took);
                 let claim = held.keep();
                 engine.label(&claim, Label::Tag(tag));
                 engine.events.converted.add(1);
                 return Ok(claim);
             }
             Ok(Ok(Err(error))) => ConvertFailure::Failed { tag, source: Box::new(error) },
-            Ok(Err(_)) => ConvertFailure::TimedOut { tag, after },
+            Ok(Err(_)) => {
+                engine.usual_convert.note_at_least(took);
+                ConvertFailure::TimedOut { tag, after }
+            }
             Err(message) => ConvertFailure::Panicked { tag, message },
         };
         drop(held);

@@ -18,7 +18,7 @@ pub(super) struct Demanded {
 
 /// What a pool keeps about it.
 pub(crate) struct Part {
-    membership: Membership,
+    pub(super) membership: Membership,
     /// What somebody has said that is guaranteed to it; otherwise it is the minimum.
     guaranteed: Option<usize>,
 }
@@ -71,6 +71,7 @@ impl<D: Driver> Engine<D> {
     pub(super) fn end_opening(&self) {
         if let Some(part) = &self.part {
             part.membership.opened();
+            self.tell_followers();
         }
     }
 
@@ -117,7 +118,7 @@ impl<D: Driver> Engine<D> {
         let (room, config) = (self.core.capacity.read(), self.config.load());
         let guaranteed = self.part.as_ref().and_then(|part| part.guaranteed).unwrap_or(config.min_size);
         let kept = if self.used.is_up() || !config.lazy { config.min_size.min(guaranteed) } else { 0 };
-        let waiting = self.unprovided(sight).saturating_sub(room.opening);
+        let waiting = (self.unprovided(sight) + self.in_front()).saturating_sub(room.opening);
         let missing = kept.max(demanded.warm).saturating_sub(room.open);
         waiting.max(missing).min(room.max.saturating_sub(room.open))
     }
@@ -163,6 +164,14 @@ impl<D: Driver> Engine<D> {
         if owes { 0 } else { self.config.load().rotation_headroom }
     }
 
+    /// Somebody in front of the pool wants more connections, or fewer, than before: that is told to its budget, and the backend is asked again.
+    pub(crate) fn others_wish(self: &Arc<Self>) {
+        if self.is_scarce() {
+            ensure_janitor(self);
+            self.bell.notify_one();
+        }
+    }
+
     /// Owes what the budget says.
     fn owe(&self) {
         {
@@ -182,6 +191,7 @@ impl<D: Driver> Engine<D> {
 impl<D: Driver> Member for Engine<D> {
     fn changed(self: Arc<Self>) {
         self.owe();
+        self.tell_followers();
         self.bell.notify_one();
         // Its own may have ended with its runtime: then it goes on in that of whoever gave or wants something.
         ensure_janitor(&self);

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Engine;
+use super::panics::caught;
 use crate::connection::ConnectionId;
 use crate::counters::Flag;
 use crate::driver::Driver;
@@ -161,6 +162,22 @@ impl<D: Driver> Engine<D> {
     /// Takes the tag of this name off a connection.
     pub(crate) fn untag(&self, claim: &Claim<D::Connection>, name: &str) -> Option<Tag> {
         self.tags.take_off(self.core.table.index(claim), name)
+    }
+
+    /// Whether so many nanoseconds may be too few for what has to be done with a connection before it is used: it would cost the connection.
+    pub(super) fn is_short(&self, claim: &Claim<D::Connection>, needs: Option<&Tag>, left: u64) -> bool {
+        let converts = |tag: &Tag| !self.tags.has(self.id(claim), &Label::Tag(tag.clone()));
+        let is_short_for_conversion = needs.is_some_and(|tag| self.usual_convert.is_short(left) && converts(tag));
+        is_short_for_conversion || self.is_short_for_hook(left)
+    }
+
+    /// A connection has been reset.
+    pub(super) fn drop_what_is_reset(&self, claim: &Claim<D::Connection>) {
+        // The driver is foreign, and not asked under the lock.
+        let lost = |tag: &Tag| !caught(|| self.driver.reset_keeps(tag)).unwrap_or_default();
+        for tag in self.tags_of(claim).into_iter().filter(lost) {
+            self.untag(claim, tag.name());
+        }
     }
 
     /// The tags of a connection.

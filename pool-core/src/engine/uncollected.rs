@@ -33,12 +33,16 @@ impl Uncollected {
 }
 
 impl<D: Driver> Engine<D> {
+    pub(crate) fn count_uncollected(&self) {
+        self.events.uncollected.add(1);
+    }
+
     #[cold]
     fn pass_on_uncollected(&self, claim: Claim<D::Connection>, place: &'static Location<'static>, lay: Duration) {
         let connection = self.id(&claim);
         // Before anything else, which may be foreign code: the claim is nobody's.
         self.put_back(claim);
-        self.events.uncollected.add(1);
+        self.count_uncollected();
         report(|| {
             tracing::warn!(%connection, %place, ?lay, "a connection was taken back that a waiter did not collect; is its future polled?");
         });

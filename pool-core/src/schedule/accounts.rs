@@ -40,6 +40,8 @@ impl Standing {
 #[derive(Debug, Default)]
 pub(super) struct Accounts {
     all: Vec<Standing>,
+    /// Those in `all` that are nobody's any more.
+    vacant: Vec<Account>,
     by_key: HashMap<Option<Key>, Account>,
     in_use: usize,
     /// What is reserved for anybody who does not have it.
@@ -54,6 +56,7 @@ impl Accounts {
         for standing in &mut self.all {
             standing.quota = quota(config, standing.key.as_ref());
         }
+        while self.keys() > config.max_keys && self.forget_one().is_some() {}
         // What is reserved is reserved though nobody has asked yet.
         for (key, quota) in &config.quotas {
             if self.known(Some(key), config).is_none() && quota.reserved > 0 {
@@ -77,30 +80,36 @@ impl Accounts {
     }
 
     fn open(&mut self, key: Option<Key>, config: &ScheduleConfig) -> Option<Account> {
-        // Those without a key have an account beside the others.
-        let keys = self.by_key.len() - usize::from(self.by_key.contains_key(&None));
-        if key.is_none() || keys < config.max_keys {
-            return Some(self.add(key, config));
+        if key.is_some() && self.keys() >= config.max_keys {
+            self.forget_one()?;
         }
+        Some(self.add(key, config))
+    }
+
+    /// How many there are. Those without a key have an account beside the others.
+    fn keys(&self) -> usize {
+        self.by_key.len() - usize::from(self.by_key.contains_key(&None))
+    }
+
+    /// Forgets the key that was used least recently, of those with which nothing is lost.
+    fn forget_one(&mut self) -> Option<()> {
         let forgettable = self.all.iter().enumerate().filter(|(_, standing)| standing.is_forgettable());
-        let (place, _) = forgettable.min_by_key(|(_, standing)| standing.last)?;
-        self.by_key.remove(&self.all[place].key);
-        self.put(place, key, config);
-        Some(place)
+        let (account, _) = forgettable.min_by_key(|(_, standing)| standing.last)?;
+        self.by_key.remove(&self.all[account].key.take());
+        self.vacant.push(account);
+        Some(())
     }
 
     fn add(&mut self, key: Option<Key>, config: &ScheduleConfig) -> Account {
-        let account = self.all.len();
-        self.all.push(Standing::new(None, Quota::default()));
-        self.put(account, key, config);
-        account
-    }
-
-    fn put(&mut self, account: Account, key: Option<Key>, config: &ScheduleConfig) {
+        let account = self.vacant.pop().unwrap_or(self.all.len());
         let standing = Standing::new(key.clone(), quota(config, key.as_ref()));
         self.unmet += standing.unmet();
-        self.all[account] = standing;
+        match self.all.get_mut(account) {
+            Some(vacant) => *vacant = standing,
+            None => self.all.push(standing),
+        }
         self.by_key.insert(key, account);
+        account
     }
 
     /// How many more this one may have by its own quota.
@@ -179,7 +188,8 @@ impl Accounts {
 
     /// All of them, each with what it has and how many wait for it.
     pub(super) fn all(&self) -> Vec<(Option<Key>, usize, usize)> {
-        self.all.iter().map(|standing| (standing.key.clone(), standing.in_use, standing.waiting)).collect()
+        let all = self.by_key.iter().map(|(key, account)| (key, &self.all[*account]));
+        all.map(|(key, standing)| (key.clone(), standing.in_use, standing.waiting)).collect()
     }
 
     pub(super) fn in_use(&self) -> usize {

@@ -45,19 +45,30 @@ impl<T> Default for Lane<T> {
 pub(super) struct Lanes<T> {
     levels: [BTreeMap<Account, Lane<T>>; Priority::ALL.len()],
     waiting: [usize; Priority::ALL.len()],
+    /// How many passes they want together.
+    wanted: usize,
     /// How many have come.
     numbers: u64,
 }
 
 impl<T> Default for Lanes<T> {
     fn default() -> Self {
-        Self { levels: Default::default(), waiting: [0; Priority::ALL.len()], numbers: 0 }
+        Self { levels: Default::default(), waiting: [0; Priority::ALL.len()], wanted: 0, numbers: 0 }
     }
 }
 
 impl<T> Lanes<T> {
     pub(super) fn waiting(&self) -> usize {
         self.waiting.iter().sum()
+    }
+
+    pub(super) fn waiting_with(&self, priority: Priority) -> usize {
+        self.waiting[priority as usize]
+    }
+
+    /// How many passes those want together who wait.
+    pub(super) fn wanted(&self) -> usize {
+        self.wanted
     }
 
     /// Somebody comes who wants so many at once.
@@ -75,6 +86,7 @@ impl<T> Lanes<T> {
         let waiter = Waiter { since, passes, payload, ahead: lane.waiters.len(), gone: lane.gone };
         lane.waiters.insert(place.number, waiter);
         self.waiting[priority as usize] += 1;
+        self.wanted += passes;
         place
     }
 
@@ -88,6 +100,7 @@ impl<T> Lanes<T> {
             level.remove(&place.account);
         }
         self.waiting[place.priority as usize] -= 1;
+        self.wanted -= waiter.passes;
         Some(waiter)
     }
 
@@ -148,15 +161,14 @@ impl<T> Lanes<T> {
         self.levels[place.priority as usize].get(&place.account)?.waiters.get(&place.number)
     }
 
-    /// Since when the one has waited who has waited for longest.
-    pub(super) fn oldest(&self) -> Option<(Place, u64)> {
-        let heads = Priority::ALL.into_iter().flat_map(|priority| self.heads(priority));
-        heads.map(|(place, waiter)| (place, waiter.since)).min_by_key(|(_, since)| *since)
+    /// Since when the one of a priority has waited who has waited for longest.
+    pub(super) fn oldest(&self, priority: Priority) -> Option<(Place, u64)> {
+        self.heads(priority).map(|(place, waiter)| (place, waiter.since)).min_by_key(|(_, since)| *since)
     }
 
     /// All who wait, who leave.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = (Account, T)> {
-        self.waiting = Default::default();
+        (self.waiting, self.wanted) = Default::default();
         let lanes = std::mem::take(&mut self.levels).into_iter().flatten();
         lanes.flat_map(|(account, lane)| lane.waiters.into_values().map(move |waiter| (account, waiter.payload)))
     }

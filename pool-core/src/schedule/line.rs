@@ -54,11 +54,12 @@ pub(crate) enum Call {
 #[derive(Debug)]
 pub(crate) struct Line<T> {
     config: Arc<ScheduleConfig>,
-    /// So many may pass at a time.
-    limit: usize,
+    /// So many may pass at a time, now and at most.
+    limits: Limits,
     accounts: Accounts,
     lanes: Lanes<T>,
-    flow: Flow,
+    /// Of each priority: those of a higher one are served whatever becomes of the others.
+    flows: [Flow; Priority::ALL.len()],
     /// What the lower priorities are owed, in hundredths of a turn.
     credits: [u32; Priority::ALL.len()],
     holds: Holds,
@@ -66,6 +67,13 @@ pub(crate) struct Line<T> {
     held: Option<Place>,
     /// Whether those who wait may want more by now than there can be.
     is_changed: bool,
+}
+
+/// How many may pass at a time: now, and at most, when those have some who have others now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub(crate) now: usize,
+    pub(crate) most: usize,
 }
 
 /// How long a pass is used, on the average of late.
@@ -101,13 +109,13 @@ impl Holds {
 }
 
 impl<T> Line<T> {
-    pub(crate) fn new(config: Arc<ScheduleConfig>, limit: usize) -> Self {
+    pub(crate) fn new(config: Arc<ScheduleConfig>, limits: Limits) -> Self {
         let mut line = Self {
             config,
-            limit,
+            limits,
             accounts: Accounts::default(),
             lanes: Lanes::default(),
-            flow: Flow::default(),
+            flows: Default::default(),
             credits: [0; Priority::ALL.len()],
             holds: Holds::default(),
             held: None,
@@ -124,9 +132,9 @@ impl<T> Line<T> {
     }
 
     /// So many may pass at a time from now on. Somebody may have to be [called](Self::calls) now.
-    pub(crate) fn limit_to(&mut self, limit: usize) {
-        self.is_changed |= limit != self.limit;
-        self.limit = limit;
+    pub(crate) fn limit_to(&mut self, limits: Limits) {
+        self.is_changed |= limits.most != self.limits.most;
+        self.limits = limits;
     }
 
     /// Somebody comes. Who waits may have to be [called](Self::calls) at once.
@@ -135,11 +143,8 @@ impl<T> Line<T> {
         let Some(account) = self.accounts.of(demand.key, &config) else {
             return Entry::Shed(Shed::Keys { max: config.max_keys });
         };
-        if self.is_next(account, demand.passes) {
-            if let Some(codel) = config.codel.filter(|_| self.lanes.waiting() > 0) {
-                self.flow.serves(now, 0, codel);
-            }
-            return Entry::Passes(self.pass(account, demand.passes));
+        if self.is_next(now, account, demand) {
+            return Entry::Passes(self.let_pass(now, account, demand));
         }
         if let Some(shed) = self.refuses(now, account, demand) {
             return Entry::Shed(shed);
@@ -148,15 +153,49 @@ impl<T> Line<T> {
         Entry::Waits(self.lanes.push(demand.priority, account, now, demand.passes, payload()))
     }
 
+    /// As [`enter`](Self::enter), for one who does not wait: `None` if it would have to, or there are too many keys.
+    pub(crate) fn enter_at_once(&mut self, now: u64, demand: &Demand<'_>) -> Option<Pass> {
+        let config = Arc::clone(&self.config);
+        let account = self.accounts.of(demand.key, &config)?;
+        self.is_next(now, account, demand).then(|| self.let_pass(now, account, demand))
+    }
+
+    fn let_pass(&mut self, now: u64, account: Account, demand: &Demand<'_>) -> Pass {
+        if let Some(codel) = self.config.codel.filter(|_| self.lanes.waiting_with(demand.priority) > 0) {
+            self.flows[demand.priority as usize].serves(now, 0, codel);
+        }
+        self.pass(account, demand.passes)
+    }
+
     /// Whether nobody who waits could have what one wants who comes: all have been called who could be.
-    fn is_next(&self, account: Account, passes: usize) -> bool {
-        let is_held = || self.held.is_some_and(|place| self.lanes.get(place).is_some());
+    fn is_next(&self, now: u64, account: Account, demand: &Demand<'_>) -> bool {
         let is_first = self.accounts.waiting(account).0 == 0;
-        is_first && self.has_room(account, passes) && (!is_held() || self.accounts.right(account, self.limit) >= passes)
+        let has_right = || self.accounts.right(account, self.limits.now) >= demand.passes;
+        is_first && self.has_room(account, demand.passes) && (!self.is_held(now, demand.priority) || has_right())
+    }
+
+    /// Whether one has its turn, without enough for it yet, which those of this priority leave to it.
+    fn is_held(&self, now: u64, priority: Priority) -> bool {
+        let waiter = |place: &Place| self.lanes.get(*place);
+        let held = self.held.and_then(|place| waiter(&place).map(|waiter| (place, waiter.since)));
+        // Those of a higher priority do so once it has waited for long: before, it is as much behind them as others are.
+        held.is_some_and(|(place, since)| priority >= place.priority || since <= self.aged_since(now, place.priority))
+    }
+
+    /// Who has come by then counts as aged.
+    fn aged_since(&self, now: u64, priority: Priority) -> u64 {
+        let aging = nanos(self.config.aging);
+        // Those who are turned away for having waited have their share before.
+        let standing = self.config.codel.filter(|_| self.stands(priority));
+        now.saturating_sub(standing.map_or(aging, |codel| aging.min(nanos(codel.target))))
+    }
+
+    fn stands(&self, priority: Priority) -> bool {
+        self.flows[priority as usize].stands()
     }
 
     fn has_room(&self, account: Account, passes: usize) -> bool {
-        self.accounts.quota_left(account).min(self.accounts.room(account, self.limit)) >= passes
+        self.accounts.quota_left(account).min(self.accounts.room(account, self.limits.now)) >= passes
     }
 
     fn pass(&mut self, account: Account, passes: usize) -> Pass {
@@ -166,7 +205,7 @@ impl<T> Line<T> {
 
     /// Why one who has to wait may not.
     fn refuses(&self, now: u64, account: Account, demand: &Demand<'_>) -> Option<Shed> {
-        let (most, waiting) = (self.accounts.most(account, self.limit), self.lanes.waiting());
+        let (most, waiting) = (self.accounts.most(account, self.limits.most), self.lanes.waiting());
         if demand.passes > most {
             return Some(Shed::Impossible { wanted: demand.passes, max: most });
         }
@@ -177,14 +216,15 @@ impl<T> Line<T> {
         if max.is_some_and(|max| of_key >= max) {
             return Some(Shed::KeyFull { key: self.accounts.key(account).cloned(), waiting: of_key });
         }
-        self.hopeless(account, self.lanes.before(demand.priority, account), demand.deadline.saturating_sub(now))
+        let ahead = self.lanes.before(demand.priority, account);
+        self.hopeless(demand.priority, account, ahead, demand.deadline.saturating_sub(now))
     }
 
     /// Whether one with so many of its own key before it cannot be served in what is left of its time. Others may be before it or not.
-    fn hopeless(&self, account: Account, ahead: usize, left: u64) -> Option<Shed> {
-        let comes_first_who_came_last = self.config.newest_first && self.flow.stands();
+    fn hopeless(&self, priority: Priority, account: Account, ahead: usize, left: u64) -> Option<Shed> {
+        let comes_first_who_came_last = self.config.newest_first && self.stands(priority);
         let mean = self.holds.mean().filter(|_| self.config.foresee && !comes_first_who_came_last)?;
-        let at_once = self.accounts.most(account, self.limit).max(1);
+        let at_once = self.accounts.most(account, self.limits.most).max(1);
         let expected = mean.saturating_mul(ahead as u64) / at_once as u64;
         let (expected, left) = (Duration::from_nanos(expected), Duration::from_nanos(left));
         (expected > left).then_some(Shed::Hopeless { expected, left })
@@ -198,8 +238,10 @@ impl<T> Line<T> {
     fn take_out(&mut self, place: Place) -> Option<Waiter<T>> {
         let waiter = self.lanes.remove(place)?;
         self.accounts.waits_no_more(place.account);
+        if self.lanes.waiting_with(place.priority) == 0 {
+            self.flows[place.priority as usize].emptied();
+        }
         if self.lanes.waiting() == 0 {
-            self.flow.emptied();
             self.credits = [0; Priority::ALL.len()];
         }
         Some(waiter)
@@ -207,10 +249,10 @@ impl<T> Line<T> {
 
     /// One who waits looks at the line, with so much of its time left. Why it had better leave: then it has left. Somebody may have to be [called](Self::calls) now.
     pub(crate) fn look(&mut self, now: u64, place: Place, left: u64) -> Option<(T, Shed)> {
-        if let (Some(codel), Some((_, since))) = (self.config.codel, self.lanes.oldest()) {
-            self.flow.watch(now, now.saturating_sub(since), codel);
+        if let (Some(codel), Some((_, since))) = (self.config.codel, self.lanes.oldest(place.priority)) {
+            self.flows[place.priority as usize].watch(now, now.saturating_sub(since), codel);
         }
-        let shed = self.hopeless(place.account, self.lanes.ahead(place)?, left)?;
+        let shed = self.hopeless(place.priority, place.account, self.lanes.ahead(place)?, left)?;
         Some((self.leave(place)?, shed))
     }
 
@@ -234,8 +276,9 @@ impl<T> Line<T> {
         let head = self.turn(now)?;
         let since = self.lanes.get(head)?.since;
         if let Some(codel) = self.config.codel {
-            self.flow.serves(now, now.saturating_sub(since), codel);
-            if now.saturating_sub(since) > self.flow.patience(codel) {
+            let flow = &mut self.flows[head.priority as usize];
+            flow.serves(now, now.saturating_sub(since), codel);
+            if now.saturating_sub(since) > flow.patience(codel) {
                 return self.call(now);
             }
         }
@@ -247,7 +290,7 @@ impl<T> Line<T> {
 
     /// Who is served instead of the one whose turn it is, if that is wanted: who came last, unless there is not enough for it.
     fn newest(&self, head: Place) -> Option<Place> {
-        let wanted = self.config.newest_first && self.flow.stands();
+        let wanted = self.config.newest_first && self.stands(head.priority);
         wanted.then(|| self.lanes.last_beside(head)).filter(|last| self.fits(*last))
     }
 
@@ -261,7 +304,7 @@ impl<T> Line<T> {
         if !std::mem::take(&mut self.is_changed) {
             return None;
         }
-        let most = |account| self.accounts.most(account, self.limit);
+        let most = |account| self.accounts.most(account, self.limits.most);
         // The same for all of a lane, which come one after the other.
         let mut last = None;
         let place = self.lanes.find(|account, waiter| {
@@ -277,17 +320,28 @@ impl<T> Line<T> {
 
     /// One who has waited for too long in a queue that stands.
     fn too_late(&self, now: u64) -> Option<Place> {
-        let patience = self.flow.patience(self.config.codel.filter(|_| self.flow.stands())?);
-        self.lanes.oldest().filter(|(_, since)| now.saturating_sub(*since) > patience).map(|(place, _)| place)
+        let codel = self.config.codel?;
+        let oldest = |priority: Priority| {
+            let patience = self.flows[priority as usize].patience(codel);
+            self.lanes.oldest(priority).filter(|(_, since)| now.saturating_sub(*since) > patience)
+        };
+        Priority::ALL.into_iter().find_map(oldest).map(|(place, _)| place)
     }
 
     /// Whose turn it is, if there is room.
     fn turn(&mut self, now: u64) -> Option<Place> {
-        let next = self.held.filter(|place| self.lanes.get(*place).is_some()).or_else(|| self.next(now))?;
+        let held = self.held.filter(|place| self.lanes.get(*place).is_some() && !self.is_behind(now, *place));
+        let next = held.or_else(|| self.next(now))?;
         let has_room = self.fits(next);
         // One that wants several keeps its turn until there is enough: others would take what there is for ever. But not what is reserved for them, which is of no use to it.
         self.held = Some(next).filter(|_| !has_room);
         if has_room { Some(next) } else { Priority::ALL.into_iter().find_map(|priority| self.entitled(priority)) }
+    }
+
+    /// Whether the one who has its turn leaves it to those of a higher priority who have come since.
+    fn is_behind(&self, now: u64, held: Place) -> bool {
+        let mut higher = Priority::ALL.into_iter().filter(|priority| *priority < held.priority);
+        higher.any(|priority| !self.is_held(now, priority) && self.head(priority, u64::MAX).is_some())
     }
 
     /// Whether there is enough for one who waits.
@@ -297,8 +351,9 @@ impl<T> Line<T> {
 
     /// The first of those with this priority for whom there is enough that is reserved for them.
     fn entitled(&self, priority: Priority) -> Option<Place> {
-        let has_right =
-            |(place, waiter): &(Place, &Waiter<T>)| self.accounts.right(place.account, self.limit) >= waiter.passes;
+        let has_right = |(place, waiter): &(Place, &Waiter<T>)| {
+            self.accounts.right(place.account, self.limits.now) >= waiter.passes
+        };
         let heads = self.lanes.heads(priority).filter(has_right);
         let first = heads.reduce(|best, other| if self.goes_before(&other, &best) { other } else { best });
         first.map(|(place, _)| place)
@@ -307,10 +362,9 @@ impl<T> Line<T> {
     /// Whose turn comes: of the highest priority, or of one that is owed it.
     fn next(&mut self, now: u64) -> Option<Place> {
         let first = Priority::ALL.into_iter().find_map(|priority| self.head(priority, u64::MAX))?;
-        let aged_since = now.checked_sub(nanos(self.config.aging));
         let mut owed = None;
         for priority in Priority::ALL.into_iter().filter(|priority| *priority > first.priority) {
-            let aged = aged_since.and_then(|since| self.head(priority, since));
+            let aged = self.head(priority, self.aged_since(now, priority));
             // All of them are owed their share of every turn.
             let is_owed = aged.is_some() && self.owe(priority);
             owed = owed.or(aged.filter(|_| is_owed));
@@ -332,7 +386,7 @@ impl<T> Line<T> {
     fn head(&self, priority: Priority, by: u64) -> Option<Place> {
         let may = |account, waiter: &Waiter<T>| {
             let is_within_quota = self.accounts.quota_left(account) >= waiter.passes;
-            is_within_quota && self.accounts.room(account, self.limit) > 0 && !self.saves_up(account, priority)
+            is_within_quota && self.accounts.room(account, self.limits.now) > 0 && !self.saves_up(account, priority)
         };
         let heads = self.lanes.heads(priority).filter(|(_, waiter)| waiter.since <= by);
         let heads = heads.filter(|(place, waiter)| may(place.account, waiter));
@@ -371,9 +425,20 @@ impl<T> Line<T> {
         self.lanes.waiting()
     }
 
+    /// How many passes those want together who wait because there are no more of them.
+    pub(crate) fn wanted(&self) -> usize {
+        // Otherwise it is a quota that they wait for.
+        if self.is_full() { self.lanes.wanted() } else { 0 }
+    }
+
+    /// Whether there is no pass for the one who is next.
+    pub(crate) fn is_full(&self) -> bool {
+        self.in_use() >= self.limits.now || self.held.is_some_and(|place| self.lanes.get(place).is_some())
+    }
+
     /// How many may pass at a time.
     pub(crate) fn limit(&self) -> usize {
-        self.limit
+        self.limits.now
     }
 
     /// The keys that are known, each with how many passes it has and how many wait for it.

@@ -17,7 +17,7 @@ use crate::shed::Key;
 pub use codel::Codel;
 pub(crate) use codel::nanos;
 pub(crate) use lanes::Place;
-pub(crate) use line::{Call, Demand, Entry, Line, Pass};
+pub(crate) use line::{Call, Demand, Entry, Limits, Line, Pass};
 
 /// Who goes first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]

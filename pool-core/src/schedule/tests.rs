@@ -134,7 +134,7 @@ impl World {
 fn play(config: &ScheduleConfig, limit: usize, requests: Vec<Request>) -> Vec<Outcome> {
     config.validate().unwrap();
     let mut world = World {
-        line: Line::new(Arc::new(config.clone()), limit),
+        line: Line::new(Arc::new(config.clone()), Limits { now: limit, most: limit }),
         events: BinaryHeap::new(),
         number: 0,
         places: BTreeMap::new(),

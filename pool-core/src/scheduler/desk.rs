@@ -1,35 +1,32 @@
-//! The line with a lock around it, and those who wait in it.
+//! The line with a lock around it.
 
 use std::collections::VecDeque;
+use std::panic::Location;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use tokio::sync::oneshot::{self, Receiver, Sender};
 use tokio::time::timeout_at;
 
+use super::in_line::InLine;
+use super::permit::Permit;
+use super::seat::{Found, Refusal, Seat};
 use super::stats::{Counts, KeyStats};
 use crate::driver::Driver;
-use crate::engine::{Engine, Follower, tell_watchers};
+use crate::engine::{Engine, Follower, Outlook, report};
 use crate::error::AcquireError;
-use crate::schedule::{Call, Demand, Entry, Line, Pass, Place, ScheduleConfig, nanos};
-use crate::shed::Shed;
+use crate::schedule::{Call, Demand, Entry, Limits, Line, Place, ScheduleConfig, nanos};
 
-/// What one who waits is told.
-type Answer<D> = Result<Permit<D>, Refusal>;
-
-/// Why one is not served.
-#[derive(Debug)]
-pub(super) enum Refusal {
-    Shed(Shed),
-    Closed,
-}
+/// Who waits, in order.
+type Waiting<D> = Line<Arc<Seat<D>>>;
 
 /// What the scheduler, its permits and those who wait share.
 pub(super) struct Desk<D: Driver> {
     pub(super) engine: Arc<Engine<D>>,
     pub(super) config: ArcSwap<ScheduleConfig>,
     /// Held for the time of one decision, and never while anybody is told of it.
-    line: Mutex<Line<Sender<Answer<D>>>>,
+    line: Mutex<Waiting<D>>,
+    /// Those who have been called and may not have heard it, if somebody wants to know.
+    called: Mutex<Vec<Arc<Seat<D>>>>,
     /// Held by the one who collects several connections.
     collecting: tokio::sync::Mutex<()>,
     pub(super) counts: Counts,
@@ -38,67 +35,68 @@ pub(super) struct Desk<D: Driver> {
 impl<D: Driver> Desk<D> {
     pub(super) fn new(engine: &Arc<Engine<D>>, config: ScheduleConfig) -> Arc<Self> {
         let config = Arc::new(config);
-        let line = Line::new(Arc::clone(&config), limit(engine, &config));
+        let line = Line::new(Arc::clone(&config), limits(engine, &config));
         Arc::new(Self {
             engine: Arc::clone(engine),
             config: ArcSwap::new(config),
             line: Mutex::new(line),
+            called: Mutex::default(),
             collecting: tokio::sync::Mutex::default(),
             counts: Counts::default(),
         })
     }
 
-    fn line(&self) -> MutexGuard<'_, Line<Sender<Answer<D>>>> {
+    fn line(&self) -> MutexGuard<'_, Waiting<D>> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn called(&self) -> MutexGuard<'_, Vec<Arc<Seat<D>>>> {
+        self.called.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Changes the line, and tells those who are called then.
-    fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut Line<Sender<Answer<D>>>) -> T) -> T {
+    pub(super) fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut Waiting<D>) -> T) -> T {
         let mut line = self.line();
+        let wanted = line.wanted();
+        if self.engine.is_scarce() {
+            line.limit_to(limits(&self.engine, &self.config.load()));
+        }
         let outcome = change(&mut line);
         let calls = line.calls(self.engine.now());
+        let is_wish_changed = line.wanted() != wanted;
         drop(line);
         self.tell(calls);
+        if is_wish_changed {
+            self.engine.others_wish();
+        }
         outcome
     }
 
-    /// Tells those who have been called, in that order. One who has gone in this moment gives back what he was called for.
-    fn tell(self: &Arc<Self>, calls: Vec<(Sender<Answer<D>>, Call)>) {
+    /// Tells those who have been called, in that order. What one was called for who has gone is given back.
+    fn tell(self: &Arc<Self>, calls: Vec<(Arc<Seat<D>>, Call)>) {
         let mut calls = VecDeque::from(calls);
-        while let Some((sender, call)) = calls.pop_front() {
+        while let Some((seat, call)) = calls.pop_front() {
             let answer = match call {
-                Call::Passes(pass) => Ok(self.permit(pass)),
+                Call::Passes(pass) => Ok(Permit::new(self, pass)),
                 Call::Shed(shed) => Err(Refusal::Shed(shed)),
             };
-            let mut unheard = None;
-            // Whom that wakes is foreign.
-            tell_watchers(|| unheard = sender.send(answer).err());
-            if let Some(Ok(mut permit)) = unheard
-                && let Some(pass) = permit.pass.take()
-            {
-                let mut line = self.line();
-                line.forget(pass);
-                calls.extend(line.calls(self.engine.now()));
+            match seat.tell(answer, self.engine.now()) {
+                Ok(()) if self.engine.config.load().collect_within.is_some() => self.called().push(seat),
+                Ok(()) => {}
+                Err(unheard) => {
+                    if let Some(pass) = unheard.ok().and_then(Permit::into_pass) {
+                        let mut line = self.line();
+                        line.forget(pass);
+                        calls.extend(line.calls(self.engine.now()));
+                    }
+                }
             }
         }
     }
 
-    /// One who waits leaves the line. Whether it did: if it has been called, that was before.
-    fn leave(self: &Arc<Self>, place: Place) -> bool {
-        let gone = self.change(|line| line.leave(place));
-        let has_left = gone.is_some();
-        gone.into_iter().for_each(dismiss);
-        has_left
-    }
-
-    fn permit(self: &Arc<Self>, pass: Pass) -> Permit<D> {
-        Permit { desk: Arc::clone(self), pass: Some(pass), since: self.engine.now(), is_used: false }
-    }
-
     /// How many wait, how many connections are in use, and how many may be.
-    pub(super) fn figures(&self) -> (usize, usize, usize) {
-        let line = self.line();
-        (line.waiting(), line.in_use(), line.limit())
+    pub(super) fn figures(self: &Arc<Self>) -> (usize, usize, usize) {
+        self.change(|line| (line.waiting(), line.in_use(), line.limit()))
     }
 
     /// The keys that are known.
@@ -114,57 +112,109 @@ impl<D: Driver> Desk<D> {
             // Within the lock: of two that change them, the later one stays in force.
             self.config.store(Arc::clone(&config));
             line.follow(Arc::clone(&config));
-            line.limit_to(limit(&self.engine, &config));
+            line.limit_to(limits(&self.engine, &config));
         });
+    }
+
+    /// A permit, if nobody who waits comes before.
+    pub(super) fn admit_at_once(self: &Arc<Self>, demand: &Demand<'_>) -> Option<Permit<D>> {
+        let now = self.engine.now();
+        let is_closed = || self.engine.is_closed();
+        let pass = self.change(|line| if is_closed() { None } else { line.enter_at_once(now, demand) })?;
+        self.counts.passed(demand.priority, 0);
+        Some(Permit::new(self, pass))
     }
 
     /// Waits for a permit until the deadline.
     ///
-    /// Cancel safety: whoever is dropped leaves the line, and gives back what he was called for.
-    pub(super) async fn admit(self: &Arc<Self>, demand: Demand<'_>) -> Result<Permit<D>, AcquireError> {
+    /// Cancel safety: whoever is dropped leaves the line, and gives back what it was called for.
+    pub(super) async fn admit(
+        self: &Arc<Self>,
+        demand: Demand<'_>,
+        asks: &'static Location<'static>,
+    ) -> Result<Permit<D>, AcquireError> {
         let started = self.engine.now();
-        let (sender, answer) = oneshot::channel();
-        // Within the lock: whoever closes the pool sends those away who are in the line by then.
-        let is_closed = || self.engine.is_closed();
-        let entry = self.change(|line| (!is_closed()).then(|| line.enter(started, &demand, move || sender)));
-        let Some(entry) = entry else { return Err(self.refuse(Refusal::Closed, started)) };
-        match entry {
-            Entry::Passes(pass) => {
-                self.counts.passed(demand.priority, 0);
-                Ok(self.permit(pass))
-            }
-            Entry::Shed(shed) => Err(self.refuse(Refusal::Shed(shed), started)),
-            Entry::Waits(place) => {
-                // Owned across the await: the place in the line. Dropping it leaves the line.
-                let outcome =
-                    InLine { desk: self, place, answer, deadline: demand.deadline, is_told: false }.wait().await;
-                let waited = self.engine.now().saturating_sub(started);
-                match outcome {
-                    Some(Ok(permit)) => {
-                        self.counts.passed(demand.priority, waited);
-                        Ok(permit)
-                    }
-                    Some(Err(refusal)) => Err(self.refuse(refusal, started)),
-                    None => {
-                        self.counts.timeouts.add(1);
-                        Err(self.engine.timed_out(waited))
-                    }
+        loop {
+            let seat = Seat::new(asks);
+            // Owned across the await: the place in the line. Dropping it leaves the line.
+            let found = match self.enter(&demand, &seat, started)? {
+                Ok(permit) => Some(Found::Answer(Ok(permit))),
+                Err(place) => self.in_line(place, seat, &demand, started, asks)?.wait().await,
+            };
+            let waited = self.engine.now().saturating_sub(started);
+            match found {
+                Some(Found::Answer(Ok(permit))) => {
+                    self.counts.passed(demand.priority, waited);
+                    return Ok(permit);
+                }
+                Some(Found::Answer(Err(refusal))) => return Err(self.refuse(refusal, started)),
+                Some(Found::TakenBack) => {}
+                None => {
+                    self.counts.timeouts.add(1);
+                    return Err(self.engine.timed_out(waited));
                 }
             }
         }
     }
 
-    /// Waits until nobody else collects several connections, until the deadline at most: if the pool has shrunk since they were let through, two would wait for what the other has.
+    /// A permit, or a place in the line.
+    fn enter(
+        self: &Arc<Self>,
+        demand: &Demand<'_>,
+        seat: &Arc<Seat<D>>,
+        started: u64,
+    ) -> Result<Result<Permit<D>, Place>, AcquireError> {
+        let now = self.engine.now();
+        // Within the lock: whoever closes the pool sends those away who are in the line by then.
+        let is_closed = || self.engine.is_closed();
+        let entry = self.change(|line| (!is_closed()).then(|| line.enter(now, demand, || Arc::clone(seat))));
+        match entry {
+            None => Err(self.refuse(Refusal::Closed, started)),
+            Some(Entry::Shed(shed)) => Err(self.refuse(Refusal::Shed(shed), started)),
+            Some(Entry::Passes(pass)) => Ok(Ok(Permit::new(self, pass))),
+            Some(Entry::Waits(place)) => Ok(Err(place)),
+        }
+    }
+
+    /// One who waits from now on, unless its task would wait for itself.
+    fn in_line(
+        self: &Arc<Self>,
+        place: Place,
+        seat: Arc<Seat<D>>,
+        demand: &Demand<'_>,
+        started: u64,
+        asks: &'static Location<'static>,
+    ) -> Result<InLine<'_, D>, AcquireError> {
+        let waits = InLine::new(self, place, seat, demand.deadline);
+        if self.engine.is_watched()
+            && self.line().is_full()
+            && let Some(held_at) = self.engine.look_at_who_waits_in_front(asks)
+        {
+            waits.give_up();
+            let waited = self.engine.now().saturating_sub(started);
+            return Err(self.engine.refuse_self_wait(waited, held_at));
+        }
+        Ok(waits)
+    }
+
+    /// Waits until nobody else collects several connections, until the deadline at most: if the pool has shrunk since they were let through, two would wait for what the other has. One who collects for longer than
+    /// that may be a future that is not polled: nobody waits for it any more then.
     ///
     /// Cancel safety: whoever is dropped is waited for no more.
-    pub(super) async fn collect(&self, deadline: u64) -> Result<tokio::sync::MutexGuard<'_, ()>, AcquireError> {
+    pub(super) async fn collect(&self, deadline: u64) -> Result<Option<tokio::sync::MutexGuard<'_, ()>>, AcquireError> {
         if let Ok(turn) = self.collecting.try_lock() {
-            return Ok(turn);
+            return Ok(Some(turn));
         }
         let started = self.engine.now();
+        let patience = self.engine.config.load().collect_within.map_or(u64::MAX, nanos);
+        let until = deadline.min(started.saturating_add(patience));
         // Owned across the await: a place among those who want to collect. Dropping it leaves it.
-        let turn = timeout_at(self.engine.moment(deadline), self.collecting.lock()).await;
-        turn.map_err(|_| self.engine.timed_out(self.engine.now().saturating_sub(started)))
+        let turn = timeout_at(self.engine.moment(until), self.collecting.lock()).await;
+        match turn {
+            Ok(turn) => Ok(Some(turn)),
+            Err(_) if until < deadline => Ok(None),
+            Err(_) => Err(self.engine.timed_out(self.engine.now().saturating_sub(started))),
+        }
     }
 
     /// What one is told who is sent away.
@@ -178,133 +228,56 @@ impl<D: Driver> Desk<D> {
             }
         }
     }
+
+    /// Takes back what was not collected in time, for the next one.
+    fn look_after_called(&self) {
+        let limit = self.engine.config.load().collect_within.map_or(u64::MAX, nanos);
+        let now = self.engine.now();
+        let mut called = std::mem::take(&mut *self.called());
+        let late: Vec<_> = called.iter().filter_map(|seat| seat.take_back(now, limit)).collect();
+        called.retain(|seat| seat.is_unheard());
+        self.called().extend(called);
+        for (permit, lay, place) in late {
+            // Before anything else, which may be foreign code.
+            drop(permit);
+            self.engine.count_uncollected();
+            report(|| {
+                tracing::warn!(%place, ?lay, "a turn was taken back that a scheduled request did not take; is its future polled?");
+            });
+        }
+    }
 }
 
-/// Drops what one who has left would have been told by, without the lock: whom that wakes is foreign.
-fn dismiss<T>(sender: Sender<T>) {
-    tell_watchers(|| drop(sender));
-}
-
-/// As many as the pool has, but for those that are kept for others. One at least.
-fn limit<D: Driver>(engine: &Engine<D>, config: &ScheduleConfig) -> usize {
-    let max = engine.config.load().max_size.saturating_sub(engine.reserved());
-    max.saturating_sub(config.kept).max(1)
+/// As many as the pool can have, but for those that are kept for others. One at least.
+fn limits<D: Driver>(engine: &Engine<D>, config: &ScheduleConfig) -> Limits {
+    let Outlook { now, most } = engine.outlook();
+    let for_requests = |count: usize| count.saturating_sub(engine.reserved() + config.kept).max(1);
+    Limits { now: for_requests(now), most: for_requests(most) }
 }
 
 impl<D: Driver> Follower for Desk<D> {
     fn waiting(&self) -> usize {
-        let (waiting, in_use, limit) = self.figures();
-        // Otherwise it is a quota that they wait for.
-        if in_use >= limit { waiting } else { 0 }
+        self.line().wanted()
     }
 
     fn changed(self: Arc<Self>) {
         if self.engine.is_closed() {
             let gone = self.line().send_away();
-            for sender in gone {
-                tell_watchers(|| drop(sender.send(Err(Refusal::Closed))));
+            let now = self.engine.now();
+            for seat in gone {
+                // One who has gone has no use for it.
+                let _ = seat.tell(Err(Refusal::Closed), now);
             }
         } else {
-            self.change(|line| line.limit_to(limit(&self.engine, &self.config.load())));
-        }
-    }
-}
-
-/// One who waits.
-struct InLine<'a, D: Driver> {
-    desk: &'a Arc<Desk<D>>,
-    place: Place,
-    answer: Receiver<Answer<D>>,
-    deadline: u64,
-    /// Whether it knows what has come of it, and is in the line no more.
-    is_told: bool,
-}
-
-/// Nobody looks sooner than this again; in nanoseconds.
-const BREATH: u64 = 10_000_000;
-
-impl<D: Driver> InLine<'_, D> {
-    /// `None` when the time is over.
-    async fn wait(mut self) -> Option<Answer<D>> {
-        // Owned across the await: `self`, as in there.
-        let outcome = self.outcome().await;
-        self.is_told = true;
-        outcome
-    }
-
-    async fn outcome(&mut self) -> Option<Answer<D>> {
-        loop {
-            let look = self.next_look(self.desk.engine.now());
-            // Owned across the await: `self`. What comes while nobody looks is given back when it is dropped.
-            if let Ok(answer) = timeout_at(self.desk.engine.moment(look), &mut self.answer).await {
-                return answer.ok();
-            }
-            let now = self.desk.engine.now();
-            let (place, left) = (self.place, self.deadline.saturating_sub(now));
-            if left == 0 {
-                let was_called = !self.desk.leave(place);
-                // In this moment: then that is the answer.
-                return if was_called { (&mut self.answer).await.ok() } else { None };
-            }
-            if let Some((sender, shed)) = self.desk.change(|line| line.look(now, place, left)) {
-                dismiss(sender);
-                return Some(Err(Refusal::Shed(shed)));
-            }
+            self.change(|line| line.limit_to(limits(&self.engine, &self.config.load())));
         }
     }
 
-    /// When one looks whether the line moves, and whether there is any hope left.
-    fn next_look(&self, now: u64) -> u64 {
-        let config = self.desk.config.load();
-        let half = (self.deadline.saturating_sub(now) / 2).max(BREATH);
-        let hope = if config.foresee { half } else { u64::MAX };
-        let flow = config.codel.map_or(u64::MAX, |codel| nanos(codel.interval));
-        now.saturating_add(hope.min(flow)).min(self.deadline)
-    }
-}
-
-impl<D: Driver> Drop for InLine<'_, D> {
-    fn drop(&mut self) {
-        if self.is_told {
-            return;
+    fn looked_after(self: Arc<Self>) {
+        if self.engine.is_scarce() {
+            // Nobody tells of everything that makes it more.
+            self.change(|_| ());
         }
-        // Called or not: what it was called for is given back with the answer.
-        let place = self.place;
-        self.desk.leave(place);
-        self.desk.counts.cancelled.add(1);
-    }
-}
-
-/// May have a connection. The next one is called when this is dropped.
-pub(super) struct Permit<D: Driver> {
-    desk: Arc<Desk<D>>,
-    pass: Option<Pass>,
-    since: u64,
-    /// Whether it has a connection, or had one.
-    is_used: bool,
-}
-
-impl<D: Driver> Permit<D> {
-    /// One for each connection.
-    pub(super) fn split(mut self) -> Vec<Self> {
-        let passes = self.pass.take().into_iter().flat_map(Pass::split);
-        let one = |pass| Self { desk: Arc::clone(&self.desk), pass: Some(pass), since: self.since, is_used: false };
-        passes.map(one).collect()
-    }
-
-    /// There is a connection for it.
-    pub(super) fn used(mut self) -> Self {
-        self.is_used = true;
-        self
-    }
-}
-
-impl<D: Driver> Drop for Permit<D> {
-    fn drop(&mut self) {
-        if let Some(pass) = self.pass.take() {
-            let held = self.desk.engine.now().saturating_sub(self.since);
-            let is_used = self.is_used;
-            self.desk.change(|line| if is_used { line.give_back(pass, held) } else { line.forget(pass) });
-        }
+        self.look_after_called();
     }
 }

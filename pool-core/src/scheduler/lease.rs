@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
-use super::desk::Permit;
+use super::permit::Permit;
 use crate::connection::ConnectionId;
 use crate::driver::Driver;
 use crate::lease::OwnedLease;

@@ -1,26 +1,26 @@
 //! Policies in front of a pool: who is served next, and who is turned away.
 
+mod acquire;
 mod desk;
+mod in_line;
 mod lease;
+mod permit;
 mod request;
+mod seat;
 mod stats;
 
 use std::fmt;
-use std::future::Future;
-use std::panic::Location;
 use std::sync::Arc;
-use std::time::Duration;
 
 use desk::Desk;
-use request::Limit;
 
 use crate::driver::Driver;
 use crate::engine::Follower;
-use crate::error::{AcquireError, ConfigError};
+use crate::error::ConfigError;
 use crate::pool::Pool;
+use crate::schedule::ScheduleConfig;
 #[cfg(doc)]
 use crate::schedule::{Codel, Priority, Quota};
-use crate::schedule::{Demand, ScheduleConfig, nanos};
 
 pub use lease::ScheduledLease;
 pub use request::Request;
@@ -82,96 +82,6 @@ impl<D: Driver> Pool<D> {
 }
 
 impl<D: Driver> Scheduler<D> {
-    /// Takes a connection when it is the turn of the request.
-    ///
-    /// Cancel safety: dropping the future leaves the line and loses nothing.
-    ///
-    /// # Errors
-    ///
-    /// [`AcquireError::Shed`] if the request is turned away; otherwise as [`Pool::acquire`].
-    ///
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime with a timer, if it has to wait.
-    ///
-    /// # Example
-    ///
-    /// ```no_run
-    /// # async fn serve<D: pool_core::Driver>(scheduler: &pool_core::Scheduler<D>) -> Result<(), pool_core::AcquireError> {
-    /// let request = pool_core::Request::new().key("tenant 7").within(std::time::Duration::from_millis(200));
-    /// let connection = scheduler.acquire(request).await?;
-    /// # drop(connection);
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[track_caller]
-    pub fn acquire(
-        &self,
-        request: Request,
-    ) -> impl Future<Output = Result<ScheduledLease<D>, AcquireError>> + Send + use<'_, D> {
-        let place = Location::caller();
-        async move {
-            let (demand, deadline) = self.demand(&request, 1);
-            // Owned across the awaits: a place in the line, then the permit. Dropped, it is the next one's turn.
-            let permit = self.desk.admit(demand).await?;
-            let lease = self.pool.acquire_at(self.left(deadline), place).await?;
-            Ok(ScheduledLease::new(lease, permit))
-        }
-    }
-
-    /// Takes several connections, all or none: nobody waits for one while it keeps others from those who need them, so two that want several do not wait for each other.
-    ///
-    /// Cancel safety: as [`acquire`](Self::acquire).
-    ///
-    /// # Errors
-    ///
-    /// As [`acquire`](Self::acquire); with [`Shed::Impossible`](crate::Shed::Impossible) if there are never so many.
-    ///
-    /// # Example
-    ///
-    /// ```no_run
-    /// # async fn copy<D: pool_core::Driver>(scheduler: &pool_core::Scheduler<D>) -> Result<(), pool_core::AcquireError> {
-    /// let both = scheduler.acquire_many(pool_core::Request::new(), 2).await?;
-    /// # drop(both);
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[track_caller]
-    pub fn acquire_many(
-        &self,
-        request: Request,
-        count: usize,
-    ) -> impl Future<Output = Result<Vec<ScheduledLease<D>>, AcquireError>> + Send + use<'_, D> {
-        let place = Location::caller();
-        async move {
-            let (demand, deadline) = self.demand(&request, count);
-            // Owned across the awaits: a place in the line, then the permits, the turn to collect, and the leases so far. Dropped, they go back, and it is the next one's turn.
-            let permits = self.desk.admit(demand).await?.split();
-            let _turn = self.desk.collect(deadline).await?;
-            let mut leases = Vec::with_capacity(count);
-            for permit in permits {
-                let lease = self.pool.acquire_at(self.left(deadline), place).await?;
-                leases.push(ScheduledLease::new(lease, permit));
-            }
-            Ok(leases)
-        }
-    }
-
-    fn demand<'a>(&self, request: &'a Request, passes: usize) -> (Demand<'a>, u64) {
-        let engine = &self.desk.engine;
-        let now = engine.now();
-        let deadline = match request.limit {
-            Limit::OfThePool => now.saturating_add(engine.acquire_timeout()),
-            Limit::Within(limit) => now.saturating_add(nanos(limit)),
-            Limit::Until(deadline) => engine.at(deadline),
-        };
-        (Demand { key: request.key.as_ref(), priority: request.priority, passes, deadline }, deadline)
-    }
-
-    fn left(&self, deadline: u64) -> Duration {
-        Duration::from_nanos(deadline.saturating_sub(self.desk.engine.now()))
-    }
-
     /// What has come of requests so far.
     ///
     /// # Example

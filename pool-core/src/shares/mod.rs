@@ -171,13 +171,29 @@ impl Shares {
 
     /// Whether one of the free ones would be meant for it if it wanted one.
     fn is_next(&self, id: u64) -> bool {
+        self.available(id, 1) > 0
+    }
+
+    /// How many of the free ones would be meant for it if it wanted at least so many.
+    pub(crate) fn available(&self, id: u64, wants: usize) -> usize {
         let now = self.moment + 1;
         let mut plan = Plan::new(self.all.iter().map(|(other, share)| {
-            let asks = *other == id && share.wants == 0;
-            (*other, if asks { Share { wants: 1, since: now, ..*share } } else { *share })
+            let asks = *other == id && share.wants < wants;
+            let since = if share.wants == 0 { now } else { share.since };
+            (*other, if asks { Share { wants, since, ..*share } } else { *share })
         }));
         plan.share_out(self.free());
-        plan.meant_for(id) > 0
+        plan.meant_for(id)
+    }
+
+    /// Whether it could have more than it holds if it wanted more: one is free, or somebody else has one beyond its guarantee.
+    pub(crate) fn may_grow(&self, id: u64) -> bool {
+        self.free() > 0 || self.all.iter().any(|(other, share)| *other != id && share.beyond() > 0)
+    }
+
+    /// How many it can have at most: all that are not guaranteed to others.
+    pub(crate) fn reach(&self, id: u64) -> usize {
+        self.cap.saturating_sub(self.guaranteed() - self.get(id).guaranteed)
     }
 
     /// Whether one is free that nobody needs.

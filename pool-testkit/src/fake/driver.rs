@@ -297,6 +297,10 @@ impl Driver for FakeDriver {
         }
     }
 
+    fn reset_keeps(&self, _: &Tag) -> bool {
+        true
+    }
+
     async fn convert(&self, connection: &mut FakeConnection, wanted: &Tag) -> Result<(), FakeError> {
         let _in_hand = connection.take_in_hand();
         self.play(Call::Convert, connection.id()).await?;

@@ -150,6 +150,11 @@ fn scheduler_acquire_loses_nothing() {
 }
 
 #[test]
+fn scheduler_acquire_preferring_loses_nothing() {
+    enumerate("Scheduler::acquire_preferring");
+}
+
+#[test]
 fn scheduler_acquire_many_loses_nothing() {
     enumerate("Scheduler::acquire_many");
 }

@@ -22,7 +22,7 @@ fn tag() -> Tag {
 }
 
 /// All of them; `complete.rs` sees to it.
-pub(crate) const METHODS: [Method; 15] = [
+pub(crate) const METHODS: [Method; 16] = [
     Method { name: "acquire", call: |pool, cut| Box::pin(async move { cut.apply(pool.acquire()).await.is_some() }) },
     // Its time is over in the instant when things happen.
     Method {
@@ -120,6 +120,18 @@ pub(crate) const METHODS: [Method; 15] = [
             Box::pin(async move {
                 let scheduler = pool.schedule(ScheduleConfig::default()).unwrap();
                 cut.apply(scheduler.acquire(Request::new().within(PATIENT))).await.is_some()
+            })
+        },
+    },
+    // One that is not what is wished, and is made that.
+    Method {
+        name: "Scheduler::acquire_preferring",
+        call: |pool, cut| {
+            Box::pin(async move {
+                let scheduler = pool.schedule(ScheduleConfig::default()).unwrap();
+                let wish = Preference::tag(Tag::new("tenant", "7").unwrap());
+                let ended = cut.apply(scheduler.acquire_preferring(Request::new().within(PATIENT), &wish)).await;
+                ended.is_some()
             })
         },
     },

@@ -1,15 +1,20 @@
 //! What is done with a connection before somebody gets it who prefers it: conversions, checks and hooks.
 
+use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use pool_core::{AcquireError, ConnectionFacts, ConvertFailure, Fit, HandOut, HookError, HookPoint, Hooks, Pool, Tag};
+use pool_core::{
+    AcquireError, Attempt, ConnectionFacts, ConvertFailure, Driver, ErrorClass, Fit, HandOut, HookError, HookPoint,
+    Hooks, Pool, Preference, SessionState, Tag,
+};
 use pool_testkit::cancel::for_each_cancellation;
 use pool_testkit::fake::{Call, FakeConnection, FakeDriver, Step, quiet};
 use tokio::runtime::Builder;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::common::{SECOND, is_pending, pool_with, prove_nothing_lost, quiet_pool, until};
+use crate::schedule::all;
 use crate::tags::{HALF, patient, prefer, preferring, tenant, tenants};
 
 #[tokio::test(start_paused = true)]
@@ -247,4 +252,108 @@ fn outside_of_a_runtime_one_that_is_idle_can_be_had() {
     drop(outcome);
     drop(lease);
     runtime.block_on(prove_nothing_lost(&pool, &driver));
+}
+
+/// Whoever gets its connection so late that it could not be converted leaves it to the next one.
+#[tokio::test(start_paused = true)]
+async fn in_an_overload_conversions_cost_no_connections() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 4);
+    let ms = Duration::from_millis(1);
+    driver.always(Call::Connect, Step::Delay(50 * ms));
+    driver.always(Call::Convert, Step::Delay(2 * ms));
+    let started = Instant::now();
+    let one = |number: u32| {
+        let pool = pool.clone();
+        tokio::spawn(async move {
+            sleep_until(started + SECOND / 1_200 * number).await;
+            let wish = Preference::tag(tenant(&(number % 50).to_string())).within(HALF);
+            let lease = pool.acquire_preferring(&wish).await.ok()?;
+            sleep(10 * ms).await;
+            drop(lease);
+            Some(())
+        })
+    };
+    let served = all((0..1_200 * 5).map(one).collect()).await.into_iter().flatten().count();
+    let stats = pool.stats();
+    assert!(stats.opened <= 6, "{} opened, {} conversions failed", stats.opened, stats.errors.conversions);
+    assert!(served > 1_500, "{served}");
+    driver.recover();
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+/// A connection that has to be checked is left to those who have the time for it.
+#[tokio::test(start_paused = true)]
+async fn a_check_that_would_take_too_long_costs_no_connection() {
+    let (driver, mut config) = (FakeDriver::new(), quiet(2));
+    config.check_after_idle = Some(2 * SECOND);
+    let pool = pool_with(&driver, config);
+    drop(tenants(&pool, 2).await);
+    driver.always(Call::Ping, Step::Delay(HALF));
+    sleep(10 * SECOND).await;
+    assert_eq!(prefer(&pool, &patient("0")).await.unwrap(), (0, Fit::AtOnce, HALF));
+    sleep(10 * SECOND).await;
+    let hurried = prefer(&pool, &patient("0").within(HALF / 2)).await.unwrap_err();
+    assert!(matches!(hurried, AcquireError::Timeout { .. }), "{hurried}");
+    sleep(SECOND).await;
+    assert_eq!((pool.stats().opened, pool.state().idle), (2, 2), "none was closed");
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+/// One round trip sets the tenant, and a reset forgets it.
+#[derive(Debug, Default)]
+struct Session {
+    tenant: Option<String>,
+    is_dirty: bool,
+}
+
+struct Sessions {
+    /// The tags that a reset leaves.
+    kept: &'static str,
+}
+
+impl Driver for Sessions {
+    type Connection = Session;
+    type Error = io::Error;
+
+    async fn connect(&self, _: &Attempt) -> Result<Session, io::Error> {
+        Ok(Session::default())
+    }
+    fn inspect(&self, session: &mut Session) -> SessionState {
+        if session.is_dirty { SessionState::Dirty } else { SessionState::Clean }
+    }
+    async fn reset(&self, session: &mut Session) -> Result<(), io::Error> {
+        *session = Session::default();
+        Ok(())
+    }
+    fn reset_keeps(&self, tag: &Tag) -> bool {
+        assert_ne!(tag.name(), "rude", "a driver that panics");
+        tag.name() == self.kept
+    }
+    async fn convert(&self, session: &mut Session, wanted: &Tag) -> Result<(), io::Error> {
+        session.tenant = Some(wanted.value().to_owned());
+        Ok(())
+    }
+    fn classify(&self, _: &io::Error) -> ErrorClass {
+        ErrorClass::Transient
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_reset_does_not_keep_the_connection_is_no_longer() {
+    let pool = Pool::builder(Sessions { kept: "region" }).min_size(0).max_size(1).build().unwrap();
+    let wish = Preference::tag(tenant("7"));
+    let (lease, fit) = pool.acquire_preferring(&wish).await.unwrap();
+    assert_eq!((fit, lease.tenant.as_deref()), (Fit::Converted, Some("7")));
+    let region = Tag::new("region", "north").unwrap();
+    lease.tag(region.clone()).unwrap();
+    lease.tag(Tag::new("rude", "yes").unwrap()).unwrap();
+    drop(lease);
+    let (mut lease, fit) = pool.acquire_preferring(&wish).await.unwrap();
+    assert_eq!(fit, Fit::AtOnce, "nothing was reset");
+    lease.is_dirty = true;
+    drop(lease);
+    let (lease, fit) = pool.acquire_preferring(&wish).await.unwrap();
+    assert_eq!((fit, lease.tenant.as_deref()), (Fit::Converted, Some("7")));
+    assert_eq!(lease.tags(), [region, tenant("7")]);
 }

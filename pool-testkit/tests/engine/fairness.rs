@@ -7,8 +7,8 @@ use pool_testkit::fake::{Call, FakeDriver, Step, quiet};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::common::{SECOND, pool_with};
-use crate::schedule::{all, load, p99, schedule, wait, warm};
+use crate::common::{SECOND, is_pending, pool_with, ready};
+use crate::schedule::{all, load, p99, prove, schedule, wait, warm};
 
 const MS: Duration = Duration::from_millis(1);
 const SERVICE: Duration = Duration::from_millis(10);
@@ -164,4 +164,78 @@ async fn unused_requests_say_nothing_about_how_long_connections_are_held() {
     let third = scheduler.acquire(Request::new().within(SECOND / 2)).await.unwrap_err();
     assert!(matches!(third, pool_core::AcquireError::Timeout { .. }), "nobody knows how long it takes: {third}");
     drop((first, second));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trickle_of_high_priority_does_not_keep_the_queue_of_others_from_being_shed() {
+    for trickle in [1, 10] {
+        let pool = warm(&FakeDriver::new(), 4).await;
+        let scheduler = schedule(&pool, |config| (config.codel, config.foresee) = (Some(Codel::default()), false));
+        let (normal, urgent) = (Request::new().within(10 * SECOND), Request::new().priority(Priority::High));
+        let (waits, high) = tokio::join!(load(&scheduler, 1_200, 20, &normal), load(&scheduler, trickle, 20, &urgent));
+        assert!(p99(waits[waits.len() / 2..].to_vec()) < 150 * MS, "once it is known to stand");
+        assert_eq!(high.len(), 20 * trickle as usize, "none of them is shed");
+        assert!(p99(high) <= SERVICE);
+    }
+}
+
+/// Those who are turned away after twice the target have their share before.
+#[tokio::test(start_paused = true)]
+async fn a_low_priority_whose_queue_stands_has_its_share() {
+    let pool = warm(&FakeDriver::new(), 4).await;
+    let scheduler = schedule(&pool, |config| (config.codel, config.foresee) = (Some(Codel::default()), false));
+    let of = |priority| Request::new().priority(priority).within(10 * SECOND);
+    let (high, low) = (of(Priority::High), of(Priority::Low));
+    let (high, low) = tokio::join!(load(&scheduler, 600, 20, &high), load(&scheduler, 200, 20, &low));
+    let share = low.len() * 100 / (low.len() + high.len());
+    assert!((4..=7).contains(&share), "{share} % of {} and {}", low.len(), high.len());
+}
+
+/// A batch that gathers is behind those of a higher priority, until it has aged.
+#[tokio::test(start_paused = true)]
+async fn a_batch_of_low_priority_holds_no_high_one_up_before_it_has_aged() {
+    let driver = FakeDriver::new();
+    let pool = warm(&driver, 4).await;
+    let scheduler = schedule(&pool, |config| config.foresee = false);
+    let long = scheduler.acquire(Request::new()).await.unwrap();
+    let high = || wait(&scheduler, Request::new().priority(Priority::High));
+    let mut batch = {
+        let scheduler = scheduler.clone();
+        Box::pin(async move { scheduler.acquire_many(Request::new().priority(Priority::Low), 4).await })
+    };
+    assert!(is_pending(&mut batch));
+    drop(ready(&mut high()).expect("three are idle"));
+    assert!(is_pending(&mut wait(&scheduler, Request::new().priority(Priority::Low))), "those beside it wait");
+    sleep(SECOND).await;
+    let mut later = high();
+    assert!(is_pending(&mut later), "or it would never be served");
+    drop(long);
+    drop(batch.await.unwrap());
+    drop(later.await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn fewer_keys_are_known_as_soon_as_fewer_may_be() {
+    let driver = FakeDriver::new();
+    let pool = warm(&driver, 4).await;
+    let scheduler = schedule(&pool, |_| {});
+    let of = |number: u32| Request::new().key(format!("tenant {number}"));
+    let held = scheduler.acquire(of(0)).await.unwrap();
+    for number in 0..100 {
+        drop(scheduler.acquire(of(number)).await.unwrap());
+    }
+    let mut fewer = (*scheduler.config()).clone();
+    fewer.max_keys = 10;
+    scheduler.reconfigure(fewer).unwrap();
+    let known = || {
+        let keys = scheduler.keys().into_iter().filter_map(|known| known.key);
+        keys.map(|key| key.as_str().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(known().len(), 10);
+    assert!(known().contains(&"tenant 0".to_owned()), "it is in use");
+    assert!(known().contains(&"tenant 99".to_owned()), "it was used last");
+    drop(scheduler.acquire(of(200)).await.unwrap());
+    assert_eq!(known().len(), 10);
+    drop(held);
+    prove(scheduler, &driver).await;
 }

@@ -203,12 +203,27 @@ async fn what_a_hook_before_the_hand_out_answers_is_done() {
 async fn a_hook_that_finds_none_good_enough_ends_with_the_time_of_its_caller() {
     let (driver, hooks) = (FakeDriver::new(), Told::at(&[HookPoint::BeforeHandOut]));
     driver.always(Call::Connect, Step::Delay(SECOND));
-    let pool = hooked(&driver, &hooks, 1);
+    let pool = hooked(&driver, &hooks, 20);
     (0..100).for_each(|_| hooks.next(HookPoint::BeforeHandOut, Deed::TryAnother));
     let started = Instant::now();
     let error = pool.acquire().await.map(drop).unwrap_err();
     assert!(matches!(error, AcquireError::Timeout { .. }), "{error}");
     assert_eq!(started.elapsed(), 10 * SECOND);
+    hooks.deeds.lock().unwrap().clear();
+    driver.recover();
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_likes_none_of_as_many_as_there_can_be_is_not_asked_for_ever() {
+    let (driver, hooks) = (FakeDriver::new(), Told::at(&[HookPoint::BeforeHandOut]));
+    driver.always(Call::Connect, Step::Delay(SECOND / 2));
+    let pool = hooked(&driver, &hooks, 3);
+    (0..100).for_each(|_| hooks.next(HookPoint::BeforeHandOut, Deed::TryAnother));
+    let error = pool.acquire().await.map(drop).unwrap_err();
+    let AcquireError::Hook { failure, .. } = &error else { panic!("{error}") };
+    assert_eq!(failure.to_string(), "the hook before the hand-out had 4 connections closed, one after the other");
+    assert_eq!((pool.stats().opened, pool.stats().failed), (4, 1));
     hooks.deeds.lock().unwrap().clear();
     driver.recover();
     prove_nothing_lost(&pool, &driver).await;

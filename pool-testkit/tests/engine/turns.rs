@@ -3,12 +3,13 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use pool_core::{AcquireError, Codel, Key, Quota, Request, ScheduleConfig, Shed};
+use pool_core::{AcquireError, Codel, Fit, Key, Preference, Quota, Request, ScheduleConfig, Shed};
 use pool_testkit::fake::{Call, FakeDriver, Step, quiet};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::common::{SECOND, is_pending, pool_with, ready};
 use crate::schedule::{all, prove, schedule, wait, warm};
+use crate::tags::tenant;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -216,5 +217,52 @@ async fn two_batches_do_not_wait_for_each_other_in_a_pool_that_shrinks() {
     driver.let_go(Call::Connect, 2);
     let served = tokio::time::timeout(SECOND, all(batches)).await;
     assert!(served.is_ok(), "{:?}", pool.state());
+    prove(scheduler, &driver).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_does_not_wait_gets_what_is_idle_unless_somebody_comes_before() {
+    let driver = FakeDriver::new();
+    let pool = warm(&driver, 2).await;
+    let scheduler = schedule(&pool, |config| {
+        config.quotas.insert(Key::from("a"), quota(|quota| quota.max = Some(1)));
+    });
+    let a = || Request::new().key("a");
+    let held = scheduler.try_acquire(a()).unwrap();
+    let is_unavailable = |outcome: Result<_, AcquireError>| matches!(outcome, Err(AcquireError::Unavailable { .. }));
+    assert!(is_unavailable(scheduler.try_acquire(a()).map(drop)), "by its quota");
+    let other = scheduler.try_acquire(Request::new()).unwrap();
+    let mut waiter = wait(&scheduler, Request::new());
+    assert!(is_pending(&mut waiter));
+    assert!(is_unavailable(scheduler.try_acquire(Request::new()).map(drop)), "both are in use");
+    assert_eq!((scheduler.stats().waiting, scheduler.stats().in_use), (1, 2));
+    drop(held);
+    assert!(is_unavailable(scheduler.try_acquire(Request::new()).map(drop)), "it is the turn of the one who waits");
+    drop((waiter, other));
+    prove(scheduler.clone(), &driver).await;
+    pool.close().await;
+    assert!(matches!(scheduler.try_acquire(a()), Err(AcquireError::Closed)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_may_prefer_a_connection() {
+    let driver = FakeDriver::new();
+    let pool = warm(&driver, 2).await;
+    let scheduler = schedule(&pool, |_| {});
+    let wish = Preference::tag(tenant("7"));
+    let prefer = || scheduler.acquire_preferring(Request::new().key("7").within(SECOND), &wish);
+    let (first, fit) = prefer().await.unwrap();
+    assert_eq!((fit, scheduler.stats().in_use), (Fit::Converted, 1));
+    let id = first.connection_id();
+    let second = scheduler.acquire(Request::new()).await.unwrap();
+    drop(first);
+    let (first, fit) = prefer().await.unwrap();
+    assert_eq!((fit, first.connection_id()), (Fit::AtOnce, id));
+    // The time of the request counts.
+    let started = Instant::now();
+    let error = prefer().await.map(drop).unwrap_err();
+    assert!(matches!(error, AcquireError::Timeout { .. }), "{error}");
+    assert_eq!(started.elapsed(), SECOND);
+    drop((first, second));
     prove(scheduler, &driver).await;
 }

@@ -4,12 +4,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use pool_core::{AcquireError, Config, Lease, Pool};
-use pool_testkit::fake::{FakeDriver, quiet};
+use pool_core::{AcquireError, Config, Lease, Pool, Request};
+use pool_testkit::fake::{Call, FakeDriver, Step, quiet};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::common::{SECOND, is_pending, pool_with, prove_nothing_lost, ready, until};
 use crate::log::Log;
+use crate::schedule::{prove, schedule};
 use crate::settings::{Setting, Trial};
 
 const LIMIT: Duration = Duration::from_secs(2);
@@ -288,4 +289,60 @@ async fn what_lies_there_already_is_taken_back(trial: &Trial) {
     trial.change(|config| config.collect_within = Some(SECOND));
     until(&trial.pool, |state| state.idle == 1).await;
     drop(served(&mut aside).await);
+}
+
+/// A request that is called and not polled.
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_a_scheduled_request_does_not_take_goes_to_the_next() {
+    let (driver, log) = (FakeDriver::new(), Log::default());
+    let _logging = tracing::subscriber::set_default(log.listener());
+    let pool = pool_with(&driver, collected_within(1, LIMIT));
+    let scheduler = schedule(&pool, |config| config.foresee = false);
+    let held = scheduler.acquire(Request::new()).await.unwrap();
+    let line = line!() + 1;
+    let mut aside = Box::pin(scheduler.acquire(Request::new()));
+    assert!(is_pending(&mut aside));
+    drop(held);
+    assert_eq!((pool.state().idle, scheduler.stats().in_use), (1, 1), "it has the turn");
+    let next = timeout(SOON, scheduler.acquire(Request::new())).await.expect("it goes to the next").unwrap();
+    assert_eq!(pool.stats().uncollected, 1);
+    let told = log.text();
+    assert!(told.contains("a turn was taken back that a scheduled request did not take"), "{told}");
+    assert!(told.contains(&format!("uncollected.rs:{line}")), "{told}");
+    assert!(is_pending(&mut aside), "it waits again");
+    assert_eq!((scheduler.stats().waiting, scheduler.stats().in_use), (1, 1));
+    drop(next);
+    drop(served(&mut aside).await);
+    drop(aside);
+    // One that comes in time keeps it, and one that is dropped gives it back.
+    for is_polled in [true, false] {
+        let held = scheduler.acquire(Request::new()).await.unwrap();
+        let mut aside = Box::pin(scheduler.acquire(Request::new()));
+        assert!(is_pending(&mut aside));
+        drop(held);
+        sleep(LIMIT / 2).await;
+        if is_polled {
+            drop(served(&mut aside).await);
+        }
+        drop(aside);
+        drop(ready(&mut Box::pin(scheduler.acquire(Request::new()))).unwrap());
+    }
+    assert_eq!(pool.stats().uncollected, 1);
+    prove(scheduler, &driver).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_is_left_aside_while_it_collects_holds_no_other_batch_up() {
+    let driver = FakeDriver::new();
+    let pool = pool_with(&driver, collected_within(4, LIMIT));
+    let scheduler = schedule(&pool, |config| config.foresee = false);
+    driver.always(Call::Connect, Step::Delay(SECOND));
+    let mut aside = Box::pin(scheduler.acquire_many(Request::new(), 2));
+    assert!(is_pending(&mut aside));
+    let two =
+        timeout(3 * SOON, scheduler.acquire_many(Request::new(), 2)).await.expect("nobody is waited for for ever");
+    assert_eq!(two.unwrap().len(), 2);
+    drop(aside);
+    driver.recover();
+    prove(scheduler, &driver).await;
 }

@@ -35,7 +35,9 @@ impl Schedule {
             return other.joined < asked.joined && !self.config.newest_first;
         }
         let age = stage.clock.now() - asked.started;
-        let aged = age >= millis(self.config.aging);
+        // While a queue stands its requests age faster.
+        let aging = self.config.codel.map_or(self.config.aging, |codel| self.config.aging.min(codel.target));
+        let aged = age >= millis(aging);
         // One that wants several keeps its turn, and may have got it before the other came.
         let settled = asked.passes == 1 && other.passes == 1 && other.joined < woken;
         other.priority < asked.priority && settled && !aged && self.is_first(other)

@@ -26,6 +26,8 @@ impl Standing {
         let tenant = |key: Option<&str>| key.and_then(number);
         let tenants = known.iter().map(|key| (tenant(key.key.as_ref().map(Key::as_str)), (key.in_use, key.waiting)));
         let limit = stage.pool.config().max_size.saturating_sub(config.kept).max(1);
+        // What the budget has is the scheduler's to find out.
+        let limit = if stage.pool.share().is_some() { limit.min(scheduler.stats().limit) } else { limit };
         Self { tenants: tenants.collect(), limit }
     }
 
@@ -85,6 +87,7 @@ impl Schedule {
             stats.limit,
             standing.limit
         );
+        self.limit_is_right(stage, standing)?;
         for (tenant, (in_use, waiting)) in &standing.tenants {
             let held = stage.held.iter().filter(|held| held.tenant == Some(*tenant)).count();
             let own = || self.requests.iter().filter(|asked| asked.tenant == *tenant);
@@ -101,6 +104,16 @@ impl Schedule {
         let lost = stage.held.iter().filter_map(|held| held.tenant).find(|tenant| !known(tenant));
         ensure!(lost.is_none(), "{lost:?} has a connection, and is not known");
         ensure!(stats.in_use == standing.total(), "{} in use, by the keys {}", stats.in_use, standing.total());
+        Ok(())
+    }
+
+    /// While nothing is owed to a budget, all that the pool has is for requests, but for what is kept.
+    fn limit_is_right(&self, stage: &Stage, standing: &Standing) -> Checked {
+        let Some(share) = stage.pool.share().filter(|share| share.owed == 0 && !stage.closed) else { return Ok(()) };
+        let seen = stage.pool.state();
+        let least = seen.size.min(seen.max_size).saturating_sub(self.config.kept).max(1);
+        let limit = standing.limit;
+        ensure!(limit >= least, "{limit} may pass, though there are {least}: {seen:?} {share:?}");
         Ok(())
     }
 
