@@ -63,6 +63,22 @@ impl Neighbour {
 }
 
 impl Shared {
+    /// Nobody waits for what is guaranteed to one pool beside what the other one has idle, and beyond its own guarantee.
+    fn what_is_guaranteed_is_lent(&self, stage: &Stage, time: u64) -> Checked {
+        let Some(neighbour) = self.neighbour.as_ref().filter(|_| stage.is_well(time)) else { return Ok(()) };
+        let lacks = |pool: &Pool<FakeDriver>| {
+            let (seen, share) = (pool.state(), pool.share().unwrap_or_default());
+            seen.waiting > 0 && seen.opening == 0 && share.held < share.guaranteed.min(seen.max_size)
+        };
+        let spares = |pool: &Pool<FakeDriver>| {
+            pool.state().idle > 0 && pool.share().is_some_and(|share| share.held > share.guaranteed)
+        };
+        let pools = [&stage.pool, &neighbour.pool];
+        let kept = pools.iter().zip(pools.iter().rev()).find(|(one, other)| lacks(one) && spares(other));
+        ensure!(kept.is_none(), "what is guaranteed is not given: {} and {}", pools[0].state(), pools[1].state());
+        Ok(())
+    }
+
     fn resize(&mut self, cap: usize) -> Checked {
         self.budget.resize(cap).map_err(|error| error.to_string())?;
         self.most = cap.max(self.budget.stats().held);
@@ -112,7 +128,8 @@ impl Policy for Shared {
         Ok(any)
     }
 
-    fn check(&mut self, stage: &mut Stage, _: u64) -> Checked {
+    fn check(&mut self, stage: &mut Stage, time: u64) -> Checked {
+        self.what_is_guaranteed_is_lent(stage, time)?;
         let stats = self.budget.stats();
         ensure!(stats.held <= self.most, "{stats}, and {} may be", self.most);
         self.most = stats.cap.max(stats.held);

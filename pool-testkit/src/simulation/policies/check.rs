@@ -85,7 +85,7 @@ impl Stage {
     }
 
     /// Whether nothing has held the pool up for long.
-    fn is_well(&self, time: u64) -> bool {
+    pub(super) fn is_well(&self, time: u64) -> bool {
         let healthy = self.healthy_since.is_some_and(|since| since + LONG <= self.clock.now());
         healthy && time >= LONG && !self.paused && !self.closed
     }

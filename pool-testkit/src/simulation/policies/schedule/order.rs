@@ -11,7 +11,10 @@ impl Schedule {
     /// Whether nobody of the same key and priority came before.
     pub(super) fn is_first(&self, asked: &Asked) -> bool {
         let same = |other: &&Asked| other.tenant == asked.tenant && other.priority == asked.priority;
-        self.requests.iter().filter(same).all(|other| other.has_passed() || other.joined >= asked.joined)
+        self.requests
+            .iter()
+            .filter(same)
+            .all(|other| other.has_passed() || !other.rejoined && other.joined >= asked.joined)
     }
 
     /// One is let through that was called at this point of the sequence: none of its own key should have been before it who still waits.
@@ -31,6 +34,9 @@ impl Schedule {
     }
 
     fn goes_before(&self, stage: &Stage, other: &Asked, asked: &Asked, woken: u64) -> bool {
+        if other.rejoined || asked.rejoined {
+            return false;
+        }
         if other.priority == asked.priority {
             return other.joined < asked.joined && !self.config.newest_first;
         }

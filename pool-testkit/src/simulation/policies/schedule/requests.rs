@@ -28,6 +28,8 @@ pub(super) struct Asked {
     pub(super) started: u64,
     pub(super) deadline: u64,
     slow: bool,
+    /// Its turn may have been taken back, and then it is where it is by when it looked.
+    pub(super) rejoined: bool,
     /// When it was let through.
     passed: Option<u64>,
     /// How many connections it has got so far, by the pool's count.
@@ -94,7 +96,19 @@ impl Schedule {
         let ask = Polled::new(&stage.sequence, ask);
         self.counts.asked += 1;
         let deadline = started + limit;
-        let asked = Asked { ask, tenant, priority, passes, joined, started, deadline, slow, passed: None, got: 0 };
+        let asked = Asked {
+            ask,
+            tenant,
+            priority,
+            passes,
+            joined,
+            started,
+            deadline,
+            slow,
+            rejoined: false,
+            passed: None,
+            got: 0,
+        };
         let before = Standing::of(self.scheduler()?, &self.config, stage);
         self.poll(stage, asked, Some(&before))
     }
@@ -113,6 +127,7 @@ impl Schedule {
         }
         match outcome {
             Poll::Pending => {
+                asked.rejoined |= woken != u64::MAX && stage.pool.stats().uncollected > 0;
                 self.requests.push(asked);
                 Ok(())
             }
@@ -171,7 +186,11 @@ impl Schedule {
             // It may have been called when other settings were in force.
             Shed::Standing => waited >= 2 * millis(draw::LEAST_TARGET),
             Shed::Hopeless { expected, left } => self.config.foresee && expected > left,
-            Shed::Keys { max } => asked.tenant.is_some() && before.is_some_and(|before| before.keys() >= *max),
+            Shed::Keys { max } => {
+                // One whose turn was taken back comes anew.
+                let comes_anew = before.is_none() && stage.pool.stats().uncollected > 0;
+                asked.tenant.is_some() && (comes_anew || before.is_some_and(|before| before.keys() >= *max))
+            }
             _ => true,
         };
         ensure!(right, "turned away after {waited} ms: {why}");
