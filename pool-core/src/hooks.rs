@@ -69,7 +69,7 @@ pub enum HandOut {
     Refuse(HookError),
     /// It is closed, and the caller is told this error.
     CloseAndRefuse(HookError),
-    /// It is closed, and the caller gets another one, for as long as there is time.
+    /// It is closed, and the caller gets another one, for as long as there is time. After more than [`max_size`](crate::Config::max_size) of them the caller is told [`HookFailure::LikesNone`].
     CloseAndTryAnother,
 }
 

@@ -65,7 +65,7 @@ impl Neighbour {
 impl Shared {
     /// Nobody waits for what is guaranteed to one pool beside what the other one has idle, and beyond its own guarantee.
     fn what_is_guaranteed_is_lent(&self, stage: &Stage, time: u64) -> Checked {
-        let Some(neighbour) = self.neighbour.as_ref().filter(|_| stage.is_well(time)) else { return Ok(()) };
+        let Some(neighbour) = self.neighbour.as_ref().filter(|_| !stage.paused && !stage.closed) else { return Ok(()) };
         let lacks = |pool: &Pool<FakeDriver>| {
             let (seen, share) = (pool.state(), pool.share().unwrap_or_default());
             seen.waiting > 0 && seen.opening == 0 && share.held < share.guaranteed.min(seen.max_size)
@@ -73,9 +73,10 @@ impl Shared {
         let spares = |pool: &Pool<FakeDriver>| {
             pool.state().idle > 0 && pool.share().is_some_and(|share| share.held > share.guaranteed)
         };
-        let pools = [&stage.pool, &neighbour.pool];
-        let kept = pools.iter().zip(pools.iter().rev()).find(|(one, other)| lacks(one) && spares(other));
-        ensure!(kept.is_none(), "what is guaranteed is not given: {} and {}", pools[0].state(), pools[1].state());
+        let (ours, theirs) = (&stage.pool, &neighbour.pool);
+        // Ours wants nothing while it waits until it may try again to open one.
+        let is_kept = lacks(theirs) && spares(ours) || stage.is_well(time) && lacks(ours) && spares(theirs);
+        ensure!(!is_kept, "what is guaranteed is not given: {} and {}", ours.state(), theirs.state());
         Ok(())
     }
 
