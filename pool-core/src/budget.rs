@@ -42,7 +42,7 @@ struct Books {
 
 /// A pool, as its budget sees it.
 pub(crate) trait Member: Send + Sync {
-    /// It owes another number of connections than before, or one is free for it. Called with no lock held; it does not call the budget back, but to ask what it owes.
+    /// It owes another number of connections than before, or one is free for it. Called with no lock held; it does not call the budget back, but to ask how things stand.
     fn changed(self: Arc<Self>);
 }
 

@@ -169,7 +169,7 @@ pub trait Driver: Send + Sync + 'static {
         std::future::ready(Ok(()))
     }
 
-    /// Whether what this tag stands for is still so after a [reset](Driver::reset). The default is `false`: a connection that has been reset has lost its tags, and is converted again for those who prefer one.
+    /// Whether what this tag stands for is still so after a [reset](Driver::reset), whenever it was noted. The default is `false`: a connection that has been reset has lost its tags, and is converted again for those who prefer one.
     fn reset_keeps(&self, tag: &Tag) -> bool {
         let _ = tag;
         false

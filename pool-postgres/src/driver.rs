@@ -172,11 +172,6 @@ impl Driver for PostgresDriver {
         Ok(())
     }
 
-    /// A rollback undoes nothing that was set before the transaction began.
-    fn reset_keeps(&self, _: &Tag) -> bool {
-        true
-    }
-
     /// An empty query: the cheapest round trip that a session can make.
     async fn ping(&self, connection: &mut PostgresConnection) -> Result<(), ConnectError> {
         let _duty = connection.session().on_duty();

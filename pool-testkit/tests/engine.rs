@@ -61,6 +61,8 @@ mod monitors;
 mod order;
 #[path = "engine/pause.rs"]
 mod pause;
+#[path = "engine/pressed.rs"]
+mod pressed;
 #[path = "engine/promises.rs"]
 mod promises;
 #[path = "engine/refused.rs"]

@@ -74,7 +74,7 @@ impl Observer {
                 .max(elapsed.mul_f64(mean(samples.waiting, per(arrived, samples.count)))),
             executions,
             execution_time,
-            full: state.opening == 0 && (state.size >= state.max_size || in_front > 0),
+            full: state.opening == 0 && (state.size >= state.max_size || in_front > 0 && !engine.is_scarce()),
             troubled: samples.paused || seen.open_failures != self.before.open_failures,
         };
         (self.before, self.waiting_before, self.since) = (seen, waiting, now);

@@ -159,12 +159,11 @@ impl<D: Driver> Future for Waiting<'_, D> {
             match ready!(self.wait(context)) {
                 Ok(Grant::Slot(claim)) if self.is_more_to_be_done() => {
                     let (engine, left) = (self.engine, self.deadline.saturating_sub(self.engine.clock.now()));
-                    if left == 0 {
-                        engine.put_back(claim);
-                        return Poll::Ready(self.conclude(Grant::Expired));
-                    }
                     if self.passes_on(&claim, left) {
                         engine.put_back(claim);
+                    } else if left == 0 {
+                        engine.put_back(claim);
+                        return Poll::Ready(Err(self.give_in()));
                     } else if engine.hooks_at(HookPoint::BeforeHandOut).is_some() {
                         *self.preparing = Some(Box::pin(engine.prepare(claim, Duration::from_nanos(left))));
                     } else {
@@ -197,6 +196,14 @@ impl<'a, D: Driver> Waiting<'a, D> {
             && self.engine.core.gate().glance().to_be_served() > 0;
         self.has_passed_on |= passes_on;
         passes_on
+    }
+
+    /// Ends as if the time were over.
+    pub(super) fn give_in(&self) -> AcquireError {
+        let waited = self.waited();
+        self.engine.count_wait(waited);
+        self.engine.events.timeouts.add(1);
+        self.engine.timed_out(waited)
     }
 
     /// What comes of the queue.
@@ -421,20 +428,18 @@ impl<'a, D: Driver> Waiting<'a, D> {
             return Ok(claim);
         }
         let waited = self.waited();
-        engine.count_wait(waited);
         Err(match grant {
             Grant::Closed => {
+                engine.count_wait(waited);
                 engine.events.refused.add(1);
                 AcquireError::Closed
             }
             Grant::Failed if let Some(failure) = engine.denial.load_full() => {
+                engine.count_wait(waited);
                 engine.events.failed.add(1);
                 engine.denied(failure, waited)
             }
-            _ => {
-                engine.events.timeouts.add(1);
-                engine.timed_out(waited)
-            }
+            _ => self.give_in(),
         })
     }
 

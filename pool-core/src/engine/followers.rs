@@ -10,8 +10,15 @@ pub(crate) trait Follower: Send + Sync {
     /// One of that may have changed.
     fn changed(self: Arc<Self>);
 
-    /// How many wait in front of the pool because there are no more connections in it.
-    fn waiting(&self) -> usize;
+    /// How many connections those want together who wait in front of the pool because there are no more in it.
+    fn wanted(&self) -> usize {
+        0
+    }
+
+    /// How many of them are of use only together.
+    fn wanted_at_once(&self) -> usize {
+        0
+    }
 
     /// The pool has looked after its idle connections, as it does once a second.
     fn looked_after(self: Arc<Self>) {}
@@ -29,21 +36,35 @@ impl<D: Driver> Engine<D> {
         all.push(follower);
     }
 
-    /// How many wait in front of the pool because there are no more connections in it.
+    /// How many connections those want together who wait in front of the pool because there are no more in it.
     pub(crate) fn in_front(&self) -> usize {
-        let all = self.followers.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        all.iter().filter_map(Weak::upgrade).map(|follower| follower.waiting()).sum()
+        self.all_followers().iter().filter_map(Weak::upgrade).map(|follower| follower.wanted()).sum()
+    }
+
+    /// How many of them are of use only together.
+    pub(super) fn in_front_at_once(&self) -> usize {
+        let wanted = |follower: Arc<dyn Follower>| follower.wanted_at_once();
+        self.all_followers().iter().filter_map(Weak::upgrade).map(wanted).max().unwrap_or_default()
+    }
+
+    fn all_followers(&self) -> Vec<Weak<dyn Follower>> {
+        self.followers.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Somebody waits in front of the pool: nobody who prefers a connection is patient any more.
+    pub(crate) fn tell_the_patient(&self) {
+        if self.tags.are_used() {
+            self.tell();
+        }
     }
 
     /// Tells them that it has looked after its idle connections.
     pub(super) fn tell_of_round(&self) {
-        let all = self.followers.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        all.iter().filter_map(Weak::upgrade).for_each(Follower::looked_after);
+        self.all_followers().iter().filter_map(Weak::upgrade).for_each(Follower::looked_after);
     }
 
     /// Tells them.
     pub(super) fn tell_followers(&self) {
-        let all = self.followers.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        all.iter().filter_map(Weak::upgrade).for_each(Follower::changed);
+        self.all_followers().iter().filter_map(Weak::upgrade).for_each(Follower::changed);
     }
 }

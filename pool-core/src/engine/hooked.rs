@@ -162,6 +162,12 @@ impl<D: Driver> Engine<D> {
         self.hooks_at(HookPoint::BeforeHandOut).is_some_and(|hooked| hooked.usual.is_short(left))
     }
 
+    /// How long the hook before the hand-out takes, or a conversion if there is to be one, if that is more than so many nanoseconds.
+    pub(crate) fn takes_more_than(&self, left: u64, converts: bool) -> Option<u64> {
+        let hook = self.hooks_at(HookPoint::BeforeHandOut).and_then(|hooked| hooked.usual.more_than(left));
+        hook.or_else(|| if converts { self.usual_convert.more_than(left) } else { None })
+    }
+
     /// When one has come back and is in order.
     pub(super) async fn on_release(
         &self,

@@ -119,7 +119,9 @@ impl<D: Driver> Tended<D> {
                 None => ping.await,
             }
         };
-        engine.measures.check.note(engine.clock.now().saturating_sub(started), 1);
+        let took = engine.clock.now().saturating_sub(started);
+        engine.measures.check.note(took, 1);
+        engine.usual_check.note(took);
         if self.succeeded("ping", budget, outcome) {
             self.give_back();
         }

@@ -216,7 +216,11 @@ impl<D: Driver> Opener<D> {
         let claim = engine.settle_in(vacancy, connection, self.generation);
         engine.offer(claim);
         engine.end_opening();
-        drop_quietly(engine.last_failure.swap(None));
+        let failure = engine.last_failure.swap(None);
+        if failure.is_some() {
+            drop_quietly(failure);
+            engine.tell_followers();
+        }
         engine.call_janitor(Job::OpenerDone(self.purpose, None));
     }
 

@@ -81,9 +81,6 @@ impl Openers {
         engine.know_until(None);
         self.backoff.succeeded();
         self.pause_until(Instant::now(), Instant::now());
-        if failures > 0 {
-            engine.tell_followers();
-        }
     }
 
     pub(super) fn failed<D: Driver>(&mut self, engine: &Engine<D>, failure: &Arc<OpenFailure>) {
@@ -94,7 +91,6 @@ impl Openers {
         let probe_at = self.not_before.max(self.last.map_or(now, |last| last + distance(&config)));
         if failure.class() == ErrorClass::Full {
             self.breaker.crowded(now, probe_at);
-            engine.tell_followers();
         } else if self.breaker.failed(&config, now, probe_at, engine.events.broken.get()) {
             engine.events.breaker_openings.add(1);
             let failures = self.backoff.failures();
@@ -107,6 +103,8 @@ impl Openers {
             report(|| tracing::warn!(error = %failure, failures, ?patient, ?awaited, "could not open a connection"));
         }
         self.send_away(engine, failure);
+        // It may be full, or not any more.
+        engine.tell_followers();
     }
 
     /// Tells those who wait that nothing can be opened, if that is known.

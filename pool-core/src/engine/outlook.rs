@@ -44,7 +44,7 @@ impl<D: Driver> Engine<D> {
     }
 
     /// Whether no more connections can be opened, whatever others do.
-    pub(super) fn is_at_its_most(&self) -> bool {
+    pub(crate) fn is_at_its_most(&self) -> bool {
         let room = self.core.capacity.read();
         room.open >= room.max || self.part.as_ref().is_some_and(|part| !part.membership.may_grow())
     }

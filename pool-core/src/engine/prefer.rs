@@ -105,6 +105,11 @@ pub(crate) async fn prefer<D: Driver>(
         }
     }
     let claim = match engine.acquire_at_once(Occasion::AtOnce) {
+        // It would be closed half way.
+        Some(claim) if seeker.has_no_time_for(&claim) => {
+            engine.put_back(claim);
+            return Err(waiting.give_in());
+        }
         Some(claim) => claim,
         // Owned across the await: what `Waiting` says.
         None => waiting.await?,
@@ -163,11 +168,18 @@ impl<'a, D: Driver> Seeker<'a, D> {
         let Some(label) = &self.label else { return false };
         !self.is_hurried.is_up()
             && self.is_let_pass()
+            && self.engine.in_front() == 0
             && self.engine.tags.with(label).into_iter().any(|id| self.engine.is_there(id))
     }
 
     fn is_let_pass(&self) -> bool {
         self.engine.core.gate().glance().lets_pass_in_order()
+    }
+
+    /// One that the driver would convert, if there is too little time for that.
+    fn has_no_time_for(&self, claim: &Claim<D::Connection>) -> bool {
+        let converts = matches!(self.wanted, Wanted::Tag(_)) && !self.fits(claim);
+        converts && self.engine.usual_convert.more_than(nanos(self.left())).is_some()
     }
 
     /// An idle connection that fits.
@@ -266,10 +278,9 @@ impl<'a, D: Driver> Seeker<'a, D> {
         let begun = engine.clock.now();
         let answer = engine.probe(engine.core.table.get_mut(&mut held.claim), budget).await;
         let took = engine.clock.now().saturating_sub(begun);
-        if took >= nanos(budget) {
-            engine.usual_check.note_at_least(took);
-        } else {
-            engine.usual_check.note(took);
+        match &answer {
+            Ok(()) => engine.usual_check.note(took),
+            Err(_) => engine.usual_check.note_at_least(took),
         }
         if let Err(message) = answer {
             engine.count_failure("ping");

@@ -105,7 +105,8 @@ impl<D: Driver> Engine<D> {
     pub(super) fn want_shares(&self, demanded: &Demanded) {
         if let Some(part) = &self.part {
             let opening = self.core.capacity.read().opening;
-            part.membership.want(self.missing(demanded).min(demanded.at_once.saturating_sub(opening)));
+            let at_once = demanded.at_once.saturating_sub(opening).max(self.in_front_at_once());
+            part.membership.want(self.missing(demanded).min(at_once));
         }
     }
 
@@ -118,9 +119,17 @@ impl<D: Driver> Engine<D> {
         let (room, config) = (self.core.capacity.read(), self.config.load());
         let guaranteed = self.part.as_ref().and_then(|part| part.guaranteed).unwrap_or(config.min_size);
         let kept = if self.used.is_up() || !config.lazy { config.min_size.min(guaranteed) } else { 0 };
-        let waiting = (self.unprovided(sight) + self.in_front()).saturating_sub(room.opening);
+        let waiting = (self.unprovided(sight) + self.missing_in_front()).saturating_sub(room.opening);
         let missing = kept.max(demanded.warm).saturating_sub(room.open);
         waiting.max(missing).min(room.max.saturating_sub(room.open))
+    }
+
+    /// How many more those want who wait in front of the pool: what is idle is not enough, or it would have been given to them.
+    fn missing_in_front(&self) -> usize {
+        match self.in_front() {
+            0 => 0,
+            wanted => wanted.saturating_sub(self.core.table.counts().idle_soon()),
+        }
     }
 
     /// So many connections have not been used since the last round.
@@ -165,9 +174,8 @@ impl<D: Driver> Engine<D> {
     }
 
     /// Somebody in front of the pool wants more connections, or fewer, than before: that is told to its budget, and the backend is asked again.
-    pub(crate) fn others_wish(self: &Arc<Self>) {
+    pub(crate) fn others_wish(&self) {
         if self.is_scarce() {
-            ensure_janitor(self);
             self.bell.notify_one();
         }
     }

@@ -33,6 +33,11 @@ impl Uncollected {
 }
 
 impl<D: Driver> Engine<D> {
+    /// How many were taken back so far.
+    pub(crate) fn uncollected(&self) -> u64 {
+        self.events.uncollected.get()
+    }
+
     pub(crate) fn count_uncollected(&self) {
         self.events.uncollected.add(1);
     }

@@ -15,6 +15,8 @@ struct Standing {
     quota: Quota,
     in_use: usize,
     waiting: usize,
+    /// How many passes those want together who wait.
+    wanted: usize,
     /// The number of its last request, and of its last turn.
     last: u64,
     turn: u64,
@@ -22,7 +24,7 @@ struct Standing {
 
 impl Standing {
     fn new(key: Option<Key>, quota: Quota) -> Self {
-        Self { key, quota, in_use: 0, waiting: 0, last: 0, turn: 0 }
+        Self { key, quota, in_use: 0, waiting: 0, wanted: 0, last: 0, turn: 0 }
     }
 
     /// Whether nothing is lost with it.
@@ -80,7 +82,7 @@ impl Accounts {
     }
 
     fn open(&mut self, key: Option<Key>, config: &ScheduleConfig) -> Option<Account> {
-        if key.is_some() && self.keys() >= config.max_keys {
+        while key.is_some() && self.keys() >= config.max_keys {
             self.forget_one()?;
         }
         Some(self.add(key, config))
@@ -168,12 +170,19 @@ impl Accounts {
         self.in_use = self.in_use - in_use + standing.in_use;
     }
 
-    pub(super) fn waits(&mut self, account: Account) {
-        self.all[account].waiting += 1;
+    pub(super) fn waits(&mut self, account: Account, passes: usize) {
+        let standing = &mut self.all[account];
+        (standing.waiting, standing.wanted) = (standing.waiting + 1, standing.wanted + passes);
     }
 
-    pub(super) fn waits_no_more(&mut self, account: Account) {
-        self.all[account].waiting -= 1;
+    pub(super) fn waits_no_more(&mut self, account: Account, passes: usize) {
+        let standing = &mut self.all[account];
+        (standing.waiting, standing.wanted) = (standing.waiting - 1, standing.wanted - passes);
+    }
+
+    /// How many passes those could have who wait, if there were as many as they want: not more than their quotas let.
+    pub(super) fn could_use(&self) -> usize {
+        (0..self.all.len()).map(|account| self.all[account].wanted.min(self.quota_left(account))).sum()
     }
 
     /// How many wait for a key, and how many may.

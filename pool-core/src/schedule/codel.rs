@@ -54,6 +54,11 @@ impl Flow {
         }
     }
 
+    /// Somebody waits where nobody did: what was before the last interval is over.
+    pub(crate) fn begins_again(&mut self, now: u64) {
+        self.stands &= now < self.ends;
+    }
+
     /// Nobody waits any more.
     pub(crate) fn emptied(&mut self) {
         (self.shortest, self.watched_since) = (0, None);

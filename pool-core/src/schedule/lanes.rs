@@ -45,15 +45,13 @@ impl<T> Default for Lane<T> {
 pub(super) struct Lanes<T> {
     levels: [BTreeMap<Account, Lane<T>>; Priority::ALL.len()],
     waiting: [usize; Priority::ALL.len()],
-    /// How many passes they want together.
-    wanted: usize,
     /// How many have come.
     numbers: u64,
 }
 
 impl<T> Default for Lanes<T> {
     fn default() -> Self {
-        Self { levels: Default::default(), waiting: [0; Priority::ALL.len()], wanted: 0, numbers: 0 }
+        Self { levels: Default::default(), waiting: [0; Priority::ALL.len()], numbers: 0 }
     }
 }
 
@@ -64,11 +62,6 @@ impl<T> Lanes<T> {
 
     pub(super) fn waiting_with(&self, priority: Priority) -> usize {
         self.waiting[priority as usize]
-    }
-
-    /// How many passes those want together who wait.
-    pub(super) fn wanted(&self) -> usize {
-        self.wanted
     }
 
     /// Somebody comes who wants so many at once.
@@ -86,7 +79,6 @@ impl<T> Lanes<T> {
         let waiter = Waiter { since, passes, payload, ahead: lane.waiters.len(), gone: lane.gone };
         lane.waiters.insert(place.number, waiter);
         self.waiting[priority as usize] += 1;
-        self.wanted += passes;
         place
     }
 
@@ -100,7 +92,6 @@ impl<T> Lanes<T> {
             level.remove(&place.account);
         }
         self.waiting[place.priority as usize] -= 1;
-        self.wanted -= waiter.passes;
         Some(waiter)
     }
 
@@ -124,11 +115,11 @@ impl<T> Lanes<T> {
         levels.iter().filter_map(|level| level.get(&account)).map(|lane| lane.waiters.len()).sum()
     }
 
-    /// The accounts for which somebody waits with this priority, each with the one who came first.
-    pub(super) fn heads(&self, priority: Priority) -> impl Iterator<Item = (Place, &Waiter<T>)> {
+    /// The accounts for which somebody waits with this priority who wants so many at most, each with the one who came first.
+    pub(super) fn heads(&self, priority: Priority, most: usize) -> impl Iterator<Item = (Place, &Waiter<T>)> {
         let lanes = self.levels[priority as usize].iter();
         lanes.filter_map(move |(account, lane)| {
-            let (number, waiter) = lane.waiters.first_key_value()?;
+            let (number, waiter) = lane.waiters.iter().find(|(_, waiter)| waiter.passes <= most)?;
             Some((Place { priority, account: *account, number: *number }, waiter))
         })
     }
@@ -163,13 +154,13 @@ impl<T> Lanes<T> {
 
     /// Since when the one of a priority has waited who has waited for longest.
     pub(super) fn oldest(&self, priority: Priority) -> Option<(Place, u64)> {
-        self.heads(priority).map(|(place, waiter)| (place, waiter.since)).min_by_key(|(_, since)| *since)
+        self.heads(priority, usize::MAX).map(|(place, waiter)| (place, waiter.since)).min_by_key(|(_, since)| *since)
     }
 
     /// All who wait, who leave.
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = (Account, T)> {
-        (self.waiting, self.wanted) = Default::default();
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = (Account, Waiter<T>)> {
+        self.waiting = Default::default();
         let lanes = std::mem::take(&mut self.levels).into_iter().flatten();
-        lanes.flat_map(|(account, lane)| lane.waiters.into_values().map(move |waiter| (account, waiter.payload)))
+        lanes.flat_map(|(account, lane)| lane.waiters.into_values().map(move |waiter| (account, waiter)))
     }
 }

@@ -144,27 +144,31 @@ impl<T> Line<T> {
             return Entry::Shed(Shed::Keys { max: config.max_keys });
         };
         if self.is_next(now, account, demand) {
-            return Entry::Passes(self.let_pass(now, account, demand));
+            self.serves_at_once(now, demand.priority);
+            return Entry::Passes(self.pass(account, demand.passes));
         }
         if let Some(shed) = self.refuses(now, account, demand) {
             return Entry::Shed(shed);
         }
-        self.accounts.waits(account);
+        self.accounts.waits(account, demand.passes);
+        if self.lanes.waiting_with(demand.priority) == 0 {
+            self.flows[demand.priority as usize].begins_again(now);
+        }
         Entry::Waits(self.lanes.push(demand.priority, account, now, demand.passes, payload()))
     }
 
-    /// As [`enter`](Self::enter), for one who does not wait: `None` if it would have to, or there are too many keys.
+    /// As [`enter`](Self::enter), for one who does not wait: `None` if it would have to, or there are too many keys. Who has a use for the pass [says](Self::serves_at_once) so.
     pub(crate) fn enter_at_once(&mut self, now: u64, demand: &Demand<'_>) -> Option<Pass> {
         let config = Arc::clone(&self.config);
         let account = self.accounts.of(demand.key, &config)?;
-        self.is_next(now, account, demand).then(|| self.let_pass(now, account, demand))
+        self.is_next(now, account, demand).then(|| self.pass(account, demand.passes))
     }
 
-    fn let_pass(&mut self, now: u64, account: Account, demand: &Demand<'_>) -> Pass {
-        if let Some(codel) = self.config.codel.filter(|_| self.lanes.waiting_with(demand.priority) > 0) {
-            self.flows[demand.priority as usize].serves(now, 0, codel);
+    /// One of this priority has been served who has not waited.
+    pub(crate) fn serves_at_once(&mut self, now: u64, priority: Priority) {
+        if let Some(codel) = self.config.codel.filter(|_| self.lanes.waiting_with(priority) > 0) {
+            self.flows[priority as usize].serves(now, 0, codel);
         }
-        self.pass(account, demand.passes)
     }
 
     /// Whether nobody who waits could have what one wants who comes: all have been called who could be.
@@ -177,7 +181,9 @@ impl<T> Line<T> {
     /// Whether one has its turn, without enough for it yet, which those of this priority leave to it.
     fn is_held(&self, now: u64, priority: Priority) -> bool {
         let waiter = |place: &Place| self.lanes.get(*place);
-        let held = self.held.and_then(|place| waiter(&place).map(|waiter| (place, waiter.since)));
+        let held = self.held.and_then(|place| waiter(&place).map(|waiter| (place, waiter)));
+        let held =
+            held.filter(|(_, waiter)| waiter.passes <= self.limits.now).map(|(place, waiter)| (place, waiter.since));
         // Those of a higher priority do so once it has waited for long: before, it is as much behind them as others are.
         held.is_some_and(|(place, since)| priority >= place.priority || since <= self.aged_since(now, place.priority))
     }
@@ -237,7 +243,7 @@ impl<T> Line<T> {
 
     fn take_out(&mut self, place: Place) -> Option<Waiter<T>> {
         let waiter = self.lanes.remove(place)?;
-        self.accounts.waits_no_more(place.account);
+        self.accounts.waits_no_more(place.account, waiter.passes);
         if self.lanes.waiting_with(place.priority) == 0 {
             self.flows[place.priority as usize].emptied();
         }
@@ -330,7 +336,8 @@ impl<T> Line<T> {
 
     /// Whose turn it is, if there is room.
     fn turn(&mut self, now: u64) -> Option<Place> {
-        let held = self.held.filter(|place| self.lanes.get(*place).is_some() && !self.is_behind(now, *place));
+        let is_there = |place: Place| self.lanes.get(place).is_some_and(|waiter| waiter.passes <= self.limits.now);
+        let held = self.held.filter(|place| is_there(*place) && !self.is_behind(now, *place));
         let next = held.or_else(|| self.next(now))?;
         let has_room = self.fits(next);
         // One that wants several keeps its turn until there is enough: others would take what there is for ever. But not what is reserved for them, which is of no use to it.
@@ -354,7 +361,7 @@ impl<T> Line<T> {
         let has_right = |(place, waiter): &(Place, &Waiter<T>)| {
             self.accounts.right(place.account, self.limits.now) >= waiter.passes
         };
-        let heads = self.lanes.heads(priority).filter(has_right);
+        let heads = self.lanes.heads(priority, self.limits.now).filter(has_right);
         let first = heads.reduce(|best, other| if self.goes_before(&other, &best) { other } else { best });
         first.map(|(place, _)| place)
     }
@@ -388,7 +395,8 @@ impl<T> Line<T> {
             let is_within_quota = self.accounts.quota_left(account) >= waiter.passes;
             is_within_quota && self.accounts.room(account, self.limits.now) > 0 && !self.saves_up(account, priority)
         };
-        let heads = self.lanes.heads(priority).filter(|(_, waiter)| waiter.since <= by);
+        // One that wants more than there can be at present is in nobody's way.
+        let heads = self.lanes.heads(priority, self.limits.now).filter(|(_, waiter)| waiter.since <= by);
         let heads = heads.filter(|(place, waiter)| may(place.account, waiter));
         let first = heads.reduce(|best, other| if self.goes_before(&other, &best) { other } else { best });
         first.map(|(place, _)| place)
@@ -413,9 +421,9 @@ impl<T> Line<T> {
     /// All who wait, who are sent away.
     pub(crate) fn send_away(&mut self) -> Vec<T> {
         let gone: Vec<_> = self.lanes.drain().collect();
-        let leaves = |(account, payload)| {
-            self.accounts.waits_no_more(account);
-            payload
+        let leaves = |(account, waiter): (_, Waiter<T>)| {
+            self.accounts.waits_no_more(account, waiter.passes);
+            waiter.payload
         };
         gone.into_iter().map(leaves).collect()
     }
@@ -425,15 +433,20 @@ impl<T> Line<T> {
         self.lanes.waiting()
     }
 
-    /// How many passes those want together who wait because there are no more of them.
+    /// How many passes those want together who wait because there are no more of them, and not because of a quota.
     pub(crate) fn wanted(&self) -> usize {
-        // Otherwise it is a quota that they wait for.
-        if self.is_full() { self.lanes.wanted() } else { 0 }
+        self.accounts.could_use()
     }
 
-    /// Whether there is no pass for the one who is next.
-    pub(crate) fn is_full(&self) -> bool {
-        self.in_use() >= self.limits.now || self.held.is_some_and(|place| self.lanes.get(place).is_some())
+    /// How many of these are of use only together, because one who waits wants more than there can be at present.
+    pub(crate) fn wanted_at_once(&self) -> usize {
+        let heads = Priority::ALL.into_iter().flat_map(|priority| self.lanes.heads(priority, usize::MAX));
+        heads.map(|(_, waiter)| waiter.passes).filter(|passes| *passes > self.limits.now).min().unwrap_or_default()
+    }
+
+    /// Whether one who waits, waits because others have all that there can be.
+    pub(crate) fn is_at_its_most(&self) -> bool {
+        self.in_use() >= self.limits.now && self.limits.now >= self.limits.most
     }
 
     /// How many may pass at a time.

@@ -85,7 +85,8 @@ pub struct ScheduleConfig {
     pub codel: Option<Codel>,
     /// While the queue stands, who came last is served first: he has most of his time left. Needs `codel`; default `false`.
     pub newest_first: bool,
-    /// Turns those away at once, and while they wait, who cannot be served before their deadline: as far as that can be told from how long connections are held, and how many are before them. Default `true`.
+    /// Turns those away at once, and while they wait, who cannot be served before their deadline: as far as that can be told from how long connections are held, and how many are before them; and when their turn has
+    /// come, from how long [hooks](crate::Hooks) and conversions take. Default `true`.
     pub foresee: bool,
     /// After so long a request of a lower priority counts as aged, and gets its share. From 1 ms to 10 years; default 1 s.
     pub aging: Duration,

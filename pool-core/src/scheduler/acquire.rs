@@ -48,6 +48,7 @@ impl<D: Driver> Scheduler<D> {
             let (demand, deadline) = self.demand(&request, 1);
             // Owned across the awaits: a place in the line, then the permit. Dropped, it is the next one's turn.
             let permit = self.desk.admit(demand, place).await?;
+            self.desk.has_time(deadline, false)?;
             let lease = self.pool.acquire_at(self.left(deadline), place).await?;
             Ok(ScheduledLease::new(lease, permit))
         }
@@ -122,6 +123,7 @@ impl<D: Driver> Scheduler<D> {
             let (demand, deadline) = self.demand(&request, 1);
             // Owned across the awaits: a place in the line, then the permit. Dropped, it is the next one's turn.
             let permit = self.desk.admit(demand, place).await?;
+            self.desk.has_time(deadline, preference.wanted.tag().is_some())?;
             let (lease, fit) = self.pool.prefer_at(preference, Some(self.left(deadline)), place).await?;
             Ok((ScheduledLease::new(lease, permit), fit))
         }
@@ -146,7 +148,9 @@ impl<D: Driver> Scheduler<D> {
     pub fn try_acquire(&self, request: Request) -> Result<ScheduledLease<D>, AcquireError> {
         let (demand, _) = self.demand(&request, 1);
         let permit = self.desk.admit_at_once(&demand).ok_or_else(|| self.pool.unavailable())?;
-        Ok(ScheduledLease::new(self.pool.try_acquire_at(Location::caller())?, permit))
+        let lease = self.pool.try_acquire_at(Location::caller())?;
+        self.desk.count_at_once(request.priority);
+        Ok(ScheduledLease::new(lease, permit))
     }
 
     fn demand<'a>(&self, request: &'a Request, passes: usize) -> (Demand<'a>, u64) {

@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 use std::panic::Location;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::time::timeout_at;
@@ -12,9 +14,10 @@ use super::permit::Permit;
 use super::seat::{Found, Refusal, Seat};
 use super::stats::{Counts, KeyStats};
 use crate::driver::Driver;
-use crate::engine::{Engine, Follower, Outlook, report};
+use crate::engine::{Engine, Follower, Outlook, ensure_janitor, report};
 use crate::error::AcquireError;
-use crate::schedule::{Call, Demand, Entry, Limits, Line, Place, ScheduleConfig, nanos};
+use crate::schedule::{Call, Demand, Entry, Limits, Line, Place, Priority, ScheduleConfig, nanos};
+use crate::shed::Shed;
 
 /// Who waits, in order.
 type Waiting<D> = Line<Arc<Seat<D>>>;
@@ -57,13 +60,15 @@ impl<D: Driver> Desk<D> {
     /// Changes the line, and tells those who are called then.
     pub(super) fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut Waiting<D>) -> T) -> T {
         let mut line = self.line();
-        let wanted = line.wanted();
-        if self.engine.is_scarce() {
+        let is_scarce = self.engine.is_scarce();
+        let wish = |line: &Waiting<D>| is_scarce.then(|| (line.wanted(), line.wanted_at_once()));
+        let before = wish(&line);
+        if is_scarce {
             line.limit_to(limits(&self.engine, &self.config.load()));
         }
         let outcome = change(&mut line);
         let calls = line.calls(self.engine.now());
-        let is_wish_changed = line.wanted() != wanted;
+        let is_wish_changed = wish(&line) != before;
         drop(line);
         self.tell(calls);
         if is_wish_changed {
@@ -116,13 +121,19 @@ impl<D: Driver> Desk<D> {
         });
     }
 
-    /// A permit, if nobody who waits comes before.
+    /// A permit, if nobody who waits comes before. Whoever has a use for it [counts](Self::count_at_once) that.
     pub(super) fn admit_at_once(self: &Arc<Self>, demand: &Demand<'_>) -> Option<Permit<D>> {
         let now = self.engine.now();
         let is_closed = || self.engine.is_closed();
         let pass = self.change(|line| if is_closed() { None } else { line.enter_at_once(now, demand) })?;
-        self.counts.passed(demand.priority, 0);
         Some(Permit::new(self, pass))
+    }
+
+    /// One has been served at once.
+    pub(super) fn count_at_once(self: &Arc<Self>, priority: Priority) {
+        self.counts.passed(priority, 0);
+        let now = self.engine.now();
+        self.change(|line| line.serves_at_once(now, priority));
     }
 
     /// Waits for a permit until the deadline.
@@ -134,6 +145,12 @@ impl<D: Driver> Desk<D> {
         asks: &'static Location<'static>,
     ) -> Result<Permit<D>, AcquireError> {
         let started = self.engine.now();
+        if let Some(permit) = self.admit_at_once(&demand) {
+            self.count_at_once(demand.priority);
+            return Ok(permit);
+        }
+        // Before anything is counted, as it may panic. What is not collected, it takes back.
+        ensure_janitor(&self.engine);
         loop {
             let seat = Seat::new(asks);
             // Owned across the await: the place in the line. Dropping it leaves the line.
@@ -157,6 +174,20 @@ impl<D: Driver> Desk<D> {
         }
     }
 
+    /// Who is called so late that there is no time to prepare a connection leaves its turn to those who wait: it would cost the connection.
+    pub(super) fn has_time(&self, deadline: u64, converts: bool) -> Result<(), AcquireError> {
+        let now = self.engine.now();
+        let left = deadline.saturating_sub(now);
+        let others_wait = || self.config.load().foresee && self.line().waiting() > 0;
+        match self.engine.takes_more_than(left, converts).filter(|_| others_wait()) {
+            None => Ok(()),
+            Some(expected) => {
+                let (expected, left) = (Duration::from_nanos(expected), Duration::from_nanos(left));
+                Err(self.refuse(Refusal::Shed(Shed::Hopeless { expected, left }), now))
+            }
+        }
+    }
+
     /// A permit, or a place in the line.
     fn enter(
         self: &Arc<Self>,
@@ -172,7 +203,10 @@ impl<D: Driver> Desk<D> {
             None => Err(self.refuse(Refusal::Closed, started)),
             Some(Entry::Shed(shed)) => Err(self.refuse(Refusal::Shed(shed), started)),
             Some(Entry::Passes(pass)) => Ok(Ok(Permit::new(self, pass))),
-            Some(Entry::Waits(place)) => Ok(Err(place)),
+            Some(Entry::Waits(place)) => {
+                self.engine.tell_the_patient();
+                Ok(Err(place))
+            }
         }
     }
 
@@ -187,7 +221,7 @@ impl<D: Driver> Desk<D> {
     ) -> Result<InLine<'_, D>, AcquireError> {
         let waits = InLine::new(self, place, seat, demand.deadline);
         if self.engine.is_watched()
-            && self.line().is_full()
+            && self.is_at_its_most()
             && let Some(held_at) = self.engine.look_at_who_waits_in_front(asks)
         {
             waits.give_up();
@@ -197,23 +231,36 @@ impl<D: Driver> Desk<D> {
         Ok(waits)
     }
 
-    /// Waits until nobody else collects several connections, until the deadline at most: if the pool has shrunk since they were let through, two would wait for what the other has. One who collects for longer than
-    /// that may be a future that is not polled: nobody waits for it any more then.
+    /// Whether whoever waits, waits because others have all that the pool can have.
+    fn is_at_its_most(&self) -> bool {
+        let is_full = self.line().is_at_its_most();
+        is_full || self.engine.is_at_its_most()
+    }
+
+    /// Waits until nobody else collects several connections, until the deadline at most: if the pool has shrunk since they were let through, two would wait for what the other has. If connections are taken back that
+    /// somebody has not collected, that one may be a future that is not polled: nobody waits for it any more then.
     ///
     /// Cancel safety: whoever is dropped is waited for no more.
     pub(super) async fn collect(&self, deadline: u64) -> Result<Option<tokio::sync::MutexGuard<'_, ()>>, AcquireError> {
         if let Ok(turn) = self.collecting.try_lock() {
             return Ok(Some(turn));
         }
-        let started = self.engine.now();
+        let (started, uncollected) = (self.engine.now(), self.engine.uncollected());
         let patience = self.engine.config.load().collect_within.map_or(u64::MAX, nanos);
-        let until = deadline.min(started.saturating_add(patience));
-        // Owned across the await: a place among those who want to collect. Dropping it leaves it.
-        let turn = timeout_at(self.engine.moment(until), self.collecting.lock()).await;
-        match turn {
-            Ok(turn) => Ok(Some(turn)),
-            Err(_) if until < deadline => Ok(None),
-            Err(_) => Err(self.engine.timed_out(self.engine.now().saturating_sub(started))),
+        let mut turn = pin!(self.collecting.lock());
+        loop {
+            let now = self.engine.now();
+            let until = deadline.min(now.saturating_add(patience));
+            // Owned across the await: a place among those who want to collect. Dropping it leaves it.
+            if let Ok(turn) = timeout_at(self.engine.moment(until), &mut turn).await {
+                return Ok(Some(turn));
+            }
+            if self.engine.uncollected() > uncollected {
+                return Ok(None);
+            }
+            if until >= deadline {
+                return Err(self.engine.timed_out(self.engine.now().saturating_sub(started)));
+            }
         }
     }
 
@@ -248,16 +295,20 @@ impl<D: Driver> Desk<D> {
     }
 }
 
-/// As many as the pool can have, but for those that are kept for others. One at least.
+/// As many as the pool can have, but at most one less for each that is kept for others; one is for requests at least.
 fn limits<D: Driver>(engine: &Engine<D>, config: &ScheduleConfig) -> Limits {
     let Outlook { now, most } = engine.outlook();
-    let for_requests = |count: usize| count.saturating_sub(engine.reserved() + config.kept).max(1);
-    Limits { now: for_requests(now), most: for_requests(most) }
+    let most = most.saturating_sub(engine.reserved() + config.kept).max(1);
+    Limits { now: now.min(most), most }
 }
 
 impl<D: Driver> Follower for Desk<D> {
-    fn waiting(&self) -> usize {
+    fn wanted(&self) -> usize {
         self.line().wanted()
+    }
+
+    fn wanted_at_once(&self) -> usize {
+        self.line().wanted_at_once()
     }
 
     fn changed(self: Arc<Self>) {
@@ -274,10 +325,8 @@ impl<D: Driver> Follower for Desk<D> {
     }
 
     fn looked_after(self: Arc<Self>) {
-        if self.engine.is_scarce() {
-            // Nobody tells of everything that makes it more.
-            self.change(|_| ());
-        }
+        // Nobody tells of everything that makes it more.
+        Arc::clone(&self).changed();
         self.look_after_called();
     }
 }

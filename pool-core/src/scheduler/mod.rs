@@ -32,7 +32,7 @@ pub use stats::{KeyStats, ScheduleStats, ShedCounts};
 /// A request waits in front of the pool until there is a connection for it, or room for another one. The pool itself knows nothing of that, and costs no more for those who do not use it: but they do not wait
 /// in this line either, so leave [some](ScheduleConfig::kept) connections for them if there are any.
 ///
-/// Every decision takes a lock for less than a microsecond, and more if very many keys wait at once.
+/// Every decision takes a lock for about a microsecond, and for more if very many keys wait at once, or very many pools share a budget.
 ///
 /// # Example
 ///

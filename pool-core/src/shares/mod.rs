@@ -176,6 +176,10 @@ impl Shares {
 
     /// How many of the free ones would be meant for it if it wanted at least so many.
     pub(crate) fn available(&self, id: u64, wants: usize) -> usize {
+        let others = self.wanted() - self.get(id).wants;
+        if others == 0 {
+            return self.free().min(wants);
+        }
         let now = self.moment + 1;
         let mut plan = Plan::new(self.all.iter().map(|(other, share)| {
             let asks = *other == id && share.wants < wants;

@@ -70,10 +70,6 @@ impl<K, D: Driver> Place<K, D> {
 impl<K: Eq + Hash + Clone + Send + Sync + 'static, D: Driver> Follower for Place<K, D> {
     fn changed(self: Arc<Self>) {}
 
-    fn waiting(&self) -> usize {
-        0
-    }
-
     fn looked_after(self: Arc<Self>) {
         if let Some(tenants) = self.tenants.upgrade() {
             tenants.look_at(&self.key);

@@ -237,5 +237,14 @@ async fn fewer_keys_are_known_as_soon_as_fewer_may_be() {
     drop(scheduler.acquire(of(200)).await.unwrap());
     assert_eq!(known().len(), 10);
     drop(held);
+    // Those in use stay, until another one comes.
+    let held = [scheduler.acquire(of(1)).await.unwrap(), scheduler.acquire(of(2)).await.unwrap()];
+    let mut fewer = (*scheduler.config()).clone();
+    fewer.max_keys = 1;
+    scheduler.reconfigure(fewer).unwrap();
+    assert_eq!(known().len(), 2);
+    drop(held);
+    drop(scheduler.acquire(of(3)).await.unwrap());
+    assert_eq!(known(), ["tenant 3"]);
     prove(scheduler, &driver).await;
 }

@@ -10,6 +10,7 @@ use pool_core::{
     SessionState, Shed,
 };
 use pool_testkit::fake::{FakeDriver, quiet};
+use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
@@ -177,6 +178,27 @@ async fn while_the_backend_is_full_one_waits_in_the_pool_and_all_others_in_the_o
     let all = scheduler.acquire_many(Request::new(), 4).await;
     assert_eq!(all.unwrap().len(), 4);
     assert_eq!(scheduler.stats().limit, 4);
+}
+
+/// What another runtime's janitor has found out, when the backend has more again.
+#[test]
+fn a_backend_that_is_not_full_any_more_is_known_to_be_so_whoever_finds_out() {
+    let runtime = || Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let free = Arc::new(AtomicUsize::new(1));
+    let (scheduler, held) = runtime().block_on(async {
+        let pool = Pool::builder(Small(Arc::clone(&free))).config(quiet(4)).build().unwrap();
+        let scheduler = pool.schedule(ScheduleConfig::default()).unwrap();
+        let held = scheduler.acquire(Request::new()).await.unwrap();
+        assert!(scheduler.acquire(Request::new().within(SECOND)).await.is_err());
+        (scheduler, held)
+    });
+    assert_eq!(scheduler.stats().limit, 2);
+    runtime().block_on(async {
+        free.fetch_add(10, Ordering::SeqCst);
+        let second = scheduler.acquire(Request::new()).await.unwrap();
+        drop(scheduler.acquire(Request::new().within(20 * SECOND)).await.unwrap());
+        drop((held, second));
+    });
 }
 
 /// Takes all that a pool can have in one task, and wants one more. What comes of that.

@@ -111,10 +111,10 @@ impl Schedule {
     fn limit_is_right(&self, stage: &Stage, standing: &Standing) -> Checked {
         let Some(share) = stage.pool.share().filter(|share| share.owed == 0 && !stage.closed) else { return Ok(()) };
         let seen = stage.pool.state();
-        let least = seen.size.min(seen.max_size).saturating_sub(self.config.kept).max(1);
+        let least = seen.size.min(seen.max_size).saturating_sub(self.config.kept);
         let limit = standing.limit;
         ensure!(limit >= least, "{limit} may pass, though there are {least}: {seen:?} {share:?}");
-        let most = if seen.budget_exhausted { seen.size.max(1) } else { usize::MAX };
+        let most = if seen.budget_exhausted { seen.size } else { usize::MAX };
         ensure!(limit <= most, "{limit} may pass, though there are {most}: {seen:?} {share:?}");
         Ok(())
     }
