@@ -220,10 +220,10 @@ impl Membership {
         self.shared.books().shares.has_spare()
     }
 
-    /// How many more it could take now if it wanted so many, and how many it can have at most.
+    /// How many more it could take now if it wanted so many, and how many there are altogether.
     pub(crate) fn outlook(&self, wants: usize) -> (usize, usize) {
         let shares = &self.shared.books().shares;
-        (shares.available(self.id, wants), shares.reach(self.id))
+        (shares.available(self.id, wants), shares.cap())
     }
 
     /// Whether it could have more than it holds.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Engine;
 use super::budget::within;
+use super::clock::nanos;
 use super::notes::Opened;
 use super::panics::{caught, guarded, report};
 use super::usual::Usual;
@@ -131,14 +132,17 @@ impl<D: Driver> Engine<D> {
         // Owned across the await: `preparing`. Dropping it closes the connection.
         let hook = async { hooked.hooks.before_hand_out(connection, &facts).await };
         let (point, begun) = (HookPoint::BeforeHandOut, self.clock.now());
+        // The clock may have jumped meanwhile.
+        let most = nanos(hooked.budget(point));
+        let took = || self.clock.now().saturating_sub(begun).min(most);
         let answer = match hooked.call(point, left, hook).await {
             Ok(answer) => {
-                hooked.usual.note(self.clock.now().saturating_sub(begun));
+                hooked.usual.note(took());
                 answer
             }
             Err(failure) => {
                 if matches!(failure, HookFailure::TimedOut { .. }) {
-                    hooked.usual.note_at_least(self.clock.now().saturating_sub(begun));
+                    hooked.usual.note_at_least(took());
                 }
                 return Prepared::Refused(failure);
             }

@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use super::Engine;
 use super::budget::within;
+use super::clock::nanos;
 use super::panics::{guarded, report};
 use super::release::{Condition, Occasion};
 use crate::driver::Driver;
@@ -121,7 +122,7 @@ impl<D: Driver> Tended<D> {
         };
         let took = engine.clock.now().saturating_sub(started);
         engine.measures.check.note(took, 1);
-        engine.usual_check.note(took);
+        engine.usual_check.note(took.min(nanos(budget)));
         if self.succeeded("ping", budget, outcome) {
             self.give_back();
         }

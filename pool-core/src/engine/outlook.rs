@@ -17,9 +17,9 @@ impl<D: Driver> Engine<D> {
         let (max, room) = (self.config.load().max_size, self.core.capacity.read());
         let mut outlook = Outlook { now: max, most: max };
         if let Some(part) = &self.part {
-            let (more, reach) = part.membership.outlook(room.max.saturating_sub(room.open));
+            let (more, cap) = part.membership.outlook(room.max.saturating_sub(room.open));
             // The maximum is lower by what it owes.
-            outlook = Outlook { now: room.max.min(room.open + more), most: max.min(reach) };
+            outlook = Outlook { now: room.max.min(room.open + more), most: max.min(cap.max(room.open)) };
         }
         if self.is_backend_full() {
             // One more, so that somebody waits for the next attempt.

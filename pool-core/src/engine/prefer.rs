@@ -277,7 +277,7 @@ impl<'a, D: Driver> Seeker<'a, D> {
         // Owned across the await: `held`. Dropping it closes the connection.
         let begun = engine.clock.now();
         let answer = engine.probe(engine.core.table.get_mut(&mut held.claim), budget).await;
-        let took = engine.clock.now().saturating_sub(begun);
+        let took = engine.clock.now().saturating_sub(begun).min(nanos(budget));
         match &answer {
             Ok(()) => engine.usual_check.note(took),
             Err(_) => engine.usual_check.note_at_least(took),
@@ -325,7 +325,8 @@ impl<'a, D: Driver> Seeker<'a, D> {
         // Owned across the await: `held`. Dropping it closes the connection.
         let begun = engine.clock.now();
         let outcome = guarded(within(after, async { engine.driver.convert(connection, tag).await })).await;
-        let (tag, took) = (tag.clone(), engine.clock.now().saturating_sub(begun));
+        // The clock may have jumped meanwhile.
+        let (tag, took) = (tag.clone(), engine.clock.now().saturating_sub(begun).min(nanos(after)));
         let failure = match outcome {
             Ok(Ok(Ok(()))) => {
                 engine.usual_convert.note(took);

@@ -47,8 +47,7 @@ impl<D: Driver> Scheduler<D> {
         async move {
             let (demand, deadline) = self.demand(&request, 1);
             // Owned across the awaits: a place in the line, then the permit. Dropped, it is the next one's turn.
-            let permit = self.desk.admit(demand, place).await?;
-            self.desk.has_time(deadline, false)?;
+            let permit = self.desk.admit(demand, false, place).await?;
             let lease = self.pool.acquire_at(self.left(deadline), place).await?;
             Ok(ScheduledLease::new(lease, permit))
         }
@@ -81,7 +80,7 @@ impl<D: Driver> Scheduler<D> {
         async move {
             let (demand, deadline) = self.demand(&request, count);
             // Owned across the awaits: a place in the line, then the permits, the turn to collect, and the leases so far. Dropped, they go back, and it is the next one's turn.
-            let permits = self.desk.admit(demand, place).await?.split();
+            let permits = self.desk.admit(demand, false, place).await?.split();
             let _turn = self.desk.collect(deadline).await?;
             let mut leases = Vec::with_capacity(count);
             for permit in permits {
@@ -122,8 +121,7 @@ impl<D: Driver> Scheduler<D> {
         async move {
             let (demand, deadline) = self.demand(&request, 1);
             // Owned across the awaits: a place in the line, then the permit. Dropped, it is the next one's turn.
-            let permit = self.desk.admit(demand, place).await?;
-            self.desk.has_time(deadline, preference.wanted.tag().is_some())?;
+            let permit = self.desk.admit(demand, preference.wanted.tag().is_some(), place).await?;
             let (lease, fit) = self.pool.prefer_at(preference, Some(self.left(deadline)), place).await?;
             Ok((ScheduledLease::new(lease, permit), fit))
         }

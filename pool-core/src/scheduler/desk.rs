@@ -136,12 +136,13 @@ impl<D: Driver> Desk<D> {
         self.change(|line| line.serves_at_once(now, priority));
     }
 
-    /// Waits for a permit until the deadline.
+    /// Waits for a permit until the deadline; `converts`: its connection may have to be converted.
     ///
     /// Cancel safety: whoever is dropped leaves the line, and gives back what it was called for.
     pub(super) async fn admit(
         self: &Arc<Self>,
         demand: Demand<'_>,
+        converts: bool,
         asks: &'static Location<'static>,
     ) -> Result<Permit<D>, AcquireError> {
         let started = self.engine.now();
@@ -160,11 +161,12 @@ impl<D: Driver> Desk<D> {
             };
             let waited = self.engine.now().saturating_sub(started);
             match found {
-                Some(Found::Answer(Ok(permit))) => {
+                Some(Found::Answer(answer)) => {
+                    let permit = answer.and_then(|permit| self.has_time(demand.deadline, converts).map(|()| permit));
+                    let permit = permit.map_err(|refusal| self.refuse(refusal, started))?;
                     self.counts.passed(demand.priority, waited);
                     return Ok(permit);
                 }
-                Some(Found::Answer(Err(refusal))) => return Err(self.refuse(refusal, started)),
                 Some(Found::TakenBack) => {}
                 None => {
                     self.counts.timeouts.add(1);
@@ -175,15 +177,14 @@ impl<D: Driver> Desk<D> {
     }
 
     /// Who is called so late that there is no time to prepare a connection leaves its turn to those who wait: it would cost the connection.
-    pub(super) fn has_time(&self, deadline: u64, converts: bool) -> Result<(), AcquireError> {
-        let now = self.engine.now();
-        let left = deadline.saturating_sub(now);
+    fn has_time(&self, deadline: u64, converts: bool) -> Result<(), Refusal> {
+        let left = deadline.saturating_sub(self.engine.now());
         let others_wait = || self.config.load().foresee && self.line().waiting() > 0;
         match self.engine.takes_more_than(left, converts).filter(|_| others_wait()) {
             None => Ok(()),
             Some(expected) => {
                 let (expected, left) = (Duration::from_nanos(expected), Duration::from_nanos(left));
-                Err(self.refuse(Refusal::Shed(Shed::Hopeless { expected, left }), now))
+                Err(Refusal::Shed(Shed::Hopeless { expected, left }))
             }
         }
     }

@@ -195,11 +195,6 @@ impl Shares {
         self.free() > 0 || self.all.iter().any(|(other, share)| *other != id && share.beyond() > 0)
     }
 
-    /// How many it can have at most: all that are not guaranteed to others.
-    pub(crate) fn reach(&self, id: u64) -> usize {
-        self.cap.saturating_sub(self.guaranteed() - self.get(id).guaranteed)
-    }
-
     /// Whether one is free that nobody needs.
     pub(crate) fn has_spare(&self) -> bool {
         self.free() > self.wanted()

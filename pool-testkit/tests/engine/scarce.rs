@@ -106,13 +106,12 @@ async fn those_in_front_of_a_pool_have_their_part_of_a_budget() {
 async fn a_batch_gets_as_many_as_a_budget_has_and_is_turned_away_if_it_never_has_so_many() {
     let (budget, driver) = (Budget::new(4).unwrap(), FakeDriver::new());
     driver.limit(4);
-    let other = Pool::builder(driver.clone()).config(quiet(4)).guaranteed(1).budget(&budget).build().unwrap();
-    let pool = member(&budget, &driver, 4);
+    let (other, pool) = (member(&budget, &driver, 4), member(&budget, &driver, 8));
     let scheduler = schedule(&pool, |_| {});
     let held = (other.acquire().await.unwrap(), other.acquire().await.unwrap());
-    let too_many = scheduler.acquire_many(Request::new(), 4).await.map(drop).unwrap_err();
+    let too_many = scheduler.acquire_many(Request::new(), 5).await.map(drop).unwrap_err();
     assert!(
-        matches!(&too_many, AcquireError::Shed { why, .. } if **why == Shed::Impossible { wanted: 4, max: 3 }),
+        matches!(&too_many, AcquireError::Shed { why, .. } if **why == Shed::Impossible { wanted: 5, max: 4 }),
         "{too_many}"
     );
     let mut three = Box::pin(scheduler.acquire_many(Request::new(), 3));

@@ -37,6 +37,18 @@ pub(super) fn draw(random: &mut Random) -> Box<dyn Policy> {
     Box::new(Shared { budget: budget(cap), guaranteed, neighbour: None, most: cap })
 }
 
+/// Whether somebody waits for what is guaranteed to a pool.
+fn lacks(pool: &Pool<FakeDriver>) -> bool {
+    let (seen, share) = (pool.state(), pool.share().unwrap_or_default());
+    seen.waiting > 0 && seen.opening == 0 && share.held < share.guaranteed.min(seen.max_size)
+}
+
+/// Whether a pool has one idle beyond what is guaranteed to it, and none is on its way out.
+fn spares(pool: &Pool<FakeDriver>) -> bool {
+    let seen = pool.state();
+    seen.idle > 0 && seen.in_maintenance == 0 && pool.share().is_some_and(|share| share.held > share.guaranteed)
+}
+
 fn budget(cap: usize) -> Budget {
     match Budget::new(cap) {
         Ok(budget) => budget,
@@ -66,13 +78,6 @@ impl Shared {
     /// Nobody waits for what is guaranteed to one pool beside what the other one has idle, and beyond its own guarantee.
     fn what_is_guaranteed_is_lent(&self, stage: &Stage, time: u64) -> Checked {
         let Some(neighbour) = self.neighbour.as_ref().filter(|_| !stage.paused && !stage.closed) else { return Ok(()) };
-        let lacks = |pool: &Pool<FakeDriver>| {
-            let (seen, share) = (pool.state(), pool.share().unwrap_or_default());
-            seen.waiting > 0 && seen.opening == 0 && share.held < share.guaranteed.min(seen.max_size)
-        };
-        let spares = |pool: &Pool<FakeDriver>| {
-            pool.state().idle > 0 && pool.share().is_some_and(|share| share.held > share.guaranteed)
-        };
         let (ours, theirs) = (&stage.pool, &neighbour.pool);
         // Ours wants nothing while it waits until it may try again to open one.
         let is_kept = lacks(theirs) && spares(ours) || stage.is_well(time) && lacks(ours) && spares(theirs);

@@ -40,6 +40,11 @@ impl Schedule {
         if other.priority == asked.priority {
             return other.joined < asked.joined && !self.config.newest_first;
         }
+        self.comes_first(stage, other, asked, woken)
+    }
+
+    /// Whether one of a higher priority should have been called before.
+    fn comes_first(&self, stage: &Stage, other: &Asked, asked: &Asked, woken: u64) -> bool {
         let age = stage.clock.now() - asked.started;
         // While a queue stands its requests age faster.
         let aging = self.config.codel.map_or(self.config.aging, |codel| self.config.aging.min(codel.target));

@@ -186,11 +186,8 @@ impl Schedule {
             // It may have been called when other settings were in force.
             Shed::Standing => waited >= 2 * millis(draw::LEAST_TARGET),
             Shed::Hopeless { expected, left } => self.config.foresee && expected > left,
-            Shed::Keys { max } => {
-                // One whose turn was taken back comes anew.
-                let comes_anew = before.is_none() && stage.pool.stats().uncollected > 0;
-                asked.tenant.is_some() && (comes_anew || before.is_some_and(|before| before.keys() >= *max))
-            }
+            // One whose turn was taken back comes anew.
+            Shed::Keys { max } => before.map_or(stage.pool.stats().uncollected > 0, |before| before.keys() >= *max),
             _ => true,
         };
         ensure!(right, "turned away after {waited} ms: {why}");
