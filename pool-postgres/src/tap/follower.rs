@@ -59,6 +59,10 @@ impl Follower {
         &self.session
     }
 
+    pub(super) fn about_to_send(&mut self) {
+        self.stopwatch.about_to_send();
+    }
+
     pub(super) fn on_sent(&mut self, bytes: &[u8]) {
         let bytes = self.skip_startup(bytes);
         let Self { sent, unanswered, works, session, stopwatch, .. } = self;

@@ -91,6 +91,7 @@ impl AsyncRead for Tap {
 impl AsyncWrite for Tap {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.follower.about_to_send();
         let Poll::Ready(written) = Pin::new(&mut this.stream).poll_write(cx, bytes) else {
             // Something waits to be sent, and what it is will be known when it is.
             this.follower.session().set_busy();

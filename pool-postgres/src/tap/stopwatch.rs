@@ -16,6 +16,8 @@ pub(super) struct Stopwatch {
     recorder: Option<Recorder>,
     /// Whether requests are in flight.
     running: bool,
+    /// When what is sent next began to be written, if that may begin what is timed.
+    before: Option<Instant>,
     /// Since when, if this time is to be noted.
     since: Option<Instant>,
     /// Whether the pool has begun them, for itself.
@@ -32,10 +34,25 @@ impl Stopwatch {
     /// Without a recorder it does nothing.
     pub(super) fn new(recorder: Option<Recorder>) -> Self {
         let next_timed = if recorder.is_some() { 0 } else { u64::MAX };
-        Self { recorder, running: false, since: None, on_duty: false, executes: false, executed: 0, next_timed }
+        Self {
+            recorder,
+            running: false,
+            before: None,
+            since: None,
+            on_duty: false,
+            executes: false,
+            executed: 0,
+            next_timed,
+        }
     }
 
-    /// A part of a request is sent.
+    /// Something is about to be written. Once it has been, the server may have answered long before this task goes on.
+    pub(super) fn about_to_send(&mut self) {
+        let begins = !self.running && self.executed >= self.next_timed;
+        self.before = begins.then(Instant::now);
+    }
+
+    /// A part of a request has been sent.
     pub(super) fn sent(&mut self, executes: bool, on_duty: bool) {
         self.executes |= executes;
         if mem::replace(&mut self.running, true) {
@@ -43,7 +60,7 @@ impl Stopwatch {
         }
         self.on_duty = on_duty;
         if self.executed >= self.next_timed {
-            self.since = Some(Instant::now());
+            self.since = Some(self.before.unwrap_or_else(Instant::now));
         }
     }
 

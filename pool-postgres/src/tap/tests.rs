@@ -255,3 +255,44 @@ proptest! {
         follower.on_received(&received);
     }
 }
+
+/// Is slow to say that it has written.
+struct Slow(tokio::io::DuplexStream);
+
+const NAP: std::time::Duration = std::time::Duration::from_millis(20);
+
+impl AsyncRead for Slow {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Slow {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.get_mut().0).poll_write(cx, bytes);
+        // As if the system had other things to do when it was written.
+        std::thread::sleep(NAP);
+        written
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test]
+async fn an_execution_is_timed_from_before_it_is_written() {
+    let (ours, mut theirs) = tokio::io::duplex(1024);
+    let recorder = Recorder::default();
+    let mut tap = Tap::new(Box::new(Slow(ours)), Arc::default(), Some(recorder.clone()));
+    tap.write_all(&[startup(), message(b'Q', b"SELECT 1\0")].concat()).await.unwrap();
+    theirs.write_all(&[message(b'R', &[0; 4]), message(b'Z', b"I"), message(b'Z', b"I")].concat()).await.unwrap();
+    let mut answer = [0; 21];
+    tap.read_exact(&mut answer).await.unwrap();
+    let executions = recorder.executions();
+    assert!(executions.count == 1 && executions.max >= NAP, "{executions:?}");
+}
