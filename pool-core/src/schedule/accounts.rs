@@ -76,6 +76,11 @@ impl Accounts {
         Some(account)
     }
 
+    /// The account of a key that is known already.
+    pub(super) fn known_as(&self, key: Option<&Key>) -> Option<Account> {
+        self.by_key.get(&key.cloned()).copied()
+    }
+
     fn known(&mut self, key: Option<&Key>, config: &ScheduleConfig) -> Option<Account> {
         let key = key.cloned();
         self.by_key.get(&key).copied().or_else(|| self.open(key, config))

@@ -164,6 +164,12 @@ impl<T> Line<T> {
         self.is_next(now, account, demand).then(|| self.pass(account, demand.passes))
     }
 
+    /// Whether one who comes now would not have to wait, as far as that is known before it comes.
+    pub(crate) fn has_room_for(&self, now: u64, demand: &Demand<'_>) -> bool {
+        let account = self.accounts.known_as(demand.key);
+        account.is_some_and(|account| self.is_next(now, account, demand))
+    }
+
     /// One of this priority has been served who has not waited.
     pub(crate) fn serves_at_once(&mut self, now: u64, priority: Priority) {
         if let Some(codel) = self.config.codel.filter(|_| self.lanes.waiting_with(priority) > 0) {

@@ -121,7 +121,7 @@ impl<D: Driver> Desk<D> {
         });
     }
 
-    /// A permit, if nobody who waits comes before. Whoever has a use for it [counts](Self::count_at_once) that.
+    /// A permit for one who does not wait, if nobody who waits comes before. Whoever has a use for it [counts](Self::count_at_once) that.
     pub(super) fn admit_at_once(self: &Arc<Self>, demand: &Demand<'_>) -> Option<Permit<D>> {
         let now = self.engine.now();
         let is_closed = || self.engine.is_closed();
@@ -146,12 +146,10 @@ impl<D: Driver> Desk<D> {
         asks: &'static Location<'static>,
     ) -> Result<Permit<D>, AcquireError> {
         let started = self.engine.now();
-        if let Some(permit) = self.admit_at_once(&demand) {
-            self.count_at_once(demand.priority);
-            return Ok(permit);
+        // If it has to wait, and before it has a place in the line, as this may panic. The janitor takes back what is not collected.
+        if !self.line().has_room_for(started, &demand) {
+            ensure_janitor(&self.engine);
         }
-        // Before anything is counted, as it may panic. What is not collected, it takes back.
-        ensure_janitor(&self.engine);
         loop {
             let seat = Seat::new(asks);
             // Owned across the await: the place in the line. Dropping it leaves the line.
