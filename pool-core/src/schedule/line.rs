@@ -450,9 +450,9 @@ impl<T> Line<T> {
         heads.map(|(_, waiter)| waiter.passes).filter(|passes| *passes > self.limits.now).min().unwrap_or_default()
     }
 
-    /// Whether one who waits, waits because others have all that there can be.
-    pub(crate) fn is_at_its_most(&self) -> bool {
-        self.in_use() >= self.limits.now && self.limits.now >= self.limits.most
+    /// Whether others have all that there are at present, and whether there can be no more of them.
+    pub(crate) fn fullness(&self) -> (bool, bool) {
+        (self.in_use() >= self.limits.now, self.limits.now >= self.limits.most)
     }
 
     /// How many may pass at a time.

@@ -153,25 +153,28 @@ impl<D: Driver> Desk<D> {
         loop {
             let seat = Seat::new(asks);
             // Owned across the await: the place in the line. Dropping it leaves the line.
-            let found = match self.enter(&demand, &seat, started)? {
-                Ok(permit) => Some(Found::Answer(Ok(permit))),
-                Err(place) => self.in_line(place, seat, &demand, started, asks)?.wait().await,
+            let place = match self.enter(&demand, &seat, started)? {
+                Ok(permit) => return Ok(self.passes(permit, &demand, started)),
+                Err(place) => place,
             };
-            let waited = self.engine.now().saturating_sub(started);
-            match found {
+            match self.in_line(place, seat, &demand, started, asks)?.wait().await {
                 Some(Found::Answer(answer)) => {
                     let permit = answer.and_then(|permit| self.has_time(demand.deadline, converts).map(|()| permit));
                     let permit = permit.map_err(|refusal| self.refuse(refusal, started))?;
-                    self.counts.passed(demand.priority, waited);
-                    return Ok(permit);
+                    return Ok(self.passes(permit, &demand, started));
                 }
                 Some(Found::TakenBack) => {}
                 None => {
                     self.counts.timeouts.add(1);
-                    return Err(self.engine.timed_out(waited));
+                    return Err(self.engine.timed_out(self.engine.now().saturating_sub(started)));
                 }
             }
         }
+    }
+
+    fn passes(&self, permit: Permit<D>, demand: &Demand<'_>, started: u64) -> Permit<D> {
+        self.counts.passed(demand.priority, self.engine.now().saturating_sub(started));
+        permit
     }
 
     /// Who is called so late that there is no time to prepare a connection leaves its turn to those who wait: it would cost the connection.
@@ -230,10 +233,10 @@ impl<D: Driver> Desk<D> {
         Ok(waits)
     }
 
-    /// Whether whoever waits, waits because others have all that the pool can have.
+    /// Whether whoever waits, waits because others have all that the pool can have, and not for a quota.
     fn is_at_its_most(&self) -> bool {
-        let is_full = self.line().is_at_its_most();
-        is_full || self.engine.is_at_its_most()
+        let (is_full, is_all) = self.line().fullness();
+        is_full && (is_all || self.engine.is_at_its_most())
     }
 
     /// Waits until nobody else collects several connections, until the deadline at most: if the pool has shrunk since they were let through, two would wait for what the other has. If connections are taken back that

@@ -253,3 +253,25 @@ async fn a_task_that_waits_for_itself_in_front_of_a_pool_is_refused() {
     drop(held);
     drop(waiter.await.unwrap());
 }
+
+/// A task that waits for the quota of a key, which somebody else uses up, does not wait for itself.
+#[tokio::test(start_paused = true)]
+async fn a_task_that_has_a_connection_may_wait_for_a_quota() {
+    let driver = FakeDriver::new();
+    let mut config = quiet(3);
+    config.refuse_self_wait = true;
+    let pool = Pool::builder(driver.clone()).config(config).build().unwrap();
+    pool.warm_up(3, Duration::ZERO, SECOND).await.unwrap();
+    let scheduler = schedule(&pool, |config| config.quotas.entry("a".into()).or_default().max = Some(1));
+    let theirs = scheduler.acquire(Request::new().key("a")).await.unwrap();
+    let task = tokio::spawn(async move {
+        let own = scheduler.acquire(Request::new()).await.unwrap();
+        let outcome = scheduler.acquire(Request::new().key("a")).await.map(drop);
+        drop(own);
+        outcome
+    });
+    sleep(SECOND).await;
+    drop(theirs);
+    task.await.unwrap().unwrap();
+    assert_eq!(pool.stats().self_waits, 0);
+}
