@@ -3,15 +3,14 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use pool_postgres::PostgresConfig;
 use pool_postgres::tokio_postgres::{self, Client, NoTls};
+use pool_postgres::{Host, PostgresConfig};
 use tokio::time::sleep;
 
 /// A pool's settings, each as it comes but for where the server is and what the pool calls its sessions.
 pub(crate) fn settings(port: u16, name: &str) -> PostgresConfig {
     let mut config = PostgresConfig::default();
-    config.host = std::net::Ipv4Addr::LOCALHOST.to_string();
-    config.port = port;
+    config.hosts = vec![Host::new(std::net::Ipv4Addr::LOCALHOST.to_string(), port)];
     config.user = Some("postgres".to_owned());
     config.database = Some("postgres".to_owned());
     config.application_name = Some(name.to_owned());

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -51,10 +51,13 @@ impl fmt::Display for Step {
 /// attempt.authenticating("logging in at db:5432");
 /// assert_eq!(attempt.progress().to_string(), "authenticating: logging in at db:5432");
 /// assert_eq!(attempt.progress().step, Step::Authenticating);
+/// assert_eq!(attempt.time_left(), None);
 /// ```
 #[derive(Debug)]
 pub struct Attempt {
     began: Instant,
+    /// When the pool gives it up; not set if no clock can count to it, or there is no pool.
+    ends: OnceLock<Instant>,
     progress: Mutex<Progress>,
 }
 
@@ -71,7 +74,7 @@ pub struct Progress {
 impl Default for Attempt {
     fn default() -> Self {
         let progress = Progress { step: Step::Opening, doing: Cow::Borrowed("") };
-        Self { began: Instant::now(), progress: Mutex::new(progress) }
+        Self { began: Instant::now(), ends: OnceLock::new(), progress: Mutex::new(progress) }
     }
 }
 
@@ -94,6 +97,19 @@ impl Attempt {
     /// How far it has come.
     pub fn progress(&self) -> Progress {
         self.lock().clone()
+    }
+
+    /// How much of its time is left before the pool gives it up, which is [`connect_timeout`](crate::Config::connect_timeout) from when it began: for a driver that has several
+    /// ways to try, and divides it among them. `None` if there is no limit, as for one from [`Default`].
+    pub fn time_left(&self) -> Option<Duration> {
+        self.ends.get().map(|ends| ends.saturating_duration_since(Instant::now()))
+    }
+
+    /// It has so long, from now on. Once.
+    pub(crate) fn begin(&self, budget: Duration) {
+        if let Some(ends) = Instant::now().checked_add(budget) {
+            let _ = self.ends.set(ends);
+        }
     }
 
     /// For how long it has been under way.

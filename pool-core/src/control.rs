@@ -197,7 +197,7 @@ impl<D: Driver> Pool<D> {
         self.engine.retire_all_over(interval);
     }
 
-    /// As [`retire_all`](Pool::retire_all), for the connections to one [host](Driver::host).
+    /// As [`retire_all`](Pool::retire_all), for the connections to one [host](Driver::host), or to one [address](Driver::address) of it.
     pub fn retire_host(&self, host: &str) {
         self.engine.retire_those(Whom::Host(host.into()));
     }

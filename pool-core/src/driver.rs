@@ -80,7 +80,7 @@ pub trait Driver: Send + Sync + 'static {
     /// What the driver's calls fail with.
     type Error: StdError + Send + Sync + 'static;
 
-    /// Gives the driver what it notes its own measurements with, for the statistics of the pool. Called once, when the pool is built, and before any other
+    /// Gives the driver what it notes its own measurements with, for the statistics of the pool, and [asks for other connections](Recorder::retire_all_over) with. Called once, when the pool is built, and before any other
     /// method. The default drops the recorder: nothing shows in [`Stats::execution`](crate::Stats::execution) then, unless
     /// [`Pool::record_execution`](crate::Pool::record_execution) is called.
     ///
@@ -219,6 +219,13 @@ pub trait Driver: Send + Sync + 'static {
     /// The host that a connection goes to, by the name that [`Pool::retire_host`](crate::Pool::retire_host) is given. `None`, the default, if there is none to be
     /// told apart.
     fn host<'a>(&'a self, connection: &'a Self::Connection) -> Option<&'a str> {
+        let _ = connection;
+        None
+    }
+
+    /// Where exactly a connection goes to, if there are several places behind one [`host`](Driver::host), such as the addresses of a name:
+    /// [`Pool::retire_host`](crate::Pool::retire_host) takes either. `None`, the default, if the host says it all.
+    fn address<'a>(&'a self, connection: &'a Self::Connection) -> Option<&'a str> {
         let _ = connection;
         None
     }

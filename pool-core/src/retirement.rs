@@ -15,7 +15,7 @@ pub(crate) enum Whom {
         since: u64,
         interval: Duration,
     },
-    /// Those to one host.
+    /// Those to one host, or one address of it.
     Host(Box<str>),
     One(ConnectionId),
 }
@@ -45,7 +45,8 @@ pub(crate) struct Retirement {
 /// A connection that is looked at.
 pub(crate) struct Candidate<'a> {
     pub(crate) id: ConnectionId,
-    pub(crate) host: Option<&'a str>,
+    /// The names of where it goes to.
+    pub(crate) hosts: [Option<&'a str>; 2],
     pub(crate) generation: Generation,
 }
 
@@ -74,7 +75,7 @@ impl Retirement {
                 let expires_at = since.saturating_add(interval);
                 Sentence::Leaves { due_at: since.saturating_add(random % (interval - interval / 10 + 1)), expires_at }
             }
-            Whom::Host(host) if candidate.host == Some(host) => Sentence::Retired(RetireReason::Outdated),
+            Whom::Host(host) if candidate.hosts.contains(&Some(host)) => Sentence::Retired(RetireReason::Outdated),
             Whom::One(id) if *id == candidate.id => Sentence::Retired(RetireReason::Evicted),
             Whom::Host(_) | Whom::One(_) => Sentence::Stays,
         }
@@ -105,7 +106,7 @@ mod tests {
     const OTHER: ConnectionId = ConnectionId { life: 8, ..ID };
 
     fn candidate(of: u64) -> Candidate<'static> {
-        Candidate { id: ID, host: Some("a"), generation: generation(of) }
+        Candidate { id: ID, hosts: [Some("a"), Some("a, 2")], generation: generation(of) }
     }
 
     #[test]
@@ -118,7 +119,8 @@ mod tests {
     #[test]
     fn one_host_or_one_connection() {
         let host = |name: &str| demand(5, Whom::Host(name.into())).judge(&candidate(4), 0);
-        assert_eq!([host("a"), host("b")], [Sentence::Retired(RetireReason::Outdated), Sentence::Stays]);
+        let retired = Sentence::Retired(RetireReason::Outdated);
+        assert_eq!([host("a"), host("a, 2"), host("b")], [retired, retired, Sentence::Stays]);
         let one = |life| demand(5, Whom::One(ConnectionId { life, ..ID })).judge(&candidate(4), 0);
         assert_eq!([one(7), one(8)], [Sentence::Retired(RetireReason::Evicted), Sentence::Stays]);
         assert_eq!(ID.to_string(), "2.3.7");

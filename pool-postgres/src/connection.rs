@@ -3,18 +3,22 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_postgres::{CancelToken, Client, Error};
 
+use crate::cluster::Begun;
+use crate::config::TargetSessionAttrs;
 use crate::diagnosis::{Advice, Diagnosis};
 use crate::end::{Counts, EndCause, SessionEnd};
-use crate::server::Server;
+use crate::role::Role;
+use crate::server::{Peer, Server};
 use crate::socket::Stream;
 use crate::tap::{Mark, Session};
-use crate::wire::{Shared, Wire, run};
+use crate::wire::{Shared, run};
 
 /// One session with PostgreSQL; derefs to [`tokio_postgres::Client`].
 #[derive(Debug)]
@@ -25,22 +29,37 @@ pub struct PostgresConnection {
     task: JoinHandle<()>,
     /// Where the task runs.
     runtime: Handle,
-    host: Arc<str>,
+    peer: Arc<Peer>,
+    /// What its server has to be, for as long as it is used.
+    wanted: TargetSessionAttrs,
+    accepted_at: Instant,
 }
 
 impl PostgresConnection {
     /// Starts the task that moves the messages of the session. In a runtime only.
-    pub(crate) fn new(
-        client: Client,
-        wire: Wire,
-        session: Arc<Session>,
-        server: &Server,
-        counts: &Arc<Counts>,
-    ) -> Self {
+    pub(crate) fn new(begun: Begun, counts: &Arc<Counts>) -> Self {
+        let Begun { client, wire, session, peer } = begun;
         let wire = Arc::new(Shared::new(wire, Arc::clone(&session), Arc::clone(counts)));
         let runtime = Handle::current();
         let task = runtime.spawn(run(Arc::clone(&wire)));
-        Self { client, session, wire, task, runtime, host: Arc::clone(&server.name) }
+        let (wanted, accepted_at) = (TargetSessionAttrs::Any, Instant::now());
+        Self { client, session, wire, task, runtime, peer, wanted, accepted_at }
+    }
+
+    /// Its server has been found to be this, and has to stay it.
+    pub(crate) fn accepted_as(mut self, wanted: TargetSessionAttrs) -> Self {
+        (self.wanted, self.accepted_at) = (wanted, Instant::now());
+        self
+    }
+
+    /// When its server was found to be what is wanted.
+    pub(crate) fn accepted_at(&self) -> Instant {
+        self.accepted_at
+    }
+
+    /// What the server is by now, if it is not what was wanted when the session began. The server tells on its own, after whatever it is asked next (PostgreSQL 14 and later).
+    pub(crate) fn left_its_role(&self) -> Option<Role> {
+        self.session.role().filter(|role| role.unsuitable(self.wanted).is_some())
     }
 
     /// How the session has ended; `None` while it goes on. The error that a request fails with often says no more than that the connection is closed.
@@ -129,18 +148,29 @@ impl PostgresConnection {
 
     /// Whether an error has been reported after which the session is not used any more.
     pub(crate) fn is_condemned(&self, settled: bool) -> bool {
-        self.session.is_condemned(settled, || self.wire.lock().is_read_only())
+        self.session.is_condemned(settled)
     }
 
     /// The server, by the name that errors give it.
     pub(crate) fn host(&self) -> &str {
-        &self.host
+        &self.peer.server.name
+    }
+
+    /// The server.
+    pub(crate) fn server(&self) -> &Server {
+        &self.peer.server
+    }
+
+    /// The way to the server.
+    pub(crate) fn peer(&self) -> &Peer {
+        &self.peer
     }
 
     /// What ends the session while somebody uses it.
     pub(crate) fn line(&self) -> Line {
         let (wire, session) = (Arc::clone(&self.wire), Arc::clone(&self.session));
-        Line { wire, session, token: self.client.cancel_token(), runtime: self.runtime.clone() }
+        let (token, runtime) = (self.client.cancel_token(), self.runtime.clone());
+        Line { wire, session, token, runtime, peer: Arc::clone(&self.peer) }
     }
 
     /// What the session is doing. Exact only after [`settle`](Self::settle).
@@ -167,13 +197,13 @@ impl PostgresConnection {
     /// Ends the session and returns once the server has closed it. What it is doing, and nobody waits for, is cancelled if it takes long.
     ///
     /// Cancel safety: dropping the future closes the socket at once.
-    pub(crate) async fn end(self, server: &Server) {
+    pub(crate) async fn end(self) {
         self.wire.lock().part();
         let quiet = self.settle() && !self.session.is_busy();
         let line = self.line();
         if let Some(stream) = (!quiet).then(|| line.take_stream()).flatten() {
             // Owned across the await: the stream, by the call, and the session without it. Dropping the stream closes it.
-            server.dismiss(stream, &line.token, false).await;
+            line.peer.dismiss(stream, &line.token, false).await;
         }
         let mut task = AbortOnDrop(self.task);
         // The task says goodbye to the server when its client is gone.
@@ -189,18 +219,18 @@ pub(crate) struct Line {
     session: Arc<Session>,
     token: CancelToken,
     runtime: Handle,
+    peer: Arc<Peer>,
 }
 
 impl Line {
     /// Ends the session, in the background: its user's requests fail, and then the server is made to let go of it.
-    pub(crate) fn cut(self, server: Arc<Server>) {
-        let limit = server.config.pool.close_timeout;
+    pub(crate) fn cut(self, limit: Duration) {
         let runtime = self.runtime.clone();
         // Dropped if the runtime has ended: then the session has, too.
         drop(runtime.spawn(async move {
             let Some(stream) = self.take_stream() else { return };
             // Owned across the await: the stream. Dropping it closes it.
-            let _ = timeout(limit, server.dismiss(stream, &self.token, self.session.is_busy())).await;
+            let _ = timeout(limit, self.peer.dismiss(stream, &self.token, self.session.is_busy())).await;
         }));
     }
 

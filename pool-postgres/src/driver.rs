@@ -5,24 +5,28 @@ use std::sync::{Arc, OnceLock};
 
 use pool_core::{Aborter, Attempt, Driver, ErrorClass, Recorder, SessionState, Tag};
 use tokio::time::timeout;
-use tokio_postgres::NoTls;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
+use crate::cluster::Cluster;
 use crate::config::PostgresConfig;
 use crate::connection::PostgresConnection;
+use crate::credentials::{Cache, CredentialsProvider};
 use crate::end::{Counts, Ends};
 use crate::error::{ConnectError, ConnectStep, PostgresError};
-use crate::server::{PATIENCE, Server};
-use crate::tap::{Session, Tap};
+use crate::follow::{Follow, look};
+use crate::memory::Memory;
+use crate::search::Search;
+use crate::server::{PATIENCE, Settings};
+use crate::tls::{AnyConnector, TlsConnector};
 
-/// Opens sessions with one PostgreSQL server.
+/// Opens sessions with PostgreSQL: with the first server of the [list](PostgresConfig::hosts) that can be reached and will do.
 ///
 /// **Between users**, open transactions are rolled back and queries that nobody waits for are cancelled. What outlives a
 /// transaction stays: `SET`, `SET ROLE`, `LISTEN`, temporary tables, advisory locks of the session.
 ///
 /// **Hosts**, for [`Pool::retire_host`](pool_core::Pool::retire_host), are named as [`ConnectError::target`] names them: host and port as configured, such as
-/// `db.example:5432` or `[::1]:5432`, or the path of the Unix socket, such as `/run/postgresql/.s.PGSQL.5432`.
+/// `db.example:5432` or `[::1]:5432`, or the path of the Unix socket, such as `/run/postgresql/.s.PGSQL.5432`. Of a name with several addresses, one may be named as well: `10.0.0.7:5432`.
 ///
 /// **Tags**, for [`Pool::acquire_preferring`](pool_core::Pool::acquire_preferring), are parameters of the session: a connection is converted by `set_config(name, value, false)`, as `SET` does. So a tag may be a `role`,
 /// a `search_path`, or a parameter of your own such as `app.tenant`; `none` is the role that is none. What was set stays set, for those who prefer nothing, too; and what somebody sets by hand, the pool does not hear of.
@@ -35,17 +39,21 @@ use crate::tap::{Session, Tap};
 /// to cancel what it is doing for the session, since a server that is busy does not notice that nobody is there. If the runtime ends before that, it finishes the query. As
 /// whenever a connection breaks: if that was a `COMMIT`, nobody knows whether it has happened.
 ///
+/// **Certificates**, keys and lists of revoked certificates that the configuration names are looked at whenever a connection is opened or pinged, and read again if their files are others: what is opened from then on uses the new ones, and all other
+/// sessions are replaced, one after the other within a minute. Files that cannot be used, such as half a file or a key that belongs to another certificate, change nothing but that there is a warning; they are tried again the next time. The
+/// certificates of the operating system (`sslrootcert=system`) are read once.
+///
 /// **Executions**, for [`Stats::execution`](pool_core::Stats::execution), are timed on the wire: from the first request that is sent when the session has nothing to do, to the
 /// answer after which it has nothing to do again. So requests that are sent without waiting for each other count as one. One whose answer is an error counts, and so does
 /// one that nobody waits for any more, until it is answered or cancelled. To prepare a statement does not count, nor what the pool asks for itself: logging in, resets, and
 /// pings. Of each session the first 256 are timed, then one of 16, which counts for as many. A session that was opened by the [`connect`](Driver::connect) of another pool's
 /// driver goes on to count there, and one that was [detached](pool_core::Lease::detach) goes on to count here.
 pub struct PostgresDriver {
-    server: Arc<Server>,
-    login: tokio_postgres::Config,
+    pub(crate) cluster: Cluster,
     /// Since there is a pool.
-    recorder: OnceLock<Recorder>,
-    counts: Arc<Counts>,
+    pub(crate) recorder: OnceLock<Recorder>,
+    pub(crate) counts: Arc<Counts>,
+    follower: Option<Arc<dyn Follow>>,
 }
 
 impl PostgresDriver {
@@ -53,27 +61,80 @@ impl PostgresDriver {
     ///
     /// # Errors
     ///
-    /// [`PostgresError::Config`] if there is no user, [`PostgresError::Tls`] if the certificates cannot be used.
+    /// [`PostgresError::Config`] if the configuration is not [in order](PostgresConfig::validate), or there is no user; [`PostgresError::Tls`] if the certificates cannot be used.
     pub fn new(config: PostgresConfig) -> Result<Self, PostgresError> {
-        let mut login = tokio_postgres::Config::new();
-        login.user(config.resolved_user()?);
-        // The stream that tokio-postgres gets is already encrypted.
-        login.ssl_mode(tokio_postgres::config::SslMode::Disable);
-        if let Some(database) = &config.database {
-            login.dbname(database);
-        }
-        if let Some(password) = &config.password {
-            login.password(password.reveal());
-        }
-        if let Some(name) = &config.application_name {
-            login.application_name(name);
-        }
-        Ok(Self { server: Arc::new(Server::new(config)?), login, recorder: OnceLock::new(), counts: Arc::default() })
+        config.validate()?;
+        Self::of(Settings::new(config.in_step())?)
+    }
+
+    /// As [`new`](Self::new), with another TLS library: it is that which verifies servers and shows certificates, so nothing is read of the files that the configuration names for it. [`sslmode`](PostgresConfig::sslmode) says as ever whether there
+    /// is TLS, and whether a server may be without; `verify-ca` and `verify-full` are as good as `require`.
+    ///
+    /// # Errors
+    ///
+    /// [`PostgresError::Config`] if the configuration is not [in order](PostgresConfig::validate), or there is no user.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// use pool_postgres::{PostgresConfig, PostgresDriver, PostgresPool, TlsConnector};
+    ///
+    /// fn build(config: PostgresConfig, tls: impl TlsConnector) -> Result<PostgresPool, Box<dyn std::error::Error>> {
+    ///     let driver = PostgresDriver::with_tls(config, tls)?;
+    ///     Ok(PostgresPool::builder_of(driver).build()?.into())
+    /// }
+    /// ```
+    pub fn with_tls(config: PostgresConfig, tls: impl TlsConnector) -> Result<Self, PostgresError> {
+        Self::with_connector(config, Arc::new(tls))
+    }
+
+    pub(crate) fn with_connector(config: PostgresConfig, tls: Arc<dyn AnyConnector>) -> Result<Self, PostgresError> {
+        config.validate()?;
+        Self::of(Settings::with_tls(Some(tls), config.in_step()))
+    }
+
+    fn of(settings: Settings) -> Result<Self, PostgresError> {
+        let cluster = Cluster::new(settings)?;
+        Ok(Self { cluster, recorder: OnceLock::new(), counts: Arc::default(), follower: None })
+    }
+
+    /// As it is, with somebody who says what to log in with whenever a connection is opened; then the password and the password file of the configuration do not count.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use pool_postgres::{Credentials, CredentialsRequest, PostgresConfig, PostgresDriver};
+    ///
+    /// # fn make(config: PostgresConfig) -> Result<PostgresDriver, pool_postgres::PostgresError> {
+    /// let driver = PostgresDriver::new(config)?.with_credentials(async |_: CredentialsRequest| {
+    ///     Ok(Credentials::new(std::fs::read_to_string("/run/secrets/app")?))
+    /// });
+    /// # Ok(driver)
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_credentials(self, provider: impl CredentialsProvider) -> Self {
+        self.with_cache(Arc::new(Cache::new(provider)))
+    }
+
+    pub(crate) fn with_cache(mut self, cache: Arc<Cache>) -> Self {
+        self.cluster = self.cluster.with_provider(cache);
+        self
+    }
+
+    pub(crate) fn with_memory(mut self, memory: Arc<Memory>) -> Self {
+        self.cluster = self.cluster.with_memory(memory);
+        self
+    }
+
+    pub(crate) fn with_follower(mut self, follower: Arc<dyn Follow>) -> Self {
+        self.follower = Some(follower);
+        self
     }
 
     /// The configuration.
     pub fn config(&self) -> &PostgresConfig {
-        &self.server.config
+        &self.cluster.settings.config
     }
 
     /// How many sessions have ended that nobody had closed, and why. They are counted when they end; the pool notices when it looks at them next.
@@ -97,10 +158,10 @@ impl PostgresDriver {
             match timeout(PATIENCE, &mut last).await {
                 // A cancellation that came late has hit the empty query, and nobody minds.
                 Ok(Err(error)) if error.code() != Some(&SqlState::QUERY_CANCELED) => {
-                    return Err(self.server.error(ConnectStep::Session, error));
+                    return Err(connection.server().error(ConnectStep::Session, error));
                 }
                 Ok(_) => return Ok(()),
-                Err(_) => self.server.cancel(&connection.cancel_token()).await?,
+                Err(_) => connection.peer().cancel(&connection.cancel_token()).await?,
             }
         }
     }
@@ -125,18 +186,17 @@ impl Driver for PostgresDriver {
 
     fn attach(&self, recorder: Recorder) {
         // Once: a driver has one pool.
+        let _ = self.cluster.settings.recorder.set(recorder.clone());
         let _ = self.recorder.set(recorder);
     }
 
     async fn connect(&self, attempt: &Attempt) -> Result<PostgresConnection, ConnectError> {
-        // Owned across the awaits: the socket. Dropping the future closes it.
-        let stream = self.server.open_noting(|step| attempt.opening(self.server.words(step))).await?;
-        attempt.authenticating(self.server.words(ConnectStep::Startup));
-        let session = Arc::new(Session::default());
-        let tap = Tap::new(stream, Arc::clone(&session), self.recorder.get().cloned());
-        let failed = |error| self.server.error(ConnectStep::Startup, error);
-        let (client, wire) = self.login.connect_raw(tap, NoTls).await.map_err(failed)?;
-        Ok(PostgresConnection::new(client, wire, session, &self.server, &self.counts))
+        // Owned across the await: what has been opened so far. Dropping the future closes it.
+        let connection = Search::new(self, attempt).run().await?;
+        if let Some(follower) = &self.follower {
+            follower.on_found(connection.server());
+        }
+        Ok(connection)
     }
 
     fn inspect(&self, connection: &mut PostgresConnection) -> SessionState {
@@ -150,6 +210,12 @@ impl Driver for PostgresDriver {
             SessionState::Broken
         } else if connection.is_condemned(settled) {
             tracing::info!(host = connection.host(), "a session is closed after what the server has reported on it");
+            SessionState::Broken
+        } else if connection.left_its_role().is_some() {
+            tracing::info!(
+                host = connection.host(),
+                "a session is closed, since its server is not what is wanted any more"
+            );
             SessionState::Broken
         } else if settled && connection.session().is_at_rest() {
             SessionState::Clean
@@ -167,7 +233,7 @@ impl Driver for PostgresDriver {
             connection
                 .batch_execute("ROLLBACK")
                 .await
-                .map_err(|error| self.server.error(ConnectStep::Session, error))?;
+                .map_err(|error| connection.server().error(ConnectStep::Session, error))?;
         }
         Ok(())
     }
@@ -175,7 +241,14 @@ impl Driver for PostgresDriver {
     /// An empty query: the cheapest round trip that a session can make.
     async fn ping(&self, connection: &mut PostgresConnection) -> Result<(), ConnectError> {
         let _duty = connection.session().on_duty();
-        connection.batch_execute("").await.map_err(|error| self.server.error(ConnectStep::Session, error))
+        // Owned across the awaits: nothing.
+        let answer = connection.batch_execute("").await;
+        if connection.peer().is_encrypted {
+            // Beside it: the server has answered, however long it takes to read files.
+            let settings = Arc::clone(&self.cluster.settings);
+            tokio::spawn(async move { settings.renew().await });
+        }
+        answer.map_err(|error| connection.server().error(ConnectStep::Session, error))
     }
 
     /// Sets the parameter of the tag's name for the session: one round trip.
@@ -185,20 +258,26 @@ impl Driver for PostgresDriver {
         let setting = "SELECT pg_catalog.set_config($1, $2, false)";
         // Owned across the await: nothing. The pool closes the connection of a conversion that is dropped.
         let set = connection.query_typed(setting, &[(&name, Type::TEXT), (&value, Type::TEXT)]).await;
-        set.map(drop).map_err(|error| self.server.error(ConnectStep::Session, error))
+        set.map(drop).map_err(|error| connection.server().error(ConnectStep::Session, error))
     }
 
     async fn close(&self, connection: PostgresConnection) {
-        connection.end(&self.server).await;
+        // Owned across the awaits: the session. Dropping the future closes it.
+        look(self.follower.as_ref(), &connection).await;
+        connection.end().await;
     }
 
     fn host<'a>(&'a self, connection: &'a PostgresConnection) -> Option<&'a str> {
         Some(connection.host())
     }
 
+    fn address<'a>(&'a self, connection: &'a PostgresConnection) -> Option<&'a str> {
+        Some(&connection.server().address)
+    }
+
     fn aborter(&self, connection: &PostgresConnection) -> Option<Aborter> {
-        let (server, line) = (Arc::clone(&self.server), connection.line());
-        Some(Box::new(move || line.cut(server)))
+        let (limit, line) = (self.config().pool.close_timeout, connection.line());
+        Some(Box::new(move || line.cut(limit)))
     }
 
     fn classify(&self, error: &ConnectError) -> ErrorClass {

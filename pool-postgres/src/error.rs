@@ -17,14 +17,18 @@ use crate::diagnosis::{Advice, Diagnosis, Fate, Kind};
 pub enum ConnectStep {
     /// Looking up the host name.
     Resolve,
+    /// Asking the [provider](crate::CredentialsProvider) what to log in with.
+    Credentials,
     /// Opening the TCP connection or the Unix socket.
     Open,
-    /// Asking the server for TLS, which it refused.
+    /// Asking the server for TLS: it has none, answers with an error or not at all, or is no PostgreSQL.
     TlsRequest,
     /// The TLS handshake, which includes verifying the server's certificate.
     TlsHandshake,
     /// Logging in.
     Startup,
+    /// Finding out whether the server is what [`target_session_attrs`](crate::PostgresConfig::target_session_attrs) wants.
+    Role,
     /// Talking to a session that had been established.
     Session,
 }
@@ -33,10 +37,12 @@ impl fmt::Display for ConnectStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Resolve => "looking up the host",
+            Self::Credentials => "asking for the credentials",
             Self::Open => "opening the socket",
             Self::TlsRequest => "asking for TLS",
             Self::TlsHandshake => "the TLS handshake",
             Self::Startup => "logging in",
+            Self::Role => "looking what the server is",
             Self::Session => "talking to the server",
         })
     }
@@ -51,11 +57,52 @@ pub struct ConnectError {
     /// Host and port, such as `db.example:5432` or `[::1]:5432`, or the path of the Unix socket.
     pub target: String,
     cause: Box<dyn StdError + Send + Sync>,
+    /// What had failed before in the same attempt: at other servers, at other addresses, or in another way.
+    pub earlier: Vec<ConnectError>,
+    /// Whether another server has failed before for a reason that may pass.
+    others_may_pass: bool,
 }
 
 impl ConnectError {
     pub(crate) fn new(step: ConnectStep, target: &str, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self { step, target: target.to_owned(), cause: cause.into() }
+        Self { step, target: target.to_owned(), cause: cause.into(), earlier: Vec::new(), others_may_pass: false }
+    }
+
+    /// The last failure of several.
+    pub(crate) fn after(mut self, mut earlier: Vec<Self>) -> Self {
+        earlier.append(&mut self.earlier);
+        self.earlier = earlier;
+        self
+    }
+
+    /// The last failure of an attempt in which others have failed, too, perhaps for a reason that may pass.
+    pub(crate) fn after_others(mut self, may_pass: bool) -> Self {
+        self.others_may_pass = may_pass;
+        self
+    }
+
+    /// Whether a server that fails so may let one in later. One that is there and is not what is wanted has said what it is.
+    pub(crate) fn may_pass(&self) -> bool {
+        self.step != ConnectStep::Role && self.class() != ErrorClass::Permanent
+    }
+
+    /// Whether the server has refused the user or the password, in one way or the other.
+    pub(crate) fn is_refusal(&self) -> bool {
+        let refusals = [SqlState::INVALID_PASSWORD, SqlState::INVALID_AUTHORIZATION_SPECIFICATION];
+        let is_one = |error: &Self| error.sqlstate().is_some_and(|code| refusals.contains(code));
+        is_one(self) || self.earlier.iter().any(is_one)
+    }
+
+    /// Whether it is an error of the network, and not of what somebody has said on it.
+    pub(crate) fn is_of_the_network(&self) -> bool {
+        // Of what is not accepted, invalid data is what rustls and the tap report.
+        let is_network = |kind| kind != io::ErrorKind::InvalidData;
+        match (self.postgres().map(Kind::of), self.cause.downcast_ref::<io::Error>()) {
+            (Some(Kind::Closed), _) => true,
+            (Some(Kind::Stream(kind)), _) => is_network(kind),
+            (Some(_), _) => false,
+            (None, error) => error.is_some_and(|error| is_network(error.kind())),
+        }
     }
 
     /// The SQLSTATE that the server gave, if it came so far.
@@ -67,7 +114,7 @@ impl ConnectError {
         self.cause.downcast_ref()
     }
 
-    /// What it means.
+    /// What it means. If several servers were tried, it is [final](Advice::FixConfiguration) only if none of them failed for a reason that may pass.
     ///
     /// # Example
     ///
@@ -89,6 +136,7 @@ impl ConnectError {
             _ if self.step == ConnectStep::TlsRequest => Advice::FixConfiguration,
             _ => Advice::RetryLater,
         };
+        let advice = if self.others_may_pass { Advice::RetryLater } else { advice };
         Diagnosis::new(advice, Fate::Close).while_connecting()
     }
 
@@ -131,8 +179,9 @@ fn io_advice(kind: io::ErrorKind) -> Advice {
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { step, target, cause } = self;
-        write!(f, "{step} of {target} failed: {}", Whole(cause.as_ref()))
+        let Self { step, target, cause, earlier, .. } = self;
+        write!(f, "{step} of {target} failed: {}", Whole(cause.as_ref()))?;
+        earlier.iter().try_for_each(|error| write!(f, "; before that, {error}"))
     }
 }
 
@@ -150,7 +199,7 @@ pub enum PostgresError {
     /// The configuration cannot be used.
     #[error("cannot use the configuration: {0}")]
     Config(#[from] PostgresConfigError),
-    /// The certificates in `sslrootcert` or those of the operating system cannot be used.
+    /// TLS cannot be set up: a file of `sslrootcert`, `sslcert`, `sslkey`, `sslcrl` or `sslcrldir`, or the certificates of the operating system, cannot be used, or are needed and not named.
     #[error("cannot set up TLS: {0}")]
     Tls(String),
     /// No connection could be had.

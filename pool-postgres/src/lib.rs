@@ -22,33 +22,56 @@
 //!
 //! [`retry`] runs operations that are tried again where that helps and does no harm: transactions, statements that may be repeated, and some that may not.
 //!
+//! Connections are described as for libpq; [`libpq`] has every keyword, what is verified of a server, and what is different.
+//!
 //! PostgreSQL 15 and newer are supported.
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 #![cfg(not(feature = "loom"))]
 
 mod chain;
+mod cluster;
 mod config;
 mod connection;
+mod credentials;
 pub mod diagnosis;
 mod driver;
+mod encrypt;
+mod encrypted;
 mod end;
 mod error;
+mod follow;
+pub mod libpq;
+mod login;
+mod memory;
 mod pool;
+mod random;
 pub mod retry;
+mod role;
+mod search;
 mod server;
+mod servers;
 mod socket;
 mod tap;
 mod tls;
 mod wire;
 
-pub use config::{Password, PostgresConfig, PostgresConfigError, SslMode};
+#[cfg(feature = "serde")]
+pub use config::Keywords;
+pub use config::{
+    AuthMethod, ChannelBinding, Host, LoadBalanceHosts, Origin, Password, PostgresConfig, PostgresConfigBuilder,
+    PostgresConfigError, RequireAuth, RootCertificates, SslCertMode, SslMode, SslNegotiation, TargetSessionAttrs,
+    TlsVersion,
+};
 pub use connection::PostgresConnection;
+pub use credentials::{Credentials, CredentialsError, CredentialsFailure, CredentialsProvider, CredentialsRequest};
 pub use driver::PostgresDriver;
 pub use end::{EndCause, Ends, SessionEnd};
 pub use error::{ConnectError, ConnectStep, PostgresError};
 pub use pool::{Health, PostgresHealthChecker, PostgresLease, PostgresOwnedLease, PostgresPool};
+pub use servers::{PostgresServers, PostgresServersBuilder, ServerRole};
 pub use tap::Mark;
+pub use tls::{TlsConnector, TlsSession, TlsSocket};
 pub use {pool_core, tokio_postgres};
 
 /// Compiles the examples of the README.

@@ -3,10 +3,13 @@
 use std::ops::Deref;
 use std::time::Duration;
 
-use pool_core::{Driver, HealthChecker, Lease, OwnedLease, Pool, PoolBuilder, PoolState};
+use pool_core::{
+    Config, ConfigError, Driver, HealthChecker, Lease, OwnedLease, Pool, PoolBuilder, PoolState, Reconfigured,
+};
 use tokio::time::{Instant, timeout};
 
 use crate::config::{PostgresConfig, PostgresConfigError};
+use crate::credentials::CredentialsProvider;
 use crate::driver::PostgresDriver;
 use crate::error::PostgresError;
 use crate::retry::{Retrier, RetryPolicy};
@@ -63,6 +66,7 @@ impl PostgresPool {
     /// [`PostgresError::Config`] and [`PostgresError::Tls`] before anything is sent; [`PostgresError::Acquire`] with the cause if no
     /// connection could be opened. The pool is closed then.
     pub async fn connect(config: PostgresConfig) -> Result<Self, PostgresError> {
+        let config = config.in_step();
         let limit = config.pool.connect_timeout.min(config.pool.acquire_timeout);
         let pool = Self::connect_lazy(config)?;
         drop(pool.acquire_timeout(limit).await?);
@@ -113,9 +117,44 @@ impl PostgresPool {
     /// # }
     /// ```
     pub fn builder(config: PostgresConfig) -> Result<PoolBuilder<PostgresDriver>, PostgresError> {
-        config.validate()?;
-        let settings = config.pool.clone();
-        Ok(Pool::builder(PostgresDriver::new(config)?).config(settings))
+        Ok(Self::builder_of(PostgresDriver::new(config)?))
+    }
+
+    /// As [`builder`](Self::builder), for a driver that has been made before, such as one with [another TLS library](PostgresDriver::with_tls). The settings of the pool are those of its configuration.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn build(driver: pool_postgres::PostgresDriver) -> Result<(), pool_postgres::PostgresConfigError> {
+    /// let pool = pool_postgres::PostgresPool::builder_of(driver).max_size(50).build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder_of(driver: PostgresDriver) -> PoolBuilder<PostgresDriver> {
+        let settings = driver.config().pool.clone();
+        Pool::builder(driver).config(settings)
+    }
+
+    /// As [`builder`](Self::builder), for a pool that asks what to log in with whenever it opens a connection. See [`CredentialsProvider`].
+    ///
+    /// # Errors
+    ///
+    /// As [`builder`](Self::builder).
+    pub fn builder_with_credentials(
+        config: PostgresConfig,
+        provider: impl CredentialsProvider,
+    ) -> Result<PoolBuilder<PostgresDriver>, PostgresError> {
+        Ok(Self::builder_of(PostgresDriver::new(config)?.with_credentials(provider)))
+    }
+
+    /// As [`Pool::reconfigure`]. A [`connect_timeout`](Config::connect_timeout) of 5 s, which a pool has by default, stands for what the pool has by its list of servers if the configuration has left
+    /// that open: [`PostgresConfig::connect_timeout`] for each. So settings can be changed that were taken from the configuration or made anew.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::reconfigure`].
+    pub fn reconfigure(&self, config: Config) -> Result<Reconfigured, ConfigError> {
+        self.pool.reconfigure(self.driver().config().keep_in_step(config))
     }
 
     /// Closes the pool and waits until every session has ended on the server, the leased ones when they come back. See

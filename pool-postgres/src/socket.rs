@@ -1,85 +1,89 @@
-//! From a host name to a stream on which a session can start.
+//! From a host to a stream on which nothing has been sent yet.
 
+use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
 
-use crate::config::{PostgresConfig, SslMode};
-use crate::error::{ConnectError, ConnectStep};
-use crate::tap::not_postgres;
+use crate::config::{Host, PostgresConfig};
 
 /// A stream of any kind.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// Opens a stream, with TLS as the configuration asks for; says each step before it.
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Place {
+    Tcp(SocketAddr),
+    /// The path of a Unix socket, or the name of an abstract one after its `@`.
+    Unix(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => f.write_str(path),
+        }
+    }
+}
+
+/// Where a host listens; its name is looked up now, whenever that is asked.
 ///
-/// Cancel safety: dropping the future closes what has been opened so far.
-pub(crate) async fn open(
-    config: &PostgresConfig,
-    tls: Option<&TlsConnector>,
-    note: impl Fn(ConnectStep),
-) -> Result<Box<dyn Stream>, ConnectError> {
-    if config.host.starts_with('/') {
-        note(ConnectStep::Open);
-        return open_unix(config).await;
+/// Cancel safety: nothing is lost.
+pub(crate) async fn places(host: &Host) -> io::Result<Vec<Place>> {
+    if host.is_socket() {
+        return Ok(vec![Place::Unix(host.socket())]);
     }
-    let tcp = open_tcp(config, &note).await?;
-    match tls {
-        Some(tls) => upgrade(config, tls, tcp, &note).await,
-        None => Ok(Box::new(tcp)),
+    if let Some(address) = host.address {
+        return Ok(vec![Place::Tcp(SocketAddr::new(address, host.port))]);
     }
+    let found: Vec<_> = lookup_host((host.name.as_str(), host.port)).await?.map(Place::Tcp).collect();
+    if found.is_empty() { Err(io::Error::new(io::ErrorKind::NotFound, "the host has no address")) } else { Ok(found) }
 }
 
-/// What the server is called, by errors and by `Driver::host`.
-pub(crate) fn target(config: &PostgresConfig) -> String {
-    let PostgresConfig { host, port, .. } = config;
-    match host {
-        folder if folder.starts_with('/') => socket_path(config),
-        address if address.contains(':') => format!("[{address}]:{port}"),
-        name => format!("{name}:{port}"),
+/// Opens a stream.
+///
+/// Cancel safety: dropping the future closes it.
+pub(crate) async fn open(place: &Place, config: &PostgresConfig) -> io::Result<Box<dyn Stream>> {
+    match place {
+        Place::Tcp(address) => Ok(Box::new(tuned(TcpStream::connect(address).await?, config)?)),
+        Place::Unix(path) => open_unix(path, config).await,
     }
-}
-
-fn socket_path(config: &PostgresConfig) -> String {
-    format!("{}/.s.PGSQL.{}", config.host, config.port)
 }
 
 #[cfg(unix)]
-async fn open_unix(config: &PostgresConfig) -> Result<Box<dyn Stream>, ConnectError> {
-    let path = socket_path(config);
-    let stream = tokio::net::UnixStream::connect(&path).await;
-    stream
-        .map(|stream| Box::new(stream) as Box<dyn Stream>)
-        .map_err(|error| ConnectError::new(ConnectStep::Open, &path, error))
+async fn open_unix(path: &str, config: &PostgresConfig) -> io::Result<Box<dyn Stream>> {
+    // tokio takes a leading zero for the mark of an abstract name.
+    let name = path.strip_prefix('@').map_or_else(|| path.to_owned(), |name| format!("\0{name}"));
+    let stream = tokio::net::UnixStream::connect(name).await?;
+    if let Some(wanted) = &config.requirepeer {
+        // Owned across the await: the stream.
+        check_peer(&stream, wanted).await?;
+    }
+    Ok(Box::new(stream))
+}
+
+/// Whether it is this user of the system that runs the server.
+#[cfg(unix)]
+async fn check_peer(stream: &tokio::net::UnixStream, wanted: &str) -> io::Result<()> {
+    let id = nix::unistd::Uid::from_raw(stream.peer_cred()?.uid());
+    // Whom the system asks may be far away. Owned across the await: nothing.
+    let user = tokio::task::spawn_blocking(move || nix::unistd::User::from_uid(id)).await??.map(|user| user.name);
+    if user.as_deref() == Some(wanted) {
+        return Ok(());
+    }
+    let runs = user.unwrap_or_else(|| format!("user {id}"));
+    let problem = format!("requirepeer is {wanted:?}, and the server is run by {runs:?}");
+    Err(io::Error::new(io::ErrorKind::InvalidData, problem))
 }
 
 #[cfg(not(unix))]
-async fn open_unix(config: &PostgresConfig) -> Result<Box<dyn Stream>, ConnectError> {
-    let cause = std::io::Error::from(std::io::ErrorKind::Unsupported);
-    Err(ConnectError::new(ConnectStep::Open, &socket_path(config), cause))
-}
-
-/// Tries all addresses of the host; the error is that of the last one.
-async fn open_tcp(config: &PostgresConfig, note: &impl Fn(ConnectStep)) -> Result<TcpStream, ConnectError> {
-    note(ConnectStep::Resolve);
-    let addresses = lookup_host((config.host.as_str(), config.port)).await;
-    let addresses = addresses.map_err(|error| ConnectError::new(ConnectStep::Resolve, &target(config), error))?;
-    let mut last = ConnectError::new(ConnectStep::Resolve, &target(config), "the host has no address");
-    note(ConnectStep::Open);
-    for address in addresses {
-        // Owned across the await: the socket. Dropping the future closes it.
-        let stream = TcpStream::connect(address).await;
-        match stream.and_then(|stream| tuned(stream, config)) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = ConnectError::new(ConnectStep::Open, &address.to_string(), error),
-        }
-    }
-    Err(last)
+async fn open_unix(_: &str, _: &PostgresConfig) -> io::Result<Box<dyn Stream>> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Makes a new stream quick, and the operating system look after it.
@@ -112,63 +116,17 @@ fn keepalive(config: &PostgresConfig) -> TcpKeepalive {
     keepalive
 }
 
-/// `SSLRequest`: a length of 8 and a code in the place of the protocol version.
-const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
-
-async fn upgrade(
-    config: &PostgresConfig,
-    tls: &TlsConnector,
-    mut tcp: TcpStream,
-    note: &impl Fn(ConnectStep),
-) -> Result<Box<dyn Stream>, ConnectError> {
-    note(ConnectStep::TlsRequest);
-    if !is_tls_granted(config, &mut tcp).await? {
-        return Ok(Box::new(tcp));
-    }
-    let name = ServerName::try_from(config.host.clone());
-    let name = name.map_err(|error| ConnectError::new(ConnectStep::TlsRequest, &target(config), error))?;
-    note(ConnectStep::TlsHandshake);
-    let stream = tls.connect(name, tcp).await;
-    let stream = stream.map_err(|error| ConnectError::new(ConnectStep::TlsHandshake, &target(config), error))?;
-    Ok(Box::new(stream))
-}
-
-/// Asks the server for TLS. `false` if it has none and the configuration does not insist.
-async fn is_tls_granted(config: &PostgresConfig, tcp: &mut TcpStream) -> Result<bool, ConnectError> {
-    let failed = |step| move |error: io::Error| ConnectError::new(step, &target(config), error);
-    let refused = failed(ConnectStep::TlsRequest);
-    tcp.write_all(&SSL_REQUEST).await.map_err(failed(ConnectStep::Open))?;
-    // One byte and no more: whatever else has been sent before the handshake would be taken for part of the encrypted
-    // session (CVE-2021-23222), so it is left to the handshake, which fails on it.
-    match tcp.read_u8().await.map_err(failed(ConnectStep::Open))? {
-        b'S' => Ok(true),
-        b'N' if config.sslmode == SslMode::Prefer => Ok(false),
-        b'N' => Err(ConnectError::new(ConnectStep::TlsRequest, &target(config), "the server does not offer it")),
-        // Of a server that cannot start a process for it.
-        b'E' => Err(refused(io::Error::other("the server answers with an error"))),
-        other => Err(refused(not_postgres(&[other]))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
 
-    #[test]
-    fn a_server_is_called_by_host_and_port() {
-        let name = |host: &str| target(&PostgresConfig { host: host.to_owned(), ..PostgresConfig::default() });
-        assert_eq!(name("db.example"), "db.example:5432");
-        assert_eq!(name("::1"), "[::1]:5432");
-        assert_eq!(name("/run/postgresql"), "/run/postgresql/.s.PGSQL.5432");
-    }
-
     /// A stream to somebody who says nothing, as a configuration wants it.
     async fn stream(text: &str) -> TcpStream {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        open_tcp(&format!("host=127.0.0.1 port={port} {text}").parse().unwrap(), &|_| {}).await.unwrap()
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        tuned(stream, &text.parse().unwrap()).unwrap()
     }
 
     #[tokio::test]
@@ -193,5 +151,29 @@ mod tests {
         assert!(!socket.keepalive().unwrap());
         #[cfg(target_os = "linux")]
         assert_eq!(socket.tcp_user_timeout().unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn an_address_counts_for_more_than_a_name() {
+        let mut host = Host::new("db.invalid", 5433);
+        host.address = Some([127, 0, 0, 1].into());
+        assert_eq!(places(&host).await.unwrap(), [Place::Tcp(([127, 0, 0, 1], 5433).into())]);
+        assert_eq!(places(&Host::new("/run/pg", 1)).await.unwrap(), [Place::Unix("/run/pg/.s.PGSQL.1".to_owned())]);
+        assert_eq!(places(&Host::new("@pg", 1)).await.unwrap(), [Place::Unix("@pg/.s.PGSQL.1".to_owned())]);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn an_abstract_socket_is_reached_and_its_peer_is_checked() {
+        let name = format!("pool-test-{}", std::process::id());
+        let listener = tokio::net::UnixListener::bind(format!("\0{name}")).unwrap();
+        let place = Place::Unix(format!("@{name}"));
+        let mut config = PostgresConfig { requirepeer: Some("nobody at all".to_owned()), ..PostgresConfig::default() };
+        let error = open(&place, &config).await.err().unwrap();
+        assert!(error.to_string().contains(r#"requirepeer is "nobody at all", and the server is run by"#), "{error}");
+        config.requirepeer = crate::config::system_user();
+        assert!(open(&place, &config).await.is_ok());
+        drop(listener);
+        assert!(open(&place, &config).await.is_err());
     }
 }

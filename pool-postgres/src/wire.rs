@@ -5,13 +5,13 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::{Context, Poll, Waker};
 
-use tokio_postgres::tls::NoTlsStream;
 use tokio_postgres::{AsyncMessage, Connection};
 
+use crate::encrypted::Encrypted;
 use crate::end::{Counts, EndCause, SessionEnd};
 use crate::tap::{Session, Tap};
 
-pub(crate) type Wire = Connection<Tap, NoTlsStream>;
+pub(crate) type Wire = Connection<Tap, Encrypted<Tap>>;
 
 /// The wire, moved by its task, and by whoever needs to know that nothing is left to move. Never held across an await.
 #[derive(Debug)]
@@ -98,12 +98,6 @@ impl Driven {
     /// How the session has ended, unless its client closed it.
     pub(crate) fn end(&self) -> Option<&SessionEnd> {
         self.end.as_ref()
-    }
-
-    /// Whether the server has said that it does not write, or does not unless told to.
-    pub(crate) fn is_read_only(&self) -> bool {
-        let says = |name| self.wire.as_ref().and_then(|wire| wire.parameter(name)) == Some("on");
-        says("in_hot_standby") || says("default_transaction_read_only")
     }
 }
 

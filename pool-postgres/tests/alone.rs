@@ -22,5 +22,7 @@ mod descriptors;
 mod memory;
 #[path = "alone/pools.rs"]
 mod pools;
+#[path = "alone/secrets.rs"]
+mod secrets;
 #[path = "alone/stopped.rs"]
 mod stopped;

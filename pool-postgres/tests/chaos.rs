@@ -33,6 +33,8 @@ mod errors;
 mod established;
 #[path = "chaos/exchange.rs"]
 mod exchange;
+#[path = "chaos/failover.rs"]
+mod failover;
 #[path = "chaos/foreign.rs"]
 mod foreign;
 #[path = "chaos/frames.rs"]

@@ -7,14 +7,24 @@ mod authority;
 #[path = "real/common.rs"]
 mod common;
 
+#[path = "real/bouncer.rs"]
+mod bouncer;
 #[path = "real/connecting.rs"]
 mod connecting;
 #[path = "real/control.rs"]
 mod control;
+#[path = "real/credentials.rs"]
+mod credentials;
+#[path = "real/entries.rs"]
+mod entries;
 #[path = "real/executions.rs"]
 mod executions;
 #[path = "real/health.rs"]
 mod health;
+#[path = "tls/judge.rs"]
+mod judge;
+#[path = "libpq/library.rs"]
+mod library;
 #[path = "real/outage.rs"]
 mod outage;
 #[path = "real/policies.rs"]
@@ -23,8 +33,14 @@ mod policies;
 mod retries;
 #[path = "real/retry_limits.rs"]
 mod retry_limits;
+#[path = "real/roles.rs"]
+mod roles;
+#[path = "real/search.rs"]
+mod search;
 #[path = "real/secrets.rs"]
 mod secrets;
+#[path = "real/servers.rs"]
+mod servers;
 #[path = "real/sessions.rs"]
 mod sessions;
 #[path = "real/shutdown.rs"]
@@ -33,3 +49,6 @@ mod shutdown;
 mod tags;
 #[path = "real/tls.rs"]
 mod tls;
+
+/// Where libpq is kept.
+const FOLDER: &str = env!("CARGO_TARGET_TMPDIR");

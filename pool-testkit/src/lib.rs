@@ -6,6 +6,7 @@
 //! * [`simulation`]: everything that may happen to a pool, drawn from a seed and checked after every step.
 //! * [`postgres`]: a real PostgreSQL for tests, started from cargo alone.
 //! * [`proxy`]: what stands between a client and a server and does to their connections what networks do.
+//! * [`secrets`]: passwords that are found wherever they are told.
 //! * `tests/loom`: models of the lock-free layer; `cargo test --features loom` runs them.
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
@@ -22,5 +23,7 @@ pub mod postgres;
 pub mod proxy;
 #[cfg(not(feature = "loom"))]
 pub mod random;
+#[cfg(not(feature = "loom"))]
+pub mod secrets;
 #[cfg(not(feature = "loom"))]
 pub mod simulation;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use pool_testkit::postgres::EphemeralPostgres;
+use pool_testkit::postgres::{EphemeralPostgres, PgBouncer};
 
 /// Runs a statement and returns the bytes of the answer, up to the server's `ReadyForQuery`.
 fn ask(port: u16, database: &str, statement: &str) -> std::io::Result<Vec<u8>> {
@@ -171,4 +171,43 @@ fn a_killed_server_starts_again_every_time() {
         server.kill9().unwrap();
         server.restart().unwrap_or_else(|error| panic!("round {round}: {error}"));
     }
+}
+
+#[test]
+fn a_standby_has_what_its_primary_has_and_goes_on_without_it() {
+    let mut primary = EphemeralPostgres::builder().replicated().start().unwrap();
+    let standby = primary.standby().unwrap();
+    ask(primary.port(), "postgres", "CREATE TABLE t AS SELECT 'kept' AS word").unwrap();
+    standby.catch_up(&primary).unwrap();
+    assert!(says(&ask(standby.port(), "postgres", "SELECT word FROM t").unwrap(), "kept"));
+    assert!(says(&ask(standby.port(), "postgres", "DROP TABLE t").unwrap(), "25006"));
+    assert!(primary.promote().is_err(), "it is no standby");
+    primary.kill9().unwrap();
+    standby.promote().unwrap();
+    assert!(says(&ask(standby.port(), "postgres", "DROP TABLE t").unwrap(), "DROP TABLE"));
+    primary.follow(&standby).unwrap();
+    primary.restart().unwrap();
+    assert!(says(&ask(primary.port(), "postgres", "DROP TABLE t").unwrap(), "25006"));
+}
+
+#[test]
+fn a_server_is_of_the_version_that_is_asked_for() {
+    let server = EphemeralPostgres::builder().with_version(18).start().unwrap();
+    assert_eq!(server.version(), 18);
+    assert!(says(&ask(server.port(), "postgres", "SHOW server_version").unwrap(), "18."));
+}
+
+#[test]
+fn pgbouncer_stands_in_front_of_a_server() {
+    let server = EphemeralPostgres::start().unwrap();
+    let mut bouncer = PgBouncer::in_front_of(&server).start().unwrap();
+    assert!(bouncer.version().starts_with("PgBouncer 1."), "{}", bouncer.version());
+    assert!(says(&ask(bouncer.port(), "postgres", "SELECT 6 * 7").unwrap(), "42"));
+    assert!(says(&ask(bouncer.port(), "pgbouncer", "SHOW POOLS").unwrap(), "session"), "it has a console");
+    bouncer.kill9().unwrap();
+    assert!(ask(bouncer.port(), "postgres", "SELECT 1").is_err(), "nobody answers");
+    bouncer.restart().unwrap();
+    assert!(says(&ask(bouncer.port(), "postgres", "SELECT 6 * 7").unwrap(), "42"));
+    let error = PgBouncer::in_front_of(&server).setting("pool_mode", "swimming").start().unwrap_err();
+    assert!(error.to_string().contains("invalid value"), "{error}");
 }

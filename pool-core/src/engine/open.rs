@@ -189,6 +189,7 @@ impl<D: Driver> Opener<D> {
         let budget = engine.config.load().connect_timeout;
         // Owned across the await: `self`. If the runtime ends here, dropping it gives the vacancy and the capacity back.
         let attempt = Arc::clone(&self.attempt);
+        attempt.begin(budget);
         let outcome = guarded(within(budget, self.connect())).await;
         match outcome {
             Ok(Ok(Ok(connection))) => self.succeed(connection),

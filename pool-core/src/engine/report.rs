@@ -156,6 +156,14 @@ impl<D: Driver> Engine<D> {
         }
     }
 
+    /// Does what the driver has asked for.
+    pub(super) fn heed_driver(&self) {
+        if let Some(interval) = self.measures.execution.take_demand() {
+            tracing::info!(?interval, "the driver has all connections replaced");
+            self.retire_all_over(interval);
+        }
+    }
+
     /// Notes how long something took that a connection was used for.
     pub(crate) fn record_execution(&self, time: Duration) {
         self.measures.execution.record_execution(time);

@@ -116,11 +116,12 @@ impl<D: Driver> Engine<D> {
         let (id, generation) = (self.id(claim), Generation::from_figure(self.core.table.facts(claim).generation.get()));
         let connection = self.core.table.get(claim);
         // A driver that panics does not say; then it is not this host.
-        let host = caught(|| self.driver.host(connection)).unwrap_or_else(|message| {
+        let hosts = caught(|| [self.driver.host(connection), self.driver.address(connection)]);
+        let hosts = hosts.unwrap_or_else(|message| {
             report(|| tracing::error!(message, "asking for the host of a connection panicked; it counts as none"));
-            None
+            [None; 2]
         });
-        let candidate = Candidate { id, host, generation };
+        let candidate = Candidate { id, hosts, generation };
         let list = self.retirements.load();
         let sentences = list.iter().map(|demand| demand.judge(&candidate, self.random.next()));
         sentences.fold(Sentence::Stays, |worst, next| match (worst, next) {

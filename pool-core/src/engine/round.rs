@@ -64,6 +64,7 @@ impl Rounds {
             return false;
         }
         self.settings = settings;
+        engine.heed_driver();
         let config = engine.config.load();
         self.next = now + maintenance_interval(&config);
         engine.core.table.tidy_line(2 * engine.core.table.size());

@@ -15,7 +15,7 @@ pub(crate) mod example;
 use example::driver::{Redis, Session};
 use example::server::Server;
 
-const PASSWORD: &str = "open sesame";
+const PASSWORD: &str = "s3cr3t sesame";
 /// Not the one that a session has by itself.
 const DATABASE: i64 = 3;
 

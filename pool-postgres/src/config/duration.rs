@@ -21,6 +21,8 @@ pub(super) fn parse(text: &str) -> Option<Duration> {
 
 fn times(number: u64, unit: &str) -> Option<Duration> {
     let seconds = match unit {
+        "ns" => return Some(Duration::from_nanos(number)),
+        "us" => return Some(Duration::from_micros(number)),
         "ms" => return Some(Duration::from_millis(number)),
         "s" => 1,
         "m" => 60,
@@ -29,6 +31,25 @@ fn times(number: u64, unit: &str) -> Option<Duration> {
         _ => return None,
     };
     number.checked_mul(seconds).map(Duration::from_secs)
+}
+
+/// As `parse` reads it.
+pub(super) fn show(duration: Duration) -> String {
+    let (seconds, nanos) = (duration.as_secs(), duration.subsec_nanos());
+    let units = [
+        (seconds / 86_400, "d"),
+        (seconds / 3_600 % 24, "h"),
+        (seconds / 60 % 60, "m"),
+        (seconds % 60, "s"),
+        (u64::from(nanos / 1_000_000), "ms"),
+        (u64::from(nanos / 1_000 % 1_000), "us"),
+        (u64::from(nanos % 1_000), "ns"),
+    ];
+    let text = units
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .fold(String::new(), |text, (count, unit)| text + &count.to_string() + unit);
+    if text.is_empty() { "0".to_owned() } else { text }
 }
 
 #[cfg(test)]
@@ -45,5 +66,13 @@ mod tests {
         for wrong in ["", "s", "1", "1x", "-1s", "1.5s", " 1s", "99999999999999999999s", "18446744073709551615h"] {
             assert_eq!(millis(wrong), if wrong == "1" { Some(1000) } else { None }, "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn durations_are_written_as_they_are_read() {
+        for text in ["0", "90ms", "1m30s", "1h", "2d3h4m5s6ms7us8ns"] {
+            assert_eq!(parse(text).map(show).as_deref(), Some(text));
+        }
+        assert_eq!(show(Duration::from_secs(90)), "1m30s");
     }
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{PostgresConfig, PostgresConfigError, duration};
+use super::error::Problems;
+use super::{PostgresConfig, PostgresConfigError, duration, number};
 
 /// What the systems that have these settings can all keep.
 const LONGEST: Duration = Duration::from_secs(32_767);
@@ -16,9 +17,7 @@ const COUNT: &str = "1 to 127, or 0 for the operating system's default";
 const MILLISECONDS: &str =
     "milliseconds, or a duration such as 90s, 1 ms to 2147483647 ms, or 0 for the operating system's default";
 
-fn wrong(field: &'static str, value: &str, allowed: &'static str) -> PostgresConfigError {
-    PostgresConfigError::Value { field, value: value.to_owned(), allowed }
-}
+use PostgresConfigError as Error;
 
 fn unless_zero(time: Duration) -> Option<Duration> {
     Some(time).filter(|time| !time.is_zero())
@@ -32,63 +31,62 @@ fn in_milliseconds(time: Duration) -> bool {
     time >= Duration::from_millis(1) && time <= LONGEST_TIMEOUT
 }
 
-/// `1` or `0`.
-pub(super) fn switch(field: &'static str, value: &str) -> Result<bool, PostgresConfigError> {
-    match value {
-        "" | "1" => Ok(true),
-        "0" => Ok(false),
-        other => Err(wrong(field, other, SWITCH)),
+/// Any number but 0 is yes, as for libpq.
+pub(super) fn switch(value: &str) -> Result<bool, Error> {
+    if value.is_empty() {
+        return Ok(true);
     }
+    number::integer(value).map(|number| number != 0).ok_or_else(|| Error::value("keepalives", value, SWITCH))
 }
 
-/// A time in seconds; the one of the system if it is 0.
-pub(super) fn seconds(
-    field: &'static str,
-    value: &str,
-    default: Option<Duration>,
-) -> Result<Option<Duration>, PostgresConfigError> {
+/// A time in seconds; the one of the system if it is 0, or less.
+pub(super) fn seconds(value: &str, default: Option<Duration>) -> Result<Option<Duration>, Error> {
     if value.is_empty() {
         return Ok(default);
     }
-    let time = duration::parse(value).filter(|time| time.is_zero() || in_seconds(*time));
-    time.map(unless_zero).ok_or_else(|| wrong(field, value, SECONDS))
+    let time = match number::integer(value) {
+        Some(seconds) => Some(Duration::from_secs(u64::try_from(seconds).unwrap_or(0))),
+        None => duration::parse(value),
+    };
+    let time = time.filter(|time| time.is_zero() || in_seconds(*time));
+    time.map(unless_zero).ok_or_else(|| Error::value("a time", value, SECONDS))
 }
 
-/// How many; the system decides if it is 0.
-pub(super) fn count(
-    field: &'static str,
-    value: &str,
-    default: Option<u32>,
-) -> Result<Option<u32>, PostgresConfigError> {
+/// How many; the system decides if it is 0, or less.
+pub(super) fn count(value: &str, default: Option<u32>) -> Result<Option<u32>, Error> {
     if value.is_empty() {
         return Ok(default);
     }
-    let count = value.parse().ok().filter(|count| *count <= MOST);
-    count.map(|count| Some(count).filter(|count| *count > 0)).ok_or_else(|| wrong(field, value, COUNT))
+    let count = number::integer(value).map(|count| u32::try_from(count).unwrap_or(0)).filter(|count| *count <= MOST);
+    count.map(|count| Some(count).filter(|count| *count > 0)).ok_or_else(|| Error::value("a number", value, COUNT))
 }
 
-/// A time of which a plain number is milliseconds, as for libpq; the one of the system if it is 0.
-pub(super) fn milliseconds(field: &'static str, value: &str) -> Result<Option<Duration>, PostgresConfigError> {
-    let time = match value.parse() {
-        _ if value.is_empty() => return Ok(None),
-        Ok(number) => Some(Duration::from_millis(number)),
-        Err(_) => duration::parse(value),
+/// A time of which a plain number is milliseconds, as for libpq; the one of the system if it is 0, or less.
+pub(super) fn milliseconds(value: &str) -> Result<Option<Duration>, Error> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    let time = match number::integer(value) {
+        Some(number) => Some(Duration::from_millis(u64::try_from(number).unwrap_or(0))),
+        None => duration::parse(value),
     };
     let time = time.filter(|time| time.is_zero() || in_milliseconds(*time));
-    time.map(unless_zero).ok_or_else(|| wrong(field, value, MILLISECONDS))
+    time.map(unless_zero).ok_or_else(|| Error::value("a time", value, MILLISECONDS))
 }
 
 /// What is wrong with values that a program has set.
-pub(super) fn refused(config: &PostgresConfig) -> Option<PostgresConfigError> {
+pub(super) fn check(config: &PostgresConfig, problems: &mut Problems) {
     let times = [
         ("keepalives_idle", config.keepalives_idle, in_seconds as fn(Duration) -> bool, SECONDS),
         ("keepalives_interval", config.keepalives_interval, in_seconds, SECONDS),
         ("tcp_user_timeout", config.tcp_user_timeout, in_milliseconds, MILLISECONDS),
     ];
-    let time = times.into_iter().find_map(|(field, time, fits, allowed)| {
-        let time = time.filter(|time| !fits(*time))?;
-        Some(wrong(field, &format!("{time:?}"), allowed))
-    });
-    let count = config.keepalives_count.filter(|count| !(1..=MOST).contains(count));
-    time.or_else(|| count.map(|count| wrong("keepalives_count", &count.to_string(), COUNT)))
+    for (field, time, fits, allowed) in times {
+        if let Some(time) = time.filter(|time| !fits(*time)) {
+            problems.add(Error::value(field, format!("{time:?}"), allowed));
+        }
+    }
+    if let Some(count) = config.keepalives_count.filter(|count| !(1..=MOST).contains(count)) {
+        problems.add(Error::value("keepalives_count", count.to_string(), COUNT));
+    }
 }

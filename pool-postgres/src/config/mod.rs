@@ -1,46 +1,104 @@
 //! Where and how to connect, and the settings of the pool.
 
+mod builder;
+mod choices;
+#[cfg(feature = "serde")]
+mod data;
 mod duration;
 mod error;
 mod field;
+mod given;
+#[cfg(test)]
+mod hidden;
+mod host;
 mod keepalive;
 mod key_value;
+mod keyword;
+mod nearest;
+mod number;
+mod passfile;
 mod password;
 mod pool;
-mod sslmode;
+mod require_auth;
+mod root;
+mod service;
+mod session;
+mod settle;
+mod show;
+#[cfg(test)]
+mod silent;
+mod sources;
+mod surroundings;
+mod suspect;
+#[cfg(test)]
+mod told;
 mod uri;
 
+pub use builder::PostgresConfigBuilder;
+pub use choices::{
+    ChannelBinding, LoadBalanceHosts, SslCertMode, SslMode, SslNegotiation, TargetSessionAttrs, TlsVersion,
+};
+#[cfg(feature = "serde")]
+pub use data::Keywords;
 pub use error::PostgresConfigError;
+pub use given::Origin;
+pub use host::Host;
 pub use password::Password;
-pub use sslmode::SslMode;
+pub use require_auth::{AuthMethod, RequireAuth};
+pub use root::RootCertificates;
+
+pub(crate) use passfile::{Wanted, look_up};
+#[cfg(test)]
+pub(crate) use surroundings::system_user;
 
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
+
+use error::Problems;
 
 /// Where and how to connect, and the settings of the pool.
 ///
-/// Make one from [`Default`] and change fields, parse one from a [URI or key/value string](PostgresConfig::from_str), or read
-/// [the environment](PostgresConfig::from_env).
+/// Make one with a [builder](PostgresConfig::builder), or from [`Default`] and change fields; parse one from a [URI or key/value string](#method.from_str), or have a string [completed](PostgresConfig::resolve) from the service file and the
+/// environment, as libpq does it. [`libpq`](crate::libpq) has every keyword of libpq, and what is different here.
 ///
 /// # Keywords
 ///
 /// | keyword | variable | field | values | default |
 /// | --- | --- | --- | --- | --- |
-/// | `host` | `PGHOST` | `host` | a name, an address, or a folder | `localhost` |
-/// | `port` | `PGPORT` | `port` | 1 to 65535 | 5432 |
+/// | `host` | `PGHOST` | `hosts` | names, addresses, folders of Unix sockets, abstract ones after `@`; separated by commas | `/var/run/postgresql` |
+/// | `hostaddr` | `PGHOSTADDR` | `hosts` | addresses, as many as hosts | none |
+/// | `port` | `PGPORT` | `hosts` | 1 to 65535, one or as many as hosts | 5432 |
 /// | `dbname` | `PGDATABASE` | `database` | a name | that of the user |
 /// | `user` | `PGUSER` | `user` | a name | that of the operating system |
 /// | `password` | `PGPASSWORD` | `password` | | none |
-/// | `sslmode` | `PGSSLMODE` | `sslmode` | `disable`, `prefer`, `require`, `verify-ca`, `verify-full` | `prefer` |
-/// | `sslrootcert` | `PGSSLROOTCERT` | `sslrootcert` | a file | those of the operating system |
+/// | `passfile` | `PGPASSFILE` | `passfile` | a file | none; `~/.pgpass` for [`resolve`](PostgresConfig::resolve) |
+/// | `service` | `PGSERVICE` | | a name in a [service file](PostgresConfig::resolve) | none |
+/// | `options` | `PGOPTIONS` | `options` | what the server takes on its command line | none |
 /// | `application_name` | `PGAPPNAME` | `application_name` | | none |
+/// | `fallback_application_name` | | `application_name` | if there is no other | none |
+/// | `target_session_attrs` | `PGTARGETSESSIONATTRS` | `target_session_attrs` | `any`, `read-write`, `read-only`, `primary`, `standby`, `prefer-standby` | `any` |
+/// | `load_balance_hosts` | `PGLOADBALANCEHOSTS` | `load_balance_hosts` | `disable`, `random` | `disable` |
+/// | `sslmode` | `PGSSLMODE` | `sslmode` | `disable`, `allow`, `prefer`, `require`, `verify-ca`, `verify-full` | `prefer`; `verify-full` with `sslrootcert=system` |
+/// | `sslnegotiation` | `PGSSLNEGOTIATION` | `sslnegotiation` | `postgres`, `direct` | `postgres` |
+/// | `sslrootcert` | `PGSSLROOTCERT` | `sslrootcert` | a file, or `system` | none; `~/.postgresql/root.crt` for `resolve` |
+/// | `sslcert` | `PGSSLCERT` | `sslcert` | a file | none; `~/.postgresql/postgresql.crt` for `resolve` |
+/// | `sslkey` | `PGSSLKEY` | `sslkey` | a file | none; `~/.postgresql/postgresql.key` for `resolve` |
+/// | `sslcertmode` | `PGSSLCERTMODE` | `sslcertmode` | `disable`, `allow`, `require` | `allow` |
+/// | `sslcrl` | `PGSSLCRL` | `sslcrl` | a file | none; `~/.postgresql/root.crl` for `resolve`, without `sslcrldir` or `sslrootcert=system` |
+/// | `sslcrldir` | `PGSSLCRLDIR` | `sslcrldir` | a folder | none |
+/// | `sslsni` | `PGSSLSNI` | `sslsni` | 1 (on), 0 (off) | 1 |
+/// | `ssl_min_protocol_version` | `PGSSLMINPROTOCOLVERSION` | `ssl_min_protocol_version` | `TLSv1.2`, `TLSv1.3` | `TLSv1.2` |
+/// | `ssl_max_protocol_version` | `PGSSLMAXPROTOCOLVERSION` | `ssl_max_protocol_version` | `TLSv1.2`, `TLSv1.3` | any |
+/// | `channel_binding` | `PGCHANNELBINDING` | `channel_binding` | `disable`, `prefer`, `require` | `prefer` |
+/// | `require_auth` | `PGREQUIREAUTH` | `require_auth` | a list of [methods](RequireAuth) | any |
+/// | `requirepeer` | `PGREQUIREPEER` | `requirepeer` | a user of this machine that runs the server, for Unix sockets | any |
 /// | `keepalives` | `POOL_KEEPALIVES` | `keepalives` | 1 (on), 0 (off) | 1 |
 /// | `keepalives_idle` | `POOL_KEEPALIVES_IDLE` | `keepalives_idle` | seconds, or 0 for the system's default | 60 s |
 /// | `keepalives_interval` | `POOL_KEEPALIVES_INTERVAL` | `keepalives_interval` | seconds, or 0 for the system's default | 10 s |
 /// | `keepalives_count` | `POOL_KEEPALIVES_COUNT` | `keepalives_count` | 1 to 127, or 0 for the system's default | 3 |
 /// | `tcp_user_timeout` | `POOL_TCP_USER_TIMEOUT` | `tcp_user_timeout` | milliseconds, or a duration with its unit, or 0 for the system's default | 0 |
-/// | `connect_timeout` | `PGCONNECT_TIMEOUT` | `pool.connect_timeout` | a duration | 5 s |
+/// | `connect_timeout` | `PGCONNECT_TIMEOUT` | `connect_timeout` | a duration, for one address, or 0 for 10 years | 5 s |
+/// | `pool_connect_timeout` | `POOL_CONNECT_TIMEOUT` | `pool.connect_timeout` | a duration, for all servers | `connect_timeout` for each server |
 /// | `pool_max_conns` | `POOL_MAX_CONNS` | `pool.max_size` | 1 to 65535; a small one takes the default of `pool_min_conns` down with it | 20 |
 /// | `pool_min_conns` | `POOL_MIN_CONNS` | `pool.min_size` | 0 to `pool_max_conns` | 2 |
 /// | `pool_min_idle_conns` | `POOL_MIN_IDLE_CONNS` | `pool.min_idle` | 0 to `pool_max_conns` | 0 |
@@ -85,8 +143,8 @@ use std::time::Duration;
 /// ```
 /// use pool_postgres::{PostgresConfig, SslMode};
 ///
-/// let mut config: PostgresConfig = "host=db.example port=5433 user=app password='a b' sslmode=verify-full pool_max_conns=50".parse()?;
-/// assert_eq!((config.host.as_str(), config.port, config.pool.max_size), ("db.example", 5433, 50));
+/// let mut config: PostgresConfig = "host=db.example port=5433 user=app password='a b' sslrootcert=system pool_max_conns=50".parse()?;
+/// assert_eq!((config.hosts[0].to_string().as_str(), config.pool.max_size), ("db.example:5433", 50));
 /// assert_eq!(config.sslmode, SslMode::VerifyFull);
 /// assert!(!format!("{config:?}").contains("a b"), "a password is never shown");
 /// config.pool.rotation_headroom = 2;
@@ -95,22 +153,54 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PostgresConfig {
-    /// Host name, address, or the folder of a Unix socket if it starts with `/`. Default `localhost`.
-    pub host: String,
-    /// Port, also part of the name of a Unix socket. Default 5432.
-    pub port: u16,
-    /// Database. Default: the one named as the user.
+    /// The servers, of which the first that can be reached and will [do](PostgresConfig::target_session_attrs) is taken. Default: that on this machine.
+    pub hosts: Vec<Host>,
+    /// Database. Default: the one named as the [user](Self::user), also if a [provider](crate::CredentialsProvider) says another user.
     pub database: Option<String>,
-    /// User. Default: the user of the operating system, from `USER` or `LOGNAME`.
+    /// User. Default: the user of the operating system.
     pub user: Option<String>,
     /// Password. Default none.
     pub password: Option<Password>,
-    /// Whether to use TLS and what to verify. Default [`SslMode::Prefer`].
-    pub sslmode: SslMode,
-    /// File with the certificates (PEM) of the authorities to trust. Default: those of the operating system.
-    pub sslrootcert: Option<PathBuf>,
+    /// File with passwords by host, port, database and user, for when there is no `password`. It is read whenever a connection is opened. Default none.
+    pub passfile: Option<PathBuf>,
+    /// What the server takes on its command line, such as `-c statement_timeout=5s`; a space within a value is written `\ `. Default none.
+    pub options: Option<String>,
     /// The name that the server shows for these sessions. Default none.
     pub application_name: Option<String>,
+    /// Which servers of the list will do. Default any. A connection whose server says that it has become another is closed instead of used again.
+    pub target_session_attrs: TargetSessionAttrs,
+    /// In which order the servers are tried. Default as they are written.
+    pub load_balance_hosts: LoadBalanceHosts,
+    /// How long it may take to connect to one address of a server and to log in; and to have a server cancel what a session is doing. 1 ms to 10 years; default 5 s. All servers of the list together have [`Config::connect_timeout`](pool_core::Config::connect_timeout) of `pool`.
+    pub connect_timeout: Duration,
+    /// Whether to use TLS and what to verify. Default [`SslMode::Prefer`].
+    pub sslmode: SslMode,
+    /// How TLS begins. Default: the server is asked first.
+    pub sslnegotiation: SslNegotiation,
+    /// Whom to trust. Default `None`: `verify-ca` and `verify-full` need it.
+    pub sslrootcert: Option<RootCertificates>,
+    /// File with the certificate of the client, and those between it and an authority (PEM); none is sent if it is not there. Default none.
+    pub sslcert: Option<PathBuf>,
+    /// File with the key of the client (PEM or DER), not encrypted. Default none.
+    pub sslkey: Option<PathBuf>,
+    /// Whether the certificate of the client is sent. Default: if the server asks for it.
+    pub sslcertmode: SslCertMode,
+    /// File with lists of revoked certificates (PEM), of which the newest of each authority counts; nobody is asked if it is not there. Default none.
+    pub sslcrl: Option<PathBuf>,
+    /// Folder with such files. A server is refused if there is no list by the authority that has signed its certificate. Default none.
+    pub sslcrldir: Option<PathBuf>,
+    /// Whether the server is told by which name it is called (SNI). Default `true`.
+    pub sslsni: bool,
+    /// The least version of TLS. Default 1.2.
+    pub ssl_min_protocol_version: TlsVersion,
+    /// The greatest version of TLS. Default any.
+    pub ssl_max_protocol_version: Option<TlsVersion>,
+    /// Whether logging in proves that nobody stands in between. Default: if the server offers it, and then a certificate that cannot serve for that is refused.
+    pub channel_binding: ChannelBinding,
+    /// How the server may ask who one is. Default any way.
+    pub require_auth: Option<RequireAuth>,
+    /// The user of this machine that has to run the server, for Unix sockets. Default any.
+    pub requirepeer: Option<String>,
     /// Whether the operating system asks the server for signs of life (TCP keepalive). Default `true`.
     pub keepalives: bool,
     /// How long nothing comes from the server before it is asked: whole seconds, 1 s to 32767 s. `None`: the operating system's default. Default 60 s.
@@ -122,62 +212,56 @@ pub struct PostgresConfig {
     /// How long what was sent may be unacknowledged before the connection is lost: 1 ms to 24 days. `None`: the operating system's default. Default `None`. On Linux
     /// alone; see [above](PostgresConfig#networks-that-say-nothing).
     pub tcp_user_timeout: Option<Duration>,
-    /// The settings of the pool.
+    /// The settings of the pool. As long as nobody has changed its [`connect_timeout`](pool_core::Config::connect_timeout), that is the one of each server, for all of them, when the pool is made.
     pub pool: pool_core::Config,
+    /// What nobody has changed.
+    pub(crate) untouched: settle::Untouched,
 }
 
 impl Default for PostgresConfig {
     fn default() -> Self {
         Self {
-            host: "localhost".to_owned(),
-            port: 5432,
+            hosts: vec![Host::default()],
             database: None,
             user: None,
             password: None,
-            sslmode: SslMode::default(),
-            sslrootcert: None,
+            passfile: None,
+            options: None,
             application_name: None,
+            target_session_attrs: TargetSessionAttrs::default(),
+            load_balance_hosts: LoadBalanceHosts::default(),
+            connect_timeout: Duration::from_secs(5),
+            sslmode: SslMode::default(),
+            sslnegotiation: SslNegotiation::default(),
+            sslrootcert: None,
+            sslcert: None,
+            sslkey: None,
+            sslcertmode: SslCertMode::default(),
+            sslcrl: None,
+            sslcrldir: None,
+            sslsni: true,
+            ssl_min_protocol_version: TlsVersion::default(),
+            ssl_max_protocol_version: None,
+            channel_binding: ChannelBinding::default(),
+            require_auth: None,
+            requirepeer: None,
             keepalives: true,
             keepalives_idle: Some(Duration::from_mins(1)),
             keepalives_interval: Some(Duration::from_secs(10)),
             keepalives_count: Some(3),
             tcp_user_timeout: None,
             pool: pool_core::Config::default(),
+            untouched: settle::Untouched::default(),
         }
     }
 }
 
 impl PostgresConfig {
-    /// Reads the variables of the [table](PostgresConfig#keywords): those of libpq, and for the pool `POOL_MAX_CONNS` and its kin. What is not set, or empty, keeps
-    /// its default.
+    /// Checks everything that belongs together and the ranges of numbers, as is done when the pool is made.
     ///
     /// # Errors
     ///
-    /// A variable with a value that is not allowed, named by the keyword it stands for.
-    pub fn from_env() -> Result<Self, PostgresConfigError> {
-        Self::from_lookup(|name| std::env::var(name).ok())
-    }
-
-    /// As [`from_env`](Self::from_env), from any source of variables.
-    ///
-    /// # Errors
-    ///
-    /// As [`from_env`](Self::from_env).
-    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, PostgresConfigError> {
-        let mut config = Self::default();
-        for (variable, keyword) in field::variables() {
-            if let Some(value) = lookup(&variable).filter(|value| !value.is_empty()) {
-                config.set(keyword, &value)?;
-            }
-        }
-        Ok(config)
-    }
-
-    /// Checks the settings of the pool and of keepalive, as is done when the pool is made.
-    ///
-    /// # Errors
-    ///
-    /// A field that is out of its range, or every one of the pool's, by its keyword in the [table](PostgresConfig#keywords).
+    /// All that is out of its range or excludes something else, by its keyword in the [table](PostgresConfig#keywords).
     ///
     /// # Example
     ///
@@ -188,49 +272,16 @@ impl PostgresConfig {
     /// assert_eq!(error.to_string(), r#"pool_min_conns = "21" is not allowed; allowed: 0 to pool_max_conns"#);
     /// ```
     pub fn validate(&self) -> Result<(), PostgresConfigError> {
-        self.pool.validate()?;
-        keepalive::refused(self).map_or(Ok(()), Err)
+        let mut problems = Problems::default();
+        settle::check(self, &mut problems);
+        problems.into_error().map_or(Ok(()), Err)
     }
 
     /// The user to connect as.
     pub(crate) fn resolved_user(&self) -> Result<String, PostgresConfigError> {
-        let from_system = || ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
-        let user = self.user.clone().or_else(from_system).filter(|user| !user.is_empty());
-        user.ok_or(PostgresConfigError::Missing { field: "user" })
+        let named = self.user.clone().filter(|user| !user.is_empty());
+        named.or_else(surroundings::system_user).ok_or(PostgresConfigError::Missing { field: "user" })
     }
-}
-
-impl FromStr for PostgresConfig {
-    type Err = PostgresConfigError;
-
-    /// Parses a URI (`postgres://user:password@host:port/database?keyword=value`) or a string of `keyword=value` pairs, both as libpq
-    /// writes them. What is left out keeps its default; the environment is not read.
-    ///
-    /// The keywords are in the [table](PostgresConfig#keywords).
-    ///
-    /// # Errors
-    ///
-    /// A value that is not allowed, a keyword that does not exist, or what is malformed in the string; never with a password in it.
-    fn from_str(text: &str) -> Result<Self, PostgresConfigError> {
-        let mut config = Self::default();
-        let uri = ["postgres://", "postgresql://"].into_iter().find_map(|scheme| text.strip_prefix(scheme));
-        match uri {
-            Some(rest) => uri::parse(rest, &mut config)?,
-            None if is_other_uri(text) => return Err(OTHER_URI),
-            None => key_value::parse(text, &mut config)?,
-        }
-        Ok(config)
-    }
-}
-
-const OTHER_URI: PostgresConfigError =
-    PostgresConfigError::Malformed { part: "the scheme", problem: "allowed: postgres:// and postgresql://" };
-
-/// Whether it starts like a URI: letters, and then `://`.
-fn is_other_uri(text: &str) -> bool {
-    text.trim_start()
-        .split_once("://")
-        .is_some_and(|(scheme, _)| !scheme.is_empty() && scheme.chars().all(char::is_alphanumeric))
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ enum Kind {
     /// 0 stands for none.
     Age(fn(&mut Config) -> &mut Option<Duration>),
     /// `None` if it cannot be read.
-    Other(fn(&mut Config, &str) -> Option<()>),
+    Other(fn(&mut Config, &str) -> Option<()>, fn(&Config) -> String),
 }
 
 use Kind::{Age, Budget, Count, Other};
@@ -40,17 +40,32 @@ const LONGEST: &str = "a duration such as 90, 90s, 1m30s or 500ms, pool_backoff_
 
 /// All of them, in the order of the fields. Where pgxpool has a name, it is that one.
 pub(super) const SETTINGS: [Setting; 27] = [
-    setting("pool_max_conns", "max_size", "1 to 65535", Other(max_size)),
+    setting("pool_max_conns", "max_size", "1 to 65535", Other(max_size, |pool| pool.max_size.to_string())),
     setting("pool_min_conns", "min_size", FEW, Count(|pool| &mut pool.min_size)),
     setting("pool_min_idle_conns", "min_idle", FEW, Count(|pool| &mut pool.min_idle)),
-    setting("pool_lazy", "lazy", "true, false", Other(|pool, value| put(&mut pool.lazy, parsed(value)))),
-    setting("pool_idle_order", "idle_order", ORDERS, Other(|pool, value| put(&mut pool.idle_order, order(value)))),
+    setting(
+        "pool_lazy",
+        "lazy",
+        "true, false",
+        Other(|pool, value| put(&mut pool.lazy, parsed(value)), |pool| pool.lazy.to_string()),
+    ),
+    setting(
+        "pool_idle_order",
+        "idle_order",
+        ORDERS,
+        Other(|pool, value| put(&mut pool.idle_order, order(value)), |pool| name_of(pool.idle_order).to_owned()),
+    ),
     setting("pool_acquire_timeout", "acquire_timeout", TIME, Budget(|pool| &mut pool.acquire_timeout)),
-    setting("connect_timeout", "connect_timeout", TIME, Budget(|pool| &mut pool.connect_timeout)),
+    setting("pool_connect_timeout", "connect_timeout", TIME, Budget(|pool| &mut pool.connect_timeout)),
     setting("pool_max_conn_idle_time", "idle_timeout", TIME_OR_NEVER, Age(|pool| &mut pool.idle_timeout)),
     setting("pool_max_conn_lifetime", "max_lifetime", TIME_OR_NEVER, Age(|pool| &mut pool.max_lifetime)),
     setting("pool_rotation_headroom", "rotation_headroom", HEADROOM, Count(|pool| &mut pool.rotation_headroom)),
-    setting("pool_max_uses", "max_uses", "1 and more, or 0 for any number", Other(max_uses)),
+    setting(
+        "pool_max_uses",
+        "max_uses",
+        "1 and more, or 0 for any number",
+        Other(max_uses, |pool| pool.max_uses.unwrap_or(0).to_string()),
+    ),
     setting(
         "pool_health_check_period",
         "health_check_interval",
@@ -66,7 +81,12 @@ pub(super) const SETTINGS: [Setting; 27] = [
     setting("pool_opener_interval", "opener_interval", TIME_OR_NONE, Age(|pool| &mut pool.opener_interval)),
     setting("pool_backoff_initial", "backoff_initial", TIME, Budget(|pool| &mut pool.backoff_initial)),
     setting("pool_backoff_max", "backoff_max", LONGEST, Budget(|pool| &mut pool.backoff_max)),
-    setting("pool_breaker_failures", "breaker_failures", "1 and more, or 0 for no breaker", Other(breaker_failures)),
+    setting(
+        "pool_breaker_failures",
+        "breaker_failures",
+        "1 and more, or 0 for no breaker",
+        Other(breaker_failures, |pool| pool.breaker_failures.unwrap_or(0).to_string()),
+    ),
     setting("pool_breaker_after", "breaker_after", TIME, Budget(|pool| &mut pool.breaker_after)),
     setting("pool_leak_after", "leak_after", TIME_OR_NEVER, Age(|pool| &mut pool.leak_after)),
     setting("pool_reclaim_after", "reclaim_after", TIME_OR_NEVER, Age(|pool| &mut pool.reclaim_after)),
@@ -74,7 +94,7 @@ pub(super) const SETTINGS: [Setting; 27] = [
         "pool_refuse_self_wait",
         "refuse_self_wait",
         "true, false",
-        Other(|pool, value| put(&mut pool.refuse_self_wait, parsed(value))),
+        Other(|pool, value| put(&mut pool.refuse_self_wait, parsed(value)), |pool| pool.refuse_self_wait.to_string()),
     ),
     setting("pool_collect_within", "collect_within", TIME_OR_NEVER, Age(|pool| &mut pool.collect_within)),
 ];
@@ -89,13 +109,24 @@ impl Setting {
             Count(place) => put(place(pool), parsed(value)),
             Budget(place) => put(place(pool), duration::parse(value).filter(|budget| !budget.is_zero())),
             Age(place) => put(place(pool), duration::parse(value).map(unless_zero)),
-            Other(set) => set(pool, value),
+            Other(set, _) => set(pool, value),
         };
         done.ok_or_else(|| self.refuse(value))
     }
 
+    /// As it is written.
+    pub(super) fn show(&self, pool: &Config) -> String {
+        let mut copy = pool.clone();
+        match self.kind {
+            Count(place) => place(&mut copy).to_string(),
+            Budget(place) => duration::show(*place(&mut copy)),
+            Age(place) => duration::show(place(&mut copy).unwrap_or_default()),
+            Other(_, show) => show(pool),
+        }
+    }
+
     fn refuse(&self, value: &str) -> PostgresConfigError {
-        PostgresConfigError::Value { field: self.keyword, value: value.to_owned(), allowed: self.allowed }
+        PostgresConfigError::value(self.keyword, value, self.allowed)
     }
 }
 
@@ -104,7 +135,7 @@ pub(super) fn refused(setting: pool_core::RefusedSetting) -> PostgresConfigError
     let pool_core::RefusedSetting { field, value, allowed, .. } = setting;
     match SETTINGS.iter().find(|known| known.field == field) {
         Some(known) => known.refuse(&value),
-        None => PostgresConfigError::Value { field, value, allowed },
+        None => PostgresConfigError::value(field, value, allowed),
     }
 }
 
@@ -136,6 +167,14 @@ fn max_uses(pool: &mut Config, value: &str) -> Option<()> {
 
 fn breaker_failures(pool: &mut Config, value: &str) -> Option<()> {
     put(&mut pool.breaker_failures, parsed(value).map(unless_zero))
+}
+
+fn name_of(order: IdleOrder) -> &'static str {
+    match order {
+        IdleOrder::Fifo => "fifo",
+        IdleOrder::LeastRecentlyUsed => "least_recently_used",
+        _ => "recent",
+    }
 }
 
 fn order(value: &str) -> Option<IdleOrder> {

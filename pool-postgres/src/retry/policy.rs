@@ -91,11 +91,7 @@ impl RetryPolicy {
         ];
         let refused = checks.into_iter().filter(|(holds, ..)| !holds);
         let mut refused: Vec<_> = refused
-            .map(|(_, field, value, allowed)| PostgresConfigError::Value {
-                field,
-                value: format!("{value:?}"),
-                allowed,
-            })
+            .map(|(_, field, value, allowed)| PostgresConfigError::value(field, format!("{value:?}"), allowed))
             .collect();
         match refused.len() {
             0 => Ok(()),

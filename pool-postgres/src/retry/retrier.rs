@@ -13,6 +13,7 @@ use super::stats::{Counts, RetryStats};
 use super::transaction::TransactionOptions;
 use crate::config::PostgresConfigError;
 use crate::pool::{PostgresOwnedLease, PostgresPool};
+use crate::random::random;
 
 /// Runs operations on leases of a pool and tries them again where that helps and does no harm. Made by [`PostgresPool::retrying`]; the [module](super) says which kind is for what.
 ///
@@ -322,11 +323,4 @@ impl<'a> Operation<'a> {
         }
         if budget.withdraw(now) { Ok(pause) } else { Err(GaveUp::Budget) }
     }
-}
-
-/// Not for secrets.
-fn random() -> u64 {
-    use std::hash::{BuildHasher, Hasher, RandomState};
-    // Each `RandomState` has keys of its own, seeded by the operating system.
-    RandomState::new().build_hasher().finish()
 }

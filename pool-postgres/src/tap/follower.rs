@@ -7,7 +7,7 @@ use std::sync::Arc;
 use pool_core::Recorder;
 
 use super::headers::Headers;
-use super::session::{NAME, Session};
+use super::session::{NAME, PARAMETER, Session};
 use super::stopwatch::Stopwatch;
 use super::words::Words;
 
@@ -47,8 +47,8 @@ impl Follower {
             startup_left: None,
             startup_header: Vec::new(),
             sent: Headers::default(),
-            // Errors and notices, and the names of what is completed.
-            received: Headers::looking_into(&[(b'E', TEXT), (b'N', TEXT), (b'C', NAME)]),
+            // Errors and notices, the names of what is completed, and parameters.
+            received: Headers::looking_into(&[(b'E', TEXT), (b'N', TEXT), (b'C', NAME), (b'S', PARAMETER)]),
             unanswered: VecDeque::from([Request::Simple]),
             works: false,
             stopwatch: Stopwatch::new(recorder),
@@ -117,11 +117,19 @@ impl Follower {
             b'G' if unanswered.front() == Some(&Request::Extended) => {
                 unanswered.pop_front();
             }
-            // Its name comes first in `CommandComplete`.
-            b'C' => session.note_completed(beginning),
-            b'E' => session.note_error(Words::read(beginning)),
-            b'N' => session.note_notice(Words::read(beginning)),
-            _ => {}
+            _ => note(session, kind, beginning),
         });
+    }
+}
+
+/// What the server says that ends no answer.
+fn note(session: &Session, kind: u8, beginning: &[u8]) {
+    match kind {
+        // Its name comes first in `CommandComplete`.
+        b'C' => session.note_completed(beginning),
+        b'S' => session.note_parameter(beginning),
+        b'E' => session.note_error(Words::read(beginning)),
+        b'N' => session.note_notice(Words::read(beginning)),
+        _ => {}
     }
 }

@@ -17,6 +17,14 @@ impl Headers {
         Self { looked_into, ..Self::default() }
     }
 
+    /// How many bytes are to come of the message that has begun, as far as that is known.
+    pub(super) fn outstanding(&self) -> u64 {
+        match self.begun[..] {
+            [_, a, b, c, d, ..] => u64::from(u32::from_be_bytes([a, b, c, d])),
+            _ => self.body_left,
+        }
+    }
+
     /// Calls `on_message` with the type and the beginning of the body of each message once that is there: its first byte, if it has one, or more if it is looked into.
     pub(super) fn scan(&mut self, mut bytes: &[u8], mut on_message: impl FnMut(u8, &[u8])) {
         while !bytes.is_empty() {

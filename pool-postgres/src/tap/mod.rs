@@ -5,11 +5,13 @@
 //! changes nothing. Format: PostgreSQL documentation, chapter "Frontend/Backend Protocol", "Message Formats".
 
 mod follower;
+mod guard;
 mod headers;
 mod session;
 mod stopwatch;
 mod words;
 
+pub(crate) use guard::Binding;
 pub use session::Mark;
 pub(crate) use session::Session;
 pub(crate) use words::Words;
@@ -23,17 +25,21 @@ use std::task::{Context, Poll, ready};
 use pool_core::Recorder;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::config::RequireAuth;
 use crate::socket::Stream;
 use follower::Follower;
+use guard::Guard;
 
 /// A stream that is followed.
 pub(crate) struct Tap {
     stream: Box<dyn Stream>,
     follower: Follower,
-    /// Whether our side has been shut down.
+    /// Whether our side has been shut down, or stays open until the server has closed its own.
     shut: bool,
     /// Whether the server has said anything.
     greeted: bool,
+    /// Until the server has let the client in.
+    guard: Option<Guard>,
 }
 
 /// What answers is no PostgreSQL server.
@@ -54,12 +60,25 @@ pub(crate) fn not_postgres(said: &[u8]) -> io::Error {
 impl Tap {
     /// Follows a stream on which nothing has been sent yet, and takes the time of what is executed there if there is a recorder.
     pub(crate) fn new(stream: Box<dyn Stream>, session: Arc<Session>, recorder: Option<Recorder>) -> Self {
-        Self { stream, follower: Follower::new(session, recorder), shut: false, greeted: false }
+        Self { stream, follower: Follower::new(session, recorder), shut: false, greeted: false, guard: None }
+    }
+
+    /// As it is, for a server that has not let the client in yet, may ask who that is in any way or in some alone, and may offer to bind that to the channel.
+    pub(crate) fn guarded(mut self, allowed: Option<RequireAuth>, binding: Binding) -> Self {
+        self.guard = Some(Guard::new(allowed, binding));
+        self
     }
 
     /// Follows a stream on which nothing is sent any more.
     pub(crate) fn last(stream: Box<dyn Stream>) -> Self {
         Self::new(stream, Arc::default(), None)
+    }
+
+    /// Follows a stream on which a request to cancel is sent. Its shutdown only waits for the server, as libpq does: PgBouncer takes the end of our side for that of the request.
+    pub(crate) fn asking(stream: Box<dyn Stream>) -> Self {
+        let mut tap = Self::last(stream);
+        tap.shut = true;
+        tap
     }
 }
 
@@ -82,6 +101,12 @@ impl AsyncRead for Tap {
                 return Poll::Ready(Err(not_postgres(received)));
             }
             this.greeted = true;
+        }
+        if let Some(guard) = &mut this.guard {
+            guard.look(received)?;
+            if guard.is_done() {
+                this.guard = None;
+            }
         }
         this.follower.on_received(received);
         Poll::Ready(Ok(()))

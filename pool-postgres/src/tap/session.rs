@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::words::Words;
 use crate::diagnosis::{Diagnosis, Fate};
+use crate::role::Role;
 use crate::socket::Stream;
 
 /// What a session is doing, as far as messages have passed.
@@ -26,6 +27,9 @@ pub(crate) struct Session {
     rests: AtomicU64,
     /// What an error has made of the connection: nothing, or one of the two below.
     verdict: AtomicU8,
+    /// Whether the server is a standby, and whether it writes only if told to, as it reports it.
+    standby: Reported,
+    read_only: Reported,
     last_words: Mutex<Option<Words>>,
     remains: Mutex<Remains>,
 }
@@ -34,6 +38,27 @@ pub(crate) struct Session {
 const COMMIT: &[u8] = b"COMMIT\0";
 /// So much is kept of a name.
 pub(super) const NAME: u64 = COMMIT.len() as u64;
+
+/// So much is kept of a parameter's name and value: more than the names below have.
+pub(super) const PARAMETER: u64 = 64;
+
+/// A parameter that is on or off, as the server has reported it last, if it has.
+#[derive(Default)]
+struct Reported(AtomicU8);
+
+impl Reported {
+    const OFF: u8 = 1;
+    const ON: u8 = 2;
+
+    fn note(&self, value: &[u8]) {
+        self.0.store(if value == b"on" { Self::ON } else { Self::OFF }, Ordering::Release);
+    }
+
+    fn get(&self) -> Option<bool> {
+        let value = self.0.load(Ordering::Acquire);
+        (value != 0).then_some(value == Self::ON)
+    }
+}
 
 /// An error says that the connection is to be closed.
 const CONDEMNED: u8 = 1;
@@ -188,13 +213,28 @@ impl Session {
         self.last_words().clone()
     }
 
-    /// Whether an error has been reported after which the connection is not used any more. `is_read_only` tells whether the server does not write; it is asked if
-    /// it matters. What the server says about itself comes before the end of its answer, so that the question is not settled before that is there: `settled` says whether all that has
-    /// come was looked at.
-    pub(crate) fn is_condemned(&self, settled: bool, is_read_only: impl FnOnce() -> bool) -> bool {
+    /// The server reports the value of a parameter: name and value, a zero after each. Only whoever holds the wire reads.
+    pub(super) fn note_parameter(&self, body: &[u8]) {
+        let mut parts = body.split(|byte| *byte == 0);
+        match (parts.next(), parts.next()) {
+            (Some(b"in_hot_standby"), Some(value)) => self.standby.note(value),
+            (Some(b"default_transaction_read_only"), Some(value)) => self.read_only.note(value),
+            _ => {}
+        }
+    }
+
+    /// What the server is, if it has reported that.
+    pub(crate) fn role(&self) -> Option<Role> {
+        let (is_standby, is_read_only) = (self.standby.get()?, self.read_only.get()?);
+        Some(Role { is_standby, is_read_only: is_read_only || is_standby })
+    }
+
+    /// Whether an error has been reported after which the connection is not used any more. If that depends on whether the server writes, it is what the server has said about itself. That comes before
+    /// the end of its answer, so that the question is not settled before that is there: `settled` says whether all that has come was looked at.
+    pub(crate) fn is_condemned(&self, settled: bool) -> bool {
         match self.verdict.load(Ordering::Acquire) {
             CONDEMNED => true,
-            READ_ONLY if is_read_only() => true,
+            READ_ONLY if [&self.standby, &self.read_only].iter().any(|it| it.get() == Some(true)) => true,
             READ_ONLY if settled && !self.is_busy() => {
                 // A transaction was made read-only by its own user, and has ended.
                 self.verdict.store(0, Ordering::Release);

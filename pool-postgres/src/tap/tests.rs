@@ -193,28 +193,48 @@ fn why_the_server_ends_a_session_is_kept_however_the_bytes_are_split() {
     }
 }
 
+/// Whether a server writes, by what it says of itself.
+fn says(standby: &str, read_only: &str) -> Vec<u8> {
+    let parameter = |name, value| message(b'S', format!("{name}\0{value}\0").as_bytes());
+    [parameter("in_hot_standby", standby), parameter("default_transaction_read_only", read_only)].concat()
+}
+
+#[test]
+fn what_a_server_says_of_itself_counts_until_it_says_otherwise() {
+    let role = |said: &[Vec<u8>]| told(said, 3).role().map(|role| (role.is_standby, role.is_read_only));
+    assert_eq!(role(&[]), None);
+    assert_eq!(role(&[message(b'S', b"in_hot_standby\0on\0")]), None, "a part of it");
+    assert_eq!(role(&[says("on", "off")]), Some((true, true)));
+    assert_eq!(role(&[says("on", "off"), message(b'S', b"in_hot_standby\0off\0")]), Some((false, false)));
+    assert_eq!(role(&[says("off", "on"), message(b'S', b"application_name\0off\0")]), Some((false, true)));
+    assert_eq!(role(&[says("off", "off"), message(b'S', b""), message(b'S', b"in_hot_standby")]), Some((false, false)));
+}
+
 #[test]
 fn an_error_decides_what_becomes_of_the_session() {
-    let condemned = |code: &str, read_only: bool| {
+    let condemned = |code: &str, read_only: &str| {
         let fields = format!("SERROR\0VERROR\0C{code}\0Mno\0\0");
-        let session = told(&[report(fields.as_bytes()), report(REFUSAL)], usize::MAX);
+        let session = told(&[report(fields.as_bytes()), report(REFUSAL), says("off", read_only)], usize::MAX);
         session.set(b'I');
-        (session.is_condemned(true, || read_only), session.is_condemned(true, || true))
+        let first = session.is_condemned(true);
+        session.note_parameter(b"in_hot_standby\0on\0");
+        (first, session.is_condemned(true))
     };
-    assert_eq!(condemned("23505", true), (false, false));
-    assert_eq!(condemned("58030", false), (true, true));
-    assert_eq!(condemned("25006", true), (true, true));
-    assert_eq!(condemned("25006", false), (false, false), "it is asked once");
+    assert_eq!(condemned("23505", "on"), (false, false));
+    assert_eq!(condemned("58030", "off"), (true, true));
+    assert_eq!(condemned("25006", "on"), (true, true));
+    assert_eq!(condemned("25006", "off"), (false, false), "it is asked once");
 }
 
 #[test]
 fn whether_a_server_writes_is_not_settled_before_its_answer_has_ended() {
     let session = told(&[report(b"SERROR\0VERROR\0C25006\0Mno\0\0")], usize::MAX);
     session.set(Session::BUSY);
-    assert!(!session.is_condemned(true, || false), "it has not said so yet");
+    assert!(!session.is_condemned(true), "it has not said so yet");
     session.set(b'I');
-    assert!(!session.is_condemned(false, || false), "what it said may not have been looked at");
-    assert!(session.is_condemned(true, || true), "now it has");
+    assert!(!session.is_condemned(false), "what it said may not have been looked at");
+    session.note_parameter(b"default_transaction_read_only\0on\0");
+    assert!(session.is_condemned(true), "now it has");
 }
 
 #[tokio::test]
@@ -240,6 +260,20 @@ async fn what_does_not_begin_like_a_server_is_refused() {
     }
     let refused = read(b"HTTP/1.1 400 Bad Request\r\n").await.unwrap_err();
     assert_eq!(refused, "the server does not speak PostgreSQL's protocol; it begins with HTTP/1.1 400 Bad");
+}
+
+/// PgBouncer takes the end of what a client sends for the end of the client, and passes no request on then.
+#[tokio::test]
+async fn whoever_asks_to_cancel_stays_until_the_server_goes() {
+    let (ours, mut theirs) = tokio::io::duplex(64);
+    let mut tap = Tap::asking(Box::new(ours));
+    tap.write_all(b"request").await.unwrap();
+    let now = std::time::Duration::ZERO;
+    assert!(tokio::time::timeout(now, tap.shutdown()).await.is_err(), "the server has not gone");
+    theirs.read_exact(&mut [0; 7]).await.unwrap();
+    assert!(tokio::time::timeout(now, theirs.read(&mut [0])).await.is_err(), "and hears of no end");
+    drop(theirs);
+    tap.shutdown().await.unwrap();
 }
 
 proptest! {

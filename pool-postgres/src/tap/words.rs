@@ -26,8 +26,8 @@ impl Words {
             match kind {
                 b'C' => words.code = text.into_owned(),
                 b'M' => words.message = text.into_owned(),
-                // The severity; unlike that of field `S` it is not translated.
-                b'V' => words.fatal = matches!(&*text, "FATAL" | "PANIC"),
+                // The severity: translated, which is all that PgBouncer has, and after that as it is.
+                b'S' | b'V' => words.fatal = matches!(&*text, "FATAL" | "PANIC"),
                 _ => {}
             }
         }
@@ -37,5 +37,19 @@ impl Words {
     /// Whether the server ends the session: what an operator or a crash does is told by a warning, too.
     pub(super) fn is_farewell(&self) -> bool {
         self.fatal || self.code.starts_with("57P")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_severity_counts_as_it_is_if_it_is_there() {
+        let is_fatal = |body: &[u8]| Words::read(body).fatal;
+        assert!(is_fatal(b"SFATAL\0C08P01\0Mquery timeout\0\0"), "PgBouncer");
+        assert!(is_fatal(b"SFATAL\0VFATAL\0C57P01\0\0") && is_fatal("SPÁNICO\0VPANIC\0CXX000\0\0".as_bytes()));
+        assert!(!is_fatal(b"SERROR\0C08P01\0\0") && !is_fatal(b"SERROR\0VERROR\0C22012\0\0"));
+        assert!(!is_fatal(b"SFATAL\0VERROR\0C22012\0\0"));
     }
 }

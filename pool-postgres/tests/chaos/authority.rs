@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 /// An authority, and the file that has its certificate.
 pub(crate) struct Authority {
@@ -26,8 +26,16 @@ impl Authority {
 
     /// A certificate for `name`, and its key.
     pub(crate) fn certificate(&self, name: &str) -> (String, String) {
+        self.dated(name, 4000)
+    }
+
+    /// As [`certificate`](Self::certificate), valid until this year.
+    pub(crate) fn dated(&self, name: &str, until: i32) -> (String, String) {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(until, 1, 1);
+        // Not that of the authority, for then OpenSSL would take it for its own issuer.
+        params.distinguished_name.push(DnType::CommonName, name);
         (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use pool_core::{Attempt, Driver, HealthConfig, Preference, Tag};
 use pool_postgres::retry::{Retrier, RetryPolicy, TransactionOptions};
-use pool_postgres::{PostgresConfig, PostgresDriver, PostgresOwnedLease, PostgresPool};
+use pool_postgres::{Credentials, PostgresConfig, PostgresDriver, PostgresOwnedLease, PostgresPool, PostgresServers};
 use pool_testkit::cancel::{Cut, for_each_cancellation};
 use pool_testkit::proxy::{Admission, Direction, End, Toxic};
 use tokio::runtime::Builder;
@@ -21,7 +21,7 @@ use tokio::runtime::Builder;
 use crate::asking::{LIMIT, answer, eventually, in_time};
 use crate::common::Chaos;
 use crate::invariants::{self, everything_can_be_had};
-use crate::users::{impatient, settings};
+use crate::users::{PASSWORD, impatient, settings};
 
 /// How long anything may take before it is given up, where answers may never come.
 const SHORT: Duration = Duration::from_millis(60);
@@ -131,7 +131,19 @@ impl Stage {
 }
 
 /// The futures that this crate has of its own.
-const OWN: [Case; 7] = [
+const OWN: [Case; 8] = [
+    ("close_within", |stage, cut| {
+        Box::pin(async move {
+            let servers = PostgresServers::new(stage.beside()).unwrap();
+            let [primary, any] = [servers.primary(), servers.prefer_replica()].map(|pool| pool.acquire_timeout(LIMIT));
+            drop((primary.await.unwrap(), any.await.unwrap()));
+            stage.strike().await;
+            let ended = cut.apply(servers.close_within(stage.fault.patience)).await.is_some();
+            in_time("they are closed", servers.disconnect()).await;
+            assert!(servers.pools().all(|(_, pool)| pool.stats().opened == pool.stats().closed));
+            ended
+        })
+    }),
     ("connect", |stage, cut| {
         Box::pin(async move {
             stage.strike().await;
@@ -196,7 +208,18 @@ const OWN: [Case; 7] = [
 ];
 
 /// Those of pool-core, which come to something on a connection of this crate.
-const ON_IT: [Case; 8] = [
+const ON_IT: [Case; 9] = [
+    ("Driver::connect with credentials", |stage, cut| {
+        Box::pin(async move {
+            stage.strike().await;
+            let provider = async |_| {
+                tokio::task::yield_now().await;
+                Ok(Credentials::new(PASSWORD))
+            };
+            let (driver, attempt) = (stage.driver().with_credentials(provider), Attempt::default());
+            cut.apply(tokio::time::timeout(stage.fault.patience, driver.connect(&attempt))).await.is_some()
+        })
+    }),
     ("a query", |stage, cut| {
         Box::pin(async move {
             stage.strike().await;

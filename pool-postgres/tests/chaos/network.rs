@@ -1,11 +1,12 @@
-//! F035, F042, F043, F049, F050, F051: networks that are slow, and servers that nobody gets through to.
+//! F035, F042, F043, F049, F050, F051, F059: networks that are slow, and servers that nobody gets through to.
 
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use pool_core::{AcquireError, OpenFailure};
-use pool_postgres::{ConnectError, ConnectStep, PostgresOwnedLease};
+use pool_postgres::{ConnectError, ConnectStep, Host, PostgresOwnedLease};
 use pool_testkit::proxy::{Admission, End, Toxic};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -33,6 +34,25 @@ async fn f035_a_connect_that_is_refused_is_tried_again() {
     let (lease, ()) = tokio::join!(waiting, chaos.proxy.calm());
     assert_eq!(answer(&lease.unwrap(), 1).await.unwrap(), 2);
     invariants::hold(chaos).await;
+}
+
+/// One that is not there, and one that is reached in vain, come first.
+#[tokio::test]
+async fn f059_of_several_hosts_one_refuses() {
+    let (gone, silent) =
+        (TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let hosts = [&gone, &silent].map(|listener| Host::new("127.0.0.1", listener.local_addr().unwrap().port()));
+    drop(gone);
+    let chaos = Chaos::with(4, |config| {
+        config.hosts.splice(..0, hosts);
+        config.pool.connect_timeout = SECOND;
+    })
+    .await;
+    chaos.fill(4).await;
+    assert_eq!(chaos.pool.stats().open_failures, 0, "each attempt comes to the last one");
+    assert_eq!(chaos.proxy.seen().accepted, 4);
+    invariants::hold(chaos).await;
+    drop(silent);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use pool_postgres::diagnosis::{Advice, Diagnosis};
 use pool_postgres::tokio_postgres::error::SqlState;
 use pool_postgres::{ConnectError, ConnectStep, PostgresConfig};
 use pool_testkit::postgres::EphemeralPostgres;
+use pool_testkit::secrets::literal;
 
 use crate::asking::eventually;
 use crate::common::{Chaos, server, strict};
@@ -58,7 +59,7 @@ async fn kept_out(role: &str, created: &str, code: &str, cure: &str) {
 
 #[tokio::test]
 async fn f013_a_role_that_may_not_log_in_is_told_at_once() {
-    kept_out("f013", &format!("NOLOGIN PASSWORD '{PASSWORD}'"), "28000", "LOGIN").await;
+    kept_out("f013", &format!("NOLOGIN PASSWORD {}", literal(PASSWORD)), "28000", "LOGIN").await;
 }
 
 const OUTCAST: &str = "host all postgres 127.0.0.1/32 trust\nhost all chaos 127.0.0.1/32 reject\n";
@@ -79,13 +80,13 @@ async fn f013_a_role_that_is_rejected_is_told_at_once() {
 
 #[tokio::test]
 async fn f014_a_password_that_is_wrong_is_told_at_once() {
-    let cure = format!("PASSWORD '{PASSWORD}'");
+    let cure = format!("PASSWORD {}", literal(PASSWORD));
     kept_out("f014_wrong", "LOGIN PASSWORD 'another'", "28P01", &cure).await;
 }
 
 #[tokio::test]
 async fn f014_a_password_whose_time_is_over_is_told_at_once() {
-    let created = format!("LOGIN PASSWORD '{PASSWORD}' VALID UNTIL '2001-01-01'");
+    let created = format!("LOGIN PASSWORD {} VALID UNTIL '2001-01-01'", literal(PASSWORD));
     kept_out("f014_old", &created, "28P01", "VALID UNTIL 'infinity'").await;
 }
 
@@ -104,7 +105,7 @@ async fn f014_a_password_that_is_missing_is_told_at_once() {
 async fn f015_a_role_that_does_not_exist_is_told_at_once() {
     let mut chaos = as_role(server(), "f015", 2).await;
     all_are_told(&mut chaos, Some("28P01")).await;
-    chaos.watch.run(&format!("CREATE ROLE f015 LOGIN PASSWORD '{PASSWORD}'")).await;
+    chaos.watch.run(&format!("CREATE ROLE f015 LOGIN PASSWORD {}", literal(PASSWORD))).await;
     invariants::hold(chaos).await;
 }
 

@@ -47,6 +47,8 @@ async fn cut_at(chaos: &mut Chaos, table: &str, direction: Direction, toxic: Tox
     let lease = chaos.pool.acquire().await.unwrap();
     lease.batch_execute("").await.unwrap();
     drop(lease);
+    // Now and then it is reset first, by a question that would be counted.
+    eventually("it is back", async || chaos.pool.state().idle == 1).await;
     chaos.proxy.set_once(direction, toxic);
     let insert = format!("INSERT INTO {table} VALUES (1)");
     let retrier = retrier(chaos, 5);

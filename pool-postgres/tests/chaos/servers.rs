@@ -7,6 +7,7 @@ use pool_core::{AcquireError, ErrorClass};
 use pool_postgres::PostgresConfig;
 use pool_postgres::diagnosis::{Advice, Diagnosis};
 use pool_testkit::postgres::EphemeralPostgres;
+use pool_testkit::secrets::literal;
 use tokio::task::spawn_blocking;
 use tokio_postgres::error::SqlState;
 
@@ -206,7 +207,7 @@ async fn f011_a_full_server_serves_everybody_by_what_it_has_given() {
 async fn f012_a_role_that_may_have_no_more_sessions_serves_everybody_by_those_it_has() {
     let mut chaos = as_role(server(), "f012", 4).await;
     chaos.reconfigure(|config| (config.breaker_failures, config.breaker_after) = (Some(3), Duration::from_millis(50)));
-    chaos.watch.run(&format!("CREATE ROLE f012 LOGIN PASSWORD '{PASSWORD}' CONNECTION LIMIT 2")).await;
+    chaos.watch.run(&format!("CREATE ROLE f012 LOGIN PASSWORD {} CONNECTION LIMIT 2", literal(PASSWORD))).await;
     for _ in 0..4 {
         waiters(&chaos, 40).await;
     }

@@ -1,9 +1,9 @@
-//! F061, F062: servers with a certificate that proves nothing, until they have another one.
+//! F060 to F064: servers and clients with a certificate that proves nothing, until they have another one.
 
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
 
 use futures_util::future::join_all;
-use pool_postgres::{ConnectStep, SslMode};
+use pool_postgres::{ConnectStep, PostgresConfig, RootCertificates, SslMode};
 use pool_testkit::postgres::EphemeralPostgres;
 
 use crate::asking::eventually;
@@ -20,10 +20,10 @@ fn start(authority: &Authority, name: &str) -> EphemeralPostgres {
     strict().tls(&certificate, &key).start().unwrap()
 }
 
-/// A pool that asks this of the certificate, by this authority or by those that the system has.
-async fn pool(server: &EphemeralPostgres, sslmode: SslMode, authority: Option<&Authority>) -> Chaos {
-    let authority: Option<PathBuf> = authority.map(|authority| authority.file.clone());
-    Chaos::on(server, 2, |config| (config.sslmode, config.sslrootcert) = (sslmode, authority)).await
+/// A pool that asks this of the certificate, by this authority.
+async fn pool(server: &EphemeralPostgres, sslmode: SslMode, authority: &Authority) -> Chaos {
+    let authority: RootCertificates = authority.file.clone().into();
+    Chaos::on(server, 2, |config| (config.sslmode, config.sslrootcert) = (sslmode, Some(authority))).await
 }
 
 /// The server has another certificate from now on; it takes a moment.
@@ -52,13 +52,32 @@ async fn refused(chaos: &mut Chaos, reason: &str) {
 }
 
 #[tokio::test]
+async fn f060_a_certificate_that_has_expired_is_refused_wherever_it_is_looked_at() {
+    let authority = Authority::new();
+    let (certificate, key) = authority.dated(NAME, 2020);
+    let server = strict().tls(&certificate, &key).start().unwrap();
+    let blind = Chaos::on(&server, 2, |config| config.sslmode = SslMode::Require).await;
+    assert!(is_encrypted(&blind).await);
+    let modes = [SslMode::Require, SslMode::VerifyCa, SslMode::VerifyFull];
+    let mut pools = join_all(modes.map(|sslmode| pool(&server, sslmode, &authority))).await;
+    for chaos in &mut pools {
+        refused(chaos, "certificate expired").await;
+    }
+    renew(&server, &pools[0], &authority).await;
+    for chaos in pools.into_iter().chain([blind]) {
+        assert!(is_encrypted(&chaos).await);
+        invariants::hold(chaos).await;
+    }
+}
+
+#[tokio::test]
 async fn f061_a_certificate_for_another_name_is_refused_by_verify_full_alone() {
     let authority = Authority::new();
     let server = start(&authority, "db.example");
-    let lenient = pool(&server, SslMode::VerifyCa, Some(&authority)).await;
+    let lenient = pool(&server, SslMode::VerifyCa, &authority).await;
     assert!(is_encrypted(&lenient).await);
-    let mut strict = pool(&server, SslMode::VerifyFull, Some(&authority)).await;
-    refused(&mut strict, "not valid for name").await;
+    let mut strict = pool(&server, SslMode::VerifyFull, &authority).await;
+    refused(&mut strict, r#"is for "db.example", and not for "127.0.0.1""#).await;
     renew(&server, &strict, &authority).await;
     assert!(is_encrypted(&strict).await);
     for chaos in [lenient, strict] {
@@ -70,13 +89,14 @@ async fn f061_a_certificate_for_another_name_is_refused_by_verify_full_alone() {
 async fn f062_an_authority_that_nobody_knows_is_refused() {
     let (authority, other) = (Authority::new(), Authority::new());
     let server = start(&authority, NAME);
-    for sslmode in [SslMode::VerifyCa, SslMode::VerifyFull] {
-        let mut chaos = pool(&server, sslmode, None).await;
-        refused(&mut chaos, "the TLS handshake").await;
-        invariants::close(chaos).await;
-    }
+    let of_the_system = |config: &mut PostgresConfig| {
+        (config.sslmode, config.sslrootcert) = (SslMode::VerifyFull, Some(RootCertificates::System));
+    };
+    let mut chaos = Chaos::on(&server, 2, of_the_system).await;
+    refused(&mut chaos, "the TLS handshake").await;
+    invariants::close(chaos).await;
     let modes = [SslMode::Require, SslMode::VerifyCa, SslMode::VerifyFull];
-    let mut pools = join_all(modes.map(|sslmode| pool(&server, sslmode, Some(&other)))).await;
+    let mut pools = join_all(modes.map(|sslmode| pool(&server, sslmode, &other))).await;
     for chaos in &mut pools {
         refused(chaos, "the TLS handshake").await;
     }
@@ -85,4 +105,64 @@ async fn f062_an_authority_that_nobody_knows_is_refused() {
         assert!(is_encrypted(&chaos).await);
         invariants::hold(chaos).await;
     }
+}
+
+#[tokio::test]
+async fn f063_an_authority_that_changes_is_known_to_new_sessions_from_its_file() {
+    let (authority, next) = (Authority::new(), Authority::new());
+    let server = start(&authority, NAME);
+    let mut chaos = pool(&server, SslMode::VerifyFull, &authority).await;
+    assert!(is_encrypted(&chaos).await);
+    let known = |file: &Authority| std::fs::read_to_string(&file.file).unwrap();
+    // Both, for as long as there are servers of both.
+    std::fs::write(&authority.file, known(&authority) + &known(&next)).unwrap();
+    renew(&server, &chaos, &next).await;
+    chaos.pool.retire_all();
+    assert!(is_encrypted(&chaos).await);
+    std::fs::write(&authority.file, known(&next)).unwrap();
+    chaos.pool.retire_all();
+    assert!(is_encrypted(&chaos).await);
+    std::fs::write(&authority.file, known(&Authority::new())).unwrap();
+    chaos.pool.retire_all();
+    let error = chaos.refused().await;
+    assert_hopeless(&error, ConnectStep::TlsHandshake);
+    std::fs::write(&authority.file, known(&next)).unwrap();
+    eventually("it is known again", async || chaos.acquire().await.is_ok()).await;
+    invariants::hold(chaos).await;
+}
+
+/// The client has this certificate from now on.
+fn show(file: &std::path::Path, (certificate, key): (String, String)) {
+    let key_file = file.with_extension("key");
+    std::fs::write(&key_file, key).unwrap();
+    std::fs::set_permissions(&key_file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::write(file, certificate).unwrap();
+}
+
+#[tokio::test]
+async fn f064_a_client_without_a_certificate_that_the_server_takes_is_told_at_once() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let (certificate, key) = authority.certificate(NAME);
+    let hba = "hostnossl all all 127.0.0.1/32 trust\nhostssl all all 127.0.0.1/32 scram-sha-256 clientcert=verify-ca\n";
+    let builder = EphemeralPostgres::builder().hba(hba).tls(&certificate, &key);
+    let server = builder.setting("ssl_ca_file", &authority.file.display().to_string()).start().unwrap();
+    let mut without = pool(&server, SslMode::VerifyFull, &authority).await;
+    let error = without.refused().await;
+    assert_hopeless(&error, ConnectStep::Startup);
+    assert!(error.to_string().contains("requires a valid client certificate"), "{error}");
+    invariants::close(without).await;
+    let file = authority.file.with_extension("client.pem");
+    show(&file, other.certificate("client.example"));
+    let mut chaos = Chaos::on(&server, 2, |config| {
+        (config.sslmode, config.sslrootcert) = (SslMode::VerifyFull, Some(authority.file.clone().into()));
+        (config.sslcert, config.sslkey) = (Some(file.clone()), Some(file.with_extension("key")));
+    })
+    .await;
+    let error = chaos.refused().await;
+    assert_hopeless(&error, ConnectStep::Startup);
+    show(&file, authority.certificate("client.example"));
+    eventually("it is taken", async || chaos.acquire().await.is_ok()).await;
+    assert!(is_encrypted(&chaos).await);
+    invariants::hold(chaos).await;
+    let _ = (std::fs::remove_file(&file), std::fs::remove_file(file.with_extension("key")));
 }

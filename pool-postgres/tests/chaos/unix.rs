@@ -74,7 +74,7 @@ async fn pass_on(mut client: UnixStream, proxy: std::net::SocketAddr) {
 pub(crate) async fn start() -> (Chaos, Socket) {
     let socket = Socket::new();
     let host = socket.folder.display().to_string();
-    (Chaos::with(2, |config| config.host = host).await, socket)
+    (Chaos::with(2, |config| config.hosts[0].name = host).await, socket)
 }
 
 /// Nobody gets in for this reason, which may pass.

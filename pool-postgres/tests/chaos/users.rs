@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use pool_core::{AcquireError, Config};
-use pool_postgres::{PostgresConfig, PostgresLease};
+use pool_postgres::{Host, PostgresConfig, PostgresLease};
 
 use crate::asking::{LIMIT, answer};
 use crate::common::Chaos;
 
 /// What no error and no debug text may contain.
-pub(crate) const PASSWORD: &str = "correct horse battery";
+pub(crate) const PASSWORD: &str = "s3cr3t horse battery";
 /// Nobody waits for longer for an answer that may not come.
 pub(crate) const SHORT: Duration = Duration::from_millis(150);
 /// By how much a busy machine may miss a deadline.
@@ -78,9 +78,9 @@ impl Chaos {
 
 /// A pool of at most `max_size` connections, that keeps none and is quick to try again.
 pub(crate) fn settings(port: u16, name: &str, max_size: usize) -> PostgresConfig {
+    pool_testkit::secrets::listen();
     let mut config = PostgresConfig::default();
-    config.host = std::net::Ipv4Addr::LOCALHOST.to_string();
-    config.port = port;
+    config.hosts = vec![Host::new(std::net::Ipv4Addr::LOCALHOST.to_string(), port)];
     config.user = Some("chaos".to_owned());
     config.password = Some(PASSWORD.into());
     config.database = Some("postgres".to_owned());

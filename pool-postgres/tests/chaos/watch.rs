@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use pool_testkit::proxy::{Direction, Frame, Proxy, Seen};
+use pool_testkit::secrets::literal;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls};
 
@@ -35,7 +36,8 @@ impl Watch {
         let (client, connection) = tokio_postgres::connect(&url, NoTls).await.expect("a session to watch from");
         tokio::spawn(connection);
         let role = format!(
-            "DO $$ BEGIN CREATE ROLE chaos LOGIN PASSWORD '{PASSWORD}'; EXCEPTION WHEN OTHERS THEN NULL; END $$"
+            "DO $$ BEGIN CREATE ROLE chaos LOGIN PASSWORD {}; EXCEPTION WHEN OTHERS THEN NULL; END $$",
+            literal(PASSWORD)
         );
         client.batch_execute(&role).await.expect("the pool's role");
         Self { client: Arc::new(client), name, sampler: Mutex::default(), most: Arc::default() }

@@ -8,6 +8,7 @@ use pool_testkit::postgres::{EphemeralPostgres, SharedPostgres, TestDatabase};
 
 /// A configuration for a URI, for at most `max_conns` connections and with none kept.
 pub(crate) fn config(url: &str, max_conns: usize) -> PostgresConfig {
+    pool_testkit::secrets::listen();
     let mut config: PostgresConfig = url.parse().expect("the test server's URI parses");
     config.pool.max_size = max_conns;
     config.pool.min_size = 0;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use pool_core::{AcquireError, OpenFailure};
 use pool_postgres::{ConnectError, ConnectStep, Password, PostgresError, PostgresPool};
 use pool_testkit::postgres::EphemeralPostgres;
+use pool_testkit::secrets::literal;
 
 use crate::common::{config, pool, sessions_on_server};
 
@@ -57,8 +58,8 @@ async fn after_disconnect_the_server_has_no_session_left() {
 async fn a_unix_socket_works() {
     let server = EphemeralPostgres::start().unwrap();
     let mut by_socket = config(&server.url(), 1);
-    by_socket.host = server.socket_dir().display().to_string();
-    let permitted = std::process::Command::new("chmod").args(["755", &by_socket.host]).status().unwrap();
+    by_socket.hosts[0].name = server.socket_dir().display().to_string();
+    let permitted = std::process::Command::new("chmod").args(["755", &by_socket.hosts[0].name]).status().unwrap();
     assert!(permitted.success());
     let pool = PostgresPool::connect(by_socket).await.unwrap();
     assert!(pool.health().await.is_ok());
@@ -72,20 +73,21 @@ async fn passwords_are_checked_and_never_shown() {
         .start()
         .unwrap();
     let admin = PostgresPool::connect(config(&server.url(), 1)).await.unwrap();
-    admin.acquire().await.unwrap().batch_execute("CREATE ROLE ann LOGIN PASSWORD 'hunter2'").await.unwrap();
+    let create = format!("CREATE ROLE ann LOGIN PASSWORD {}", literal("s3cr3t2"));
+    admin.acquire().await.unwrap().batch_execute(&create).await.unwrap();
     let as_ann = |password: Option<&str>| {
         let mut config = config(&server.url(), 1);
         config.user = Some("ann".to_owned());
         config.password = password.map(Password::from);
         config
     };
-    assert!(PostgresPool::connect(as_ann(Some("hunter2"))).await.is_ok());
-    for wrong in [Some("hunter3"), None] {
+    assert!(PostgresPool::connect(as_ann(Some("s3cr3t2"))).await.is_ok());
+    for wrong in [Some("s3cr3t3"), None] {
         let error = PostgresPool::connect(as_ann(wrong)).await.unwrap_err();
         assert!(matches!(error, PostgresError::Acquire(AcquireError::OpenFailed { .. })), "at once: {error}");
         assert_eq!(connect_error(&error).step, ConnectStep::Startup);
         let text = format!("{error} {error:?}");
-        assert!(!text.contains("hunter"), "{text}");
+        assert!(!text.contains("s3cr3t"), "{text}");
     }
 }
 
@@ -98,11 +100,11 @@ async fn a_server_that_is_not_there_is_named() {
     let error = PostgresPool::connect(config.clone()).await.unwrap_err();
     assert!(matches!(error, PostgresError::Acquire(AcquireError::Timeout { .. })), "it may come back: {error}");
     assert_eq!(connect_error(&error).step, ConnectStep::Open);
-    assert!(error.to_string().contains(&format!("127.0.0.1:{}", config.port)), "{error}");
-    config.host = "/nonexistent".to_owned();
+    assert!(error.to_string().contains(&config.hosts[0].to_string()), "{error}");
+    config.hosts[0].name = "/nonexistent".to_owned();
     let error = PostgresPool::connect(config.clone()).await.unwrap_err();
     assert!(error.to_string().contains("/nonexistent/.s.PGSQL."), "{error}");
-    config.host = "host.invalid".to_owned();
+    config.hosts[0].name = "host.invalid".to_owned();
     let error = PostgresPool::connect(config).await.unwrap_err();
     assert!(error.to_string().contains("host.invalid"), "{error}");
 }

@@ -55,9 +55,9 @@ async fn the_sessions_of_one_host_are_retired() {
     let (database, pool) = pool(2).await;
     // The same server by another name.
     let mut settings = config(database.url(), 1);
-    let ours = format!("{}:{}", settings.host, settings.port);
-    settings.host = "localhost".to_owned();
-    let theirs = format!("localhost:{}", settings.port);
+    let ours = settings.hosts[0].to_string();
+    settings.hosts[0].name = "localhost".to_owned();
+    let theirs = settings.hosts[0].to_string();
     let driver = PostgresDriver::new(settings).unwrap();
     let connection = driver.connect(&Attempt::default()).await.unwrap();
     let foreign = backend(&connection).await;

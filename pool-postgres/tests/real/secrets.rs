@@ -10,13 +10,14 @@ use pool_core::HealthConfig;
 use pool_postgres::retry::{RetryError, RetryPolicy};
 use pool_postgres::{Password, PostgresConfig, PostgresPool, SslMode};
 use pool_testkit::postgres::EphemeralPostgres;
+use pool_testkit::secrets::literal;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::common::{config, eventually};
 
 /// What is looked for. It needs no escapes, in no notation.
-const CANARY: &str = "canary5550199";
+const CANARY: &str = "s3cr3tcanary5550199";
 const SHORT: Duration = Duration::from_millis(300);
 
 /// Everything that was said: logged, or shown by something.
@@ -86,7 +87,7 @@ async fn server() -> (EphemeralPostgres, PostgresConfig) {
     let hba = "host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
     let server = EphemeralPostgres::builder().hba(hba).start().unwrap();
     let admin = PostgresPool::connect(config(&server.url(), 1)).await.unwrap();
-    let create = format!("CREATE ROLE ann LOGIN SUPERUSER PASSWORD '{CANARY}'");
+    let create = format!("CREATE ROLE ann LOGIN SUPERUSER PASSWORD {}", literal(CANARY));
     admin.acquire().await.unwrap().batch_execute(&create).await.unwrap();
     admin.disconnect().await;
     let mut config = config(&server.url(), 2);
@@ -161,8 +162,8 @@ async fn p9_no_password_is_told_by_a_pool_that_cannot_connect() {
         changed(|config| {
             (config.sslmode, config.sslrootcert) = (SslMode::VerifyFull, Some("/nonexistent.pem".into()));
         }),
-        changed(|config| config.host = "host.invalid".to_owned()),
-        changed(|config| config.host = "/nonexistent".to_owned()),
+        changed(|config| config.hosts[0].name = "host.invalid".to_owned()),
+        changed(|config| config.hosts[0].name = "/nonexistent".to_owned()),
         changed(|config| config.pool.max_size = 0),
     ];
     for config in wrong {
@@ -236,6 +237,23 @@ fn p9_no_password_is_told_about_settings_that_cannot_be_read() {
         "host=h password='CANARY'x'",
         "host=h password=one CANARY",
         "password=CANARY password=CANARY pool_max_conns=0",
+        "postgresql+asyncpg://ann:CANARY@host/db?ssl=require",
+        "jdbc:postgresql://ann:CANARY@host/db?x=y",
+        "jdbc:postgresql://host/db?user=ann&password=CANARY",
+        "\"postgres://ann:CANARY@host/db?sslmode=require\"",
+        "'postgres://ann:CANARY@host/db?sslmode=require'",
+        "postgres:ann:CANARY@host/db?x=y",
+        "postgres://host/db?user=ann&password=ab&CANARY=x",
+        "postgres://ann:a@b?CANARY=x@host/db",
+        "postgres://ann:a@CANARY/b@host/db",
+        "host=postgres://ann:CANARY@host/db",
+        "host=ann:CANARY@host",
+        "host=h;port=5432;password=CANARY",
+        "user=postgres://ann:CANARY@host/db",
+        "sslmode=postgres://ann:CANARY@host/db",
+        "sslmode= passwort=CANARY",
+        "service=postgres://ann:CANARY@host/db",
+        "scram_client_key=CANARY",
     ];
     let mut refused = 0;
     for text in texts {
@@ -249,7 +267,7 @@ fn p9_no_password_is_told_about_settings_that_cannot_be_read() {
     }
     let variables = [("PGPASSWORD", CANARY), ("PGPORT", "many")];
     let found = |name: &str| variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).into());
-    said.blame(&PostgresConfig::from_lookup(found).unwrap_err());
-    assert!(refused >= 15, "{refused} of {} are refused", texts.len());
+    said.blame(&PostgresConfig::resolve_from("", found).unwrap_err());
+    assert!(refused >= 32, "{refused} of {} are refused", texts.len());
     said.assert_no_secret(&["pool_max_conns", "sslmode = ", "port = "]);
 }

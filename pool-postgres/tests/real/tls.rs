@@ -1,7 +1,10 @@
 //! TLS against a server with a certificate of an authority made up for the test.
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
 use pool_core::AcquireError;
-use pool_postgres::{PostgresConfig, PostgresError, PostgresPool, SslMode};
+use pool_postgres::{PostgresConfig, PostgresError, PostgresPool, SslCertMode, SslMode};
 use pool_testkit::postgres::EphemeralPostgres;
 
 use crate::authority::Authority;
@@ -25,7 +28,7 @@ impl TlsServer {
     fn config(&self, sslmode: SslMode, trusted: bool) -> PostgresConfig {
         let mut config = config(&self.server.url(), 1);
         config.sslmode = sslmode;
-        config.sslrootcert = trusted.then(|| self.authority.file.clone());
+        config.sslrootcert = trusted.then(|| self.authority.file.clone().into());
         config
     }
 }
@@ -71,6 +74,61 @@ async fn a_server_without_tls_is_refused_unless_tls_is_only_preferred() {
     };
     assert!(!is_encrypted(with(SslMode::Prefer)).await.unwrap());
     assert!(refusal(with(SslMode::Require)).await.contains("the server does not offer it"));
+}
+
+#[tokio::test]
+async fn a_server_has_to_ask_for_the_certificate_that_sslcertmode_requires() {
+    let tls = TlsServer::start();
+    let file = tls.authority.file.display().to_string();
+    let (certificate, key) = tls.authority.certificate("127.0.0.1");
+    let asking = EphemeralPostgres::builder().tls(&certificate, &key).setting("ssl_ca_file", &file).start().unwrap();
+    let files = ClientFiles::of(&tls.authority);
+    let with = |url: &str, sslcertmode, sslmode| {
+        let mut config = config(url, 1);
+        (config.sslcertmode, config.sslmode) = (sslcertmode, sslmode);
+        (config.sslcert, config.sslkey) = (Some(files.certificate.clone()), Some(files.key.clone()));
+        config
+    };
+    let (require, asks, asks_not) = (SslCertMode::Require, asking.url(), tls.server.url());
+    assert!(is_encrypted(with(&asks, require, SslMode::Require)).await.unwrap());
+    for (url, sslmode) in [(&asks_not, SslMode::Require), (&asks_not, SslMode::Prefer), (&asks, SslMode::Disable)] {
+        let refusal = refusal(with(url, require, sslmode)).await;
+        assert!(refusal.contains("sslcertmode is require, and the server lets the client in without"), "{refusal}");
+    }
+    assert!(is_encrypted(with(&asks_not, SslCertMode::Allow, SslMode::Require)).await.unwrap());
+    let issuer = "SELECT issuer_dn FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+    for (mode, is_known) in [(SslCertMode::Allow, true), (SslCertMode::Disable, false)] {
+        let pool = PostgresPool::connect(with(&asks, mode, SslMode::Require)).await.unwrap();
+        let row = pool.acquire().await.unwrap().query_one(issuer, &[]).await.unwrap();
+        assert_eq!(row.get::<_, Option<&str>>(0).is_some(), is_known, "{mode}");
+        pool.disconnect().await;
+    }
+}
+
+/// The certificate and the key of a client.
+struct ClientFiles {
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+impl ClientFiles {
+    fn of(authority: &Authority) -> Self {
+        let (certificate, key) = authority.certificate("client.example");
+        let file = |end: &str, text: String| {
+            let file = authority.file.with_extension(end);
+            std::fs::write(&file, text).unwrap();
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+            file
+        };
+        Self { certificate: file("client.pem", certificate), key: file("client.key", key) }
+    }
+}
+
+impl Drop for ClientFiles {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.certificate);
+        let _ = std::fs::remove_file(&self.key);
+    }
 }
 
 #[tokio::test]

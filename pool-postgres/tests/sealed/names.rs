@@ -1,4 +1,4 @@
-//! F054, F055, F057: the name of the server and its addresses, by a file of hosts that nobody sees outside.
+//! F054, F055, F056, F057: the name of the server and its addresses, by a file of hosts that nobody sees outside.
 
 use std::fs;
 use std::path::PathBuf;
@@ -33,7 +33,7 @@ impl Hosts {
 
 /// A pool that knows its server by name.
 async fn start(network: Network) -> (Chaos, Hosts) {
-    let chaos = Chaos::with(network, 3, |config| NAME.clone_into(&mut config.host)).await;
+    let chaos = Chaos::with(network, 3, |config| NAME.clone_into(&mut config.hosts[0].name)).await;
     let hosts = Hosts::of(&chaos);
     (chaos, hosts)
 }
@@ -85,4 +85,27 @@ fn f057_an_address_where_nobody_listens_is_followed_by_the_next() {
         assert_eq!(chaos.pool.stats().open_failures, 0);
         invariants::hold(chaos).await;
     });
+}
+
+/// Each address has its part of the time, and that of those that say nothing is not the whole of it.
+async fn found_behind(network: Network, silent: &[&str]) {
+    let (chaos, hosts) = start(network).await;
+    hosts.set(&[silent, &["127.0.0.2"]].concat());
+    for address in silent {
+        chaos.network.to_server(&format!("ip daddr {address}"), "drop");
+    }
+    assert_eq!(address(&chaos.working().await).await, "127.0.0.2");
+    assert_eq!(chaos.pool.stats().open_failures, 0, "at the first attempt");
+    chaos.network.heal();
+    invariants::hold(chaos).await;
+}
+
+#[test]
+fn f056_several_addresses_that_swallow_everything_leave_time_for_the_last() {
+    sealed(async |network| found_behind(network, &["127.0.0.7", "127.0.0.8", "127.0.0.9"]).await);
+}
+
+#[test]
+fn f057_an_address_that_swallows_everything_leaves_time_for_the_next() {
+    sealed(async |network| found_behind(network, &["127.0.0.9"]).await);
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pool_testkit::postgres::EphemeralPostgres;
+use pool_testkit::secrets::literal;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, NoTls};
 
@@ -33,7 +34,7 @@ impl Watch {
         config.host_path(server.socket_dir()).port(server.port()).user("postgres").dbname("postgres");
         let (client, connection) = config.connect(NoTls).await.expect("a session to watch from");
         tokio::spawn(connection);
-        let role = format!("CREATE ROLE chaos LOGIN PASSWORD '{PASSWORD}'");
+        let role = format!("CREATE ROLE chaos LOGIN PASSWORD {}", literal(PASSWORD));
         client.batch_execute(&role).await.expect("the pool's role");
         Self { client: Arc::new(client), sampler: Mutex::default(), most: Arc::default() }
     }

@@ -7,12 +7,16 @@ use std::sync::Arc;
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum EphemeralError {
-    /// There is no PostgreSQL and none could be provisioned.
+    /// There is no such program and none could be provisioned.
     NotFound {
+        /// What was looked for, such as `PostgreSQL 18`.
+        what: String,
         /// Every place that was looked at, and why it did not do.
         looked_at: Vec<String>,
-        /// The command that installs PostgreSQL on this system.
-        install: &'static str,
+        /// The command that installs it on this system.
+        install: String,
+        /// How to say where it is.
+        name: &'static str,
     },
     /// A setting in the environment cannot be used.
     Environment {
@@ -39,12 +43,12 @@ impl EphemeralError {
 impl fmt::Display for EphemeralError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotFound { looked_at, install } => {
-                writeln!(f, "no PostgreSQL 15 or newer was found, and these tests need a real one.")?;
+            Self::NotFound { what, looked_at, install, name } => {
+                writeln!(f, "no {what} was found, and these tests need a real one.")?;
                 for place in looked_at {
                     writeln!(f, "  - {place}")?;
                 }
-                write!(f, "install it with `{install}`, or name a folder with initdb and postgres in POOL_PG_BIN")
+                write!(f, "install it with `{install}`, or {name}")
             }
             Self::Environment { variable, problem } => write!(f, "{variable}: {problem}"),
             Self::Step { step, cause } => write!(f, "{step}: {cause}"),

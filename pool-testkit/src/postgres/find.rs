@@ -41,27 +41,60 @@ impl Binaries {
         }
         Ok(Self { folder: folder.to_owned(), version, major, libraries })
     }
+
+    /// This one if it is of the wanted version, or if any will do.
+    pub(super) fn of(self, version: Option<u32>) -> Result<Self, String> {
+        match version.filter(|wanted| *wanted != self.major) {
+            Some(wanted) => Err(format!("{} is PostgreSQL {}, not {wanted}", self.folder.display(), self.major)),
+            None => Ok(self),
+        }
+    }
 }
 
 /// What tells the loader where to look for shared libraries.
 pub(super) const LIBRARY_PATH: &str = if cfg!(target_os = "macos") { "DYLD_LIBRARY_PATH" } else { "LD_LIBRARY_PATH" };
 
-/// Finds a server, or provisions one.
-pub(super) fn find(cache: &Cache, lookup: impl Fn(&str) -> Option<PathBuf>) -> Result<Binaries, EphemeralError> {
-    if let Some(folder) = lookup("POOL_PG_BIN") {
-        let wrong = |problem| EphemeralError::Environment { variable: "POOL_PG_BIN", problem };
-        return Binaries::at(&folder, None).map_err(wrong);
+/// Finds a server of a major version, or of any that is new enough; or provisions one.
+pub(super) fn find(
+    cache: &Cache,
+    version: Option<u32>,
+    lookup: impl Fn(&str) -> Option<PathBuf>,
+) -> Result<Binaries, EphemeralError> {
+    let named = named(&lookup)?;
+    if let Some(found) = named.filter(|found| version.is_none_or(|wanted| wanted == found.major)) {
+        return Ok(found);
     }
+    let version = version.map_or_else(|| version_of(&lookup), |version| Ok(Some(version)))?;
     let mut looked_at = Vec::new();
     for folder in candidates(lookup("PATH")) {
-        match Binaries::at(&folder, None) {
+        match Binaries::at(&folder, None).and_then(|found| found.of(version)) {
             Ok(found) => return Ok(found),
             Err(problem) => looked_at.push(problem),
         }
     }
     looked_at.push("pg_config, PATH and the usual places name no other folder with initdb and postgres".to_owned());
-    provision::cached_or_new(cache, &mut looked_at)
-        .ok_or(EphemeralError::NotFound { looked_at, install: install_command() })
+    let provisioned = provision::cached_or_new(cache, version, &mut looked_at);
+    provisioned.ok_or_else(|| not_found(version, looked_at))
+}
+
+fn not_found(version: Option<u32>, looked_at: Vec<String>) -> EphemeralError {
+    let what = version.map_or("PostgreSQL 15 or newer".to_owned(), |version| format!("PostgreSQL {version}"));
+    let name = "name a folder with initdb and postgres in POOL_PG_BIN";
+    EphemeralError::NotFound { what, looked_at, install: install_command(version), name }
+}
+
+/// The server that the environment names.
+fn named(lookup: impl Fn(&str) -> Option<PathBuf>) -> Result<Option<Binaries>, EphemeralError> {
+    let wrong = |problem| EphemeralError::Environment { variable: "POOL_PG_BIN", problem };
+    lookup("POOL_PG_BIN").map(|folder| Binaries::at(&folder, None).map_err(wrong)).transpose()
+}
+
+/// The major version that the environment asks for.
+fn version_of(lookup: impl Fn(&str) -> Option<PathBuf>) -> Result<Option<u32>, EphemeralError> {
+    let Some(text) = lookup("POOL_PG_VERSION") else { return Ok(None) };
+    let version = text.to_string_lossy().parse().ok().filter(|version| *version >= OLDEST);
+    let problem = || format!("{} is no major version from {OLDEST} on, such as 18", text.display());
+    version.map(Some).ok_or_else(|| EphemeralError::Environment { variable: "POOL_PG_VERSION", problem: problem() })
 }
 
 /// Folders that may hold a server, best first.
@@ -114,7 +147,12 @@ pub(super) fn output(command: &mut Command) -> Result<String, String> {
     Err(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim()))
 }
 
-fn install_command() -> &'static str {
+fn install_command(version: Option<u32>) -> String {
+    if let Some(version) = version {
+        return format!(
+            "apt-get install postgresql-{version}` (from apt.postgresql.org, if the system does not have it) or, to fetch 18, `apt-get install npm"
+        );
+    }
     let has = |tool: &str| Command::new(tool).arg("--version").output().is_ok();
     let known = [
         ("apt-get", "apt-get install postgresql"),
@@ -124,7 +162,8 @@ fn install_command() -> &'static str {
         ("zypper", "zypper install postgresql-server"),
         ("brew", "brew install postgresql@17"),
     ];
-    known.into_iter().find(|(tool, _)| has(tool)).map_or("the package manager of your system", |(_, command)| command)
+    let known = known.into_iter().find(|(tool, _)| has(tool));
+    known.map_or("the package manager of your system", |(_, command)| command).to_owned()
 }
 
 #[cfg(test)]
@@ -143,7 +182,38 @@ mod tests {
     fn a_folder_without_a_server_says_what_is_missing() {
         let cache = Cache { folder: std::env::temp_dir(), account: super::super::account::Account::Same };
         let lookup = |name: &str| (name == "POOL_PG_BIN").then(|| PathBuf::from("/nonexistent"));
-        let error = find(&cache, lookup).unwrap_err();
+        let error = find(&cache, None, lookup).unwrap_err();
         assert_eq!(error.to_string(), "POOL_PG_BIN: /nonexistent has no initdb");
+    }
+
+    #[test]
+    fn the_environment_may_ask_for_a_version() {
+        let asked = |text: &str| version_of(|name| (name == "POOL_PG_VERSION").then(|| PathBuf::from(text)));
+        assert_eq!(asked("18").unwrap(), Some(18));
+        for wrong in ["14", "18.4", "", "new"] {
+            let error = asked(wrong).unwrap_err().to_string();
+            assert_eq!(error, format!("POOL_PG_VERSION: {wrong} is no major version from 15 on, such as 18"));
+        }
+        assert_eq!(version_of(|_| None).unwrap(), None);
+    }
+
+    #[test]
+    fn who_finds_none_is_told_how_to_get_it() {
+        let error = not_found(Some(18), vec!["npm: there is no npm".to_owned()]).to_string();
+        assert!(error.starts_with("no PostgreSQL 18 was found"), "{error}");
+        for part in
+            ["  - npm: there is no npm\n", "apt-get install postgresql-18", "`apt-get install npm`", "POOL_PG_BIN"]
+        {
+            assert!(error.contains(part), "{error}");
+        }
+        assert!(not_found(None, Vec::new()).to_string().starts_with("no PostgreSQL 15 or newer was found"));
+    }
+
+    #[test]
+    fn a_server_of_another_version_will_not_do() {
+        let found = Binaries { folder: PathBuf::from("/pg"), version: String::new(), major: 15, libraries: None };
+        assert_eq!(found.clone().of(None), Ok(found.clone()));
+        assert_eq!(found.clone().of(Some(15)), Ok(found.clone()));
+        assert_eq!(found.of(Some(18)), Err("/pg is PostgreSQL 15, not 18".to_owned()));
     }
 }

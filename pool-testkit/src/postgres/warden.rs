@@ -41,7 +41,9 @@ while IFS= read -r line; do
         stop) signal CONT; kill -s INT "$pid" 2>/dev/null; finish; echo stopped ;;
     esac
 done
-if [ -n "$pid" ]; then signal CONT; kill -s QUIT "$pid" 2>/dev/null; finish; fi
+# What has no data, such as PgBouncer, has no last words either, and does not hear QUIT.
+last=QUIT; [ -d "$folder/data" ] || last=KILL
+if [ -n "$pid" ]; then signal CONT; kill -s $last "$pid" 2>/dev/null; finish; fi
 # A killed server leaves its shared memory behind; the file says which.
 if [ -r "$folder/data/postmaster.pid" ]; then
     memory=$(sed -n 7p "$folder/data/postmaster.pid"); ipcrm -m "${memory##* }" 2>/dev/null

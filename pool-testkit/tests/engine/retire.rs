@@ -75,6 +75,26 @@ async fn connections_to_one_host_are_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_driver_has_all_connections_replaced() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 3);
+    let [held, one, other] = [(); 3].map(|()| pool.acquire_owned());
+    let (held, one, other) = (held.await.unwrap(), one.await.unwrap(), other.await.unwrap());
+    drop((one, other));
+    let recorder = driver.recorder().unwrap();
+    recorder.retire_all_over(30 * SECOND);
+    recorder.retire_all_over(60 * SECOND);
+    tokio::time::sleep(35 * SECOND).await;
+    assert_eq!((pool.stats().outdated, held.id()), (2, 0), "that of a user stays with him");
+    drop(held);
+    until(&pool, |_| pool.stats().outdated == 3).await;
+    tokio::time::sleep(120 * SECOND).await;
+    assert_eq!(pool.stats().outdated, 3, "those that came later stay");
+    assert!(pool.acquire().await.unwrap().id() > 2);
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn all_go_one_after_the_other_even_those_that_nobody_needs() {
     let driver = FakeDriver::new();
     let pool = quiet_pool(&driver, 10);
