@@ -62,6 +62,11 @@ impl PostgresConnection {
         self.session.role().filter(|role| role.unsuitable(self.wanted).is_some())
     }
 
+    /// The client that it derefs to.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// How the session has ended; `None` while it goes on. The error that a request fails with often says no more than that the connection is closed.
     ///
     /// # Example

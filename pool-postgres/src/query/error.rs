@@ -1,0 +1,211 @@
+//! How a request fails.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use pool_core::AcquireError;
+use tokio_postgres::error::{DbError, SqlState};
+
+use super::{Query, Summary};
+use crate::chain::{Whole, postgres};
+use crate::connection::PostgresConnection;
+use crate::diagnosis::{Advice, Diagnosis, Fate};
+use crate::retry::Outcome;
+use crate::tap::Mark;
+
+/// What a request was about when it failed.
+///
+/// # Example
+///
+/// ```
+/// assert_eq!(pool_postgres::QueryStep::Execute.to_string(), "executing");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum QueryStep {
+    /// Acquiring a connection.
+    Acquire,
+    /// Having the server prepare the statement.
+    Prepare,
+    /// Executing it.
+    Execute,
+    /// Reading its rows, one after the other.
+    Fetch,
+    /// Copying rows in or out.
+    Copy,
+    /// Beginning a transaction, or a savepoint in one.
+    Begin,
+    /// Committing it.
+    Commit,
+    /// Rolling it back.
+    RollBack,
+    /// Listening for notifications.
+    Listen,
+}
+
+impl fmt::Display for QueryStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Acquire => "acquiring a connection for",
+            Self::Prepare => "preparing",
+            Self::Execute => "executing",
+            Self::Fetch => "reading the rows of",
+            Self::Copy => "copying by",
+            Self::Begin => "beginning by",
+            Self::Commit => "committing by",
+            Self::RollBack => "rolling back by",
+            Self::Listen => "listening by",
+        })
+    }
+}
+
+/// A request has failed. Its message has everything below it, on one line, with the SQLSTATE: what was done, the statement without its literals, where, what has become of it, and why. Parameters
+/// are not in it.
+///
+/// # Example
+///
+/// ```no_run
+/// use pool_postgres::PostgresPool;
+/// use pool_postgres::tokio_postgres::error::SqlState;
+///
+/// # async fn insert(pool: &PostgresPool) -> Result<(), pool_postgres::QueryError> {
+/// match pool.execute("INSERT INTO account (name) VALUES ($1)", &[&"ada"]).await {
+///     Err(error) if error.sqlstate() == Some(&SqlState::UNIQUE_VIOLATION) => println!("she is there already"),
+///     outcome => println!("{} rows", outcome?),
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct QueryError(Box<Inner>);
+
+type Cause = Box<dyn StdError + Send + Sync>;
+
+#[derive(Debug)]
+struct Inner {
+    step: QueryStep,
+    statement: String,
+    host: Option<String>,
+    outcome: Outcome,
+    diagnosis: Diagnosis,
+    cause: Cause,
+}
+
+impl QueryError {
+    /// No connection could be had.
+    pub(crate) fn of_acquire(query: &Query<'_>, error: AcquireError) -> Self {
+        let diagnosis = Diagnosis::of_acquire(&error);
+        Self::new(QueryStep::Acquire, query.sql(), Outcome::NotDone, diagnosis, error)
+    }
+
+    /// The client reports an error for what has begun after the mark.
+    pub(crate) fn of(
+        connection: &PostgresConnection,
+        step: QueryStep,
+        sql: &str,
+        since: Mark,
+        error: tokio_postgres::Error,
+    ) -> Self {
+        let diagnosis = connection.diagnose(&error, since);
+        let outcome = connection.outcome(&error, diagnosis, since);
+        Self::new(step, sql, outcome, diagnosis, error).on(connection)
+    }
+
+    /// It has failed for a reason of our own.
+    pub(crate) fn new(
+        step: QueryStep,
+        sql: &str,
+        outcome: Outcome,
+        diagnosis: Diagnosis,
+        cause: impl Into<Cause>,
+    ) -> Self {
+        let statement = Summary(sql).to_string();
+        Self(Box::new(Inner { step, statement, host: None, outcome, diagnosis, cause: cause.into() }))
+    }
+
+    /// As it is, on this connection.
+    pub(crate) fn on(mut self, connection: &PostgresConnection) -> Self {
+        self.0.host = Some(connection.host().to_owned());
+        self
+    }
+
+    /// What it was about when it failed.
+    pub fn step(&self) -> QueryStep {
+        self.0.step
+    }
+
+    /// The statement, without literals and comments, and no longer than a few lines.
+    pub fn statement(&self) -> &str {
+        &self.0.statement
+    }
+
+    /// Whether it may have been done.
+    pub fn outcome(&self) -> Outcome {
+        self.0.outcome
+    }
+
+    /// What it means: whether to try again.
+    pub fn diagnosis(&self) -> Diagnosis {
+        self.0.diagnosis
+    }
+
+    /// The SQLSTATE, if the server has reported an error.
+    pub fn sqlstate(&self) -> Option<&SqlState> {
+        self.client_error().and_then(tokio_postgres::Error::code)
+    }
+
+    /// What the server has reported, with the name of the constraint, table, and column that it is about.
+    pub fn as_db_error(&self) -> Option<&DbError> {
+        self.client_error().and_then(tokio_postgres::Error::as_db_error)
+    }
+
+    /// Whether the connection has ended.
+    pub fn is_closed(&self) -> bool {
+        self.client_error().is_some_and(tokio_postgres::Error::is_closed)
+    }
+
+    /// The error of the client, if it is that.
+    pub fn client_error(&self) -> Option<&tokio_postgres::Error> {
+        postgres(self.0.cause.as_ref())
+    }
+
+    /// That of the pool, if no connection could be had.
+    pub fn acquire_error(&self) -> Option<&AcquireError> {
+        self.0.cause.downcast_ref()
+    }
+
+}
+
+impl PostgresConnection {
+    /// Whether what has begun after the mark, and has failed with this error, may have been done. A server that reports an error of one statement has not done it, also if it is not ready for the next
+    /// one yet.
+    pub(crate) fn outcome(&self, error: &tokio_postgres::Error, diagnosis: Diagnosis, since: Mark) -> Outcome {
+        let is_refused = error.as_db_error().is_some()
+            && diagnosis.fate != Fate::Close
+            && diagnosis.advice != Advice::OutcomeUnknown
+            && self.session().has_completed_nothing_since(since);
+        if diagnosis.safe_to_retry || is_refused || self.has_done_nothing_since(since) {
+            Outcome::NotDone
+        } else {
+            Outcome::Unknown
+        }
+    }
+}
+
+impl fmt::Display for QueryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { step, statement, host, outcome, cause, .. } = &*self.0;
+        write!(f, "{step} \"{statement}\"")?;
+        if let Some(host) = host {
+            write!(f, " on {host}")?;
+        }
+        write!(f, " failed; {outcome}: {}", Whole(cause.as_ref()))
+    }
+}
+
+/// The cause is part of the message, and the source for programs.
+impl StdError for QueryError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(self.0.cause.as_ref())
+    }
+}

@@ -1,0 +1,67 @@
+//! What is asked of a session, whom one may ask, and how that fails.
+
+mod error;
+mod pool;
+mod queries;
+mod summary;
+
+pub use error::{QueryError, QueryStep};
+pub use queries::Queries;
+pub(crate) use summary::Summary;
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// A statement, and how it is to be run. Text alone is one with nothing said about that: whatever takes a query takes a `&str`.
+///
+/// # Example
+///
+/// ```no_run
+/// use pool_postgres::{PostgresPool, Query, QueryError};
+///
+/// # async fn count(pool: &PostgresPool) -> Result<i64, QueryError> {
+/// let row = pool.query_one(Query::new("SELECT count(*) FROM alert WHERE status = $1"), &[&"firing"]).await?;
+/// # Ok(row.get(0))
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Query<'a> {
+    sql: Cow<'a, str>,
+}
+
+impl<'a> Query<'a> {
+    /// This statement, with `$1`, `$2` and so on in the place of its parameters.
+    pub fn new(sql: impl Into<Cow<'a, str>>) -> Self {
+        Self { sql: sql.into() }
+    }
+
+    /// Its text.
+    pub fn sql(&self) -> &str {
+        &self.sql
+    }
+}
+
+/// Without what may be a secret: literals are left out.
+impl fmt::Debug for Query<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Query").field("sql", &format_args!("{}", Summary(&self.sql))).finish_non_exhaustive()
+    }
+}
+
+impl<'a> From<&'a str> for Query<'a> {
+    fn from(sql: &'a str) -> Self {
+        Self::new(sql)
+    }
+}
+
+impl<'a> From<&'a String> for Query<'a> {
+    fn from(sql: &'a String) -> Self {
+        Self::new(sql.as_str())
+    }
+}
+
+impl From<String> for Query<'_> {
+    fn from(sql: String) -> Self {
+        Self::new(sql)
+    }
+}

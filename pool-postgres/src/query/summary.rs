@@ -1,0 +1,177 @@
+//! A statement in a few words, for errors and logs.
+
+use std::fmt::{self, Write};
+
+/// So many characters are shown.
+const LONGEST: usize = 200;
+
+/// A statement without its literals, which may be secrets, on one line and not too long. Comments are left out, too.
+pub(crate) struct Summary<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut words = Words { rest: self.0 };
+        let (mut shown, mut gap) = (0, false);
+        while let Some(word) = words.next_word() {
+            match word {
+                Word::Gap => gap = shown > 0,
+                _ if shown >= LONGEST => return f.write_str(" ..."),
+                Word::Literal => shown += put(f, gap, "?")?,
+                Word::Text(text) => shown += put(f, gap, text.get(..LONGEST).unwrap_or(text))?,
+            }
+            gap &= matches!(word, Word::Gap);
+        }
+        Ok(())
+    }
+}
+
+fn put(f: &mut fmt::Formatter<'_>, gap: bool, text: &str) -> Result<usize, fmt::Error> {
+    if gap {
+        f.write_char(' ')?;
+    }
+    f.write_str(text)?;
+    Ok(text.len() + usize::from(gap))
+}
+
+enum Word<'a> {
+    /// White space, or a comment.
+    Gap,
+    /// A string or a number.
+    Literal,
+    Text(&'a str),
+}
+
+struct Words<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Words<'a> {
+    fn take(&mut self, length: usize) -> &'a str {
+        let (taken, rest) = self.rest.split_at(length);
+        self.rest = rest;
+        taken
+    }
+
+    fn next_word(&mut self) -> Option<Word<'a>> {
+        let rest = self.rest;
+        let first = rest.chars().next()?;
+        Some(match first {
+            _ if first.is_whitespace() || first.is_control() => self.gap(first.len_utf8()),
+            _ if rest.starts_with("--") => self.gap(rest.find('\n').unwrap_or(rest.len())),
+            _ if rest.starts_with("/*") => self.gap(comment(rest)),
+            '\'' => self.literal(quoted(rest, false)),
+            '$' if dollar(rest).is_some() => self.literal(dollar(rest).unwrap_or(1)),
+            '"' => Word::Text(self.take(quoted(rest, false))),
+            '0'..='9' => self.literal(run(rest, |c| c.is_alphanumeric() || matches!(c, '.' | '_'))),
+            _ if first.is_alphabetic() || first == '_' || first == '$' => self.name(),
+            _ => Word::Text(self.take(first.len_utf8())),
+        })
+    }
+
+    /// A word, unless it is what a string begins with: `E'...'`, `B'...'`, `X'...'`, `N'...'`, `U&'...'`.
+    fn name(&mut self) -> Word<'a> {
+        let length = run(self.rest, |c| c.is_alphanumeric() || matches!(c, '_' | '$')).max(1);
+        let (name, after) = self.rest.split_at(length);
+        let is_escaped = name.eq_ignore_ascii_case("e");
+        if after.starts_with('\'') && length == 1 {
+            return self.literal(length + quoted(after, is_escaped));
+        }
+        if name.eq_ignore_ascii_case("u") && after.starts_with("&'") {
+            return self.literal(length + 1 + quoted(&after[1..], false));
+        }
+        Word::Text(self.take(length))
+    }
+
+    fn gap(&mut self, length: usize) -> Word<'a> {
+        self.take(length);
+        Word::Gap
+    }
+
+    fn literal(&mut self, length: usize) -> Word<'a> {
+        self.take(length);
+        Word::Literal
+    }
+}
+
+/// How long the beginning is that consists of such characters.
+fn run(text: &str, belongs: impl Fn(char) -> bool) -> usize {
+    text.find(|c| !belongs(c)).unwrap_or(text.len())
+}
+
+/// How long the quoted part is that the text begins with; a quote is doubled inside, or follows a backslash. One that is not ended goes on to the end.
+fn quoted(text: &str, escapes: bool) -> usize {
+    let quote = text.chars().next();
+    let mut skip = true;
+    for (at, c) in text.char_indices() {
+        if skip {
+            skip = false;
+        } else if escapes && c == '\\' {
+            skip = true;
+        } else if Some(c) == quote {
+            return at + c.len_utf8();
+        }
+    }
+    text.len()
+}
+
+/// How long the comment is that the text begins with. They nest.
+fn comment(text: &str) -> usize {
+    let (mut depth, mut at) = (0_usize, 0);
+    while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
+        if rest.starts_with("/*") {
+            (depth, at) = (depth + 1, at + 2);
+        } else if rest.starts_with("*/") {
+            (depth, at) = (depth - 1, at + 2);
+        } else {
+            at += rest.chars().next().map_or(1, char::len_utf8);
+        }
+        if depth == 0 {
+            return at;
+        }
+    }
+    text.len()
+}
+
+/// How long the string in dollars is that the text begins with: `$$...$$` or `$tag$...$tag$`.
+fn dollar(text: &str) -> Option<usize> {
+    let name = text.get(1..)?;
+    let length = run(name, |c| c.is_alphanumeric() || c == '_');
+    if name.starts_with(|c: char| c.is_ascii_digit()) || !name[length..].starts_with('$') {
+        return None;
+    }
+    let tag = &text[..length + 2];
+    Some(text[tag.len()..].find(tag).map_or(text.len(), |end| end + 2 * tag.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn literals_are_left_out() {
+        for (sql, said) in [
+            ("SELECT 1", "SELECT ?"),
+            ("select  a,\n\tb from t where x = 'it''s' and y = $1", "select a, b from t where x = ? and y = $1"),
+            ("ALTER ROLE app PASSWORD 's3cr3t'", "ALTER ROLE app PASSWORD ?"),
+            (r"SELECT E'a\'s3cr3t', x'ff', U&'\0041', t1.c2", "SELECT ?, ?, ?, t1.c2"),
+            ("DO $$ BEGIN s3cr3t; END $$", "DO ?"),
+            ("DO $f$ s3cr3t $$ $f$ x", "DO ? x"),
+            ("SELECT \"a 'b\"\"c\" -- s3cr3t\n, 1.5e3", "SELECT \"a 'b\"\"c\" , ?"),
+            ("/* a /* s3cr3t */ b */ SELECT 'never ended", "SELECT ?"),
+            ("SELECT 'gr\u{fc}n', \u{e4}", "SELECT ?, \u{e4}"),
+            ("/* never ended", ""),
+            ("SELECT $tag", "SELECT $tag"),
+            ("", ""),
+        ] {
+            assert_eq!(Summary(sql).to_string(), said, "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_long_one_is_cut_off() {
+        let long = Summary(&format!("SELECT {}", "a, ".repeat(1000))).to_string();
+        assert!(long.len() < LONGEST + 20 && long.ends_with(" ..."), "{long}");
+        let one = "\u{e4}".repeat(1000);
+        assert!(!Summary(&one).to_string().is_empty());
+    }
+}

@@ -1,0 +1,61 @@
+//! What of an answer is wanted.
+
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Error, Row, Statement};
+
+pub(crate) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// What of an answer is wanted.
+pub(crate) trait Ask {
+    type Answer: Send;
+
+    fn ask(
+        client: &Client,
+        statement: &Statement,
+        params: Params<'_>,
+    ) -> impl Future<Output = Result<Self::Answer, Error>> + Send;
+}
+
+/// All rows.
+pub(crate) struct All;
+
+impl Ask for All {
+    type Answer = Vec<Row>;
+
+    async fn ask(client: &Client, statement: &Statement, params: Params<'_>) -> Result<Vec<Row>, Error> {
+        client.query(statement, params).await
+    }
+}
+
+/// The one row.
+pub(crate) struct One;
+
+impl Ask for One {
+    type Answer = Row;
+
+    async fn ask(client: &Client, statement: &Statement, params: Params<'_>) -> Result<Row, Error> {
+        client.query_one(statement, params).await
+    }
+}
+
+/// The row, if there is one.
+pub(crate) struct Optional;
+
+impl Ask for Optional {
+    type Answer = Option<Row>;
+
+    async fn ask(client: &Client, statement: &Statement, params: Params<'_>) -> Result<Option<Row>, Error> {
+        client.query_opt(statement, params).await
+    }
+}
+
+/// How many rows there were.
+pub(crate) struct Count;
+
+impl Ask for Count {
+    type Answer = u64;
+
+    async fn ask(client: &Client, statement: &Statement, params: Params<'_>) -> Result<u64, Error> {
+        client.execute(statement, params).await
+    }
+}
