@@ -17,6 +17,7 @@ use crate::end::{Counts, EndCause, SessionEnd};
 use crate::role::Role;
 use crate::server::{Peer, Server};
 use crate::socket::Stream;
+use crate::statements::{Knowledge, Statements};
 use crate::tap::{Mark, Session};
 use crate::wire::{Shared, run};
 
@@ -33,17 +34,19 @@ pub struct PostgresConnection {
     /// What its server has to be, for as long as it is used.
     wanted: TargetSessionAttrs,
     accepted_at: Instant,
+    statements: Statements,
 }
 
 impl PostgresConnection {
     /// Starts the task that moves the messages of the session. In a runtime only.
-    pub(crate) fn new(begun: Begun, counts: &Arc<Counts>) -> Self {
+    pub(crate) fn new(begun: Begun, counts: &Arc<Counts>, knowledge: &Arc<Knowledge>) -> Self {
         let Begun { client, wire, session, peer } = begun;
         let wire = Arc::new(Shared::new(wire, Arc::clone(&session), Arc::clone(counts)));
         let runtime = Handle::current();
         let task = runtime.spawn(run(Arc::clone(&wire)));
         let (wanted, accepted_at) = (TargetSessionAttrs::Any, Instant::now());
-        Self { client, session, wire, task, runtime, peer, wanted, accepted_at }
+        let statements = Statements::new(&peer.server.settings.config.statements, knowledge);
+        Self { client, session, wire, task, runtime, peer, wanted, accepted_at, statements }
     }
 
     /// Its server has been found to be this, and has to stay it.
@@ -65,6 +68,11 @@ impl PostgresConnection {
     /// The client that it derefs to.
     pub(crate) fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// What it has prepared.
+    pub(crate) fn statements(&self) -> &Statements {
+        &self.statements
     }
 
     /// How the session has ended; `None` while it goes on. The error that a request fails with often says no more than that the connection is closed.

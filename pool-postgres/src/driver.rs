@@ -18,6 +18,7 @@ use crate::follow::{Follow, look};
 use crate::memory::Memory;
 use crate::search::Search;
 use crate::server::{PATIENCE, Settings};
+use crate::statements::{Knowledge, StatementStats, warm};
 use crate::tls::{AnyConnector, TlsConnector};
 
 /// Opens sessions with PostgreSQL: with the first server of the [list](PostgresConfig::hosts) that can be reached and will do.
@@ -53,6 +54,7 @@ pub struct PostgresDriver {
     /// Since there is a pool.
     pub(crate) recorder: OnceLock<Recorder>,
     pub(crate) counts: Arc<Counts>,
+    pub(crate) knowledge: Arc<Knowledge>,
     follower: Option<Arc<dyn Follow>>,
 }
 
@@ -94,8 +96,9 @@ impl PostgresDriver {
     }
 
     fn of(settings: Settings) -> Result<Self, PostgresError> {
+        let knowledge = Arc::new(Knowledge::new(settings.config.statements.cache));
         let cluster = Cluster::new(settings)?;
-        Ok(Self { cluster, recorder: OnceLock::new(), counts: Arc::default(), follower: None })
+        Ok(Self { cluster, recorder: OnceLock::new(), counts: Arc::default(), knowledge, follower: None })
     }
 
     /// As it is, with somebody who says what to log in with whenever a connection is opened; then the password and the password file of the configuration do not count.
@@ -150,6 +153,19 @@ impl PostgresDriver {
         self.counts.snapshot()
     }
 
+    /// What has become of statements so far, on all connections.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn show(pool: &pool_postgres::PostgresPool) {
+    /// println!("{} statements were prepared", pool.driver().statements().prepared);
+    /// # }
+    /// ```
+    pub fn statements(&self) -> StatementStats {
+        self.knowledge.stats()
+    }
+
     /// Returns once the server has answered everything that has been asked of the session so far.
     async fn wait_or_cancel(&self, connection: &PostgresConnection) -> Result<(), ConnectError> {
         // Queues behind everything else.
@@ -196,6 +212,8 @@ impl Driver for PostgresDriver {
         if let Some(follower) = &self.follower {
             follower.on_found(connection.server());
         }
+        // Owned across the await: the session.
+        warm(&connection).await;
         Ok(connection)
     }
 

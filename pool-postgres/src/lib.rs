@@ -74,6 +74,7 @@ pub use error::{ConnectError, ConnectStep, PostgresError};
 pub use pool::{Health, PostgresHealthChecker, PostgresLease, PostgresOwnedLease, PostgresPool};
 pub use query::{Queries, Query, QueryError, QueryStep};
 pub use servers::{PostgresServers, PostgresServersBuilder, ServerRole};
+pub use statements::{StatementMode, StatementSettings, StatementStats};
 pub use tap::Mark;
 pub use tls::{TlsConnector, TlsSession, TlsSocket};
 pub use {pool_core, tokio_postgres};

@@ -164,7 +164,7 @@ impl<'a> Search<'a> {
                 driver.cluster.memory().miss(index, &turn.place);
             }
         })?;
-        let connection = PostgresConnection::new(begun, &driver.counts);
+        let connection = PostgresConnection::new(begun, &driver.counts, &driver.knowledge);
         // Owned across the await: the session.
         let is_fit = until(deadline, self.judge(index, &connection)).await;
         match is_fit.unwrap_or_else(|| Err(Failure::Next(late_role(&connection)))) {

@@ -8,6 +8,7 @@ use super::{
     ChannelBinding, Host, LoadBalanceHosts, Password, PostgresConfig, PostgresConfigError, RequireAuth,
     RootCertificates, SslCertMode, SslMode, SslNegotiation, TargetSessionAttrs, TlsVersion,
 };
+use crate::statements::StatementSettings;
 
 /// Collects a [`PostgresConfig`] in a program; made by [`PostgresConfig::builder`]. What is not said keeps its default, and all that is wrong is told at once, by [`build`](Self::build). `Debug` shows no password.
 ///
@@ -134,6 +135,12 @@ impl PostgresConfigBuilder {
         self
     }
 
+    /// Changes what is done with statements, in [`PostgresConfig::statements`].
+    pub fn statements(mut self, change: impl FnOnce(&mut StatementSettings)) -> Self {
+        change(&mut self.config.statements);
+        self
+    }
+
     setters! {
         database: impl Into<String> => text,
         user: impl Into<String> => text,
@@ -186,14 +193,16 @@ impl PostgresConfigBuilder {
 #[cfg(test)]
 mod tests {
     use super::super::field::FIELDS;
+    use super::super::own::OWN;
     use super::super::tests::parse;
     use super::*;
+    use crate::statements::StatementMode;
 
     const ALL: &str = "host=a,b,c hostaddr=,192.0.2.1, port=1,1,2 dbname=d user=u password=s3cr3t passfile=/p options='-c a=b' application_name=n \
         target_session_attrs=primary load_balance_hosts=random connect_timeout=3 sslmode=verify-full sslnegotiation=direct sslrootcert=system sslcert=/c \
         sslkey=/k sslcertmode=require sslcrl=/r sslcrldir=/d sslsni=0 ssl_min_protocol_version=TLSv1.3 ssl_max_protocol_version=TLSv1.3 \
         channel_binding=require require_auth=scram-sha-256 requirepeer=p keepalives=0 keepalives_idle=7 keepalives_interval=0 keepalives_count=9 \
-        tcp_user_timeout=1500 pool_max_conns=50";
+        tcp_user_timeout=1500 pool_max_conns=50 pool_statement_mode=unprepared pool_statement_cache=9 pool_prepare_after=2 pool_warm_statements=1";
 
     fn all() -> PostgresConfigBuilder {
         let seconds = Duration::from_secs;
@@ -233,6 +242,10 @@ mod tests {
             .keepalives_count(9)
             .tcp_user_timeout(Duration::from_millis(1500))
             .pool(|pool| pool.max_size = 50)
+            .statements(|statements| {
+                statements.mode = StatementMode::Unprepared;
+                (statements.cache, statements.prepare_after, statements.warm) = (9, 2, 1);
+            })
     }
 
     #[test]
@@ -241,7 +254,8 @@ mod tests {
         assert_eq!(built, parse(ALL));
         assert_eq!(built.pool.connect_timeout, Duration::from_secs(9), "for three servers");
         let default = PostgresConfig::default();
-        let left: Vec<_> = FIELDS.iter().filter(|field| (field.get)(&built) == (field.get)(&default)).collect();
+        let left: Vec<_> =
+            FIELDS.iter().chain(&OWN).filter(|field| (field.get)(&built) == (field.get)(&default)).collect();
         assert!(left.is_empty(), "{:?}", left.iter().map(|field| field.keyword).collect::<Vec<_>>());
         assert!(!format!("{:?}", all()).contains("s3cr3t"));
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::own::OWN;
 use super::pool::SETTINGS;
 use super::{PostgresConfig, PostgresConfigError, RootCertificates, TlsVersion, duration, keepalive, number};
 
@@ -207,7 +208,7 @@ fn version(value: &str, is_least: bool) -> Result<Option<TlsVersion>, PostgresCo
 
 /// The keywords of the pool that libpq does not have.
 pub(super) fn pool_keywords() -> impl Iterator<Item = &'static str> {
-    SETTINGS.iter().map(|setting| setting.keyword)
+    SETTINGS.iter().map(|setting| setting.keyword).chain(OWN.iter().map(|field| field.keyword))
 }
 
 /// The variables for what libpq has none: named as the keyword, in capitals, after `POOL_`.

@@ -16,6 +16,7 @@ mod key_value;
 mod keyword;
 mod nearest;
 mod number;
+mod own;
 mod passfile;
 mod password;
 mod pool;
@@ -55,6 +56,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use error::Problems;
+
+use crate::statements::StatementSettings;
 
 /// Where and how to connect, and the settings of the pool.
 ///
@@ -125,6 +128,10 @@ use error::Problems;
 /// | `pool_reclaim_after` | `POOL_RECLAIM_AFTER` | `pool.reclaim_after` | a duration, or 0 for never | never |
 /// | `pool_refuse_self_wait` | `POOL_REFUSE_SELF_WAIT` | `pool.refuse_self_wait` | `true`, `false` | `false` |
 /// | `pool_collect_within` | `POOL_COLLECT_WITHIN` | `pool.collect_within` | a duration, or 0 for never | never |
+/// | `pool_statement_mode` | `POOL_STATEMENT_MODE` | `statements.mode` | `prepared`, `unprepared` | `prepared` |
+/// | `pool_statement_cache` | `POOL_STATEMENT_CACHE` | `statements.cache` | 0 to 65535; a small one takes the default of `pool_warm_statements` down with it | 256 |
+/// | `pool_prepare_after` | `POOL_PREPARE_AFTER` | `statements.prepare_after` | 1 to 65535 | 1 |
+/// | `pool_warm_statements` | `POOL_WARM_STATEMENTS` | `statements.warm` | 0 to `pool_statement_cache` | 8 |
 ///
 /// A duration is written `90` (seconds), `90s`, `1m30s`, `2h`, `1d` or `500ms`, and is from 1 ms to 10 years. What each setting of the pool does is in the documentation of
 /// [`pool_core::Config`]. Names that pgxpool has are pgxpool's.
@@ -214,6 +221,8 @@ pub struct PostgresConfig {
     pub tcp_user_timeout: Option<Duration>,
     /// The settings of the pool. As long as nobody has changed its [`connect_timeout`](pool_core::Config::connect_timeout), that is the one of each server, for all of them, when the pool is made.
     pub pool: pool_core::Config,
+    /// What is done with statements.
+    pub statements: StatementSettings,
     /// What nobody has changed.
     pub(crate) untouched: settle::Untouched,
 }
@@ -251,6 +260,7 @@ impl Default for PostgresConfig {
             keepalives_count: Some(3),
             tcp_user_timeout: None,
             pool: pool_core::Config::default(),
+            statements: StatementSettings::default(),
             untouched: settle::Untouched::default(),
         }
     }

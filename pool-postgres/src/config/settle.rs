@@ -6,6 +6,7 @@ use super::error::Problems;
 use super::field::{self, FIELDS, LONGEST};
 use super::given::{Given, Value};
 use super::keyword::{KEYWORDS, Role};
+use super::own::OWN;
 use super::pool::SETTINGS;
 use super::{PostgresConfig, PostgresConfigError, RootCertificates, SslMode, SslNegotiation, host, keepalive, suspect};
 
@@ -78,7 +79,7 @@ pub(super) fn for_all_servers(config: &PostgresConfig) -> Duration {
 
 fn set(config: &mut PostgresConfig, keyword: &'static str, value: &Value) -> Result<(), PostgresConfigError> {
     let text = value.text.as_str();
-    if let Some(field) = FIELDS.iter().find(|field| field.keyword == keyword) {
+    if let Some(field) = FIELDS.iter().chain(&OWN).find(|field| field.keyword == keyword) {
         suspect::check(keyword, text)?;
         return (field.set)(config, text);
     }
@@ -120,6 +121,7 @@ pub(super) fn check(config: &PostgresConfig, problems: &mut Problems) {
     problems.keep(config.pool.validate().map_err(PostgresConfigError::from));
     keepalive::check(config, problems);
     problems.keep(field::check(config));
+    config.statements.problems().for_each(|problem| problems.add(problem));
     check_tls(config, problems);
     for (keyword, text) in FIELDS.iter().filter_map(|field| Some((field.keyword, (field.get)(config)?))) {
         problems.keep(suspect::check(keyword, &text));

@@ -89,6 +89,8 @@ struct Inner {
     outcome: Outcome,
     diagnosis: Diagnosis,
     cause: Cause,
+    /// What may help.
+    hint: Option<&'static str>,
 }
 
 impl QueryError {
@@ -120,12 +122,18 @@ impl QueryError {
         cause: impl Into<Cause>,
     ) -> Self {
         let statement = Summary(sql).to_string();
-        Self(Box::new(Inner { step, statement, host: None, outcome, diagnosis, cause: cause.into() }))
+        Self(Box::new(Inner { step, statement, host: None, outcome, diagnosis, cause: cause.into(), hint: None }))
     }
 
     /// As it is, on this connection.
     pub(crate) fn on(mut self, connection: &PostgresConnection) -> Self {
         self.0.host = Some(connection.host().to_owned());
+        self
+    }
+
+    /// As it is, with what may help.
+    pub(crate) fn hinting(mut self, hint: Option<&'static str>) -> Self {
+        self.0.hint = hint;
         self
     }
 
@@ -173,7 +181,6 @@ impl QueryError {
     pub fn acquire_error(&self) -> Option<&AcquireError> {
         self.0.cause.downcast_ref()
     }
-
 }
 
 impl PostgresConnection {
@@ -194,12 +201,13 @@ impl PostgresConnection {
 
 impl fmt::Display for QueryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { step, statement, host, outcome, cause, .. } = &*self.0;
+        let Inner { step, statement, host, outcome, cause, hint, .. } = &*self.0;
         write!(f, "{step} \"{statement}\"")?;
         if let Some(host) = host {
             write!(f, " on {host}")?;
         }
-        write!(f, " failed; {outcome}: {}", Whole(cause.as_ref()))
+        write!(f, " failed; {outcome}: {}", Whole(cause.as_ref()))?;
+        hint.map_or(Ok(()), |hint| write!(f, "; {hint}"))
     }
 }
 

@@ -12,6 +12,8 @@ pub(crate) use summary::Summary;
 use std::borrow::Cow;
 use std::fmt;
 
+use tokio_postgres::types::Type;
+
 /// A statement, and how it is to be run. Text alone is one with nothing said about that: whatever takes a query takes a `&str`.
 ///
 /// # Example
@@ -27,17 +29,54 @@ use std::fmt;
 #[derive(Clone)]
 pub struct Query<'a> {
     sql: Cow<'a, str>,
+    types: Option<Cow<'a, [Type]>>,
+    unprepared: bool,
 }
 
 impl<'a> Query<'a> {
     /// This statement, with `$1`, `$2` and so on in the place of its parameters.
     pub fn new(sql: impl Into<Cow<'a, str>>) -> Self {
-        Self { sql: sql.into() }
+        Self { sql: sql.into(), types: None, unprepared: false }
+    }
+
+    /// As it is, with these types of its parameters, in their order, instead of those that the server finds. Nobody needs to ask then what they are.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use pool_postgres::Query;
+    /// use pool_postgres::tokio_postgres::types::Type;
+    ///
+    /// let query = Query::new("SELECT $1 + 1").with_types(&[Type::INT8]);
+    /// ```
+    #[must_use]
+    pub fn with_types(self, types: impl Into<Cow<'a, [Type]>>) -> Self {
+        Self { types: Some(types.into()), ..self }
+    }
+
+    /// As it is, sent with its text and not prepared: for what is executed once, so that it takes no place from others.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// let query = pool_postgres::Query::new(format!("ANALYZE {}", "alert")).unprepared();
+    /// ```
+    #[must_use]
+    pub fn unprepared(self) -> Self {
+        Self { unprepared: true, ..self }
     }
 
     /// Its text.
     pub fn sql(&self) -> &str {
         &self.sql
+    }
+
+    pub(crate) fn types(&self) -> Option<&[Type]> {
+        self.types.as_deref()
+    }
+
+    pub(crate) fn is_unprepared(&self) -> bool {
+        self.unprepared
     }
 }
 

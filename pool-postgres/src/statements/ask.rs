@@ -1,9 +1,10 @@
 //! What of an answer is wanted.
 
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row, Statement};
 
 pub(crate) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
+pub(crate) type Typed<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
 
 /// What of an answer is wanted.
 pub(crate) trait Ask {
@@ -13,6 +14,13 @@ pub(crate) trait Ask {
         client: &Client,
         statement: &Statement,
         params: Params<'_>,
+    ) -> impl Future<Output = Result<Self::Answer, Error>> + Send;
+
+    /// Of a statement that is sent with its text.
+    fn ask_typed(
+        client: &Client,
+        sql: &str,
+        params: Typed<'_>,
     ) -> impl Future<Output = Result<Self::Answer, Error>> + Send;
 }
 
@@ -25,6 +33,10 @@ impl Ask for All {
     async fn ask(client: &Client, statement: &Statement, params: Params<'_>) -> Result<Vec<Row>, Error> {
         client.query(statement, params).await
     }
+
+    async fn ask_typed(client: &Client, sql: &str, params: Typed<'_>) -> Result<Vec<Row>, Error> {
+        client.query_typed(sql, params).await
+    }
 }
 
 /// The one row.
@@ -35,6 +47,10 @@ impl Ask for One {
 
     async fn ask(client: &Client, statement: &Statement, params: Params<'_>) -> Result<Row, Error> {
         client.query_one(statement, params).await
+    }
+
+    async fn ask_typed(client: &Client, sql: &str, params: Typed<'_>) -> Result<Row, Error> {
+        client.query_typed_one(sql, params).await
     }
 }
 
@@ -47,6 +63,10 @@ impl Ask for Optional {
     async fn ask(client: &Client, statement: &Statement, params: Params<'_>) -> Result<Option<Row>, Error> {
         client.query_opt(statement, params).await
     }
+
+    async fn ask_typed(client: &Client, sql: &str, params: Typed<'_>) -> Result<Option<Row>, Error> {
+        client.query_typed_opt(sql, params).await
+    }
 }
 
 /// How many rows there were.
@@ -57,5 +77,9 @@ impl Ask for Count {
 
     async fn ask(client: &Client, statement: &Statement, params: Params<'_>) -> Result<u64, Error> {
         client.execute(statement, params).await
+    }
+
+    async fn ask_typed(client: &Client, sql: &str, params: Typed<'_>) -> Result<u64, Error> {
+        client.execute_typed(sql, params).await
     }
 }

@@ -1,39 +1,168 @@
-//! How statements get to the server.
+//! How statements get to the server: prepared once for each connection, or with their text each time.
 
 mod ask;
+mod cache;
+mod describe;
+mod knowledge;
+mod run;
+mod settings;
+mod stats;
+mod warm;
 
-pub(crate) use ask::{All, Ask, Count, One, Optional, Params};
+pub(crate) use ask::{All, Count, One, Optional};
+pub(crate) use knowledge::Knowledge;
+pub(crate) use run::{run, run_batch};
+pub(crate) use settings::{CACHE, PREPARE_AFTER, WARM};
+pub use settings::{StatementMode, StatementSettings};
+pub use stats::StatementStats;
+pub(crate) use warm::warm;
+
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_postgres::Statement;
+use tokio_postgres::types::Type;
 
 use crate::connection::PostgresConnection;
-use crate::query::{Query, QueryError, QueryStep};
+use crate::query::{Query, QueryError};
+use cache::{Cache, Found};
 
-/// Prepares a statement on this connection.
-async fn prepare(connection: &PostgresConnection, query: &Query<'_>) -> Result<Statement, QueryError> {
-    let mark = connection.mark();
-    // Owned across the await: nothing.
-    let prepared = connection.client().prepare(query.sql()).await;
-    prepared.map_err(|error| QueryError::of(connection, QueryStep::Prepare, query.sql(), mark, error))
+/// The statements of one connection.
+#[derive(Debug)]
+pub(crate) struct Statements {
+    settings: StatementSettings,
+    knowledge: Arc<Knowledge>,
+    /// Held for a look into it, and never while anything is sent.
+    cache: Mutex<Cache>,
 }
 
-/// Has a statement executed, and reads what it comes to.
-pub(crate) async fn run<A: Ask>(
-    connection: &PostgresConnection,
-    query: &Query<'_>,
-    params: Params<'_>,
-) -> Result<A::Answer, QueryError> {
-    // Owned across the awaits: the statement.
-    let statement = prepare(connection, query).await?;
-    let mark = connection.mark();
-    let answer = A::ask(connection.client(), &statement, params).await;
-    answer.map_err(|error| QueryError::of(connection, QueryStep::Execute, query.sql(), mark, error))
+/// In which way a statement is executed.
+enum Way {
+    /// It is prepared.
+    Prepared(Statement),
+    /// It is to be prepared, and kept.
+    Prepare,
+    /// With its text and these types.
+    Typed(Arc<[Type]>),
+    /// With its text, once its types are known.
+    Describe,
 }
 
-/// Has statements executed that are not prepared.
-pub(crate) async fn run_batch(connection: &PostgresConnection, query: &Query<'_>) -> Result<(), QueryError> {
-    let mark = connection.mark();
-    // Owned across the await: nothing.
-    let answer = connection.client().batch_execute(query.sql()).await;
-    answer.map_err(|error| QueryError::of(connection, QueryStep::Execute, query.sql(), mark, error))
+impl Statements {
+    pub(crate) fn new(settings: &StatementSettings, knowledge: &Arc<Knowledge>) -> Self {
+        let capacity = if settings.mode == StatementMode::Prepared { settings.cache } else { 0 };
+        let cache = Mutex::new(Cache::new(capacity, settings.prepare_after));
+        Self { settings: settings.clone(), knowledge: Arc::clone(knowledge), cache }
+    }
+
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether what is prepared may be gone at the next statement, since another server answers that.
+    fn is_proxied(&self) -> bool {
+        self.settings.mode == StatementMode::Unprepared
+    }
+
+    fn way(&self, query: &Query<'_>) -> Way {
+        if query.is_unprepared() {
+            return self.unprepared(query);
+        }
+        let key = key(query);
+        let found = self.cache().find(&key, self.settings.prepare_after);
+        match found {
+            Found::Prepared { statement, news } => {
+                self.knowledge.counts.hits.add(1);
+                if let Some(uses) = news {
+                    self.knowledge.note_uses(&key, uses);
+                }
+                Way::Prepared(statement)
+            }
+            Found::Due => Way::Prepare,
+            Found::Rare => self.unprepared(query),
+        }
+    }
+
+    fn unprepared(&self, query: &Query<'_>) -> Way {
+        match query.types() {
+            Some(types) => Way::Typed(types.into()),
+            None => self.knowledge.types(query.sql()).map_or(Way::Describe, Way::Typed),
+        }
+    }
+
+    /// A statement has been prepared, and is kept.
+    fn keep(&self, query: &Query<'_>, statement: &Statement) {
+        let key = key(query);
+        self.knowledge.counts.prepared.add(1);
+        if query.types().is_none() {
+            self.knowledge.learn(&key, statement.params());
+        }
+        let gone = self.cache().keep(&key, statement.clone());
+        self.knowledge.counts.evicted.add(u64::from(gone.is_some()));
+    }
+
+    /// What is prepared or known of a statement is wrong.
+    fn forget(&self, query: &Query<'_>) {
+        self.knowledge.forget(query.sql());
+        let gone = self.cache().forget(&key(query));
+        drop(gone);
+    }
+
+    /// The server does not know what was prepared: everything else is gone, too.
+    fn forget_all(&self) {
+        let gone = self.cache().forget_all();
+        drop(gone);
+    }
+}
+
+/// By what a statement is found: its text, and the types of its parameters if they are said.
+fn key<'a>(query: &'a Query<'_>) -> Cow<'a, str> {
+    match query.types() {
+        None => Cow::Borrowed(query.sql()),
+        Some(types) => {
+            let types: Vec<_> = types.iter().map(|kind| kind.oid().to_string()).collect();
+            // No statement has a zero in it.
+            Cow::Owned(format!("{}\0{}", query.sql(), types.join(",")))
+        }
+    }
+}
+
+impl PostgresConnection {
+    /// The statement as this connection has it prepared, for the methods of [`tokio_postgres::Client`]: prepared at the first use and kept, as far as the [settings](StatementSettings) have it.
+    ///
+    /// It is one of those that make room for others: whoever executes it later than the next calls here may have to ask again, and gets an error that it does not exist if somebody has had the server
+    /// forget all of them. The [queries](crate::Queries) of this crate see to that by themselves.
+    ///
+    /// Cancel safety: nothing is lost; it may be prepared in vain.
+    ///
+    /// # Errors
+    ///
+    /// [`QueryError`] if the server refuses it, or the connection has ended.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # async fn name(lease: &pool_postgres::PostgresLease<'_>, id: i64) -> Result<String, Box<dyn std::error::Error>> {
+    /// let statement = lease.prepare_cached("SELECT name FROM account WHERE id = $1").await?;
+    /// Ok(lease.query_one(&statement, &[&id]).await?.get(0))
+    /// # }
+    /// ```
+    pub async fn prepare_cached<'q>(&self, query: impl Into<Query<'q>> + Send) -> Result<Statement, QueryError> {
+        let query = query.into();
+        // Owned across the await: nothing.
+        run::statement(self, &query).await
+    }
+
+    /// How many statements it keeps prepared.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # async fn count(pool: &pool_postgres::PostgresPool) -> Result<usize, pool_postgres::pool_core::AcquireError> {
+    /// Ok(pool.acquire().await?.prepared_statements())
+    /// # }
+    /// ```
+    pub fn prepared_statements(&self) -> usize {
+        self.statements().cache().len()
+    }
 }

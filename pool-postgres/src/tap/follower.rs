@@ -127,6 +127,7 @@ fn note(session: &Session, kind: u8, beginning: &[u8]) {
     match kind {
         // Its name comes first in `CommandComplete`.
         b'C' => session.note_completed(beginning),
+        b'2' => session.note_bound(),
         b'S' => session.note_parameter(beginning),
         b'E' => session.note_error(Words::read(beginning)),
         b'N' => session.note_notice(Words::read(beginning)),

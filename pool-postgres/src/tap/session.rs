@@ -25,6 +25,8 @@ pub(crate) struct Session {
     commits: AtomicU64,
     /// How often the server has been ready outside of a transaction.
     rests: AtomicU64,
+    /// How often it has found a statement and its parameters to be in order.
+    bound: AtomicU64,
     /// What an error has made of the connection: nothing, or one of the two below.
     verdict: AtomicU8,
     /// Whether the server is a standby, and whether it writes only if told to, as it reports it.
@@ -83,6 +85,7 @@ pub struct Mark {
     completed: u64,
     commits: u64,
     rests: u64,
+    bound: u64,
     at_rest: bool,
 }
 
@@ -145,6 +148,7 @@ impl Session {
             completed: self.completed.load(Ordering::Acquire),
             commits: self.commits.load(Ordering::Acquire),
             rests: self.rests.load(Ordering::Acquire),
+            bound: self.bound.load(Ordering::Acquire),
             at_rest: self.is_at_rest(),
         }
     }
@@ -169,6 +173,16 @@ impl Session {
         let initial = name.first().copied().unwrap_or(0);
         let before = self.completed.load(Ordering::Relaxed) >> 8;
         self.completed.store((before + 1) << 8 | u64::from(initial), Ordering::Release);
+    }
+
+    /// The server has found a statement and its parameters to be in order, and executes it next. Only whoever holds the wire reads.
+    pub(super) fn note_bound(&self) {
+        self.bound.store(self.bound.load(Ordering::Relaxed) + 1, Ordering::Release);
+    }
+
+    /// Whether no statement with parameters has been executed since, not even in part.
+    pub(crate) fn has_bound_nothing_since(&self, mark: Mark) -> bool {
+        self.bound.load(Ordering::Acquire) == mark.bound
     }
 
     /// Whether no command has been completed since.

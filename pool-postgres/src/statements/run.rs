@@ -1,0 +1,198 @@
+//! Having a statement executed, and once more if what was known of it is out of date.
+
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
+use tokio_postgres::{Error, Statement};
+
+use super::ask::{Ask, Params};
+use super::describe::describe;
+use super::{Statements, Way};
+use crate::connection::PostgresConnection;
+use crate::diagnosis::{Diagnosis, Kind};
+use crate::query::{Query, QueryError, QueryStep};
+use crate::tap::Mark;
+
+/// How a statement has failed.
+pub(super) struct Failure {
+    pub(super) step: QueryStep,
+    pub(super) error: Error,
+    pub(super) since: Mark,
+    /// Whether it was executed by what had been known of it before.
+    pub(super) was_known: bool,
+}
+
+impl Failure {
+    fn into_error(self, connection: &PostgresConnection, query: &Query<'_>) -> QueryError {
+        let hint = hint(&self.error);
+        QueryError::of(connection, self.step, query.sql(), self.since, self.error).hinting(hint)
+    }
+}
+
+/// A statement is gone that has just been prepared, or is there before that.
+fn hint(error: &Error) -> Option<&'static str> {
+    let is_proxied = [SqlState::INVALID_SQL_STATEMENT_NAME, SqlState::DUPLICATE_PSTATEMENT];
+    error.code().is_some_and(|code| is_proxied.contains(code)).then_some(
+        "if a proxy stands in between that hands out servers by the transaction, pool_statement_mode=unprepared works with it",
+    )
+}
+
+/// What is out of date, by an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stale {
+    /// What is known of this statement.
+    This,
+    /// All that is prepared.
+    Everything,
+}
+
+/// A statement that another one has changed what it is about, or that the server does not have any more; or whose parameters have other types by now.
+fn stale(error: &Error) -> Option<Stale> {
+    match Kind::of(error) {
+        Kind::Server { code, .. } if code == SqlState::INVALID_SQL_STATEMENT_NAME.code() => Some(Stale::Everything),
+        Kind::Server { code, message } if Diagnosis::of_sqlstate(code, message).prepare_again => Some(Stale::This),
+        // Of types that do not exist any more, or do not fit any more.
+        Kind::Server { code, .. } if code.starts_with("42") || code == "22P03" => Some(Stale::This),
+        Kind::Client => Some(Stale::This),
+        _ => None,
+    }
+}
+
+/// Has a statement executed, and reads what it comes to. If what was known of it turns out to be out of date, and nothing has been executed, it is prepared and executed once more.
+pub(crate) async fn run<A: Ask>(
+    connection: &PostgresConnection,
+    query: &Query<'_>,
+    params: Params<'_>,
+) -> Result<A::Answer, QueryError> {
+    // Owned across the awaits: the statement, by the calls.
+    match attempt::<A>(connection, query, params).await {
+        Ok(answer) => Ok(answer),
+        Err(failure) if is_healed(connection, query, &failure) => {
+            let again = attempt::<A>(connection, query, params).await;
+            again.map_err(|failure| {
+                is_healed(connection, query, &failure);
+                failure.into_error(connection, query)
+            })
+        }
+        Err(failure) => Err(failure.into_error(connection, query)),
+    }
+}
+
+/// Forgets what is out of date. Whether the statement may be executed once more: nothing has been, and no transaction has failed. The server says that it is ready to execute only after it has found
+/// the statement to be in order.
+fn is_healed(connection: &PostgresConnection, query: &Query<'_>, failure: &Failure) -> bool {
+    let Some(stale) = stale(&failure.error).filter(|_| failure.was_known) else { return false };
+    let statements = connection.statements();
+    match stale {
+        Stale::This => statements.forget(query),
+        Stale::Everything => statements.forget_all(),
+    }
+    let is_safe = failure.since.was_at_rest() && connection.session().has_bound_nothing_since(failure.since);
+    if is_safe {
+        statements.knowledge.counts.healed.add(1);
+    }
+    is_safe
+}
+
+async fn attempt<A: Ask>(
+    connection: &PostgresConnection,
+    query: &Query<'_>,
+    params: Params<'_>,
+) -> Result<A::Answer, Failure> {
+    let statements = connection.statements();
+    // Owned across the awaits: the statement.
+    match statements.way(query) {
+        Way::Prepared(statement) => execute::<A>(connection, &statement, params, true).await,
+        Way::Prepare => {
+            let statement = prepare(connection, query).await?;
+            execute::<A>(connection, &statement, params, false).await
+        }
+        Way::Typed(types) if types.len() == params.len() => {
+            execute_typed::<A>(connection, query, params, &types, true).await
+        }
+        Way::Typed(_) | Way::Describe => described::<A>(connection, query, params).await,
+    }
+}
+
+/// With its text, once its types are known.
+async fn described<A: Ask>(
+    connection: &PostgresConnection,
+    query: &Query<'_>,
+    params: Params<'_>,
+) -> Result<A::Answer, Failure> {
+    let statements = connection.statements();
+    if params.is_empty() {
+        return execute_typed::<A>(connection, query, params, &[], false).await;
+    }
+    // Owned across the awaits: the statement.
+    let statement = describe(connection, query).await?;
+    statements.knowledge.counts.described.add(1);
+    statements.knowledge.learn(query.sql(), statement.params());
+    if !statements.is_proxied() {
+        return execute::<A>(connection, &statement, params, false).await;
+    }
+    let types = statement.params().to_vec();
+    execute_typed::<A>(connection, query, params, &types, false).await
+}
+
+async fn execute<A: Ask>(
+    connection: &PostgresConnection,
+    statement: &Statement,
+    params: Params<'_>,
+    was_known: bool,
+) -> Result<A::Answer, Failure> {
+    let since = connection.mark();
+    // Owned across the await: nothing.
+    let answer = A::ask(connection.client(), statement, params).await;
+    answer.map_err(|error| Failure { step: QueryStep::Execute, error, since, was_known })
+}
+
+async fn execute_typed<A: Ask>(
+    connection: &PostgresConnection,
+    query: &Query<'_>,
+    params: Params<'_>,
+    types: &[Type],
+    was_known: bool,
+) -> Result<A::Answer, Failure> {
+    let with_types: Vec<_> = params.iter().copied().zip(types.iter().cloned()).collect();
+    connection.statements().knowledge.counts.unprepared.add(1);
+    let since = connection.mark();
+    // Owned across the await: nothing.
+    let answer = A::ask_typed(connection.client(), query.sql(), &with_types).await;
+    answer.map_err(|error| Failure { step: QueryStep::Execute, error, since, was_known })
+}
+
+/// Prepares a statement, and keeps it.
+async fn prepare(connection: &PostgresConnection, query: &Query<'_>) -> Result<Statement, Failure> {
+    let since = connection.mark();
+    // Owned across the await: nothing. Dropped, the server prepares it in vain.
+    let prepared = connection.client().prepare_typed(query.sql(), query.types().unwrap_or_default()).await;
+    let statement = prepared.map_err(|error| Failure { step: QueryStep::Prepare, error, since, was_known: false })?;
+    connection.statements().keep(query, &statement);
+    Ok(statement)
+}
+
+/// The statement, prepared on this connection, and kept if any are.
+pub(super) async fn statement(connection: &PostgresConnection, query: &Query<'_>) -> Result<Statement, QueryError> {
+    if let Way::Prepared(statement) = connection.statements().way(query) {
+        return Ok(statement);
+    }
+    // Owned across the await: nothing.
+    prepare(connection, query).await.map_err(|failure| failure.into_error(connection, query))
+}
+
+/// Has statements executed that are not prepared.
+pub(crate) async fn run_batch(connection: &PostgresConnection, query: &Query<'_>) -> Result<(), QueryError> {
+    let mark = connection.mark();
+    // Owned across the await: nothing.
+    let answer = connection.client().batch_execute(query.sql()).await;
+    answer.map_err(|error| QueryError::of(connection, QueryStep::Execute, query.sql(), mark, error))
+}
+
+impl Statements {
+    /// Keeps what was prepared when the connection was opened.
+    pub(super) fn keep_warm(&self, sql: &str, statement: Statement) {
+        self.knowledge.counts.warmed.add(1);
+        let gone = self.cache().keep(sql, statement);
+        drop(gone);
+    }
+}
