@@ -101,14 +101,13 @@ fn run(text: &str, belongs: impl Fn(char) -> bool) -> usize {
 /// How long the quoted part is that the text begins with; a quote is doubled inside, or follows a backslash. One that is not ended goes on to the end.
 fn quoted(text: &str, escapes: bool) -> usize {
     let quote = text.chars().next();
-    let mut skip = true;
-    for (at, c) in text.char_indices() {
-        if skip {
-            skip = false;
-        } else if escapes && c == '\\' {
-            skip = true;
-        } else if Some(c) == quote {
-            return at + c.len_utf8();
+    let mut letters = text.char_indices().skip(1).peekable();
+    while let Some((at, letter)) = letters.next() {
+        let is_doubled = Some(letter) == quote && letters.peek().map(|(_, next)| *next) == quote;
+        if is_doubled || escapes && letter == '\\' {
+            letters.next();
+        } else if Some(letter) == quote {
+            return at + letter.len_utf8();
         }
     }
     text.len()

@@ -1,0 +1,56 @@
+//! The table, the file, and the verdicts.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fs;
+use std::process::ExitCode;
+
+use super::rounds::{Seen, measure};
+use crate::args::Args;
+use crate::claim::{Claim, at_least, print_verdicts, reported};
+use crate::folder::report_folder;
+use crate::number::number;
+
+/// Measures, prints and writes. Fails in the sense of the operating system if it is to check, and a claim does not hold.
+pub(crate) fn summarize(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
+    let seen = measure(args);
+    println!("| contender | answers/s | p50 µs | p99 µs |\n| --- | --: | --: | --: |");
+    for it in &seen {
+        let micros = |quantile| number(nanos(it.times.value_at_quantile(quantile)) / 1e3);
+        println!("| {} | {} | {} | {} |", it.name, number(median(&it.rates)), micros(0.5), micros(0.99));
+    }
+    println!();
+    let figures: BTreeMap<_, _> = seen.iter().map(|it| (it.name, &it.rates)).collect();
+    let folder = report_folder()?;
+    fs::write(folder.join("select.json"), serde_json::to_string_pretty(&figures)?)?;
+    println!("Figures are in {}.\n", folder.display());
+    let all_hold = print_verdicts(&claims(&seen));
+    Ok(if args.check && !all_hold { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn claims(seen: &[Seen]) -> Vec<Claim> {
+    let rates = |name| seen.iter().find(|it| it.name == name).map_or(&[][..], |it| &it.rates[..]);
+    let (ours, bare, deadpool) = (rates("pool"), rates("tokio-postgres"), rates("deadpool-postgres"));
+    vec![
+        at_least(0.97, "answers a second over those of the client alone, by medians", median(ours) / median(bare)),
+        at_least(1.0, "answers a second over those of deadpool-postgres, by medians", median(ours) / median(deadpool)),
+        reported("the first by the median of the rounds' own ratios", median(&ratios(ours, bare))),
+        reported("the second in the same way", median(&ratios(ours, deadpool))),
+    ]
+}
+
+fn ratios(ones: &[f64], others: &[f64]) -> Vec<f64> {
+    ones.iter().zip(others).map(|(one, other)| one / other).collect()
+}
+
+fn median(figures: &[f64]) -> f64 {
+    let mut sorted = figures.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Microseconds have that many digits.
+#[allow(clippy::cast_precision_loss)]
+fn nanos(time: u64) -> f64 {
+    time as f64
+}
