@@ -29,6 +29,7 @@
 #![forbid(unsafe_code)]
 #![cfg(not(feature = "loom"))]
 
+mod activity;
 mod chain;
 mod cluster;
 mod config;
@@ -48,6 +49,7 @@ mod memory;
 mod pool;
 mod query;
 mod random;
+mod release;
 pub mod retry;
 mod role;
 mod search;
@@ -59,12 +61,13 @@ mod tap;
 mod tls;
 mod wire;
 
+pub use activity::{SessionActivity, SessionChanges, SessionStatus};
 #[cfg(feature = "serde")]
 pub use config::Keywords;
 pub use config::{
-    AuthMethod, ChannelBinding, Host, LoadBalanceHosts, Origin, Password, PostgresConfig, PostgresConfigBuilder,
-    PostgresConfigError, RequireAuth, RootCertificates, SslCertMode, SslMode, SslNegotiation, TargetSessionAttrs,
-    TlsVersion,
+    AuthMethod, ChannelBinding, Host, LoadBalanceHosts, OpenTransaction, Origin, Password, PostgresConfig,
+    PostgresConfigBuilder, PostgresConfigError, ReleaseMode, RequireAuth, RootCertificates, SslCertMode, SslMode,
+    SslNegotiation, TargetSessionAttrs, TlsVersion,
 };
 pub use connection::PostgresConnection;
 pub use credentials::{Credentials, CredentialsError, CredentialsFailure, CredentialsProvider, CredentialsRequest};
@@ -73,6 +76,7 @@ pub use end::{EndCause, Ends, SessionEnd};
 pub use error::{ConnectError, ConnectStep, PostgresError};
 pub use pool::{Health, PostgresHealthChecker, PostgresLease, PostgresOwnedLease, PostgresPool};
 pub use query::{Queries, Query, QueryError, QueryStep};
+pub use release::ReleasePolicy;
 pub use servers::{PostgresServers, PostgresServersBuilder, ServerRole};
 pub use tap::Mark;
 pub use tls::{TlsConnector, TlsSession, TlsSocket};

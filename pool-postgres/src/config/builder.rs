@@ -134,6 +134,22 @@ impl PostgresConfigBuilder {
         self
     }
 
+    /// Changes what becomes of a session that its user gives back, in [`PostgresConfig::release`].
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use pool_postgres::{PostgresConfig, ReleaseMode};
+    ///
+    /// let config = PostgresConfig::builder().release(|release| release.mode = ReleaseMode::Clean).build()?;
+    /// assert_eq!(config.to_string(), "pool_release=clean");
+    /// # Ok::<(), pool_postgres::PostgresConfigError>(())
+    /// ```
+    pub fn release(mut self, change: impl FnOnce(&mut crate::release::ReleasePolicy)) -> Self {
+        change(&mut self.config.release);
+        self
+    }
+
     setters! {
         database: impl Into<String> => text,
         user: impl Into<String> => text,

@@ -19,6 +19,7 @@ mod number;
 mod passfile;
 mod password;
 mod pool;
+mod release;
 mod require_auth;
 mod root;
 mod service;
@@ -36,7 +37,8 @@ mod uri;
 
 pub use builder::PostgresConfigBuilder;
 pub use choices::{
-    ChannelBinding, LoadBalanceHosts, SslCertMode, SslMode, SslNegotiation, TargetSessionAttrs, TlsVersion,
+    ChannelBinding, LoadBalanceHosts, OpenTransaction, ReleaseMode, SslCertMode, SslMode, SslNegotiation,
+    TargetSessionAttrs, TlsVersion,
 };
 #[cfg(feature = "serde")]
 pub use data::Keywords;
@@ -125,6 +127,9 @@ use error::Problems;
 /// | `pool_reclaim_after` | `POOL_RECLAIM_AFTER` | `pool.reclaim_after` | a duration, or 0 for never | never |
 /// | `pool_refuse_self_wait` | `POOL_REFUSE_SELF_WAIT` | `pool.refuse_self_wait` | `true`, `false` | `false` |
 /// | `pool_collect_within` | `POOL_COLLECT_WITHIN` | `pool.collect_within` | a duration, or 0 for never | never |
+/// | `pool_release` | `POOL_RELEASE` | `release.mode` | `changed`, `fast`, `verified`, `clean`, `custom` | `changed` |
+/// | `pool_release_sql` | `POOL_RELEASE_SQL` | `release.sql` | statements, for `custom` | none |
+/// | `pool_on_open_transaction` | `POOL_ON_OPEN_TRANSACTION` | `release.open_transaction` | `rollback`, `close` | `rollback` |
 ///
 /// A duration is written `90` (seconds), `90s`, `1m30s`, `2h`, `1d` or `500ms`, and is from 1 ms to 10 years. What each setting of the pool does is in the documentation of
 /// [`pool_core::Config`]. Names that pgxpool has are pgxpool's.
@@ -214,6 +219,8 @@ pub struct PostgresConfig {
     pub tcp_user_timeout: Option<Duration>,
     /// The settings of the pool. As long as nobody has changed its [`connect_timeout`](pool_core::Config::connect_timeout), that is the one of each server, for all of them, when the pool is made.
     pub pool: pool_core::Config,
+    /// What becomes of a session that its user gives back. Default: what it was changed in is undone.
+    pub release: crate::release::ReleasePolicy,
     /// What nobody has changed.
     pub(crate) untouched: settle::Untouched,
 }
@@ -251,6 +258,7 @@ impl Default for PostgresConfig {
             keepalives_count: Some(3),
             tcp_user_timeout: None,
             pool: pool_core::Config::default(),
+            release: crate::release::ReleasePolicy::default(),
             untouched: settle::Untouched::default(),
         }
     }

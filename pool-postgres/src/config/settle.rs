@@ -7,6 +7,7 @@ use super::field::{self, FIELDS, LONGEST};
 use super::given::{Given, Value};
 use super::keyword::{KEYWORDS, Role};
 use super::pool::SETTINGS;
+use super::release::{self, RELEASE};
 use super::{PostgresConfig, PostgresConfigError, RootCertificates, SslMode, SslNegotiation, host, keepalive, suspect};
 
 /// Settles on values.
@@ -88,6 +89,9 @@ fn set(config: &mut PostgresConfig, keyword: &'static str, value: &Value) -> Res
     if let Some(setting) = SETTINGS.iter().find(|setting| setting.keyword == keyword) {
         return setting.apply(&mut config.pool, text);
     }
+    if let Some(field) = RELEASE.iter().find(|field| field.keyword == keyword) {
+        return (field.set)(config, text);
+    }
     match keyword {
         "password" => config.password = Some(text).filter(|text| !text.is_empty()).map(Into::into),
         "fallback_application_name" if config.application_name.is_none() => {
@@ -121,6 +125,7 @@ pub(super) fn check(config: &PostgresConfig, problems: &mut Problems) {
     keepalive::check(config, problems);
     problems.keep(field::check(config));
     check_tls(config, problems);
+    release::check(config, problems);
     for (keyword, text) in FIELDS.iter().filter_map(|field| Some((field.keyword, (field.get)(config)?))) {
         problems.keep(suspect::check(keyword, &text));
     }
