@@ -144,7 +144,7 @@ impl fmt::Display for SessionChanges {
 pub struct SessionActivity {
     /// What it is doing.
     pub status: SessionStatus,
-    /// How many requests have been sent, if only in part, that are not answered to their end.
+    /// How many requests have been sent, if only in part, that are not answered to their end. To close a statement is none.
     pub in_flight: usize,
     /// How many bytes of PostgreSQL's protocol have been sent, before encryption.
     pub bytes_sent: u64,

@@ -21,13 +21,13 @@ use crate::tls::{AnyConnector, TlsConnector};
 /// Opens sessions with PostgreSQL: with the first server of the [list](PostgresConfig::hosts) that can be reached and will do.
 ///
 /// **Between users**, open transactions are rolled back and queries that nobody waits for are cancelled. What outlives a
-/// transaction stays: `SET`, `SET ROLE`, `LISTEN`, temporary tables, advisory locks of the session.
+/// transaction, such as `SET`, `SET ROLE`, `LISTEN`, temporary tables, is undone as far as the names of commands tell; [`ReleasePolicy`](crate::ReleasePolicy) has other ways.
 ///
 /// **Hosts**, for [`Pool::retire_host`](pool_core::Pool::retire_host), are named as [`ConnectError::target`] names them: host and port as configured, such as
 /// `db.example:5432` or `[::1]:5432`, or the path of the Unix socket, such as `/run/postgresql/.s.PGSQL.5432`. Of a name with several addresses, one may be named as well: `10.0.0.7:5432`.
 ///
 /// **Tags**, for [`Pool::acquire_preferring`](pool_core::Pool::acquire_preferring), are parameters of the session: a connection is converted by `set_config(name, value, false)`, as `SET` does. So a tag may be a `role`,
-/// a `search_path`, or a parameter of your own such as `app.tenant`; `none` is the role that is none. What was set stays set, for those who prefer nothing, too; and what somebody sets by hand, the pool does not hear of.
+/// a `search_path`, or a parameter of your own such as `app.tenant`; `none` is the role that is none. What was set stays set, for those who prefer nothing, too, until something is undone; and what a function sets by hand, the pool does not hear of.
 ///
 /// **Errors**: after some that a server reports, its session is closed when its user gives it back; [`diagnosis`](crate::diagnosis) says which. Those of a session that has ended are
 /// counted by the reason, in [`ends`](Self::ends).

@@ -15,7 +15,8 @@
 //! ```
 //!
 //! A lease derefs to [`tokio_postgres::Client`]. When it is dropped inside a transaction, or while a query still runs, the session is put
-//! back in order in the background before anybody else gets it: the pool watches the messages of the protocol and knows.
+//! back in order in the background before anybody else gets it: the pool watches the messages of the protocol and knows. So it is after `SET`, `LISTEN` and their like;
+//! [`ReleasePolicy`] has what is undone, and [`PostgresConnection::activity`] what is known.
 //!
 //! [`diagnosis`] says what an error means: whether to try again, and what the pool does with the connection.
 //! [`PostgresConnection::ended`] says why a session has ended, which the error of a request often does not.

@@ -88,8 +88,10 @@ impl Follower {
         self.session.traffic().note_received(bytes.len(), self.in_flight());
     }
 
+    /// Those that somebody waits for, and one that has been sent in part.
     fn in_flight(&self) -> usize {
-        self.unanswered.len() + usize::from(self.works)
+        let complete = self.unanswered.iter().filter(|request| **request != Request::Housekeeping).count();
+        complete + usize::from(self.works)
     }
 
     fn follow_sent(&mut self, bytes: &[u8]) {

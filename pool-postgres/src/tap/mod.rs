@@ -158,4 +158,6 @@ impl AsyncWrite for Tap {
 }
 
 #[cfg(test)]
+mod session_tests;
+#[cfg(test)]
 mod tests;

@@ -7,7 +7,9 @@ use futures_util::future::join_all;
 use futures_util::{pin_mut, poll};
 use pool_postgres::PostgresPool;
 
-use crate::common::{config, database, eventually, pool};
+use pool_testkit::postgres::EphemeralPostgres;
+
+use crate::common::{config, eventually, pool};
 use crate::session::process;
 
 fn signal(process: i32, name: &str) {
@@ -19,8 +21,9 @@ fn signal(process: i32, name: &str) {
 #[tokio::test]
 async fn a_frozen_backend_is_found_out_before_anybody_gets_it() {
     const CHECK: Duration = Duration::from_secs(1);
-    let database = database();
-    let mut config = config(database.url(), 1);
+    // Of its own: whoever makes or drops a database waits for every session of the server.
+    let server = EphemeralPostgres::start().unwrap();
+    let mut config = config(&server.url(), 1);
     (config.pool.check_after_idle, config.pool.check_timeout) = (Some(Duration::from_millis(1)), CHECK);
     config.pool.close_timeout = Duration::from_millis(100);
     let pool = PostgresPool::connect(config).await.unwrap();
@@ -42,8 +45,9 @@ async fn a_frozen_backend_is_found_out_before_anybody_gets_it() {
 /// While somebody waits for an answer, too: what was left is not waited for longer than the limit of a reset.
 #[tokio::test]
 async fn a_backend_that_freezes_in_a_reset_costs_the_session_within_its_limit() {
-    let database = database();
-    let mut config = config(database.url(), 1);
+    // Of its own: whoever makes or drops a database waits for every session of the server.
+    let server = EphemeralPostgres::start().unwrap();
+    let mut config = config(&server.url(), 1);
     (config.pool.reset_timeout, config.pool.close_timeout) = (Duration::from_secs(1), Duration::from_millis(100));
     let pool = PostgresPool::connect(config).await.unwrap();
     let lease = pool.acquire().await.unwrap();

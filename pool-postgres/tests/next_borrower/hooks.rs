@@ -26,7 +26,9 @@ impl Hooks<PostgresConnection> for SetUp {
     }
 
     async fn on_release(&self, connection: &mut PostgresConnection, _: &ConnectionFacts) -> Result<(), HookError> {
-        Ok(connection.batch_execute("CREATE TEMP TABLE IF NOT EXISTS seen (n int); INSERT INTO seen VALUES (1)").await?)
+        Ok(connection
+            .batch_execute("CREATE TEMP TABLE IF NOT EXISTS seen (n int); INSERT INTO seen VALUES (1)")
+            .await?)
     }
 }
 

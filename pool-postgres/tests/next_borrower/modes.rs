@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex};
 
 use pool_core::{Fit, Preference, Tag};
 use pool_postgres::OpenTransaction;
-use pool_testkit::secrets::MARK;
 
 use crate::common::{eventually, sessions_on_server};
 use crate::session::{Stage, process};
@@ -14,7 +13,10 @@ async fn a_session_that_was_not_changed_costs_nothing() {
     let stage = Stage::of_mode("changed").await;
     let lease = stage.pool.acquire().await.unwrap();
     lease.query("SELECT generate_series(1, 1000)", &[]).await.unwrap();
-    lease.batch_execute("BEGIN; INSERT INTO t VALUES (1); ROLLBACK; SHOW work_mem; SET CONSTRAINTS ALL DEFERRED").await.unwrap();
+    lease
+        .batch_execute("BEGIN; INSERT INTO t VALUES (1); ROLLBACK; SHOW work_mem; SET CONSTRAINTS ALL DEFERRED")
+        .await
+        .unwrap();
     assert!(lease.activity().changes.is_none(), "{}", lease.activity().changes);
     let sent = lease.activity().bytes_sent;
     drop(lease);
@@ -99,7 +101,7 @@ async fn statements_of_ones_own_are_executed_after_each_use() {
 async fn statements_that_fail_cost_the_session_and_nothing_else() {
     let stage = Stage::start(|config| {
         config.release.mode = "custom".parse().unwrap();
-        config.release.sql = Some(format!("SELECT * FROM nowhere WHERE a = '{MARK}'"));
+        config.release.sql = Some("SELECT * FROM nowhere".to_owned());
     })
     .await;
     let before = stage.pool.stats().opened;
@@ -172,7 +174,9 @@ async fn whoever_discards_what_the_client_has_prepared_costs_the_session() {
 #[tokio::test]
 async fn a_session_goes_back_to_what_the_configuration_says() {
     let stage = Stage::start(|config| config.options = Some("-c work_mem=7MB -c role=pg_monitor".to_owned())).await;
-    for sql in ["SET ROLE none; SET work_mem = '12MB'", "SET SESSION AUTHORIZATION pg_monitor", "RESET ALL; SET ROLE none"] {
+    for sql in
+        ["SET ROLE none; SET work_mem = '12MB'", "SET SESSION AUTHORIZATION pg_monitor", "RESET ALL; SET ROLE none"]
+    {
         stage.leave(sql).await;
         stage.assert_clean(sql).await;
     }
@@ -207,6 +211,9 @@ async fn tags_are_true_whatever_is_undone() {
     stage.end().await;
 }
 
+/// What no log may show.
+const INSIDE: &str = "of the borrower alone";
+
 /// What is logged.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
@@ -229,9 +236,9 @@ async fn a_transaction_left_open_is_told_without_what_was_in_it() {
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
     let listening = tracing::subscriber::set_default(subscriber);
-    stage.leave(&format!("BEGIN; INSERT INTO t VALUES ({}); SELECT '{MARK}'", MARK.len())).await;
+    stage.leave(&format!("BEGIN; INSERT INTO t VALUES ({}); SELECT '{INSIDE}'", INSIDE.len())).await;
     stage.assert_clean("a transaction").await;
-    stage.leave(&format!("BEGIN; INSERT INTO t VALUES (7); SELECT '{MARK}'::int")).await;
+    stage.leave(&format!("BEGIN; INSERT INTO t VALUES (7); SELECT '{INSIDE}'::int")).await;
     stage.assert_clean("a transaction that has failed").await;
     drop(listening);
     let said = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
@@ -240,6 +247,6 @@ async fn a_transaction_left_open_is_told_without_what_was_in_it() {
     assert!(warnings[0].contains("idle in transaction") && warnings[0].contains("SELECT 1"), "{said}");
     assert!(warnings[1].contains("idle in transaction (aborted)") && warnings[1].contains("INSERT 0 1"), "{said}");
     assert!(warnings.iter().all(|line| line.contains(&stage.process.to_string())), "{said}");
-    assert!(!said.contains(MARK), "what was in it is told");
+    assert!(!said.contains(INSIDE), "what was in it is told");
     stage.end().await;
 }

@@ -2,7 +2,7 @@
 
 use pool_postgres::{PostgresConfig, PostgresOwnedLease, PostgresPool};
 use pool_testkit::postgres::TestDatabase;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, SimpleQueryMessage};
 
 use crate::common::{config, database, watcher};
 
@@ -16,8 +16,10 @@ const LEFT: &str = "SELECT concat_ws(' ', \
     'prepared=' || (SELECT count(*) FROM pg_prepared_statements WHERE from_sql), \
     'cursors=' || (SELECT count(*) FROM pg_cursors WHERE is_holdable), \
     'temporary=' || (SELECT count(*) FROM pg_class WHERE relnamespace = pg_my_temp_schema()), \
-    'locks=' || (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()), \
-    'transaction=' || (pg_current_xact_id_if_assigned() IS NOT NULL OR now() <> statement_timestamp()))";
+    'locks=' || (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()),)";
+
+/// A transaction is older than a statement in it. By a simple query: in the other protocol each message is as old as itself.
+const BEGUN: &str = "SELECT now() <> statement_timestamp()";
 
 pub(crate) struct Stage {
     pub(crate) database: TestDatabase,
@@ -47,7 +49,7 @@ impl Stage {
         let stage = Self { database, pool, watch, user, fresh, process };
         // By somebody else: to create a table is a change.
         let beside = PostgresPool::connect(crate::common::config(stage.database.url(), 1)).await.unwrap();
-        let setup = "CREATE TABLE t (n int); CREATE TYPE mood AS ENUM ('good', 'bad'); CREATE SEQUENCE s; \
+        let setup = "CREATE TABLE t (n int); GRANT SELECT ON t TO public; CREATE TYPE mood AS ENUM ('good', 'bad'); CREATE SEQUENCE s; \
             CREATE FUNCTION leave() RETURNS void LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_lock(3); END'";
         beside.acquire().await.unwrap().batch_execute(setup).await.unwrap();
         beside.disconnect().await;
@@ -94,7 +96,19 @@ impl Stage {
 }
 
 async fn left(client: &Client, user: &str) -> String {
-    client.query_one(LEFT, &[&user]).await.unwrap().get(0)
+    let begun = is_in_transaction(client).await;
+    let left: String = client.query_one(LEFT, &[&user]).await.unwrap().get(0);
+    format!("{left} transaction={begun}")
+}
+
+/// Whether a transaction had begun before.
+pub(crate) async fn is_in_transaction(client: &Client) -> bool {
+    let answer = client.simple_query(BEGUN).await.expect("no transaction that has failed");
+    let mut rows = answer.iter().filter_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0),
+        _ => None,
+    });
+    rows.next() != Some("f")
 }
 
 /// The server's process.

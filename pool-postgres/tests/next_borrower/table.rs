@@ -118,7 +118,8 @@ async fn a_query_that_was_dropped_holds_nobody_up() {
 #[tokio::test]
 async fn what_was_dropped_after_one_poll_is_undone_too() {
     let stage = Stage::of_mode("changed").await;
-    for sql in ["SET app.tenant = '7'", "BEGIN; INSERT INTO t VALUES (1)", "LISTEN news", "SET ROLE pg_monitor; BEGIN"] {
+    for sql in ["SET app.tenant = '7'", "BEGIN; INSERT INTO t VALUES (1)", "LISTEN news", "SET ROLE pg_monitor; BEGIN"]
+    {
         {
             let lease = stage.pool.acquire().await.unwrap();
             let query = lease.batch_execute(sql);
