@@ -8,6 +8,8 @@ use futures_util::{pin_mut, poll};
 use pool_postgres::PostgresPool;
 
 use pool_testkit::postgres::EphemeralPostgres;
+use tokio::time::timeout;
+use tokio_postgres::{Client, NoTls};
 
 use crate::common::{config, eventually, pool};
 use crate::session::process;
@@ -15,6 +17,19 @@ use crate::session::process;
 fn signal(process: i32, name: &str) {
     let status = Command::new("kill").args(["-s", name, &process.to_string()]).status();
     assert!(status.is_ok_and(|status| status.success()), "{name} to {process}");
+}
+
+/// Waits until a session has been idle for longer than the pool's clock is coarse.
+async fn long_idle(server: &EphemeralPostgres, process: i32) {
+    let (watch, connection) = tokio_postgres::connect(&server.url(), NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let idle = "SELECT state = 'idle' AND clock_timestamp() - state_change > interval '3 s' FROM pg_stat_activity WHERE pid = $1";
+    eventually("it is idle for long", async || watch.query_one(idle, &[&process]).await.unwrap().get(0)).await;
+}
+
+/// The process of a session, if that answers.
+async fn answering(client: &Client) -> i32 {
+    timeout(Duration::from_secs(20), process(client)).await.expect("a session that answers")
 }
 
 /// Whoever comes is served by another session, after the limit of a check and what it takes to connect.
@@ -28,12 +43,12 @@ async fn a_frozen_backend_is_found_out_before_anybody_gets_it() {
     config.pool.close_timeout = Duration::from_millis(100);
     let pool = PostgresPool::connect(config).await.unwrap();
     let frozen = process(&pool.acquire().await.unwrap()).await;
-    eventually("it is idle", async || pool.state().idle == 1).await;
+    long_idle(&server, frozen).await;
     signal(frozen, "STOP");
     let began = Instant::now();
     let lease = pool.acquire().await.unwrap();
     let waited = began.elapsed();
-    let other = process(&lease).await;
+    let other = answering(&lease).await;
     signal(frozen, "CONT");
     assert_ne!(other, frozen);
     println!("served {waited:?} after the backend was frozen, with a limit of {CHECK:?} for a check");
@@ -55,7 +70,7 @@ async fn a_backend_that_freezes_in_a_reset_costs_the_session_within_its_limit() 
     lease.batch_execute("BEGIN; SET LOCAL work_mem = '12MB'").await.unwrap();
     signal(frozen, "STOP");
     drop(lease);
-    let other = process(&pool.acquire().await.unwrap()).await;
+    let other = answering(&pool.acquire().await.unwrap()).await;
     signal(frozen, "CONT");
     assert_ne!(other, frozen);
     assert_eq!(pool.stats().errors.resets, 1);

@@ -16,7 +16,7 @@ const LEFT: &str = "SELECT concat_ws(' ', \
     'prepared=' || (SELECT count(*) FROM pg_prepared_statements WHERE from_sql), \
     'cursors=' || (SELECT count(*) FROM pg_cursors WHERE is_holdable), \
     'temporary=' || (SELECT count(*) FROM pg_class WHERE relnamespace = pg_my_temp_schema()), \
-    'locks=' || (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()),)";
+    'locks=' || (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()))";
 
 /// A transaction is older than a statement in it. By a simple query: in the other protocol each message is as old as itself.
 const BEGUN: &str = "SELECT now() <> statement_timestamp()";
