@@ -169,6 +169,12 @@ pub trait Driver: Send + Sync + 'static {
         std::future::ready(Ok(()))
     }
 
+    /// A [hook](crate::Hooks) of the service has done something to the connection, after it was opened or when it came back, and has meant it: whatever that has left in the session is there to stay, and not what a user has left behind. Called without I/O
+    /// and before the next `inspect`. The default does nothing.
+    fn approve(&self, connection: &mut Self::Connection) {
+        let _ = connection;
+    }
+
     /// Whether what this tag stands for is still so after a [reset](Driver::reset), whenever it was noted. The default is `false`: a connection that has been reset has lost its tags, and is converted again for those who prefer one.
     fn reset_keeps(&self, tag: &Tag) -> bool {
         let _ = tag;

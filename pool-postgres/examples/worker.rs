@@ -15,7 +15,8 @@ const WORKERS: usize = 4;
 async fn take_one(pool: &PostgresPool) -> Result<bool, Box<dyn Error + Send + Sync>> {
     let retrier = pool.retrying(RetryPolicy::default())?;
     let found = retrier.transaction(async |lease| {
-        let next = "DELETE FROM job WHERE id = (SELECT id FROM job ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id";
+        let next =
+            "DELETE FROM job WHERE id = (SELECT id FROM job ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id";
         let Some(job) = lease.query_opt(next, &[]).await? else { return Ok(false) };
         lease.execute("INSERT INTO done VALUES ($1)", &[&job.get::<_, i32>(0)]).await?;
         Ok::<_, pool_postgres::tokio_postgres::Error>(true)

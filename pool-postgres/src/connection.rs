@@ -18,7 +18,7 @@ use crate::role::Role;
 use crate::server::{Peer, Server};
 use crate::socket::Stream;
 use crate::statements::{Knowledge, Statements};
-use crate::tap::{Mark, Session};
+use crate::tap::{Changes, Mark, Session};
 use crate::wire::{Shared, run};
 
 /// One session with PostgreSQL; derefs to [`tokio_postgres::Client`].
@@ -35,6 +35,17 @@ pub struct PostgresConnection {
     wanted: TargetSessionAttrs,
     accepted_at: Instant,
     statements: Statements,
+    /// How many requests there had been when it was put in order.
+    in_order_at: u64,
+    /// What a hook has changed in it, and means to stay.
+    kept: Changes,
+}
+
+/// Whether a session has been used since it was put in order, and what was changed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Usage {
+    is_used: bool,
+    changes: Changes,
 }
 
 impl PostgresConnection {
@@ -45,8 +56,9 @@ impl PostgresConnection {
         let runtime = Handle::current();
         let task = runtime.spawn(run(Arc::clone(&wire)));
         let (wanted, accepted_at) = (TargetSessionAttrs::Any, Instant::now());
+        let (in_order_at, kept) = (0, Changes::NONE);
         let statements = Statements::new(&peer.server.settings.config.statements, knowledge);
-        Self { client, session, wire, task, runtime, peer, wanted, accepted_at, statements }
+        Self { client, session, wire, task, runtime, peer, wanted, accepted_at, statements, in_order_at, kept }
     }
 
     /// Its server has been found to be this, and has to stay it.
@@ -189,6 +201,46 @@ impl PostgresConnection {
     /// What the session is doing. Exact only after [`settle`](Self::settle).
     pub(crate) fn session(&self) -> &Session {
         &self.session
+    }
+
+    /// The same, for one who needs the connection for something else meanwhile.
+    pub(crate) fn share_session(&self) -> Arc<Session> {
+        Arc::clone(&self.session)
+    }
+
+    /// Whether anything has been asked since the session was put in order.
+    pub(crate) fn is_used(&self) -> bool {
+        self.session.asked() != self.in_order_at
+    }
+
+    /// It is in order: nothing of its user is left.
+    pub(crate) fn note_order(&mut self) {
+        self.session.set_changes(Changes::NONE);
+        self.in_order_at = self.session.asked();
+    }
+
+    /// What has been changed since it was put in order stays. To reset a parameter leaves nothing.
+    pub(crate) fn keep_changes(&mut self) {
+        self.kept = self.kept.and(self.session.changes().but(Changes::UNSET));
+        self.note_order();
+    }
+
+    /// What stays.
+    pub(crate) fn kept(&self) -> Changes {
+        self.kept
+    }
+
+    /// For whoever asks something that is not the user's.
+    pub(crate) fn usage(&self) -> Usage {
+        Usage { is_used: self.is_used(), changes: self.session.changes() }
+    }
+
+    /// What has been asked since was not the user's.
+    pub(crate) fn restore(&mut self, before: Usage) {
+        self.session.set_changes(before.changes);
+        if !before.is_used {
+            self.in_order_at = self.session.asked();
+        }
     }
 
     /// Puts everything on the wire that the client has been asked to send, as far as that works without waiting. A future of the

@@ -1,11 +1,8 @@
 //! The driver: PostgreSQL behind the pool's seam.
 
-use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 
 use pool_core::{Aborter, Attempt, Driver, ErrorClass, Recorder, SessionState, Tag};
-use tokio::time::timeout;
-use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
 use crate::cluster::Cluster;
@@ -16,21 +13,22 @@ use crate::end::{Counts, Ends};
 use crate::error::{ConnectError, ConnectStep, PostgresError};
 use crate::follow::{Follow, look};
 use crate::memory::Memory;
+use crate::release::tell;
 use crate::search::Search;
-use crate::server::{PATIENCE, Settings};
+use crate::server::Settings;
 use crate::statements::{Knowledge, StatementStats, warm};
 use crate::tls::{AnyConnector, TlsConnector};
 
 /// Opens sessions with PostgreSQL: with the first server of the [list](PostgresConfig::hosts) that can be reached and will do.
 ///
 /// **Between users**, open transactions are rolled back and queries that nobody waits for are cancelled. What outlives a
-/// transaction stays: `SET`, `SET ROLE`, `LISTEN`, temporary tables, advisory locks of the session.
+/// transaction, such as `SET`, `SET ROLE`, `LISTEN`, temporary tables, is undone as far as the names of commands tell; [`ReleasePolicy`](crate::ReleasePolicy) has other ways.
 ///
 /// **Hosts**, for [`Pool::retire_host`](pool_core::Pool::retire_host), are named as [`ConnectError::target`] names them: host and port as configured, such as
 /// `db.example:5432` or `[::1]:5432`, or the path of the Unix socket, such as `/run/postgresql/.s.PGSQL.5432`. Of a name with several addresses, one may be named as well: `10.0.0.7:5432`.
 ///
 /// **Tags**, for [`Pool::acquire_preferring`](pool_core::Pool::acquire_preferring), are parameters of the session: a connection is converted by `set_config(name, value, false)`, as `SET` does. So a tag may be a `role`,
-/// a `search_path`, or a parameter of your own such as `app.tenant`; `none` is the role that is none. What was set stays set, for those who prefer nothing, too; and what somebody sets by hand, the pool does not hear of.
+/// a `search_path`, or a parameter of your own such as `app.tenant`; `none` is the role that is none. What was set stays set, for those who prefer nothing, too, until something is undone; and what a function sets by hand, the pool does not hear of.
 ///
 /// **Errors**: after some that a server reports, its session is closed when its user gives it back; [`diagnosis`](crate::diagnosis) says which. Those of a session that has ended are
 /// counted by the reason, in [`ends`](Self::ends).
@@ -165,22 +163,6 @@ impl PostgresDriver {
     pub fn statements(&self) -> StatementStats {
         self.knowledge.stats()
     }
-
-    /// Returns once the server has answered everything that has been asked of the session so far.
-    async fn wait_or_cancel(&self, connection: &PostgresConnection) -> Result<(), ConnectError> {
-        // Queues behind everything else.
-        let mut last = pin!(connection.batch_execute(""));
-        loop {
-            match timeout(PATIENCE, &mut last).await {
-                // A cancellation that came late has hit the empty query, and nobody minds.
-                Ok(Err(error)) if error.code() != Some(&SqlState::QUERY_CANCELED) => {
-                    return Err(connection.server().error(ConnectStep::Session, error));
-                }
-                Ok(_) => return Ok(()),
-                Err(_) => connection.peer().cancel(&connection.cancel_token()).await?,
-            }
-        }
-    }
 }
 
 impl std::fmt::Debug for PostgresDriver {
@@ -208,7 +190,9 @@ impl Driver for PostgresDriver {
 
     async fn connect(&self, attempt: &Attempt) -> Result<PostgresConnection, ConnectError> {
         // Owned across the await: what has been opened so far. Dropping the future closes it.
-        let connection = Search::new(self, attempt).run().await?;
+        let mut connection = Search::new(self, attempt).run().await?;
+        // It may have been asked what it is.
+        connection.note_order();
         if let Some(follower) = &self.follower {
             follower.on_found(connection.server());
         }
@@ -235,32 +219,38 @@ impl Driver for PostgresDriver {
                 "a session is closed, since its server is not what is wanted any more"
             );
             SessionState::Broken
-        } else if settled && connection.session().is_at_rest() {
+        } else if settled && self.is_in_order(connection) {
             SessionState::Clean
+        } else if let (true, Some(reason)) = (settled, self.beyond_repair(connection)) {
+            tell(connection, reason);
+            SessionState::Broken
         } else {
             SessionState::Dirty
         }
     }
 
-    /// Waits for the answers that are due, cancels what does not answer soon, and rolls an open transaction back.
+    /// Waits for the answers that are due, cancels what does not answer soon, rolls an open transaction back, and undoes what the [policy](crate::ReleasePolicy) has undone.
     async fn reset(&self, connection: &mut PostgresConnection) -> Result<(), ConnectError> {
-        let _duty = connection.session().on_duty();
+        let session = connection.share_session();
+        let _duty = session.on_duty();
         // Owned across the awaits: nothing. The pool closes the connection of a reset that is dropped.
-        self.wait_or_cancel(connection).await?;
-        if connection.session().is_in_transaction() {
-            connection
-                .batch_execute("ROLLBACK")
-                .await
-                .map_err(|error| connection.server().error(ConnectStep::Session, error))?;
-        }
-        Ok(())
+        self.put_in_order(connection).await
+    }
+
+    /// What it has changed stays, as far as that can be: see [`ReleasePolicy`](crate::ReleasePolicy).
+    fn approve(&self, connection: &mut PostgresConnection) {
+        connection.settle();
+        connection.keep_changes();
     }
 
     /// An empty query: the cheapest round trip that a session can make.
     async fn ping(&self, connection: &mut PostgresConnection) -> Result<(), ConnectError> {
-        let _duty = connection.session().on_duty();
+        let session = connection.share_session();
+        let _duty = session.on_duty();
+        let before = connection.usage();
         // Owned across the awaits: nothing.
         let answer = connection.batch_execute("").await;
+        connection.restore(before);
         if connection.peer().is_encrypted {
             // Beside it: the server has answered, however long it takes to read files.
             let settings = Arc::clone(&self.cluster.settings);
@@ -271,11 +261,14 @@ impl Driver for PostgresDriver {
 
     /// Sets the parameter of the tag's name for the session: one round trip.
     async fn convert(&self, connection: &mut PostgresConnection, wanted: &Tag) -> Result<(), ConnectError> {
-        let _duty = connection.session().on_duty();
+        let session = connection.share_session();
+        let _duty = session.on_duty();
+        let before = connection.usage();
         let (name, value) = (wanted.name(), wanted.value());
         let setting = "SELECT pg_catalog.set_config($1, $2, false)";
         // Owned across the await: nothing. The pool closes the connection of a conversion that is dropped.
         let set = connection.query_typed(setting, &[(&name, Type::TEXT), (&value, Type::TEXT)]).await;
+        connection.restore(before);
         set.map(drop).map_err(|error| connection.server().error(ConnectStep::Session, error))
     }
 

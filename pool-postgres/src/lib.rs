@@ -15,7 +15,8 @@
 //! ```
 //!
 //! A lease derefs to [`tokio_postgres::Client`]. When it is dropped inside a transaction, or while a query still runs, the session is put
-//! back in order in the background before anybody else gets it: the pool watches the messages of the protocol and knows.
+//! back in order in the background before anybody else gets it: the pool watches the messages of the protocol and knows. So it is after `SET`, `LISTEN` and their like;
+//! [`ReleasePolicy`] has what is undone, and [`PostgresConnection::activity`] what is known.
 //!
 //! [`diagnosis`] says what an error means: whether to try again, and what the pool does with the connection.
 //! [`PostgresConnection::ended`] says why a session has ended, which the error of a request often does not.
@@ -29,6 +30,7 @@
 #![forbid(unsafe_code)]
 #![cfg(not(feature = "loom"))]
 
+mod activity;
 mod chain;
 mod cluster;
 mod config;
@@ -48,6 +50,7 @@ mod memory;
 mod pool;
 mod query;
 mod random;
+mod release;
 pub mod retry;
 mod role;
 mod search;
@@ -59,12 +62,13 @@ mod tap;
 mod tls;
 mod wire;
 
+pub use activity::{SessionActivity, SessionChanges, SessionStatus};
 #[cfg(feature = "serde")]
 pub use config::Keywords;
 pub use config::{
-    AuthMethod, ChannelBinding, Host, LoadBalanceHosts, Origin, Password, PostgresConfig, PostgresConfigBuilder,
-    PostgresConfigError, RequireAuth, RootCertificates, SslCertMode, SslMode, SslNegotiation, TargetSessionAttrs,
-    TlsVersion,
+    AuthMethod, ChannelBinding, Host, LoadBalanceHosts, OpenTransaction, Origin, Password, PostgresConfig,
+    PostgresConfigBuilder, PostgresConfigError, ReleaseMode, RequireAuth, RootCertificates, SslCertMode, SslMode,
+    SslNegotiation, TargetSessionAttrs, TlsVersion,
 };
 pub use connection::PostgresConnection;
 pub use credentials::{Credentials, CredentialsError, CredentialsFailure, CredentialsProvider, CredentialsRequest};
@@ -73,6 +77,7 @@ pub use end::{EndCause, Ends, SessionEnd};
 pub use error::{ConnectError, ConnectStep, PostgresError};
 pub use pool::{Health, PostgresHealthChecker, PostgresLease, PostgresOwnedLease, PostgresPool};
 pub use query::{Queries, Query, QueryError, QueryStep};
+pub use release::ReleasePolicy;
 pub use servers::{PostgresServers, PostgresServersBuilder, ServerRole};
 pub use statements::{StatementMode, StatementSettings, StatementStats};
 pub use tap::Mark;

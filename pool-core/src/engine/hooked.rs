@@ -115,7 +115,10 @@ impl<D: Driver> Engine<D> {
         // Owned across the awaits: the connection. Dropping it closes it.
         let hook = async { hooked.hooks.after_open(&mut connection, &facts).await };
         match hooked.call_fallible(HookPoint::AfterOpen, hook).await {
-            Ok(()) => Ok(connection),
+            Ok(()) => {
+                self.approve(&mut connection);
+                Ok(connection)
+            }
             Err(failure) => {
                 self.driver.close(connection).await;
                 Err(failure)
@@ -179,7 +182,17 @@ impl<D: Driver> Engine<D> {
         facts: &ConnectionFacts,
     ) -> Result<(), HookFailure> {
         let Some(hooked) = self.hooks_at(HookPoint::OnRelease) else { return Ok(()) };
-        hooked.call_fallible(HookPoint::OnRelease, async { hooked.hooks.on_release(connection, facts).await }).await
+        // Owned across the await: nothing. The connection is in the hands of whoever calls.
+        hooked.call_fallible(HookPoint::OnRelease, async { hooked.hooks.on_release(connection, facts).await }).await?;
+        self.approve(connection);
+        Ok(())
+    }
+
+    /// What a hook has left in a session is meant to be there.
+    fn approve(&self, connection: &mut D::Connection) {
+        if let Err(message) = caught(|| self.driver.approve(connection)) {
+            report(|| tracing::error!(message, "approving what a hook has done panicked"));
+        }
     }
 
     /// Before one is closed.

@@ -141,6 +141,22 @@ impl PostgresConfigBuilder {
         self
     }
 
+    /// Changes what becomes of a session that its user gives back, in [`PostgresConfig::release`].
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use pool_postgres::{PostgresConfig, ReleaseMode};
+    ///
+    /// let config = PostgresConfig::builder().release(|release| release.mode = ReleaseMode::Clean).build()?;
+    /// assert_eq!(config.to_string(), "pool_release=clean");
+    /// # Ok::<(), pool_postgres::PostgresConfigError>(())
+    /// ```
+    pub fn release(mut self, change: impl FnOnce(&mut crate::release::ReleasePolicy)) -> Self {
+        change(&mut self.config.release);
+        self
+    }
+
     setters! {
         database: impl Into<String> => text,
         user: impl Into<String> => text,
@@ -193,7 +209,7 @@ impl PostgresConfigBuilder {
 #[cfg(test)]
 mod tests {
     use super::super::field::FIELDS;
-    use super::super::own::OWN;
+    use super::super::{OpenTransaction, ReleaseMode, own};
     use super::super::tests::parse;
     use super::*;
     use crate::statements::StatementMode;
@@ -202,7 +218,8 @@ mod tests {
         target_session_attrs=primary load_balance_hosts=random connect_timeout=3 sslmode=verify-full sslnegotiation=direct sslrootcert=system sslcert=/c \
         sslkey=/k sslcertmode=require sslcrl=/r sslcrldir=/d sslsni=0 ssl_min_protocol_version=TLSv1.3 ssl_max_protocol_version=TLSv1.3 \
         channel_binding=require require_auth=scram-sha-256 requirepeer=p keepalives=0 keepalives_idle=7 keepalives_interval=0 keepalives_count=9 \
-        tcp_user_timeout=1500 pool_max_conns=50 pool_statement_mode=unprepared pool_statement_cache=9 pool_prepare_after=2 pool_warm_statements=1";
+        tcp_user_timeout=1500 pool_max_conns=50 pool_statement_mode=unprepared pool_statement_cache=9 pool_prepare_after=2 pool_warm_statements=1 \
+        pool_release=custom pool_release_sql='RESET ALL' pool_on_open_transaction=close";
 
     fn all() -> PostgresConfigBuilder {
         let seconds = Duration::from_secs;
@@ -246,6 +263,11 @@ mod tests {
                 statements.mode = StatementMode::Unprepared;
                 (statements.cache, statements.prepare_after, statements.warm) = (9, 2, 1);
             })
+            .release(|release| {
+                release.mode = ReleaseMode::Custom;
+                release.sql = Some("RESET ALL".to_owned());
+                release.open_transaction = OpenTransaction::Close;
+            })
     }
 
     #[test]
@@ -255,7 +277,7 @@ mod tests {
         assert_eq!(built.pool.connect_timeout, Duration::from_secs(9), "for three servers");
         let default = PostgresConfig::default();
         let left: Vec<_> =
-            FIELDS.iter().chain(&OWN).filter(|field| (field.get)(&built) == (field.get)(&default)).collect();
+            FIELDS.iter().chain(own::fields()).filter(|field| (field.get)(&built) == (field.get)(&default)).collect();
         assert!(left.is_empty(), "{:?}", left.iter().map(|field| field.keyword).collect::<Vec<_>>());
         assert!(!format!("{:?}", all()).contains("s3cr3t"));
     }

@@ -133,3 +133,29 @@ choices! {
     /// In another order each time.
     "random" => Random,
 }
+
+choices! {
+    /// How much of what a user leaves behind in a session is cleared away before the next one gets it.
+    ReleaseMode:
+    /// What the names of the commands tell that were executed: a session that was not changed costs nothing.
+    #[default]
+    "changed" => Changed,
+    /// Nothing but transactions and what still runs.
+    "fast" => Fast,
+    /// As `Changed`; and after each use the server is asked for a sign of life, before anybody else gets the session.
+    "verified" => Verified,
+    /// Everything, after each use, but for the statements that the client has prepared.
+    "clean" => Clean,
+    /// Nothing but transactions and what still runs; then the [statements](crate::ReleasePolicy::sql) of the configuration are executed, after each use.
+    "custom" => Custom,
+}
+
+choices! {
+    /// What becomes of a session whose user has left a transaction open.
+    OpenTransaction:
+    /// It is rolled back.
+    #[default]
+    "rollback" => RollBack,
+    /// The session is closed, which rolls it back as well.
+    "close" => Close,
+}

@@ -4,9 +4,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::own::OWN;
 use super::pool::SETTINGS;
-use super::{PostgresConfig, PostgresConfigError, RootCertificates, TlsVersion, duration, keepalive, number};
+use super::{PostgresConfig, PostgresConfigError, RootCertificates, TlsVersion, duration, keepalive, number, own};
 
 type Outcome = Result<(), PostgresConfigError>;
 
@@ -18,7 +17,7 @@ pub(super) struct Field {
     pub(super) get: fn(&PostgresConfig) -> Option<String>,
 }
 
-const fn field(
+pub(super) const fn field(
     keyword: &'static str,
     set: fn(&mut PostgresConfig, &str) -> Outcome,
     get: fn(&PostgresConfig) -> Option<String>,
@@ -144,7 +143,7 @@ fn default() -> PostgresConfig {
     PostgresConfig::default()
 }
 
-fn put<T>(place: &mut T, value: Result<T, PostgresConfigError>) -> Outcome {
+pub(super) fn put<T>(place: &mut T, value: Result<T, PostgresConfigError>) -> Outcome {
     *place = value?;
     Ok(())
 }
@@ -208,7 +207,7 @@ fn version(value: &str, is_least: bool) -> Result<Option<TlsVersion>, PostgresCo
 
 /// The keywords of the pool that libpq does not have.
 pub(super) fn pool_keywords() -> impl Iterator<Item = &'static str> {
-    SETTINGS.iter().map(|setting| setting.keyword).chain(OWN.iter().map(|field| field.keyword))
+    SETTINGS.iter().map(|setting| setting.keyword).chain(own::fields().map(|field| field.keyword))
 }
 
 /// The variables for what libpq has none: named as the keyword, in capitals, after `POOL_`.

@@ -20,6 +20,7 @@ mod own;
 mod passfile;
 mod password;
 mod pool;
+mod release;
 mod require_auth;
 mod root;
 mod service;
@@ -37,7 +38,8 @@ mod uri;
 
 pub use builder::PostgresConfigBuilder;
 pub use choices::{
-    ChannelBinding, LoadBalanceHosts, SslCertMode, SslMode, SslNegotiation, TargetSessionAttrs, TlsVersion,
+    ChannelBinding, LoadBalanceHosts, OpenTransaction, ReleaseMode, SslCertMode, SslMode, SslNegotiation,
+    TargetSessionAttrs, TlsVersion,
 };
 #[cfg(feature = "serde")]
 pub use data::Keywords;
@@ -132,6 +134,9 @@ use crate::statements::StatementSettings;
 /// | `pool_statement_cache` | `POOL_STATEMENT_CACHE` | `statements.cache` | 0 to 65535; a small one takes the default of `pool_warm_statements` down with it | 256 |
 /// | `pool_prepare_after` | `POOL_PREPARE_AFTER` | `statements.prepare_after` | 1 to 65535 | 1 |
 /// | `pool_warm_statements` | `POOL_WARM_STATEMENTS` | `statements.warm` | 0 to `pool_statement_cache` | 8 |
+/// | `pool_release` | `POOL_RELEASE` | `release.mode` | `changed`, `fast`, `verified`, `clean`, `custom` | `changed` |
+/// | `pool_release_sql` | `POOL_RELEASE_SQL` | `release.sql` | statements, for `custom` | none |
+/// | `pool_on_open_transaction` | `POOL_ON_OPEN_TRANSACTION` | `release.open_transaction` | `rollback`, `close` | `rollback` |
 ///
 /// A duration is written `90` (seconds), `90s`, `1m30s`, `2h`, `1d` or `500ms`, and is from 1 ms to 10 years. What each setting of the pool does is in the documentation of
 /// [`pool_core::Config`]. Names that pgxpool has are pgxpool's.
@@ -223,6 +228,8 @@ pub struct PostgresConfig {
     pub pool: pool_core::Config,
     /// What is done with statements.
     pub statements: StatementSettings,
+    /// What becomes of a session that its user gives back. Default: what it was changed in is undone.
+    pub release: crate::release::ReleasePolicy,
     /// What nobody has changed.
     pub(crate) untouched: settle::Untouched,
 }
@@ -261,6 +268,7 @@ impl Default for PostgresConfig {
             tcp_user_timeout: None,
             pool: pool_core::Config::default(),
             statements: StatementSettings::default(),
+            release: crate::release::ReleasePolicy::default(),
             untouched: settle::Untouched::default(),
         }
     }

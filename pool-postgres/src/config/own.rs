@@ -1,15 +1,19 @@
-//! The keywords that neither libpq nor every pool has.
+//! The keywords that neither libpq nor every pool has: of statements here, and of what else there is.
 
 use std::str::FromStr;
 
 use super::PostgresConfigError;
-use super::field::Field;
+use super::field::{Field, put};
+use super::release::RELEASE;
 use crate::statements::{CACHE, PREPARE_AFTER, WARM};
 
-type Outcome = Result<(), PostgresConfigError>;
-
 /// All of them.
-pub(super) const OWN: [Field; 4] = [
+pub(super) fn fields() -> impl Iterator<Item = &'static Field> {
+    STATEMENTS.iter().chain(&RELEASE)
+}
+
+/// Those of statements.
+const STATEMENTS: [Field; 4] = [
     Field {
         keyword: "pool_statement_mode",
         set: |config, value| put(&mut config.statements.mode, value.parse()),
@@ -38,11 +42,6 @@ pub(super) const OWN: [Field; 4] = [
         get: |config| Some(config.statements.warm.to_string()),
     },
 ];
-
-fn put<T>(place: &mut T, value: Result<T, PostgresConfigError>) -> Outcome {
-    *place = value?;
-    Ok(())
-}
 
 fn number<T: FromStr>(keyword: &'static str, value: &str, allowed: &'static str) -> Result<T, PostgresConfigError> {
     value.parse().map_err(|_| PostgresConfigError::value(keyword, value, allowed))

@@ -6,9 +6,11 @@ use super::error::Problems;
 use super::field::{self, FIELDS, LONGEST};
 use super::given::{Given, Value};
 use super::keyword::{KEYWORDS, Role};
-use super::own::OWN;
 use super::pool::SETTINGS;
-use super::{PostgresConfig, PostgresConfigError, RootCertificates, SslMode, SslNegotiation, host, keepalive, suspect};
+use super::{
+    PostgresConfig, PostgresConfigError, RootCertificates, SslMode, SslNegotiation, host, keepalive, own, release,
+    suspect,
+};
 
 /// Settles on values.
 pub(super) fn settle(given: &Given) -> Result<PostgresConfig, PostgresConfigError> {
@@ -79,7 +81,7 @@ pub(super) fn for_all_servers(config: &PostgresConfig) -> Duration {
 
 fn set(config: &mut PostgresConfig, keyword: &'static str, value: &Value) -> Result<(), PostgresConfigError> {
     let text = value.text.as_str();
-    if let Some(field) = FIELDS.iter().chain(&OWN).find(|field| field.keyword == keyword) {
+    if let Some(field) = FIELDS.iter().find(|field| field.keyword == keyword) {
         suspect::check(keyword, text)?;
         return (field.set)(config, text);
     }
@@ -88,6 +90,9 @@ fn set(config: &mut PostgresConfig, keyword: &'static str, value: &Value) -> Res
     }
     if let Some(setting) = SETTINGS.iter().find(|setting| setting.keyword == keyword) {
         return setting.apply(&mut config.pool, text);
+    }
+    if let Some(field) = own::fields().find(|field| field.keyword == keyword) {
+        return (field.set)(config, text);
     }
     match keyword {
         "password" => config.password = Some(text).filter(|text| !text.is_empty()).map(Into::into),
@@ -123,6 +128,7 @@ pub(super) fn check(config: &PostgresConfig, problems: &mut Problems) {
     problems.keep(field::check(config));
     config.statements.problems().for_each(|problem| problems.add(problem));
     check_tls(config, problems);
+    release::check(config, problems);
     for (keyword, text) in FIELDS.iter().filter_map(|field| Some((field.keyword, (field.get)(config)?))) {
         problems.keep(suspect::check(keyword, &text));
     }

@@ -304,6 +304,7 @@ fn what_is_shown_is_read_back() {
         "sslcert=/c sslkey=/k sslcrl=/r sslcrldir=/d sslcertmode=disable sslsni=0 ssl_min_protocol_version=TLSv1.3",
         "pool_max_conns=7 pool_min_conns=0 pool_lazy=true pool_idle_order=fifo pool_max_uses=5 pool_max_conn_lifetime=0",
         "host=a,b pool_connect_timeout=5s",
+        "pool_release=custom pool_release_sql='SELECT 1; RESET ALL' pool_on_open_transaction=close",
         "host=a,b connect_timeout=3",
         "pool_leak_after=90s pool_refuse_self_wait=true pool_collect_within=1m",
         "password=s3cr3t pool_connect_timeout=7s pool_acquire_timeout=1500ms passfile=/p application_name=x",

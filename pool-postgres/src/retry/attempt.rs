@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::sync::Arc;
 
-use pool_core::{AcquireError, Driver};
+use pool_core::AcquireError;
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::error::Severity;
 
@@ -165,7 +165,7 @@ impl Attempt {
             return;
         }
         // Owned across the await: nothing. What is not in order when this ends is seen to when the lease goes back.
-        let _ = timeout_at(limit, driver.reset(lease)).await;
+        let _ = timeout_at(limit, driver.tidy(lease)).await;
     }
 
     /// Gives the lease back. After an answer that the client cannot read, nobody but its user knows that the session is of no use.

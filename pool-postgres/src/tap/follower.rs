@@ -6,8 +6,11 @@ use std::sync::Arc;
 
 use pool_core::Recorder;
 
+use super::changes::{Changes, keeps_its_rows};
+use super::command::TAG;
 use super::headers::Headers;
-use super::session::{NAME, PARAMETER, Session};
+use super::parameters::PARAMETER;
+use super::session::Session;
 use super::stopwatch::Stopwatch;
 use super::words::Words;
 
@@ -37,8 +40,13 @@ pub(super) struct Follower {
     unanswered: VecDeque<Request>,
     /// Whether more than housekeeping has been sent since the last `Sync`.
     works: bool,
+    /// Whether the server has described or sent rows since the last command was completed.
+    has_answered: bool,
     stopwatch: Stopwatch,
 }
+
+/// So much is kept of the number of the server's process and what comes with it.
+const PROCESS: u64 = 4;
 
 impl Follower {
     pub(super) fn new(session: Arc<Session>, recorder: Option<Recorder>) -> Self {
@@ -47,10 +55,17 @@ impl Follower {
             startup_left: None,
             startup_header: Vec::new(),
             sent: Headers::default(),
-            // Errors and notices, the names of what is completed, and parameters.
-            received: Headers::looking_into(&[(b'E', TEXT), (b'N', TEXT), (b'C', NAME), (b'S', PARAMETER)]),
+            // The names of what is completed, parameters, errors and notices, and the process.
+            received: Headers::looking_into(&[
+                (b'C', TAG as u64),
+                (b'S', PARAMETER),
+                (b'E', TEXT),
+                (b'N', TEXT),
+                (b'K', PROCESS),
+            ]),
             unanswered: VecDeque::from([Request::Simple]),
             works: false,
+            has_answered: false,
             stopwatch: Stopwatch::new(recorder),
         }
     }
@@ -64,11 +79,28 @@ impl Follower {
     }
 
     pub(super) fn on_sent(&mut self, bytes: &[u8]) {
+        self.follow_sent(bytes);
+        self.session.traffic().note_sent(bytes.len(), self.in_flight());
+    }
+
+    pub(super) fn on_received(&mut self, bytes: &[u8]) {
+        self.follow_received(bytes);
+        self.session.traffic().note_received(bytes.len(), self.in_flight());
+    }
+
+    /// Those that somebody waits for, and one that has been sent in part.
+    fn in_flight(&self) -> usize {
+        let complete = self.unanswered.iter().filter(|request| **request != Request::Housekeeping).count();
+        complete + usize::from(self.works)
+    }
+
+    fn follow_sent(&mut self, bytes: &[u8]) {
         let bytes = self.skip_startup(bytes);
         let Self { sent, unanswered, works, session, stopwatch, .. } = self;
         sent.scan(bytes, |kind, _| match kind {
             b'Q' | b'F' => {
                 unanswered.push_back(Request::Simple);
+                session.traffic().note_asked();
                 session.set_busy();
                 stopwatch.sent(true, session.is_on_duty());
             }
@@ -76,7 +108,9 @@ impl Follower {
             // `Close` and `Flush`; a password belongs to the startup.
             b'C' | b'H' | b'p' => {}
             _ => {
-                *works = true;
+                if !mem::replace(works, true) {
+                    session.traffic().note_asked();
+                }
                 session.set_busy();
                 // `Execute`.
                 stopwatch.sent(kind == b'E', session.is_on_duty());
@@ -100,11 +134,22 @@ impl Follower {
         &bytes[skip..]
     }
 
-    pub(super) fn on_received(&mut self, bytes: &[u8]) {
-        let Self { received, unanswered, session, works, stopwatch, .. } = self;
+    fn follow_received(&mut self, bytes: &[u8]) {
+        let Self { received, unanswered, session, works, has_answered, stopwatch, .. } = self;
         received.scan(bytes, |kind, beginning| match kind {
+            // Rows, or what they look like.
+            b'D' | b'T' => *has_answered = true,
+            // Its name comes first in `CommandComplete`.
+            b'C' => {
+                let name = beginning.split(|byte| *byte == 0).next().unwrap_or_default();
+                if keeps_its_rows(name, mem::take(has_answered), unanswered.front() == Some(&Request::Simple)) {
+                    session.note_changes(Changes::TEMPORARY);
+                }
+                session.note_completed(name);
+            }
             b'Z' => {
                 let status = beginning.first().copied().unwrap_or(0);
+                *has_answered = false;
                 session.note_ready(status);
                 unanswered.pop_front();
                 // Something may have been sent in part.
@@ -125,12 +170,11 @@ impl Follower {
 /// What the server says that ends no answer.
 fn note(session: &Session, kind: u8, beginning: &[u8]) {
     match kind {
-        // Its name comes first in `CommandComplete`.
-        b'C' => session.note_completed(beginning),
         b'2' => session.note_bound(),
         b'S' => session.note_parameter(beginning),
         b'E' => session.note_error(Words::read(beginning)),
         b'N' => session.note_notice(Words::read(beginning)),
+        b'K' => session.note_process(beginning),
         _ => {}
     }
 }

@@ -4,13 +4,18 @@
 //! server ends its answer to every request with `ReadyForQuery`, which carries the transaction status. The tap copies nothing and
 //! changes nothing. Format: PostgreSQL documentation, chapter "Frontend/Backend Protocol", "Message Formats".
 
+mod changes;
+mod command;
 mod follower;
 mod guard;
 mod headers;
+mod parameters;
 mod session;
 mod stopwatch;
+mod traffic;
 mod words;
 
+pub(crate) use changes::Changes;
 pub(crate) use guard::Binding;
 pub use session::Mark;
 pub(crate) use session::Session;
@@ -152,5 +157,7 @@ impl AsyncWrite for Tap {
     }
 }
 
+#[cfg(test)]
+mod session_tests;
 #[cfg(test)]
 mod tests;

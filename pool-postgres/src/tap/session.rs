@@ -1,10 +1,15 @@
 //! What is known about a session outside of its task.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::mem;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::changes::Changes;
+use super::command::LastCommand;
+use super::parameters::Parameters;
+use super::traffic::Traffic;
 use super::words::Words;
 use crate::diagnosis::{Diagnosis, Fate};
 use crate::role::Role;
@@ -32,17 +37,19 @@ pub(crate) struct Session {
     /// Whether the server is a standby, and whether it writes only if told to, as it reports it.
     standby: Reported,
     read_only: Reported,
+    parameters: Parameters,
+    /// What may outlive a transaction, as [`Changes`] has it.
+    changes: AtomicU8,
+    last_command: LastCommand,
+    /// The server's process; zero until it has said so.
+    process: AtomicU32,
+    traffic: Traffic,
     last_words: Mutex<Option<Words>>,
     remains: Mutex<Remains>,
 }
 
-/// What a `COMMIT` is called when it is completed, `COMMIT AND CHAIN` too. No other name begins like this and ends here.
-const COMMIT: &[u8] = b"COMMIT\0";
-/// So much is kept of a name.
-pub(super) const NAME: u64 = COMMIT.len() as u64;
-
-/// So much is kept of a parameter's name and value: more than the names below have.
-pub(super) const PARAMETER: u64 = 64;
+/// What a `COMMIT` is called when it is completed, `COMMIT AND CHAIN` too.
+const COMMIT: &[u8] = b"COMMIT";
 
 /// A parameter that is on or off, as the server has reported it last, if it has.
 #[derive(Default)]
@@ -115,6 +122,11 @@ impl Session {
         self.status() == Self::IDLE
     }
 
+    /// Whether no answer is due, and a transaction is open that has failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.status() == b'E'
+    }
+
     /// Whether no answer is due, but a transaction is open.
     pub(crate) fn is_in_transaction(&self) -> bool {
         !matches!(self.status(), Self::IDLE | Self::BUSY)
@@ -125,7 +137,7 @@ impl Session {
         self.status() == Self::BUSY
     }
 
-    pub(super) fn status(&self) -> u8 {
+    pub(crate) fn status(&self) -> u8 {
         self.status.load(Ordering::Acquire)
     }
 
@@ -165,8 +177,10 @@ impl Session {
         self.rests.load(Ordering::Acquire) != mark.rests || self.commits.load(Ordering::Acquire) != mark.commits
     }
 
-    /// The server has completed a command, whose name begins like this. Only whoever holds the wire reads.
+    /// The server has completed a command of this name. Only whoever holds the wire reads.
     pub(super) fn note_completed(&self, name: &[u8]) {
+        self.last_command.note(name);
+        self.note_changes(Changes::of(name));
         if name == COMMIT {
             self.commits.store(self.commits.load(Ordering::Relaxed) + 1, Ordering::Release);
         }
@@ -230,11 +244,85 @@ impl Session {
     /// The server reports the value of a parameter: name and value, a zero after each. Only whoever holds the wire reads.
     pub(super) fn note_parameter(&self, body: &[u8]) {
         let mut parts = body.split(|byte| *byte == 0);
-        match (parts.next(), parts.next()) {
-            (Some(b"in_hot_standby"), Some(value)) => self.standby.note(value),
-            (Some(b"default_transaction_read_only"), Some(value)) => self.read_only.note(value),
+        let (Some(name), Some(value)) = (parts.next(), parts.next()) else { return };
+        match name {
+            b"in_hot_standby" => self.standby.note(value),
+            b"default_transaction_read_only" => self.read_only.note(value),
             _ => {}
         }
+        self.parameters.note(name, value);
+        // Those of the login come before the server is ready, and nobody can set the one.
+        if self.rests.load(Ordering::Relaxed) > 0 && name != b"in_hot_standby" {
+            self.note_changes(Changes::SETTINGS);
+        }
+    }
+
+    /// The server says which process it is: its number, and what it takes to cancel something.
+    pub(super) fn note_process(&self, body: &[u8]) {
+        if let Some(number) = body.first_chunk() {
+            self.process.store(u32::from_be_bytes(*number), Ordering::Release);
+        }
+    }
+
+    /// The server's process for this session, if it has said that.
+    pub(crate) fn process(&self) -> Option<u32> {
+        Some(self.process.load(Ordering::Acquire)).filter(|number| *number != 0)
+    }
+
+    /// Something may outlive the transaction. Not at every message: hardly any command changes a session.
+    pub(super) fn note_changes(&self, changes: Changes) {
+        if !changes.is_none() {
+            self.changes.fetch_or(changes.bits(), Ordering::AcqRel);
+        }
+    }
+
+    /// What may have been changed since it was put in order.
+    pub(crate) fn changes(&self) -> Changes {
+        Changes::from_bits(self.changes.load(Ordering::Acquire))
+    }
+
+    /// What has been changed by now is this. Only while nobody uses the session.
+    pub(crate) fn set_changes(&self, changes: Changes) {
+        self.changes.store(changes.bits(), Ordering::Release);
+    }
+
+    pub(super) fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    /// The name of the command that was completed last.
+    pub(crate) fn last_command(&self) -> Option<String> {
+        self.last_command.get()
+    }
+
+    /// How many requests there have been; to close a statement is none.
+    pub(crate) fn asked(&self) -> u64 {
+        self.traffic.asked()
+    }
+
+    /// How many bytes have been sent and received.
+    pub(crate) fn bytes(&self) -> (u64, u64) {
+        (self.traffic.sent(), self.traffic.received())
+    }
+
+    /// How many requests are not answered.
+    pub(crate) fn in_flight(&self) -> usize {
+        // The server reads data of a `COPY`, and what it has answered is no end of it.
+        self.traffic.in_flight().max(usize::from(self.is_busy()))
+    }
+
+    /// For how long nothing has been sent or received.
+    pub(crate) fn quiet_for(&self) -> std::time::Duration {
+        self.traffic.quiet_for()
+    }
+
+    /// What the server has reported of its parameters.
+    pub(crate) fn parameters(&self) -> BTreeMap<String, String> {
+        self.parameters.all()
+    }
+
+    pub(crate) fn parameter(&self, name: &str) -> Option<String> {
+        self.parameters.get(name)
     }
 
     /// What the server is, if it has reported that.

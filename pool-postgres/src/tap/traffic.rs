@@ -1,0 +1,74 @@
+//! How much passes, and when something did last.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// What has passed so far. Whoever holds the wire notes it, and nobody else.
+#[derive(Debug)]
+pub(super) struct Traffic {
+    began: Instant,
+    sent: AtomicU64,
+    received: AtomicU64,
+    /// In microseconds since the beginning.
+    last: AtomicU64,
+    /// Requests that are not answered, and those of which a part has been sent.
+    in_flight: AtomicU64,
+    /// How many requests there have been, the closing of statements left out.
+    asked: AtomicU64,
+}
+
+impl Default for Traffic {
+    fn default() -> Self {
+        let zero = || AtomicU64::new(0);
+        let (sent, received, last, in_flight, asked) = (zero(), zero(), zero(), zero(), zero());
+        Self { began: Instant::now(), sent, received, last, in_flight, asked }
+    }
+}
+
+impl Traffic {
+    pub(super) fn note_sent(&self, bytes: usize, in_flight: usize) {
+        add(&self.sent, bytes);
+        self.note(in_flight);
+    }
+
+    pub(super) fn note_received(&self, bytes: usize, in_flight: usize) {
+        add(&self.received, bytes);
+        self.note(in_flight);
+    }
+
+    fn note(&self, in_flight: usize) {
+        self.in_flight.store(in_flight as u64, Ordering::Release);
+        let now = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.last.store(now, Ordering::Release);
+    }
+
+    pub(super) fn note_asked(&self) {
+        add(&self.asked, 1);
+    }
+
+    pub(super) fn asked(&self) -> u64 {
+        self.asked.load(Ordering::Acquire)
+    }
+
+    pub(super) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Acquire)
+    }
+
+    pub(super) fn received(&self) -> u64 {
+        self.received.load(Ordering::Acquire)
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        usize::try_from(self.in_flight.load(Ordering::Acquire)).unwrap_or(usize::MAX)
+    }
+
+    /// For how long nothing has passed.
+    pub(super) fn quiet_for(&self) -> Duration {
+        self.began.elapsed().saturating_sub(Duration::from_micros(self.last.load(Ordering::Acquire)))
+    }
+}
+
+/// One thread at a time writes, so that no stronger operation is needed.
+fn add(counter: &AtomicU64, more: usize) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(more as u64), Ordering::Release);
+}
