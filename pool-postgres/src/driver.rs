@@ -191,13 +191,13 @@ impl Driver for PostgresDriver {
     async fn connect(&self, attempt: &Attempt) -> Result<PostgresConnection, ConnectError> {
         // Owned across the await: what has been opened so far. Dropping the future closes it.
         let mut connection = Search::new(self, attempt).run().await?;
-        // It may have been asked what it is.
-        connection.note_order();
         if let Some(follower) = &self.follower {
             follower.on_found(connection.server());
         }
         // Owned across the await: the session.
         warm(&connection).await;
+        // It has been asked for that, and perhaps what it is.
+        connection.note_order();
         Ok(connection)
     }
 
