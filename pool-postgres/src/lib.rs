@@ -57,6 +57,7 @@ mod socket;
 mod statements;
 mod tap;
 mod tls;
+mod transactions;
 mod wire;
 
 #[cfg(feature = "serde")]
@@ -76,6 +77,9 @@ pub use query::{Queries, Query, QueryError, QueryStep};
 pub use servers::{PostgresServers, PostgresServersBuilder, ServerRole};
 pub use tap::Mark;
 pub use tls::{TlsConnector, TlsSession, TlsSocket};
+pub use transactions::{
+    PostgresTransaction, TrackId, TransactionError, TransactionId, TransactionOptions, TransactionStatus,
+};
 pub use {pool_core, tokio_postgres};
 
 /// Compiles the examples of the README.

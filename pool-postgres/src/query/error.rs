@@ -12,6 +12,7 @@ use crate::connection::PostgresConnection;
 use crate::diagnosis::{Advice, Diagnosis, Fate};
 use crate::retry::Outcome;
 use crate::tap::Mark;
+use crate::transactions::{TransactionError, TransactionId};
 
 /// What a request was about when it failed.
 ///
@@ -88,6 +89,8 @@ struct Inner {
     host: Option<String>,
     outcome: Outcome,
     diagnosis: Diagnosis,
+    /// By its number, if it is a `COMMIT` of which nobody knows what has become.
+    transaction: Option<TransactionId>,
     cause: Cause,
 }
 
@@ -120,12 +123,31 @@ impl QueryError {
         cause: impl Into<Cause>,
     ) -> Self {
         let statement = Summary(sql).to_string();
-        Self(Box::new(Inner { step, statement, host: None, outcome, diagnosis, cause: cause.into() }))
+        let (host, transaction) = (None, None);
+        Self(Box::new(Inner { step, statement, host, outcome, diagnosis, transaction, cause: cause.into() }))
     }
 
     /// As it is, on this connection.
     pub(crate) fn on(mut self, connection: &PostgresConnection) -> Self {
         self.0.host = Some(connection.host().to_owned());
+        self
+    }
+
+    /// As it is, for somebody who knows what has become of it.
+    pub(crate) fn settled(mut self, outcome: Outcome) -> Self {
+        let Inner { outcome: known, diagnosis, .. } = &mut *self.0;
+        *known = outcome;
+        diagnosis.advice = match (outcome, diagnosis.advice) {
+            (Outcome::Unknown, _) => Advice::OutcomeUnknown,
+            (Outcome::NotDone, Advice::OutcomeUnknown) => Advice::RetryTransaction,
+            (Outcome::NotDone, advice) => advice,
+        };
+        self
+    }
+
+    /// As it is, about a transaction that the server knows by this number.
+    pub(crate) fn about(mut self, transaction: Option<TransactionId>) -> Self {
+        self.0.transaction = transaction;
         self
     }
 
@@ -174,6 +196,16 @@ impl QueryError {
         self.0.cause.downcast_ref()
     }
 
+    /// Why a transaction could not be begun or has not been committed, if it is not an error of the server or of the client.
+    pub fn transaction_error(&self) -> Option<TransactionError> {
+        self.0.cause.downcast_ref().copied()
+    }
+
+    /// By which number the server knows the transaction of which nobody knows whether it was committed: for [`PostgresPool::transaction_status`](crate::PostgresPool::transaction_status). `None` after any other
+    /// error, if it was not [asked for](crate::TrackId), or if the transaction had written nothing.
+    pub fn transaction_id(&self) -> Option<TransactionId> {
+        self.0.transaction
+    }
 }
 
 impl PostgresConnection {
@@ -194,12 +226,16 @@ impl PostgresConnection {
 
 impl fmt::Display for QueryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { step, statement, host, outcome, cause, .. } = &*self.0;
+        let Inner { step, statement, host, outcome, transaction, cause, .. } = &*self.0;
         write!(f, "{step} \"{statement}\"")?;
         if let Some(host) = host {
             write!(f, " on {host}")?;
         }
-        write!(f, " failed; {outcome}: {}", Whole(cause.as_ref()))
+        write!(f, " failed; {outcome}")?;
+        if let Some(transaction) = transaction {
+            write!(f, " (transaction {transaction})")?;
+        }
+        write!(f, ": {}", Whole(cause.as_ref()))
     }
 }
 

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use pool_core::Recorder;
 
 use super::headers::Headers;
-use super::session::{NAME, PARAMETER, Session};
+use super::session::{PARAMETER, Session};
 use super::stopwatch::Stopwatch;
+use super::turns::NAME;
 use super::words::Words;
 
 /// So much is kept of an error or a notice. Codes come before texts there, and texts are told by how they begin.

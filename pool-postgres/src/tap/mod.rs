@@ -9,11 +9,13 @@ mod guard;
 mod headers;
 mod session;
 mod stopwatch;
+mod turns;
 mod words;
 
 pub(crate) use guard::Binding;
 pub use session::Mark;
 pub(crate) use session::Session;
+pub(crate) use turns::Ending;
 pub(crate) use words::Words;
 
 use std::io;
