@@ -25,6 +25,8 @@ mod abandoned;
 mod corrupt;
 #[path = "chaos/dropped.rs"]
 mod dropped;
+#[path = "chaos/dropped_transactions.rs"]
+mod dropped_transactions;
 #[path = "chaos/ends.rs"]
 mod ends;
 #[path = "chaos/errors.rs"]

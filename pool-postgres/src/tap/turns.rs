@@ -2,14 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
-/// What a command is called when it is completed, as far as that is kept. `COMMIT AND CHAIN` is called `COMMIT`, too, and `COMMIT PREPARED` is another transaction's.
-const COMMIT: &[u8] = b"COMMIT\0";
-const ROLLBACK: &[u8] = b"ROLLBAC";
-const BEGIN: &[u8] = b"BEGIN\0";
-const START: &[u8] = b"START T";
-const SAVEPOINT: &[u8] = b"SAVEPOI";
-/// So much is kept of a name.
-pub(super) const NAME: u64 = COMMIT.len() as u64;
+/// So much is kept of the name of a command that is completed, at least: `COMMIT` with the zero after it, which tells it from `COMMIT PREPARED`, another transaction's. `COMMIT AND CHAIN` has the same
+/// name.
+pub(super) const NAME: u64 = 7;
 
 /// Outside of a transaction, in `ReadyForQuery`.
 const IDLE: u8 = b'I';
@@ -67,16 +62,18 @@ impl Turns {
 
     /// A command is completed, whose name begins like this.
     pub(super) fn note_completed(&self, name: &[u8]) {
-        match name {
-            COMMIT => self.note_end(true, &self.commits),
-            ROLLBACK => self.note_end(false, &self.rollbacks),
-            SAVEPOINT => count(&self.savepoints),
-            BEGIN | START => {
-                self.was_fresh.store(self.ready.load(Ordering::Relaxed) == IDLE, Ordering::Release);
-                count(&self.begins);
-            }
+        match name.split(|byte| *byte == 0).next() {
+            Some(b"COMMIT") => self.note_end(true, &self.commits),
+            Some(b"BEGIN" | [b'S', b'T', b'A', b'R', b'T', b' ', ..]) => self.note_begin(),
+            Some([b'R', b'O', b'L', b'L', b'B', ..]) => self.note_end(false, &self.rollbacks),
+            Some([b'S', b'A', b'V', b'E', b'P', ..]) => count(&self.savepoints),
             _ => {}
         }
+    }
+
+    fn note_begin(&self) {
+        self.was_fresh.store(self.ready.load(Ordering::Relaxed) == IDLE, Ordering::Release);
+        count(&self.begins);
     }
 
     fn note_end(&self, is_commit: bool, counter: &AtomicU64) {

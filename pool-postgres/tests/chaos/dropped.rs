@@ -20,6 +20,7 @@ use tokio::runtime::Builder;
 
 use crate::asking::{LIMIT, answer, eventually, in_time};
 use crate::common::Chaos;
+use crate::dropped_transactions::TRANSACTIONS;
 use crate::invariants::{self, everything_can_be_had};
 use crate::users::{PASSWORD, impatient, settings};
 
@@ -28,21 +29,21 @@ const SHORT: Duration = Duration::from_millis(60);
 
 const MOST: usize = 2;
 
-type Job<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+pub(crate) type Job<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
 /// A pool, and what is done with it and beside it.
-struct Stage {
-    chaos: Chaos,
+pub(crate) struct Stage {
+    pub(crate) chaos: Chaos,
     retrier: Retrier,
-    table: String,
-    fault: Fault,
+    pub(crate) table: String,
+    pub(crate) fault: Fault,
 }
 
 /// Something that goes wrong.
 #[derive(Clone, Copy)]
-struct Fault {
+pub(crate) struct Fault {
     /// How long anything may take while it does.
-    patience: Duration,
+    pub(crate) patience: Duration,
     strike: for<'a> fn(&'a Chaos) -> Job<'a, ()>,
 }
 
@@ -71,7 +72,7 @@ impl Fault {
 }
 
 /// One of the futures, by its name; whether it has ended before it was dropped.
-type Case = (&'static str, for<'a> fn(&'a Stage, Cut) -> Job<'a, bool>);
+pub(crate) type Case = (&'static str, for<'a> fn(&'a Stage, Cut) -> Job<'a, bool>);
 
 impl Stage {
     async fn start(fault: Fault) -> Self {
@@ -86,7 +87,7 @@ impl Stage {
         Self { chaos, retrier, table, fault }
     }
 
-    async fn strike(&self) {
+    pub(crate) async fn strike(&self) {
         (self.fault.strike)(&self.chaos).await;
     }
 
@@ -106,7 +107,7 @@ impl Stage {
     }
 
     /// Two rows in one statement, and so none or both.
-    fn insert(&self) -> String {
+    pub(crate) fn insert(&self) -> String {
         format!("INSERT INTO {} VALUES (1), (-1)", self.table)
     }
 
@@ -130,8 +131,8 @@ impl Stage {
     }
 }
 
-/// The futures that this crate has of its own.
-const OWN: [Case; 8] = [
+/// Other futures that this crate has of its own.
+const OTHERS: [Case; 8] = [
     ("close_within", |stage, cut| {
         Box::pin(async move {
             let servers = PostgresServers::new(stage.beside()).unwrap();
@@ -206,6 +207,11 @@ const OWN: [Case; 8] = [
         })
     }),
 ];
+
+/// All futures that this crate has of its own.
+fn own() -> impl Iterator<Item = Case> {
+    OTHERS.into_iter().chain(TRANSACTIONS)
+}
 
 /// Those of pool-core, which come to something on a connection of this crate.
 const ON_IT: [Case; 9] = [
@@ -306,7 +312,7 @@ const ON_IT: [Case; 9] = [
 fn whatever_is_dropped(what: &str, fault: Fault) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let mut all = 0;
-    for (name, case) in OWN.into_iter().chain(ON_IT) {
+    for (name, case) in own().chain(ON_IT) {
         let stage = runtime.block_on(Stage::start(fault));
         let cases = for_each_cancellation(|cut| {
             runtime.block_on(async {
@@ -455,5 +461,5 @@ fn no_future_is_missing() {
             }
         }
     }
-    assert_eq!(found, OWN.iter().map(|(name, _)| (*name).to_owned()).collect());
+    assert_eq!(found, own().map(|(name, _)| name.to_owned()).collect());
 }
