@@ -116,9 +116,9 @@ impl PostgresTransaction<'_> {
     /// What has become of it, if `COMMIT`, which was sent after the mark, has failed.
     fn outcome(&self, error: &QueryError, since: Mark) -> Outcome {
         let (connection, Some(cause)) = (self.connection(), error.client_error()) else { return Outcome::Unknown };
-        let is_refused =
-            is_refusal(cause, error.diagnosis()) && connection.session().has_committed_nothing_since(self.begun);
-        if is_refused || connection.is_unsent(cause, since) || was_ended_idle(connection) {
+        let is_refused = is_refusal(cause, error.diagnosis());
+        let is_over = is_refused || connection.is_unsent(cause, since) || was_ended_idle(connection);
+        if is_over && connection.session().has_committed_nothing_since(self.begun) {
             Outcome::NotDone
         } else {
             Outcome::Unknown
