@@ -171,6 +171,11 @@ async fn a_savepoint_that_is_dropped_while_it_begins_leaves_its_transaction_as_i
         let mut transaction = it.pool.begin().await.unwrap();
         transaction.execute(&insert(number), &[]).await.unwrap();
         let ended = cut.apply(transaction.savepoint()).await.map(|begun| drop(begun.unwrap())).is_some();
+        // None is left. To look for one is an error, so there is another one around that.
+        let looking = transaction.savepoint_named("looking").await.unwrap();
+        let none = looking.batch_execute("RELEASE \"savepoint 0\"").await.unwrap_err();
+        assert_eq!(none.sqlstate().map(|code| code.code()), Some("3B001"), "{cut:?}");
+        looking.rollback().await.unwrap();
         transaction.execute(&insert(number + 1), &[]).await.unwrap();
         transaction.commit().await.unwrap();
         let there = it.numbers().await;

@@ -63,8 +63,12 @@ async fn an_end_that_is_under_way_is_seen_when_it_has_come() {
         transaction.execute(&insert(number), &[]).await.unwrap();
         begin_and_leave(transaction.client().batch_execute(end)).await;
         let expected = (QueryStep::Commit, Outcome::Unknown, Some(TransactionError::EndedByWork));
-        // A transaction that is rolled back and chained has nothing in it.
         assert_eq!(told(transaction.commit().await), expected, "{end}");
+        outside(&lease).await;
+        let transaction = lease.begin().await.unwrap();
+        begin_and_leave(transaction.client().batch_execute("COMMIT; BEGIN")).await;
+        let expected = (QueryStep::RollBack, Outcome::Unknown, Some(TransactionError::EndedByWork));
+        assert_eq!(told(transaction.rollback().await), expected);
         outside(&lease).await;
     }
     drop(lease);
