@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use pool_postgres::tokio_postgres::error::SqlState;
 use pool_postgres::tokio_postgres::types::{IsNull, ToSql, Type, private::BytesMut, to_sql_checked};
 use pool_postgres::{PostgresLease, PostgresTransaction, Queries, QueryError};
 use pool_testkit::cancel::{Cut, Manner};
@@ -174,7 +175,7 @@ async fn a_savepoint_that_is_dropped_while_it_begins_leaves_its_transaction_as_i
         // None is left. To look for one is an error, so there is another one around that.
         let looking = transaction.savepoint_named("looking").await.unwrap();
         let none = looking.batch_execute("RELEASE \"savepoint 0\"").await.unwrap_err();
-        assert_eq!(none.sqlstate().map(|code| code.code()), Some("3B001"), "{cut:?}");
+        assert_eq!(none.sqlstate().map(SqlState::code), Some("3B001"), "{cut:?}");
         looking.rollback().await.unwrap();
         transaction.execute(&insert(number + 1), &[]).await.unwrap();
         transaction.commit().await.unwrap();

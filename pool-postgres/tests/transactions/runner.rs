@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use pool_postgres::retry::Outcome;
@@ -197,13 +198,16 @@ async fn work_that_panics_is_rolled_back() {
 #[tokio::test]
 async fn what_the_work_leaves_running_does_not_hold_up_its_error() {
     let it = Stage::new(1).await;
+    let mut patient = (*it.pool.config()).clone();
+    patient.reset_timeout = Duration::from_mins(5);
+    it.pool.reconfigure(patient).unwrap();
     let work = it.pool.transaction(async |tx| -> Result<(), Failed> {
         tx.execute(&insert(1), &[]).await?;
         begin_and_leave(tx.client().batch_execute("SELECT pg_sleep(600)")).await;
         it.at_work().await;
         Err(Failed::Own("impatient"))
     });
-    let failed = tokio::time::timeout(std::time::Duration::from_secs(60), work).await.unwrap();
+    let failed = tokio::time::timeout(Duration::from_mins(1), work).await.unwrap();
     assert!(matches!(failed, Err(Failed::Own("impatient"))), "{failed:?}");
     it.all_idle(1).await;
     assert!(it.numbers().await.is_empty());

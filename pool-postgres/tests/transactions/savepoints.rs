@@ -151,16 +151,16 @@ async fn a_savepoint_may_have_any_name_that_the_server_keeps() {
         end(savepoint, if number % 2 == 0 { How::Commit } else { How::Drop }).await;
     }
     // By its name, and exactly that.
-    let mut named = transaction.savepoint_named("Here").await.unwrap();
-    named.execute(&insert(100), &[]).await.unwrap();
-    named.batch_execute("ROLLBACK TO \"Here\"").await.unwrap();
+    let mut here = transaction.savepoint_named("Here").await.unwrap();
+    here.execute(&insert(100), &[]).await.unwrap();
+    here.batch_execute("ROLLBACK TO \"Here\"").await.unwrap();
     for name in ["", "Here", "a\0b", &"x".repeat(64)] {
         let expected = (QueryStep::Begin, Outcome::NotDone, Some(TransactionError::SavepointName));
-        assert_eq!(told(named.savepoint_named(name).await), expected, "{name:?}");
+        assert_eq!(told(here.savepoint_named(name).await), expected, "{name:?}");
     }
-    let inner = named.savepoint().await.unwrap();
+    let inner = here.savepoint().await.unwrap();
     inner.commit().await.unwrap();
-    named.commit().await.unwrap();
+    here.commit().await.unwrap();
     transaction.commit().await.unwrap();
     assert_eq!(it.numbers().await, [2, 4, 6]);
     it.close().await;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::poll;
 use pool_postgres::retry::Outcome;
 use pool_postgres::tokio_postgres::Client;
+use pool_postgres::tokio_postgres::error::SqlState;
 use pool_postgres::{PostgresOwnedLease, PostgresPool, QueryError, QueryStep, TransactionError};
 use pool_testkit::postgres::TestDatabase;
 use pool_testkit::proxy::Proxy;
@@ -89,7 +90,7 @@ impl Stage {
 /// Fails if the session is inside of a transaction.
 pub(crate) async fn outside(client: &Client) {
     let inside = client.batch_execute("SAVEPOINT here").await.expect_err("outside of a transaction");
-    assert_eq!(inside.code().map(|code| code.code()), Some("25P01"), "{inside:?}");
+    assert_eq!(inside.code().map(SqlState::code), Some("25P01"), "{inside:?}");
 }
 
 /// What inserts a number.

@@ -22,9 +22,9 @@ async fn the_server_knows_what_has_become_of_a_transaction() {
         transaction.execute(&insert(1), &[]).await.unwrap();
         numbers.push(number(&transaction).await);
         if commits {
-            transaction.commit().await.unwrap()
+            transaction.commit().await.unwrap();
         } else {
-            drop(transaction)
+            drop(transaction);
         }
         it.other.batch_execute("DELETE FROM t").await.unwrap();
     }
