@@ -21,6 +21,8 @@
 //! [`diagnosis`] says what an error means: whether to try again, and what the pool does with the connection.
 //! [`PostgresConnection::ended`] says why a session has ended, which the error of a request often does not.
 //!
+//! [`PostgresPool::begin`] and [`PostgresPool::transaction`] make transactions that are rolled back when they are dropped, and of which `commit` says whether the server has committed them.
+//!
 //! [`retry`] runs operations that are tried again where that helps and does no harm: transactions, statements that may be repeated, and some that may not.
 //!
 //! Connections are described as for libpq; [`libpq`] has every keyword, what is verified of a server, and what is different.
@@ -60,6 +62,7 @@ mod socket;
 mod statements;
 mod tap;
 mod tls;
+mod transactions;
 mod wire;
 
 pub use activity::{SessionActivity, SessionChanges, SessionStatus};
@@ -82,6 +85,9 @@ pub use servers::{PostgresServers, PostgresServersBuilder, ServerRole};
 pub use statements::{StatementMode, StatementSettings, StatementStats};
 pub use tap::Mark;
 pub use tls::{TlsConnector, TlsSession, TlsSocket};
+pub use transactions::{
+    PostgresTransaction, TrackId, TransactionError, TransactionId, TransactionOptions, TransactionStatus,
+};
 pub use {pool_core, tokio_postgres};
 
 /// Compiles the examples of the README.

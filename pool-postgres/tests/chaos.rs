@@ -27,6 +27,8 @@ mod corrupt;
 mod dropped;
 #[path = "chaos/dropped_queries.rs"]
 mod dropped_queries;
+#[path = "chaos/dropped_transactions.rs"]
+mod dropped_transactions;
 #[path = "chaos/ends.rs"]
 mod ends;
 #[path = "chaos/errors.rs"]

@@ -209,8 +209,8 @@ impl PostgresConfigBuilder {
 #[cfg(test)]
 mod tests {
     use super::super::field::FIELDS;
-    use super::super::{OpenTransaction, ReleaseMode, own};
     use super::super::tests::parse;
+    use super::super::{OpenTransaction, ReleaseMode, own};
     use super::*;
     use crate::statements::StatementMode;
 

@@ -12,6 +12,7 @@ use crate::connection::PostgresConnection;
 use crate::diagnosis::{Advice, Diagnosis, Fate};
 use crate::retry::Outcome;
 use crate::tap::Mark;
+use crate::transactions::{TransactionError, TransactionId};
 
 /// What a request was about when it failed.
 ///
@@ -88,6 +89,8 @@ struct Inner {
     host: Option<String>,
     outcome: Outcome,
     diagnosis: Diagnosis,
+    /// By its number, if it is a `COMMIT` of which nobody knows what has become.
+    transaction: Option<TransactionId>,
     cause: Cause,
     /// What may help.
     hint: Option<&'static str>,
@@ -122,7 +125,8 @@ impl QueryError {
         cause: impl Into<Cause>,
     ) -> Self {
         let statement = Summary(sql).to_string();
-        Self(Box::new(Inner { step, statement, host: None, outcome, diagnosis, cause: cause.into(), hint: None }))
+        let (host, transaction, cause, hint) = (None, None, cause.into(), None);
+        Self(Box::new(Inner { step, statement, host, outcome, diagnosis, transaction, cause, hint }))
     }
 
     /// As it is, on this connection.
@@ -134,6 +138,24 @@ impl QueryError {
     /// As it is, with what may help.
     pub(crate) fn hinting(mut self, hint: Option<&'static str>) -> Self {
         self.0.hint = hint;
+        self
+    }
+
+    /// As it is, for somebody who knows what has become of it.
+    pub(crate) fn settled(mut self, outcome: Outcome) -> Self {
+        let Inner { outcome: known, diagnosis, .. } = &mut *self.0;
+        *known = outcome;
+        diagnosis.advice = match (outcome, diagnosis.advice) {
+            (Outcome::Unknown, _) => Advice::OutcomeUnknown,
+            (Outcome::NotDone, Advice::OutcomeUnknown) => Advice::RetryTransaction,
+            (Outcome::NotDone, advice) => advice,
+        };
+        self
+    }
+
+    /// As it is, about a transaction that the server knows by this number.
+    pub(crate) fn about(mut self, transaction: Option<TransactionId>) -> Self {
+        self.0.transaction = transaction;
         self
     }
 
@@ -181,6 +203,17 @@ impl QueryError {
     pub fn acquire_error(&self) -> Option<&AcquireError> {
         self.0.cause.downcast_ref()
     }
+
+    /// Why a transaction could not be begun or has not been committed, if it is not an error of the server or of the client.
+    pub fn transaction_error(&self) -> Option<TransactionError> {
+        self.0.cause.downcast_ref().copied()
+    }
+
+    /// By which number the server knows the transaction of which nobody knows whether it was committed: for [`PostgresPool::transaction_status`](crate::PostgresPool::transaction_status). `None` after any other
+    /// error, if it was not [asked for](crate::TrackId), or if the transaction had written nothing.
+    pub fn transaction_id(&self) -> Option<TransactionId> {
+        self.0.transaction
+    }
 }
 
 impl PostgresConnection {
@@ -201,12 +234,16 @@ impl PostgresConnection {
 
 impl fmt::Display for QueryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { step, statement, host, outcome, cause, hint, .. } = &*self.0;
+        let Inner { step, statement, host, outcome, transaction, cause, hint, .. } = &*self.0;
         write!(f, "{step} \"{statement}\"")?;
         if let Some(host) = host {
             write!(f, " on {host}")?;
         }
-        write!(f, " failed; {outcome}: {}", Whole(cause.as_ref()))?;
+        write!(f, " failed; {outcome}")?;
+        if let Some(transaction) = transaction {
+            write!(f, " (transaction {transaction})")?;
+        }
+        write!(f, ": {}", Whole(cause.as_ref()))?;
         hint.map_or(Ok(()), |hint| write!(f, "; {hint}"))
     }
 }

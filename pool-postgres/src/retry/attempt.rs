@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use pool_core::AcquireError;
 use tokio::time::{Instant, timeout_at};
-use tokio_postgres::error::Severity;
 
 use super::error::{AttemptError, Outcome};
 use super::stats::RetryReason;
@@ -13,7 +12,8 @@ use crate::chain::postgres;
 use crate::diagnosis::{Advice, Diagnosis, Fate};
 use crate::driver::PostgresDriver;
 use crate::pool::PostgresOwnedLease;
-use crate::tap::Mark;
+use crate::tap::{Ending, Mark};
+use crate::transactions::{COMMIT, is_refusal};
 
 pub(super) type Cause = Box<dyn StdError + Send + Sync>;
 
@@ -131,9 +131,8 @@ impl Attempt {
         }
         let mark = self.lease.mark();
         // Owned across the await: the lease. Dropped, it goes back; `COMMIT` may have been sent and may be carried out.
-        let error = match timeout_at(self.deadline, self.lease.batch_execute("COMMIT")).await {
-            Ok(Ok(())) if self.lease.session().has_committed() => return Ok(()),
-            Ok(Ok(())) => return Err(Failure::new(AttemptError::RolledBack.into(), None, Outcome::NotDone)),
+        let error = match timeout_at(self.deadline, self.lease.batch_execute(COMMIT)).await {
+            Ok(Ok(())) => return self.committed(),
             Ok(Err(error)) => error,
             Err(_) => return Err(Failure::cut_off(Outcome::Unknown)),
         };
@@ -141,6 +140,15 @@ impl Attempt {
         let outcome = if unsent || is_refusal(&error, diagnosis) { Outcome::NotDone } else { Outcome::Unknown };
         self.give_back(Some(diagnosis));
         Err(Failure::new(error.into(), Some(diagnosis), outcome))
+    }
+
+    /// What has become of it, once `COMMIT` has been answered without an error.
+    fn committed(&self) -> Result<(), Failure> {
+        match self.lease.session().ending_since(self.mark) {
+            Ending::Committed => Ok(()),
+            Ending::RolledBack => Err(Failure::new(AttemptError::RolledBack.into(), None, Outcome::NotDone)),
+            Ending::Before => Err(Failure::new(AttemptError::EndedByWork.into(), None, Outcome::Unknown)),
+        }
     }
 
     fn diagnose(&self, error: &Cause) -> Option<Diagnosis> {
@@ -176,10 +184,4 @@ impl Attempt {
             lease.discard();
         }
     }
-}
-
-/// Whether the server has answered `COMMIT` by an error after which the session goes on: then the transaction was rolled back. What somebody in between says, or somebody who goes away, is no answer.
-fn is_refusal(error: &tokio_postgres::Error, diagnosis: Diagnosis) -> bool {
-    let goes_on = error.as_db_error().is_some_and(|said| said.parsed_severity() == Some(Severity::Error));
-    goes_on && diagnosis.fate != Fate::Close && diagnosis.advice != Advice::OutcomeUnknown
 }

@@ -42,11 +42,11 @@ mod error;
 mod policy;
 mod retrier;
 mod stats;
-mod transaction;
 
 pub use budget::RetryBudget;
 pub use error::{AttemptError, GaveUp, Outcome, RetryError};
 pub use policy::RetryPolicy;
 pub use retrier::Retrier;
 pub use stats::{RetryReason, RetryStats};
-pub use transaction::TransactionOptions;
+
+pub use crate::transactions::TransactionOptions;

@@ -10,10 +10,10 @@ use super::budget::RetryBudget;
 use super::error::{GaveUp, Outcome, RetryError};
 use super::policy::{RetryPolicy, may_be_repeated};
 use super::stats::{Counts, RetryStats};
-use super::transaction::TransactionOptions;
 use crate::config::PostgresConfigError;
 use crate::pool::{PostgresOwnedLease, PostgresPool};
 use crate::random::random;
+use crate::transactions::TransactionOptions;
 
 /// Runs operations on leases of a pool and tries them again where that helps and does no harm. Made by [`PostgresPool::retrying`]; the [module](super) says which kind is for what.
 ///
@@ -171,8 +171,8 @@ impl Retrier {
 
     /// Runs work inside of a transaction and commits it. The whole is tried again after 40001 and 40P01, and after whatever else may pass, as long as it has not been committed for certain.
     ///
-    /// The work is given a lease with an open transaction and must not end it: what it commits itself, in part or as a whole, is not tried again if that is seen, but an answer that is lost shows nothing, and
-    /// after `ROLLBACK AND CHAIN` there is another transaction to commit. If it fails, the transaction is rolled back; it is tried again if its error, or one below that, is a
+    /// The work is given a lease with an open transaction and must not end it: what it commits itself, in part or as a whole, is not tried again if that is seen, but an answer that is lost shows
+    /// nothing. If it fails, the transaction is rolled back; it is tried again if its error, or one below that, is a
     /// [`tokio_postgres::Error`] that advises it. What the work does outside of the transaction may be done several times. If it lets an error of a statement pass, the server has
     /// rolled back what is to be committed: that is [`AttemptError::RolledBack`](super::AttemptError::RolledBack) and not a success.
     ///

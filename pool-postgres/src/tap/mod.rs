@@ -13,12 +13,14 @@ mod parameters;
 mod session;
 mod stopwatch;
 mod traffic;
+mod turns;
 mod words;
 
 pub(crate) use changes::Changes;
 pub(crate) use guard::Binding;
 pub use session::Mark;
 pub(crate) use session::Session;
+pub(crate) use turns::Ending;
 pub(crate) use words::Words;
 
 use std::io;

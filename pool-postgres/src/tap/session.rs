@@ -10,6 +10,7 @@ use super::changes::Changes;
 use super::command::LastCommand;
 use super::parameters::Parameters;
 use super::traffic::Traffic;
+use super::turns::{Ending, Turn, Turns};
 use super::words::Words;
 use crate::diagnosis::{Diagnosis, Fate};
 use crate::role::Role;
@@ -24,14 +25,12 @@ pub(crate) struct Session {
     on_duty: AtomicBool,
     /// How often something was written.
     writes: AtomicU64,
-    /// How many commands the server has reported as completed, and in the lowest byte the first letter of the last one's name.
+    /// How many commands the server has reported as completed.
     completed: AtomicU64,
-    /// How many of them were a `COMMIT`.
-    commits: AtomicU64,
-    /// How often the server has been ready outside of a transaction.
-    rests: AtomicU64,
     /// How often it has found a statement and its parameters to be in order.
     bound: AtomicU64,
+    /// Those that begin and end transactions.
+    turns: Turns,
     /// What an error has made of the connection: nothing, or one of the two below.
     verdict: AtomicU8,
     /// Whether the server is a standby, and whether it writes only if told to, as it reports it.
@@ -47,9 +46,6 @@ pub(crate) struct Session {
     last_words: Mutex<Option<Words>>,
     remains: Mutex<Remains>,
 }
-
-/// What a `COMMIT` is called when it is completed, `COMMIT AND CHAIN` too.
-const COMMIT: &[u8] = b"COMMIT";
 
 /// A parameter that is on or off, as the server has reported it last, if it has.
 #[derive(Default)]
@@ -90,9 +86,8 @@ const READ_ONLY: u8 = 2;
 pub struct Mark {
     writes: u64,
     completed: u64,
-    commits: u64,
-    rests: u64,
     bound: u64,
+    turn: Turn,
     at_rest: bool,
 }
 
@@ -158,35 +153,44 @@ impl Session {
         Mark {
             writes: self.writes.load(Ordering::Acquire),
             completed: self.completed.load(Ordering::Acquire),
-            commits: self.commits.load(Ordering::Acquire),
-            rests: self.rests.load(Ordering::Acquire),
             bound: self.bound.load(Ordering::Acquire),
+            turn: self.turns.now(),
             at_rest: self.is_at_rest(),
         }
     }
 
     /// The server is ready, with this status. Only whoever holds the wire reads.
     pub(super) fn note_ready(&self, status: u8) {
-        if status == Self::IDLE {
-            self.rests.store(self.rests.load(Ordering::Relaxed) + 1, Ordering::Release);
-        }
+        self.turns.note_ready(status);
     }
 
-    /// Whether a transaction that was open at the mark has ended: the server has been ready outside of one since, or has committed. It may have begun another one at once.
+    /// Whether the last `BEGIN` has begun a transaction, and was not given inside of one.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.turns.has_begun()
+    }
+
+    /// Whether a transaction that was open at the mark has ended. Another one may have begun at once.
     pub(crate) fn has_ended_one_since(&self, mark: Mark) -> bool {
-        self.rests.load(Ordering::Acquire) != mark.rests || self.commits.load(Ordering::Acquire) != mark.commits
+        mark.turn.has_ended_by(self.turns.now())
+    }
+
+    /// How a transaction has ended that was open at the mark, given that the last command was a `COMMIT` or a `ROLLBACK` and has been answered. A failed transaction cannot be committed: the server
+    /// answers the one as the other then, and reports no error.
+    pub(crate) fn ending_since(&self, mark: Mark) -> Ending {
+        mark.turn.ending_by(self.turns.now())
+    }
+
+    /// Whether no transaction has been committed since, nor another one begun.
+    pub(crate) fn has_committed_nothing_since(&self, mark: Mark) -> bool {
+        mark.turn.has_committed_nothing_by(self.turns.now())
     }
 
     /// The server has completed a command of this name. Only whoever holds the wire reads.
     pub(super) fn note_completed(&self, name: &[u8]) {
         self.last_command.note(name);
         self.note_changes(Changes::of(name));
-        if name == COMMIT {
-            self.commits.store(self.commits.load(Ordering::Relaxed) + 1, Ordering::Release);
-        }
-        let initial = name.first().copied().unwrap_or(0);
-        let before = self.completed.load(Ordering::Relaxed) >> 8;
-        self.completed.store((before + 1) << 8 | u64::from(initial), Ordering::Release);
+        self.turns.note_completed(name);
+        self.completed.store(self.completed.load(Ordering::Relaxed) + 1, Ordering::Release);
     }
 
     /// The server has found a statement and its parameters to be in order, and executes it next. Only whoever holds the wire reads.
@@ -202,12 +206,6 @@ impl Session {
     /// Whether no command has been completed since.
     pub(crate) fn has_completed_nothing_since(&self, mark: Mark) -> bool {
         self.completed.load(Ordering::Acquire) == mark.completed
-    }
-
-    /// Whether the last command was a `COMMIT`, given that it was a `COMMIT` or a `ROLLBACK`. A failed transaction cannot be committed: the server answers the one as the other then, and
-    /// reports no error.
-    pub(crate) fn has_committed(&self) -> bool {
-        self.completed.load(Ordering::Acquire) & 0xff == u64::from(b'C')
     }
 
     /// Whether nothing has been written since.
@@ -252,7 +250,7 @@ impl Session {
         }
         self.parameters.note(name, value);
         // Those of the login come before the server is ready, and nobody can set the one.
-        if self.rests.load(Ordering::Relaxed) > 0 && name != b"in_hot_standby" {
+        if self.turns.has_rested() && name != b"in_hot_standby" {
             self.note_changes(Changes::SETTINGS);
         }
     }

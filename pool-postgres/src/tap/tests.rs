@@ -51,25 +51,43 @@ fn the_status_follows_the_conversation() {
     assert_eq!(follow(&conversation(), usize::MAX), STATUSES);
 }
 
-/// Whether something was completed, whether that was a commit, and whether the session was at rest, as these bytes came one by one.
-fn hear(follower: &mut Follower, messages: &[Vec<u8>]) -> (bool, bool, bool) {
+/// Whether something was completed, and whether a transaction has ended, as these bytes came one by one.
+fn hear(follower: &mut Follower, messages: &[Vec<u8>]) -> (bool, bool) {
     let mark = follower.session().mark();
     messages.concat().chunks(1).for_each(|byte| follower.on_received(byte));
     let session = follower.session();
-    (!session.has_completed_nothing_since(mark), session.has_committed(), session.has_ended_one_since(mark))
+    (!session.has_completed_nothing_since(mark), session.has_ended_one_since(mark))
 }
 
 #[test]
 fn what_the_server_has_completed_is_known() {
     let mut follower = Follower::new(Arc::default(), None);
     let mut hear = |messages: &[Vec<u8>]| hear(&mut follower, messages);
-    assert_eq!(hear(&[message(b'I', b""), message(b'E', b"C40001\0\0"), message(b'Z', b"I")]), (false, false, true));
-    assert_eq!(hear(&[message(b'C', b"BEGIN\0"), message(b'Z', b"T"), message(b'Z', b"E")]), (true, false, false));
-    assert_eq!(hear(&[message(b'C', b"COMMIT\0")]), (true, true, true));
-    assert_eq!(hear(&[message(b'C', b"COMMIT PREPARED\0")]), (true, true, false), "another transaction");
-    assert_eq!(hear(&[message(b'3', b"")]), (false, true, false), "a statement was closed");
-    assert_eq!(hear(&[message(b'C', b"ROLLBACK\0"), message(b'Z', b"I")]), (true, false, true));
-    assert_eq!(hear(&[message(b'C', b"INSERT 0 1\0"), message(b'C', b"COMMIT\0")]), (true, true, true));
+    assert_eq!(hear(&[message(b'I', b""), message(b'E', b"C40001\0\0"), message(b'Z', b"I")]), (false, true));
+    assert_eq!(hear(&[message(b'C', b"SELECT 1\0"), message(b'Z', b"T"), message(b'Z', b"E")]), (true, false));
+    assert_eq!(hear(&[message(b'C', b"COMMIT\0")]), (true, true));
+    assert_eq!(hear(&[message(b'C', b"COMMIT PREPARED\0")]), (true, false), "another transaction");
+    assert_eq!(hear(&[message(b'3', b"")]), (false, false), "a statement was closed");
+    assert_eq!(hear(&[message(b'C', b"ROLLBACK\0"), message(b'Z', b"I")]), (true, true));
+    assert_eq!(hear(&[message(b'C', b"INSERT 0 1\0"), message(b'C', b"COMMIT\0")]), (true, true));
+}
+
+/// How a transaction has ended, by what comes after its `BEGIN`.
+fn ending(messages: &[Vec<u8>]) -> Ending {
+    let mut follower = Follower::new(Arc::default(), None);
+    follower.on_received(&[message(b'Z', b"I"), message(b'C', b"BEGIN\0"), message(b'Z', b"T")].concat());
+    assert!(follower.session().has_begun());
+    let mark = follower.session().mark();
+    follower.on_received(&messages.concat());
+    follower.session().ending_since(mark)
+}
+
+#[test]
+fn a_commit_that_is_answered_with_rollback_is_told_from_one_that_is_not() {
+    assert_eq!(ending(&[message(b'C', b"COMMIT\0"), message(b'Z', b"I")]), Ending::Committed);
+    assert_eq!(ending(&[message(b'C', b"ROLLBACK\0"), message(b'Z', b"I")]), Ending::RolledBack);
+    let twice = [message(b'C', b"COMMIT\0"), message(b'Z', b"I"), message(b'C', b"COMMIT\0"), message(b'Z', b"I")];
+    assert_eq!(ending(&twice), Ending::Before);
 }
 
 #[test]
