@@ -161,6 +161,8 @@ impl PostgresDriver {
                     return Err(connection.server().error(ConnectStep::Session, error));
                 }
                 Ok(_) => return Ok(()),
+                // The server is being asked already.
+                Err(_) if connection.session().traffic().is_held() => {}
                 Err(_) => connection.peer().cancel(&connection.cancel_token()).await?,
             }
         }

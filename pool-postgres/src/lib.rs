@@ -71,6 +71,7 @@ pub use credentials::{Credentials, CredentialsError, CredentialsFailure, Credent
 pub use driver::PostgresDriver;
 pub use end::{EndCause, Ends, SessionEnd};
 pub use error::{ConnectError, ConnectStep, PostgresError};
+pub use limits::{Limits, QueryEnd, QueryStats, SlowQuery, TimeLimit, TimedOut, UnsupportedLimit};
 pub use pool::{Health, PostgresHealthChecker, PostgresLease, PostgresOwnedLease, PostgresPool};
 pub use query::{Queries, Query, QueryError, QueryStep};
 pub use servers::{PostgresServers, PostgresServersBuilder, ServerRole};

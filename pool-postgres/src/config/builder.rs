@@ -8,6 +8,7 @@ use super::{
     ChannelBinding, Host, LoadBalanceHosts, Password, PostgresConfig, PostgresConfigError, RequireAuth,
     RootCertificates, SslCertMode, SslMode, SslNegotiation, TargetSessionAttrs, TlsVersion,
 };
+use crate::limits::Limits;
 
 /// Collects a [`PostgresConfig`] in a program; made by [`PostgresConfig::builder`]. What is not said keeps its default, and all that is wrong is told at once, by [`build`](Self::build). `Debug` shows no password.
 ///
@@ -134,6 +135,12 @@ impl PostgresConfigBuilder {
         self
     }
 
+    /// Changes the limits of requests, in [`PostgresConfig::limits`].
+    pub fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Self {
+        change(&mut self.config.limits);
+        self
+    }
+
     setters! {
         database: impl Into<String> => text,
         user: impl Into<String> => text,
@@ -193,7 +200,7 @@ mod tests {
         target_session_attrs=primary load_balance_hosts=random connect_timeout=3 sslmode=verify-full sslnegotiation=direct sslrootcert=system sslcert=/c \
         sslkey=/k sslcertmode=require sslcrl=/r sslcrldir=/d sslsni=0 ssl_min_protocol_version=TLSv1.3 ssl_max_protocol_version=TLSv1.3 \
         channel_binding=require require_auth=scram-sha-256 requirepeer=p keepalives=0 keepalives_idle=7 keepalives_interval=0 keepalives_count=9 \
-        tcp_user_timeout=1500 pool_max_conns=50";
+        tcp_user_timeout=1500 pool_max_conns=50 pool_query_timeout=3";
 
     fn all() -> PostgresConfigBuilder {
         let seconds = Duration::from_secs;
@@ -233,6 +240,7 @@ mod tests {
             .keepalives_count(9)
             .tcp_user_timeout(Duration::from_millis(1500))
             .pool(|pool| pool.max_size = 50)
+            .limits(|limits| limits.query_timeout = Some(seconds(3)))
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::limits::LIMITS;
 use super::pool::SETTINGS;
 use super::{PostgresConfig, PostgresConfigError, RootCertificates, TlsVersion, duration, keepalive, number};
 
@@ -17,7 +18,7 @@ pub(super) struct Field {
     pub(super) get: fn(&PostgresConfig) -> Option<String>,
 }
 
-const fn field(
+pub(super) const fn field(
     keyword: &'static str,
     set: fn(&mut PostgresConfig, &str) -> Outcome,
     get: fn(&PostgresConfig) -> Option<String>,
@@ -207,7 +208,12 @@ fn version(value: &str, is_least: bool) -> Result<Option<TlsVersion>, PostgresCo
 
 /// The keywords of the pool that libpq does not have.
 pub(super) fn pool_keywords() -> impl Iterator<Item = &'static str> {
-    SETTINGS.iter().map(|setting| setting.keyword)
+    SETTINGS.iter().map(|setting| setting.keyword).chain(LIMITS.iter().map(|limit| limit.keyword))
+}
+
+/// All that set a field of the configuration itself, or one of its limits.
+pub(super) fn fields() -> impl Iterator<Item = &'static Field> {
+    FIELDS.iter().chain(&LIMITS)
 }
 
 /// The variables for what libpq has none: named as the keyword, in capitals, after `POOL_`.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::field::FIELDS;
+use super::field::fields;
 use super::pool::SETTINGS;
 use super::{PostgresConfig, settle};
 
@@ -26,7 +26,7 @@ impl PostgresConfig {
         default.pool.connect_timeout = settle::for_all_servers(self);
         let pool = self.clone().in_step().pool;
         let mut pairs = if self.hosts == default.hosts { Vec::new() } else { self.lists() };
-        for field in &FIELDS {
+        for field in fields() {
             let (value, usual) = ((field.get)(self), (field.get)(&default));
             pairs.extend((value != usual).then_some((field.keyword, value.unwrap_or_default())));
         }

@@ -79,7 +79,7 @@ impl fmt::Display for QueryStep {
 #[derive(Debug)]
 pub struct QueryError(Box<Inner>);
 
-type Cause = Box<dyn StdError + Send + Sync>;
+pub(crate) type Cause = Box<dyn StdError + Send + Sync>;
 
 #[derive(Debug)]
 struct Inner {
@@ -129,6 +129,12 @@ impl QueryError {
         self
     }
 
+    /// As it is, for another reason, of which the one so far is a part.
+    pub(crate) fn because<C: Into<Cause>>(self, cause: impl FnOnce(Cause) -> C) -> Self {
+        let Inner { step, statement, host, outcome, diagnosis, cause: before } = *self.0;
+        Self(Box::new(Inner { step, statement, host, outcome, diagnosis, cause: cause(before).into() }))
+    }
+
     /// What it was about when it failed.
     pub fn step(&self) -> QueryStep {
         self.0.step
@@ -173,7 +179,6 @@ impl QueryError {
     pub fn acquire_error(&self) -> Option<&AcquireError> {
         self.0.cause.downcast_ref()
     }
-
 }
 
 impl PostgresConnection {

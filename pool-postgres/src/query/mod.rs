@@ -5,12 +5,15 @@ mod pool;
 mod queries;
 mod summary;
 
+pub(crate) use error::Cause;
 pub use error::{QueryError, QueryStep};
 pub use queries::Queries;
 pub(crate) use summary::Summary;
 
 use std::borrow::Cow;
 use std::fmt;
+
+use crate::limits::Terms;
 
 /// A statement, and how it is to be run. Text alone is one with nothing said about that: whatever takes a query takes a `&str`.
 ///
@@ -27,12 +30,13 @@ use std::fmt;
 #[derive(Clone)]
 pub struct Query<'a> {
     sql: Cow<'a, str>,
+    pub(crate) terms: Terms<'a>,
 }
 
 impl<'a> Query<'a> {
     /// This statement, with `$1`, `$2` and so on in the place of its parameters.
     pub fn new(sql: impl Into<Cow<'a, str>>) -> Self {
-        Self { sql: sql.into() }
+        Self { sql: sql.into(), terms: Terms::default() }
     }
 
     /// Its text.

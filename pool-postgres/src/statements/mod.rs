@@ -13,7 +13,7 @@ use crate::query::{Query, QueryError, QueryStep};
 async fn prepare(connection: &PostgresConnection, query: &Query<'_>) -> Result<Statement, QueryError> {
     let mark = connection.mark();
     // Owned across the await: nothing.
-    let prepared = connection.client().prepare(query.sql()).await;
+    let prepared = connection.client().prepare(&connection.tagged(query)).await;
     prepared.map_err(|error| QueryError::of(connection, QueryStep::Prepare, query.sql(), mark, error))
 }
 
@@ -34,6 +34,6 @@ pub(crate) async fn run<A: Ask>(
 pub(crate) async fn run_batch(connection: &PostgresConnection, query: &Query<'_>) -> Result<(), QueryError> {
     let mark = connection.mark();
     // Owned across the await: nothing.
-    let answer = connection.client().batch_execute(query.sql()).await;
+    let answer = connection.client().batch_execute(&connection.tagged(query)).await;
     answer.map_err(|error| QueryError::of(connection, QueryStep::Execute, query.sql(), mark, error))
 }

@@ -42,6 +42,8 @@ pub(super) struct Follower {
 
 impl Follower {
     pub(super) fn new(session: Arc<Session>, recorder: Option<Recorder>) -> Self {
+        // The startup, which is answered as any request.
+        session.traffic().note_sent();
         Self {
             session,
             startup_left: None,
@@ -69,10 +71,15 @@ impl Follower {
         sent.scan(bytes, |kind, _| match kind {
             b'Q' | b'F' => {
                 unanswered.push_back(Request::Simple);
+                session.traffic().note_sent();
                 session.set_busy();
                 stopwatch.sent(true, session.is_on_duty());
             }
-            b'S' => unanswered.push_back(if mem::take(works) { Request::Extended } else { Request::Housekeeping }),
+            b'S' if mem::take(works) => {
+                unanswered.push_back(Request::Extended);
+                session.traffic().note_sent();
+            }
+            b'S' => unanswered.push_back(Request::Housekeeping),
             // `Close` and `Flush`; a password belongs to the startup.
             b'C' | b'H' | b'p' => {}
             _ => {
@@ -82,6 +89,7 @@ impl Follower {
                 stopwatch.sent(kind == b'E', session.is_on_duty());
             }
         });
+        session.traffic().note_partial(*works);
     }
 
     /// The rest of what was sent after the startup message.
@@ -106,7 +114,9 @@ impl Follower {
             b'Z' => {
                 let status = beginning.first().copied().unwrap_or(0);
                 session.note_ready(status);
-                unanswered.pop_front();
+                if unanswered.pop_front().is_some_and(|request| request != Request::Housekeeping) {
+                    session.traffic().note_answered();
+                }
                 // Something may have been sent in part.
                 if !*works && unanswered.iter().all(|request| *request == Request::Housekeeping) {
                     stopwatch.answered();
@@ -116,6 +126,7 @@ impl Follower {
             // The server starts to take COPY data and ignores the `Sync` that was sent along with the statement; another one follows the data.
             b'G' if unanswered.front() == Some(&Request::Extended) => {
                 unanswered.pop_front();
+                session.traffic().note_answered();
             }
             _ => note(session, kind, beginning),
         });

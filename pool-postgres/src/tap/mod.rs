@@ -9,11 +9,13 @@ mod guard;
 mod headers;
 mod session;
 mod stopwatch;
+mod traffic;
 mod words;
 
 pub(crate) use guard::Binding;
 pub use session::Mark;
 pub(crate) use session::Session;
+pub(crate) use traffic::{Grip, Hold};
 pub(crate) use words::Words;
 
 use std::io;
@@ -85,6 +87,7 @@ impl Tap {
 impl Drop for Tap {
     fn drop(&mut self) {
         let stream = mem::replace(&mut self.stream, Box::new(tokio::io::empty()));
+        self.follower.session().traffic().note_end();
         self.follower.session().leave(stream);
     }
 }
@@ -116,6 +119,10 @@ impl AsyncRead for Tap {
 impl AsyncWrite for Tap {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.follower.session().traffic().holds_back(cx) {
+            this.follower.session().set_busy();
+            return Poll::Pending;
+        }
         this.follower.about_to_send();
         let Poll::Ready(written) = Pin::new(&mut this.stream).poll_write(cx, bytes) else {
             // Something waits to be sent, and what it is will be known when it is.

@@ -5,6 +5,7 @@ use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::traffic::Traffic;
 use super::words::Words;
 use crate::diagnosis::{Diagnosis, Fate};
 use crate::role::Role;
@@ -32,6 +33,7 @@ pub(crate) struct Session {
     read_only: Reported,
     last_words: Mutex<Option<Words>>,
     remains: Mutex<Remains>,
+    traffic: Traffic,
 }
 
 /// What a `COMMIT` is called when it is completed, `COMMIT AND CHAIN` too. No other name begins like this and ends here.
@@ -120,6 +122,11 @@ impl Session {
     /// Whether answers are due.
     pub(crate) fn is_busy(&self) -> bool {
         self.status() == Self::BUSY
+    }
+
+    /// Its requests, one by one.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 
     pub(super) fn status(&self) -> u8 {
