@@ -107,16 +107,10 @@ impl<'a> Guard<'a> {
         let (mut may_cut, mut lost) = (false, 0);
         while lost < TRIES {
             // Again and again, since what is answered may go on with the next step, as from preparing to executing.
-            let patience = match self.cancel() {
-                Some(alone) => {
-                    may_cut = alone;
-                    PATIENCE
-                }
-                None => {
-                    lost += 1;
-                    Duration::ZERO
-                }
-            };
+            let alone = self.cancel();
+            may_cut = alone.unwrap_or(false);
+            lost = if alone.is_some() { 0 } else { lost + 1 };
+            let patience = if alone.is_some() { PATIENCE } else { Duration::ZERO };
             // Owned across the await: nothing but the request, by the caller.
             let answer = self.within(patience, request.as_mut()).await;
             if answer.is_some() {
