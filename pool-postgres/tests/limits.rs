@@ -7,6 +7,8 @@ mod common;
 
 #[path = "limits/abandoned.rs"]
 mod abandoned;
+#[path = "limits/dropped.rs"]
+mod dropped;
 #[path = "limits/slow.rs"]
 mod slow;
 #[path = "limits/startup.rs"]

@@ -24,6 +24,9 @@ async fn the_server_shows_the_tags_of_all_statements_and_of_each() {
     let name: String = Queries::query_one(&*lease, "SHOW application_name", &[]).await.unwrap().get(0);
     assert_eq!(name, "alerts");
     Queries::batch_execute(&*lease, "SELECT 1; -- the end").await.unwrap();
+    for ended in ["SELECT 1;", "SELECT 1 -- the end", "SELECT 1 /* the end */"] {
+        assert_eq!(Queries::execute(&*lease, ended, &[]).await.unwrap(), 1, "{ended}");
+    }
     let error = Queries::query(&*lease, Query::new("SELECT nothing").tag("a", "b"), &[]).await.unwrap_err();
     assert!(error.statement() == "SELECT nothing" && !error.to_string().contains("/*"), "{error}");
 }
