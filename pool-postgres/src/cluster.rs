@@ -12,6 +12,7 @@ use crate::config::{ChannelBinding, Host, LoadBalanceHosts, PostgresConfig, SslC
 use crate::credentials::{Cache, CredentialsFailure};
 use crate::encrypted::Done;
 use crate::error::{ConnectError, ConnectStep, PostgresError};
+use crate::limits::UnsupportedLimit;
 use crate::login::{Login, Logins};
 use crate::memory::Memory;
 use crate::random::random;
@@ -230,6 +231,14 @@ impl Cluster {
         outcome.map_err(judge)
     }
 
+    /// The server does not let the client in.
+    fn refused(&self, server: &Server, error: tokio_postgres::Error) -> ConnectError {
+        match UnsupportedLimit::of(&self.config().limits, error) {
+            Ok(unsupported) => ConnectError::new(ConnectStep::Startup, &server.name, unsupported),
+            Err(error) => server.error(ConnectStep::Startup, error),
+        }
+    }
+
     /// Whether the login can be bound to its channel.
     fn binding(&self, is_encrypted: bool, done: &Done) -> Binding {
         match done.end_point {
@@ -262,7 +271,7 @@ impl Cluster {
             Done::announce(&mut config);
         }
         let begun = config.connect_raw(tap, done).await;
-        let (client, wire) = begun.map_err(|error| (server.error(ConnectStep::Startup, error), is_encrypted))?;
+        let (client, wire) = begun.map_err(|error| (self.refused(server, error), is_encrypted))?;
         if self.config().sslcertmode == SslCertMode::Require && !sent_certificate {
             let problem = "sslcertmode is require, and the server lets the client in without its certificate";
             let cause = io::Error::new(io::ErrorKind::InvalidData, problem);

@@ -14,11 +14,13 @@ use crate::cluster::Begun;
 use crate::config::TargetSessionAttrs;
 use crate::diagnosis::{Advice, Diagnosis};
 use crate::end::{Counts, EndCause, SessionEnd};
+use crate::error::ConnectError;
+use crate::limits::Tally;
 use crate::role::Role;
 use crate::server::{Peer, Server};
 use crate::socket::Stream;
 use crate::statements::{Knowledge, Statements};
-use crate::tap::{Changes, Mark, Session};
+use crate::tap::{Changes, Grip, Hold, Mark, Session};
 use crate::wire::{Shared, run};
 
 /// One session with PostgreSQL; derefs to [`tokio_postgres::Client`].
@@ -35,6 +37,7 @@ pub struct PostgresConnection {
     wanted: TargetSessionAttrs,
     accepted_at: Instant,
     statements: Statements,
+    tally: Tally,
     /// How many requests there had been when it was put in order.
     in_order_at: u64,
     /// What a hook has changed in it, and means to stay.
@@ -52,13 +55,14 @@ impl PostgresConnection {
     /// Starts the task that moves the messages of the session. In a runtime only.
     pub(crate) fn new(begun: Begun, counts: &Arc<Counts>, knowledge: &Arc<Knowledge>) -> Self {
         let Begun { client, wire, session, peer } = begun;
+        let tally = Tally::new(&peer.server.settings.ledger);
         let wire = Arc::new(Shared::new(wire, Arc::clone(&session), Arc::clone(counts)));
         let runtime = Handle::current();
         let task = runtime.spawn(run(Arc::clone(&wire)));
         let (wanted, accepted_at) = (TargetSessionAttrs::Any, Instant::now());
         let (in_order_at, kept) = (0, Changes::NONE);
         let statements = Statements::new(&peer.server.settings.config.statements, knowledge);
-        Self { client, session, wire, task, runtime, peer, wanted, accepted_at, statements, in_order_at, kept }
+        Self { client, session, wire, task, runtime, peer, wanted, accepted_at, statements, tally, in_order_at, kept }
     }
 
     /// Its server has been found to be this, and has to stay it.
@@ -186,6 +190,16 @@ impl PostgresConnection {
         &self.peer.server
     }
 
+    /// What is counted of its requests.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Where it runs.
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
     /// The way to the server.
     pub(crate) fn peer(&self) -> &Peer {
         &self.peer
@@ -245,14 +259,14 @@ impl PostgresConnection {
 
     /// Puts everything on the wire that the client has been asked to send, as far as that works without waiting. A future of the
     /// client that was polled once and dropped has left its request in a queue where nobody else sees it. `false` if the
-    /// session's own task is at it and did not get done in a moment.
+    /// session's own task is at it and did not get done in a moment, or if nothing is sent for now, since the server is being asked to cancel something.
     pub(crate) fn settle(&self) -> bool {
         /// A few microseconds, which is what one turn of the task takes.
         const ATTEMPTS: u32 = 500;
         for _ in 0..ATTEMPTS {
             if let Some(mut driven) = self.wire.try_lock() {
                 let _ = driven.advance();
-                return true;
+                return !self.session.requests().is_held();
             }
             std::hint::spin_loop();
         }
@@ -290,13 +304,42 @@ pub(crate) struct Line {
 impl Line {
     /// Ends the session, in the background: its user's requests fail, and then the server is made to let go of it.
     pub(crate) fn cut(self, limit: Duration) {
+        let Some(stream) = self.take_stream() else { return };
         let runtime = self.runtime.clone();
         // Dropped if the runtime has ended: then the session has, too.
         drop(runtime.spawn(async move {
-            let Some(stream) = self.take_stream() else { return };
             // Owned across the await: the stream. Dropping it closes it.
             let _ = timeout(limit, self.peer.dismiss(stream, &self.token, self.session.is_busy())).await;
         }));
+    }
+
+    /// Whether the server may be asked to cancel what somebody has asked who began when so many requests had been sent, and waits for the answer no more. Puts all that can be sent on the wire.
+    pub(crate) fn grip(&self, before: u64) -> Grip {
+        let mut driven = self.wire.lock();
+        let _ = driven.advance();
+        Hold::grip(&self.session, before)
+    }
+
+    /// The same, for the request with this number.
+    pub(crate) fn grip_on(&self, number: u64, others: bool) -> Grip {
+        let mut driven = self.wire.lock();
+        let _ = driven.advance();
+        Hold::grip_on(&self.session, number, others)
+    }
+
+    pub(crate) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Where the session runs.
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
+    /// Asks the server to cancel what the session is doing. As [`Peer::cancel`].
+    pub(crate) async fn cancel(&self) -> Result<(), ConnectError> {
+        // Owned across the await: nothing. The server may have been asked.
+        self.peer.cancel(&self.token).await
     }
 
     /// Ends the session for its client, but not yet for the server. `None` if it has ended.

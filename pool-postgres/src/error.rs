@@ -7,7 +7,7 @@ use std::io;
 use pool_core::{AcquireError, ErrorClass};
 use tokio_postgres::error::SqlState;
 
-use crate::chain::Whole;
+use crate::chain::{Whole, postgres};
 use crate::config::PostgresConfigError;
 use crate::diagnosis::{Advice, Diagnosis, Fate, Kind};
 
@@ -111,7 +111,7 @@ impl ConnectError {
     }
 
     fn postgres(&self) -> Option<&tokio_postgres::Error> {
-        self.cause.downcast_ref()
+        postgres(self.cause.as_ref())
     }
 
     /// What it means. If several servers were tried, it is [final](Advice::FixConfiguration) only if none of them failed for a reason that may pass.

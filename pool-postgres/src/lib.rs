@@ -23,6 +23,8 @@
 //!
 //! [`PostgresPool::begin`] and [`PostgresPool::transaction`] make transactions that are rolled back when they are dropped, and of which `commit` says whether the server has committed them.
 //!
+//! [`Limits`] bound how long requests may take. What takes longer, or is dropped, is cancelled on the server, and whoever asks next is not hit by that.
+//!
 //! [`retry`] runs operations that are tried again where that helps and does no harm: transactions, statements that may be repeated, and some that may not.
 //!
 //! Connections are described as for libpq; [`libpq`] has every keyword, what is verified of a server, and what is different.
@@ -78,6 +80,7 @@ pub use credentials::{Credentials, CredentialsError, CredentialsFailure, Credent
 pub use driver::PostgresDriver;
 pub use end::{EndCause, Ends, SessionEnd};
 pub use error::{ConnectError, ConnectStep, PostgresError};
+pub use limits::{Limits, QueryEnd, QueryStats, SlowQuery, TimeLimit, TimedOut, UnsupportedLimit};
 pub use pool::{Health, PostgresHealthChecker, PostgresLease, PostgresOwnedLease, PostgresPool};
 pub use query::{Queries, Query, QueryError, QueryStep};
 pub use release::ReleasePolicy;

@@ -40,8 +40,10 @@ impl Logins {
         if let Some(name) = &config.application_name {
             plain.application_name(name);
         }
-        if let Some(options) = &config.options {
-            plain.options(options);
+        // The limits come last, and so count for more.
+        let all = config.options.clone().into_iter().chain(config.limits.options());
+        if let Some(options) = all.reduce(|all, more| all + " " + &more) {
+            plain.options(&options);
         }
         Ok(Self { plain, user, database, provider: None })
     }

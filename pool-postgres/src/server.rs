@@ -15,6 +15,7 @@ use crate::config::{Host, PostgresConfig, SslMode, SslNegotiation};
 use crate::encrypt::{Failed, is_offered, shake_hands};
 use crate::encrypted::Done;
 use crate::error::{ConnectError, ConnectStep, PostgresError};
+use crate::limits::Ledger;
 use crate::socket::{self, Place, Stream};
 use crate::tap::Tap;
 use crate::tls::{self, AnyConnector};
@@ -34,6 +35,8 @@ pub(crate) struct Settings {
     tls: Option<Arc<dyn AnyConnector>>,
     /// Since there is a pool.
     pub(crate) recorder: OnceLock<Recorder>,
+    /// What is counted of requests.
+    pub(crate) ledger: Arc<Ledger>,
 }
 
 impl Settings {
@@ -45,7 +48,7 @@ impl Settings {
     /// With this TLS library, if there is to be any.
     pub(crate) fn with_tls(tls: Option<Arc<dyn AnyConnector>>, config: PostgresConfig) -> Self {
         let tls = tls.filter(|_| config.sslmode != SslMode::Disable);
-        Self { config, tls, recorder: OnceLock::new() }
+        Self { config, tls, recorder: OnceLock::new(), ledger: Arc::default() }
     }
 
     /// Has all sessions replaced if certificates have changed.

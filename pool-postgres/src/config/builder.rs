@@ -8,6 +8,7 @@ use super::{
     ChannelBinding, Host, LoadBalanceHosts, Password, PostgresConfig, PostgresConfigError, RequireAuth,
     RootCertificates, SslCertMode, SslMode, SslNegotiation, TargetSessionAttrs, TlsVersion,
 };
+use crate::limits::Limits;
 use crate::statements::StatementSettings;
 
 /// Collects a [`PostgresConfig`] in a program; made by [`PostgresConfig::builder`]. What is not said keeps its default, and all that is wrong is told at once, by [`build`](Self::build). `Debug` shows no password.
@@ -157,6 +158,12 @@ impl PostgresConfigBuilder {
         self
     }
 
+    /// Changes the limits of requests, in [`PostgresConfig::limits`].
+    pub fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Self {
+        change(&mut self.config.limits);
+        self
+    }
+
     setters! {
         database: impl Into<String> => text,
         user: impl Into<String> => text,
@@ -219,7 +226,7 @@ mod tests {
         sslkey=/k sslcertmode=require sslcrl=/r sslcrldir=/d sslsni=0 ssl_min_protocol_version=TLSv1.3 ssl_max_protocol_version=TLSv1.3 \
         channel_binding=require require_auth=scram-sha-256 requirepeer=p keepalives=0 keepalives_idle=7 keepalives_interval=0 keepalives_count=9 \
         tcp_user_timeout=1500 pool_max_conns=50 pool_statement_mode=unprepared pool_statement_cache=9 pool_prepare_after=2 pool_warm_statements=1 \
-        pool_release=custom pool_release_sql='RESET ALL' pool_on_open_transaction=close";
+        pool_release=custom pool_release_sql='RESET ALL' pool_on_open_transaction=close pool_query_timeout=3";
 
     fn all() -> PostgresConfigBuilder {
         let seconds = Duration::from_secs;
@@ -268,6 +275,7 @@ mod tests {
                 release.sql = Some("RESET ALL".to_owned());
                 release.open_transaction = OpenTransaction::Close;
             })
+            .limits(|limits| limits.query_timeout = Some(seconds(3)))
     }
 
     #[test]

@@ -210,6 +210,11 @@ pub(super) fn pool_keywords() -> impl Iterator<Item = &'static str> {
     SETTINGS.iter().map(|setting| setting.keyword).chain(own::fields().map(|field| field.keyword))
 }
 
+/// All that set a field of the configuration itself.
+pub(super) fn fields() -> impl Iterator<Item = &'static Field> {
+    FIELDS.iter().chain(own::fields())
+}
+
 /// The variables for what libpq has none: named as the keyword, in capitals, after `POOL_`.
 pub(super) fn own_variables() -> impl Iterator<Item = (&'static str, String)> {
     let libpqs = ["keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout"];

@@ -14,6 +14,7 @@ mod host;
 mod keepalive;
 mod key_value;
 mod keyword;
+mod limits;
 mod nearest;
 mod number;
 mod own;
@@ -57,6 +58,7 @@ pub(crate) use surroundings::system_user;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::limits::Limits;
 use error::Problems;
 
 use crate::statements::StatementSettings;
@@ -137,9 +139,18 @@ use crate::statements::StatementSettings;
 /// | `pool_release` | `POOL_RELEASE` | `release.mode` | `changed`, `fast`, `verified`, `clean`, `custom` | `changed` |
 /// | `pool_release_sql` | `POOL_RELEASE_SQL` | `release.sql` | statements, for `custom` | none |
 /// | `pool_on_open_transaction` | `POOL_ON_OPEN_TRANSACTION` | `release.open_transaction` | `rollback`, `close` | `rollback` |
+/// | `pool_query_timeout` | `POOL_QUERY_TIMEOUT` | `limits.query_timeout` | a duration, or 0 for none | none |
+/// | `pool_cancel_timeout` | `POOL_CANCEL_TIMEOUT` | `limits.cancel_timeout` | a duration | 2 s |
+/// | `pool_cancel_on_drop` | `POOL_CANCEL_ON_DROP` | `limits.cancel_on_drop` | `true`, `false` | `true` |
+/// | `pool_slow_query` | `POOL_SLOW_QUERY` | `limits.slow_query` | a duration, or 0 for none | none |
+/// | `pool_sla` | `POOL_SLA` | `limits.sla` | a duration, or 0 for none | none |
+/// | `pool_statement_timeout` | `POOL_STATEMENT_TIMEOUT` | `limits.statement_timeout` | a duration, 24 days at most, or 0 for the server's | the server's |
+/// | `pool_transaction_timeout` | `POOL_TRANSACTION_TIMEOUT` | `limits.transaction_timeout` | a duration, 24 days at most, or 0 for the server's; PostgreSQL 17 and later | the server's |
+/// | `pool_idle_in_transaction_session_timeout` | `POOL_IDLE_IN_TRANSACTION_SESSION_TIMEOUT` | `limits.idle_in_transaction_session_timeout` | a duration, 24 days at most, or 0 for the server's | the server's |
+/// | `pool_tags` | `POOL_TAGS` | `limits.tags` | `key=value,key=value`, with `%2C` for a comma | none |
 ///
 /// A duration is written `90` (seconds), `90s`, `1m30s`, `2h`, `1d` or `500ms`, and is from 1 ms to 10 years. What each setting of the pool does is in the documentation of
-/// [`pool_core::Config`]. Names that pgxpool has are pgxpool's.
+/// [`pool_core::Config`], and of each limit in that of [`Limits`]. Names that pgxpool has are pgxpool's.
 ///
 /// # Networks that say nothing
 ///
@@ -230,6 +241,8 @@ pub struct PostgresConfig {
     pub statements: StatementSettings,
     /// What becomes of a session that its user gives back. Default: what it was changed in is undone.
     pub release: crate::release::ReleasePolicy,
+    /// What bounds requests: how long they may take, what is slow, and what is said of them.
+    pub limits: Limits,
     /// What nobody has changed.
     pub(crate) untouched: settle::Untouched,
 }
@@ -269,6 +282,7 @@ impl Default for PostgresConfig {
             pool: pool_core::Config::default(),
             statements: StatementSettings::default(),
             release: crate::release::ReleasePolicy::default(),
+            limits: Limits::default(),
             untouched: settle::Untouched::default(),
         }
     }

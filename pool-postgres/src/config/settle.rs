@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::error::Problems;
-use super::field::{self, FIELDS, LONGEST};
+use super::field::{self, LONGEST, fields};
 use super::given::{Given, Value};
 use super::keyword::{KEYWORDS, Role};
 use super::pool::SETTINGS;
 use super::{
-    PostgresConfig, PostgresConfigError, RootCertificates, SslMode, SslNegotiation, host, keepalive, own, release,
+    PostgresConfig, PostgresConfigError, RootCertificates, SslMode, SslNegotiation, host, keepalive, limits, release,
     suspect,
 };
 
@@ -81,7 +81,7 @@ pub(super) fn for_all_servers(config: &PostgresConfig) -> Duration {
 
 fn set(config: &mut PostgresConfig, keyword: &'static str, value: &Value) -> Result<(), PostgresConfigError> {
     let text = value.text.as_str();
-    if let Some(field) = FIELDS.iter().find(|field| field.keyword == keyword) {
+    if let Some(field) = fields().find(|field| field.keyword == keyword) {
         suspect::check(keyword, text)?;
         return (field.set)(config, text);
     }
@@ -91,7 +91,7 @@ fn set(config: &mut PostgresConfig, keyword: &'static str, value: &Value) -> Res
     if let Some(setting) = SETTINGS.iter().find(|setting| setting.keyword == keyword) {
         return setting.apply(&mut config.pool, text);
     }
-    if let Some(field) = own::fields().find(|field| field.keyword == keyword) {
+    if let Some(field) = super::own::fields().find(|field| field.keyword == keyword) {
         return (field.set)(config, text);
     }
     match keyword {
@@ -125,11 +125,12 @@ fn accept(keyword: &'static str, value: &Value) -> Result<(), PostgresConfigErro
 pub(super) fn check(config: &PostgresConfig, problems: &mut Problems) {
     problems.keep(config.pool.validate().map_err(PostgresConfigError::from));
     keepalive::check(config, problems);
+    limits::check(config, problems);
     problems.keep(field::check(config));
     config.statements.problems().for_each(|problem| problems.add(problem));
     check_tls(config, problems);
     release::check(config, problems);
-    for (keyword, text) in FIELDS.iter().filter_map(|field| Some((field.keyword, (field.get)(config)?))) {
+    for (keyword, text) in fields().filter_map(|field| Some((field.keyword, (field.get)(config)?))) {
         problems.keep(suspect::check(keyword, &text));
     }
     for host in &config.hosts {

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use super::field::FIELDS;
+use super::field::fields;
 use super::pool::SETTINGS;
-use super::{PostgresConfig, own, settle};
+use super::{PostgresConfig, settle};
 
 /// A string of `keyword=value` pairs that is [parsed](std::str::FromStr) to the same configuration, but for the password, which is left out. So is what has its default. That is so for a configuration that is [in order](PostgresConfig::validate),
 /// and for paths that are UTF-8: no string can name others.
@@ -26,7 +26,7 @@ impl PostgresConfig {
         default.pool.connect_timeout = settle::for_all_servers(self);
         let pool = self.clone().in_step().pool;
         let mut pairs = if self.hosts == default.hosts { Vec::new() } else { self.lists() };
-        for field in FIELDS.iter().chain(own::fields()) {
+        for field in fields() {
             let (value, usual) = ((field.get)(self), (field.get)(&default));
             pairs.extend((value != usual).then_some((field.keyword, value.unwrap_or_default())));
         }

@@ -1,14 +1,21 @@
-//! What bounds a request.
+//! What bounds requests: how long they may take, what becomes of those that nobody waits for any more, and what is counted of all of them.
 
-use crate::connection::PostgresConnection;
-use crate::query::{Query, QueryError};
+mod cancel;
+mod guard;
+mod settings;
+mod slow;
+mod stats;
+mod tags;
+mod terms;
+mod timed_out;
+mod unsupported;
 
-/// Runs a request within its limits.
-pub(crate) async fn limited<T>(
-    _connection: &PostgresConnection,
-    _query: &Query<'_>,
-    request: impl Future<Output = Result<T, QueryError>>,
-) -> Result<T, QueryError> {
-    // Owned across the await: the request.
-    request.await
-}
+pub(crate) use guard::limited;
+pub use settings::Limits;
+pub use slow::{QueryEnd, SlowQuery};
+pub use stats::QueryStats;
+pub(crate) use stats::{Ledger, Tally};
+pub(crate) use tags::{parse_tags, show_tags};
+pub(crate) use terms::Terms;
+pub use timed_out::{TimeLimit, TimedOut};
+pub use unsupported::UnsupportedLimit;

@@ -80,7 +80,7 @@ impl fmt::Display for QueryStep {
 #[derive(Debug)]
 pub struct QueryError(Box<Inner>);
 
-type Cause = Box<dyn StdError + Send + Sync>;
+pub(crate) type Cause = Box<dyn StdError + Send + Sync>;
 
 #[derive(Debug)]
 struct Inner {
@@ -157,6 +157,13 @@ impl QueryError {
     pub(crate) fn about(mut self, transaction: Option<TransactionId>) -> Self {
         self.0.transaction = transaction;
         self
+    }
+
+    /// As it is, for another reason, of which the one so far is a part.
+    pub(crate) fn because<C: Into<Cause>>(self, cause: impl FnOnce(Cause) -> C) -> Self {
+        let Inner { cause: before, step, statement, host, outcome, diagnosis, transaction, hint } = *self.0;
+        let cause = cause(before).into();
+        Self(Box::new(Inner { step, statement, host, outcome, diagnosis, transaction, cause, hint }))
     }
 
     /// What it was about when it failed.

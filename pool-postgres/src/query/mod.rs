@@ -5,6 +5,7 @@ mod pool;
 mod queries;
 mod summary;
 
+pub(crate) use error::Cause;
 pub use error::{QueryError, QueryStep};
 pub use queries::Queries;
 pub(crate) use summary::Summary;
@@ -13,6 +14,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 use tokio_postgres::types::Type;
+
+use crate::limits::Terms;
 
 /// A statement, and how it is to be run. Text alone is one with nothing said about that: whatever takes a query takes a `&str`.
 ///
@@ -31,12 +34,13 @@ pub struct Query<'a> {
     sql: Cow<'a, str>,
     types: Option<Cow<'a, [Type]>>,
     unprepared: bool,
+    pub(crate) terms: Terms<'a>,
 }
 
 impl<'a> Query<'a> {
     /// This statement, with `$1`, `$2` and so on in the place of its parameters.
     pub fn new(sql: impl Into<Cow<'a, str>>) -> Self {
-        Self { sql: sql.into(), types: None, unprepared: false }
+        Self { sql: sql.into(), types: None, unprepared: false, terms: Terms::default() }
     }
 
     /// As it is, with these types of its parameters, in their order, instead of those that the server finds. Nobody needs to ask then what they are.

@@ -33,7 +33,8 @@ use crate::statements::{All, Count, One, Optional, run, run_batch};
 pub trait Queries: Sync {
     /// All rows.
     ///
-    /// Cancel safety: dropping the future leaves the statement unanswered; it may have been executed.
+    /// Cancel safety: dropping the future has the server cancel the statement, in the background, unless [`cancel_on_drop`](crate::Limits::cancel_on_drop) says otherwise; it may have been executed. What is asked
+    /// next on the same connection is not hit by that.
     fn query<'q>(
         &self,
         query: impl Into<Query<'q>> + Send,

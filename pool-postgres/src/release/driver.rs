@@ -123,6 +123,8 @@ async fn come_to_rest(connection: &PostgresConnection) -> Result<(), ConnectErro
                 return Err(connection.server().error(ConnectStep::Session, error));
             }
             Ok(_) => return Ok(()),
+            // The server is being asked already.
+            Err(_) if connection.session().requests().is_held() => {}
             Err(_) => connection.peer().cancel(&connection.cancel_token()).await?,
         }
     }

@@ -94,7 +94,7 @@ impl Statements {
     fn keep(&self, query: &Query<'_>, statement: &Statement) {
         let key = key(query);
         self.knowledge.counts.prepared.add(1);
-        if query.types().is_none() {
+        if query.types().is_none() && query.terms.tags().is_empty() {
             self.knowledge.learn(&key, statement.params());
         }
         let gone = self.cache().keep(&key, statement.clone());
@@ -115,16 +115,15 @@ impl Statements {
     }
 }
 
-/// By what a statement is found: its text, and the types of its parameters if they are said.
+/// By what a statement is found: its text, and the types of its parameters and the tags if they are said.
 fn key<'a>(query: &'a Query<'_>) -> Cow<'a, str> {
-    match query.types() {
-        None => Cow::Borrowed(query.sql()),
-        Some(types) => {
-            let types: Vec<_> = types.iter().map(|kind| kind.oid().to_string()).collect();
-            // No statement has a zero in it.
-            Cow::Owned(format!("{}\0{}", query.sql(), types.join(",")))
-        }
+    let tags = query.terms.tags();
+    if query.types().is_none() && tags.is_empty() {
+        return Cow::Borrowed(query.sql());
     }
+    let types: Vec<_> = query.types().unwrap_or_default().iter().map(Type::oid).collect();
+    // No statement has a zero in it.
+    Cow::Owned(format!("{}\0{types:?}\0{tags:?}", query.sql()))
 }
 
 impl PostgresConnection {

@@ -157,7 +157,7 @@ async fn execute_typed<A: Ask>(
     connection.statements().knowledge.counts.unprepared.add(1);
     let since = connection.mark();
     // Owned across the await: nothing.
-    let answer = A::ask_typed(connection.client(), query.sql(), &with_types).await;
+    let answer = A::ask_typed(connection.client(), &connection.tagged(query), &with_types).await;
     answer.map_err(|error| Failure { step: QueryStep::Execute, error, since, was_known })
 }
 
@@ -165,7 +165,8 @@ async fn execute_typed<A: Ask>(
 async fn prepare(connection: &PostgresConnection, query: &Query<'_>) -> Result<Statement, Failure> {
     let since = connection.mark();
     // Owned across the await: nothing. Dropped, the server prepares it in vain.
-    let prepared = connection.client().prepare_typed(query.sql(), query.types().unwrap_or_default()).await;
+    let prepared =
+        connection.client().prepare_typed(&connection.tagged(query), query.types().unwrap_or_default()).await;
     let statement = prepared.map_err(|error| Failure { step: QueryStep::Prepare, error, since, was_known: false })?;
     connection.statements().keep(query, &statement);
     Ok(statement)
@@ -184,7 +185,7 @@ pub(super) async fn statement(connection: &PostgresConnection, query: &Query<'_>
 pub(crate) async fn run_batch(connection: &PostgresConnection, query: &Query<'_>) -> Result<(), QueryError> {
     let mark = connection.mark();
     // Owned across the await: nothing.
-    let answer = connection.client().batch_execute(query.sql()).await;
+    let answer = connection.client().batch_execute(&connection.tagged(query)).await;
     answer.map_err(|error| QueryError::of(connection, QueryStep::Execute, query.sql(), mark, error))
 }
 

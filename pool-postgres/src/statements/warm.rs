@@ -9,11 +9,17 @@ use tokio::time::timeout;
 use tokio_postgres::{Error, Statement};
 
 use crate::connection::PostgresConnection;
+use crate::query::Query;
 
 /// A connection does not wait longer for this before it is used.
 const PATIENCE: Duration = Duration::from_millis(250);
 
 type Preparing<'a> = Pin<Box<dyn Future<Output = Result<Statement, Error>> + Send + 'a>>;
+
+async fn prepare(connection: &PostgresConnection, sql: &str) -> Result<Statement, Error> {
+    // Owned across the await: the text.
+    connection.client().prepare(&connection.tagged(&Query::new(sql))).await
+}
 
 /// Prepares what is used most on all connections, in one round trip. What the server refuses by now is forgotten.
 ///
@@ -29,7 +35,7 @@ pub(crate) async fn warm(connection: &PostgresConnection) {
     }
     let _duty = connection.session().on_duty();
     let mut under_way: Vec<(&str, Preparing<'_>)> =
-        hottest.iter().map(|sql| (&**sql, Box::pin(connection.client().prepare(sql)) as Preparing<'_>)).collect();
+        hottest.iter().map(|sql| (&**sql, Box::pin(prepare(connection, sql)) as Preparing<'_>)).collect();
     let all = poll_fn(|context| {
         under_way.retain_mut(|(sql, preparing)| match preparing.as_mut().poll(context) {
             Poll::Pending => true,

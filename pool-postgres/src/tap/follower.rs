@@ -50,6 +50,8 @@ const PROCESS: u64 = 4;
 
 impl Follower {
     pub(super) fn new(session: Arc<Session>, recorder: Option<Recorder>) -> Self {
+        // The startup, which is answered as any request.
+        session.requests().note_sent();
         Self {
             session,
             startup_left: None,
@@ -101,10 +103,15 @@ impl Follower {
             b'Q' | b'F' => {
                 unanswered.push_back(Request::Simple);
                 session.traffic().note_asked();
+                session.requests().note_sent();
                 session.set_busy();
                 stopwatch.sent(true, session.is_on_duty());
             }
-            b'S' => unanswered.push_back(if mem::take(works) { Request::Extended } else { Request::Housekeeping }),
+            b'S' if mem::take(works) => {
+                unanswered.push_back(Request::Extended);
+                session.requests().note_sent();
+            }
+            b'S' => unanswered.push_back(Request::Housekeeping),
             // `Close` and `Flush`; a password belongs to the startup.
             b'C' | b'H' | b'p' => {}
             _ => {
@@ -116,6 +123,7 @@ impl Follower {
                 stopwatch.sent(kind == b'E', session.is_on_duty());
             }
         });
+        session.requests().note_partial(*works);
     }
 
     /// The rest of what was sent after the startup message.
@@ -151,7 +159,9 @@ impl Follower {
                 let status = beginning.first().copied().unwrap_or(0);
                 *has_answered = false;
                 session.note_ready(status);
-                unanswered.pop_front();
+                if unanswered.pop_front().is_some_and(|request| request != Request::Housekeeping) {
+                    session.requests().note_answered();
+                }
                 // Something may have been sent in part.
                 if !*works && unanswered.iter().all(|request| *request == Request::Housekeeping) {
                     stopwatch.answered();
@@ -161,6 +171,7 @@ impl Follower {
             // The server starts to take COPY data and ignores the `Sync` that was sent along with the statement; another one follows the data.
             b'G' if unanswered.front() == Some(&Request::Extended) => {
                 unanswered.pop_front();
+                session.requests().note_answered();
             }
             _ => note(session, kind, beginning),
         });

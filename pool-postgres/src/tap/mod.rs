@@ -10,6 +10,7 @@ mod follower;
 mod guard;
 mod headers;
 mod parameters;
+mod requests;
 mod session;
 mod stopwatch;
 mod traffic;
@@ -18,6 +19,7 @@ mod words;
 
 pub(crate) use changes::Changes;
 pub(crate) use guard::Binding;
+pub(crate) use requests::{Grip, Hold};
 pub use session::Mark;
 pub(crate) use session::Session;
 pub(crate) use turns::Ending;
@@ -92,6 +94,7 @@ impl Tap {
 impl Drop for Tap {
     fn drop(&mut self) {
         let stream = mem::replace(&mut self.stream, Box::new(tokio::io::empty()));
+        self.follower.session().requests().note_end();
         self.follower.session().leave(stream);
     }
 }
@@ -123,6 +126,10 @@ impl AsyncRead for Tap {
 impl AsyncWrite for Tap {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.follower.session().requests().holds_back(cx) {
+            this.follower.session().set_busy();
+            return Poll::Pending;
+        }
         this.follower.about_to_send();
         let Poll::Ready(written) = Pin::new(&mut this.stream).poll_write(cx, bytes) else {
             // Something waits to be sent, and what it is will be known when it is.

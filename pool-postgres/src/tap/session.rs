@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::changes::Changes;
 use super::command::LastCommand;
 use super::parameters::Parameters;
+use super::requests::Requests;
 use super::traffic::Traffic;
 use super::turns::{Ending, Turn, Turns};
 use super::words::Words;
@@ -45,6 +46,7 @@ pub(crate) struct Session {
     traffic: Traffic,
     last_words: Mutex<Option<Words>>,
     remains: Mutex<Remains>,
+    requests: Requests,
 }
 
 /// A parameter that is on or off, as the server has reported it last, if it has.
@@ -130,6 +132,11 @@ impl Session {
     /// Whether answers are due.
     pub(crate) fn is_busy(&self) -> bool {
         self.status() == Self::BUSY
+    }
+
+    /// Its requests, one by one.
+    pub(crate) fn requests(&self) -> &Requests {
+        &self.requests
     }
 
     pub(crate) fn status(&self) -> u8 {

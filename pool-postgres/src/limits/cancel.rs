@@ -1,0 +1,80 @@
+//! What nobody waits for any more is cancelled on the server, and nothing else is.
+//!
+//! A request to cancel names a session and not a request: it hits what the session is doing when it arrives. So it is made only while one request is under way, and nothing is sent on the session
+//! from before it is made until the server has passed it on and has answered: whatever is asked meanwhile, by whomever, waits in the [tap](crate::tap).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use super::stats::{Counters, Item};
+use crate::connection::Line;
+use crate::error::ConnectStep;
+use crate::server::PATIENCE;
+use crate::tap::{Grip, Hold};
+
+/// How long an answer is waited for at most before the server is asked once more.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Has a request cancelled, in the background.
+pub(super) struct Cancellation {
+    pub(super) line: Line,
+    pub(super) counters: Arc<Counters>,
+    /// What a session that cannot be used any more has for its end.
+    pub(super) close_timeout: Duration,
+}
+
+impl Cancellation {
+    /// Begins it, if it is not to be left. What is held back is let go if the runtime has ended, as the session has then.
+    pub(super) fn begin(self, grip: Grip) {
+        let runtime = self.line.runtime().clone();
+        drop(runtime.spawn(async move {
+            // Owned across the await: the hold. Dropped, what was held back is sent.
+            if let Some(hold) = self.wait_for_hold(grip).await {
+                self.run(hold).await;
+            }
+        }));
+    }
+
+    /// Waits until the request is alone under way; `None` if it has been answered, or others have come after it.
+    async fn wait_for_hold(&self, mut grip: Grip) -> Option<Hold> {
+        loop {
+            match grip {
+                Grip::Held(hold) => return Some(hold),
+                Grip::Behind | Grip::Never => return None,
+                Grip::Later { number, others } => {
+                    // Owned across the await: nothing.
+                    sleep(PATIENCE).await;
+                    grip = self.line.grip_on(number, others);
+                }
+            }
+        }
+    }
+
+    /// Asks until it has been answered: a server that was asked before it had begun with the request takes no note.
+    async fn run(self, hold: Hold) {
+        self.counters.add(Item::Cancelled);
+        let mut patience = PATIENCE;
+        loop {
+            // Owned across the awaits: the hold. Dropped, what was held back is sent, but the runtime has ended then, and the session with it.
+            match self.line.cancel().await {
+                Ok(()) => {}
+                Err(error) if error.step == ConnectStep::Session => {
+                    tracing::info!(%error, "a session is closed, since a request to cancel may still come to it");
+                    self.line.cut(self.close_timeout);
+                    return;
+                }
+                Err(error) => {
+                    tracing::info!(%error, "a query goes on that nobody waits for");
+                    return;
+                }
+            }
+            if timeout(patience, self.line.session().requests().quiet()).await.is_ok() {
+                drop(hold);
+                return;
+            }
+            patience = (2 * patience).min(LONGEST_PATIENCE);
+        }
+    }
+}

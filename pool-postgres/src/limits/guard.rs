@@ -1,0 +1,230 @@
+//! What keeps watch over one request.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tokio::time::{Sleep, sleep};
+
+use super::cancel::Cancellation;
+use super::slow::QueryEnd;
+use super::stats::Item;
+use super::timed_out::TimedOut;
+use crate::connection::PostgresConnection;
+use crate::diagnosis::{Advice, Diagnosis, Fate};
+use crate::query::{Query, QueryError, QueryStep};
+use crate::retry::Outcome;
+use crate::server::PATIENCE;
+use crate::tap::{Grip, Mark};
+
+/// How often a request is looked for that has come to its limit.
+const TRIES: u32 = 3;
+
+/// Runs a request within its limits. If the future is dropped, the server is asked to cancel it.
+pub(crate) async fn limited<T>(
+    connection: &PostgresConnection,
+    query: &Query<'_>,
+    request: impl Future<Output = Result<T, QueryError>>,
+) -> Result<T, QueryError> {
+    // Dropped after the request, so that all that comes of it is known then.
+    let mut guard = Guard::begin(connection, query);
+    let request = pin!(request);
+    let answer = match query.terms.timeout(connection.limits()) {
+        // Owned across the awaits: the request, and the guard. Dropped, the guard sees to it that it is cancelled.
+        None => request.await,
+        Some(limit) => guard.in_time(limit, request).await,
+    };
+    guard.end(&answer);
+    answer
+}
+
+/// Keeps watch over one request, from before it is begun to after its answer. Dropped before that is told, it has the server cancel what is under way.
+pub(crate) struct Guard<'a> {
+    connection: &'a PostgresConnection,
+    sql: &'a str,
+    /// How many requests had been sent before.
+    before: u64,
+    /// If anybody wants to know how long it takes.
+    began_at: Option<Instant>,
+    /// Whether somebody waits for the answer.
+    is_awaited: bool,
+    has_ended: bool,
+    /// The number of its request that has been cancelled last.
+    cancelled: Option<u64>,
+}
+
+impl<'a> Guard<'a> {
+    /// Begins to watch over a request that has one answer due at a time.
+    pub(crate) fn begin(connection: &'a PostgresConnection, query: &'a Query<'_>) -> Self {
+        let before = connection.session().requests().begin();
+        let began_at = connection.limits().are_timed().then(Instant::now);
+        Self { connection, sql: query.sql(), before, began_at, is_awaited: true, has_ended: false, cancelled: None }
+    }
+
+    /// It has been answered.
+    pub(crate) fn end<T>(mut self, answer: &Result<T, QueryError>) {
+        self.has_ended = true;
+        self.leave();
+        match answer {
+            Ok(_) => self.count(QueryEnd::Answered, true),
+            Err(error) if error.is_timeout() => self.count(QueryEnd::TimedOut, false),
+            Err(error) => self.count(QueryEnd::Failed, !error.is_closed()),
+        }
+    }
+
+    /// Nobody waits for the answer any more.
+    fn leave(&mut self) {
+        if std::mem::take(&mut self.is_awaited) {
+            self.connection.session().requests().finish();
+        }
+    }
+
+    /// Waits for the answer for as long as it may take. If that is not enough, has the request cancelled, and waits a moment for what becomes of it.
+    async fn in_time<T>(
+        &mut self,
+        limit: Duration,
+        mut request: Pin<&mut impl Future<Output = Result<T, QueryError>>>,
+    ) -> Result<T, QueryError> {
+        let since = self.connection.mark();
+        // Owned across the awaits: the request, by the caller. What is under way when the future is dropped is cancelled.
+        if let Some(answer) = self.within(limit, request.as_mut()).await {
+            return answer;
+        }
+        self.leave();
+        match self.cancelled(request).await {
+            Some(Err(error)) if error.is_cancelled() => Err(error.because(|answer| TimedOut::answered(limit, answer))),
+            // It was there in time, or has failed for a reason of its own.
+            Some(answer) => answer,
+            None => Err(self.timed_out(limit, since)),
+        }
+    }
+
+    /// What becomes of a request that is cancelled. `None` if nothing has been heard of it; then the session is closed, unless others use it, too.
+    async fn cancelled<T>(&mut self, mut request: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+        let ends = Instant::now().checked_add(self.connection.limits().cancel_timeout);
+        let (mut may_cut, mut lost) = (false, 0);
+        while lost < TRIES {
+            // Again and again, since what is answered may go on with the next step, as from preparing to executing.
+            let alone = self.cancel();
+            may_cut = alone.unwrap_or(false);
+            lost = if alone.is_some() { 0 } else { lost + 1 };
+            let patience = if alone.is_some() { PATIENCE } else { Duration::ZERO };
+            // Owned across the await: nothing but the request, by the caller.
+            let answer = self.within(patience, request.as_mut()).await;
+            if answer.is_some() {
+                return answer;
+            }
+            if ends.is_some_and(|ends| ends <= Instant::now()) {
+                break;
+            }
+        }
+        if may_cut {
+            tracing::info!(host = self.connection.host(), "a session is closed that does not answer");
+            self.connection.line().cut(self.close_timeout());
+        }
+        None
+    }
+
+    fn close_timeout(&self) -> Duration {
+        self.connection.server().settings.config.pool.close_timeout
+    }
+
+    /// What comes of a future within some time.
+    async fn within<T>(&self, time: Duration, mut future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+        let mut timer = pin!(timer(self.connection.runtime(), time));
+        // Owned across the await: the timer.
+        poll_fn(|context| match future.as_mut().poll(context) {
+            Poll::Ready(value) => Poll::Ready(Some(value)),
+            Poll::Pending => timer.as_mut().poll(context).map(|()| None),
+        })
+        .await
+    }
+
+    /// Has it cancelled, in the background. `None` if that is not possible, since others wait for answers, too; or else whether the session is to be closed if nothing is heard of it.
+    fn cancel(&mut self) -> Option<bool> {
+        let line = self.connection.line();
+        let grip = line.grip(self.before);
+        let (number, may_cut) = match grip {
+            Grip::Held(_) => (line.session().requests().sent(), true),
+            Grip::Later { number, others } => (number, !others),
+            Grip::Behind => return Some(true),
+            Grip::Never => return None,
+        };
+        // Once for each.
+        if self.cancelled.replace(number) != Some(number) {
+            let counters = self.connection.tally().counters();
+            Cancellation { line, counters, close_timeout: self.close_timeout() }.begin(grip);
+        }
+        Some(may_cut)
+    }
+
+    fn timed_out(&self, limit: Duration, since: Mark) -> QueryError {
+        // What is not sent yet would be sent later, unless the session is closed.
+        let (outcome, advice) = if self.connection.is_closed() && self.connection.has_done_nothing_since(since) {
+            (Outcome::NotDone, Advice::RetryLater)
+        } else {
+            (Outcome::Unknown, Advice::OutcomeUnknown)
+        };
+        let fate = if self.connection.is_closed() { Fate::Close } else { Fate::Keep };
+        let diagnosis = Diagnosis::new(advice, fate);
+        let cause = TimedOut::unanswered(limit);
+        QueryError::new(QueryStep::Execute, self.sql, outcome, diagnosis, cause).on(self.connection)
+    }
+
+    /// Counts it, and tells of it if it was slow. Whether the connection has served it.
+    fn count(&self, end: QueryEnd, is_served: bool) {
+        let tally = self.connection.tally();
+        tally.add(Item::Queries);
+        match end {
+            QueryEnd::Answered => {}
+            QueryEnd::Failed => tally.add(Item::Failed),
+            QueryEnd::TimedOut => {
+                tally.add(Item::Failed);
+                tally.add(Item::TimedOut);
+            }
+            QueryEnd::Dropped => tally.add(Item::Dropped),
+        }
+        if let Some(began_at) = self.began_at {
+            self.judge(began_at.elapsed(), end, is_served);
+        }
+    }
+
+    fn judge(&self, elapsed: Duration, end: QueryEnd, is_served: bool) {
+        let (tally, limits) = (self.connection.tally(), self.connection.limits());
+        if let Some(sla) = limits.sla {
+            let is_late = elapsed > sla;
+            if is_late || (!is_served && end != QueryEnd::Dropped) {
+                tally.add(Item::SlaMissed);
+            } else if is_served {
+                tally.add(Item::SlaMet);
+            }
+        }
+        if limits.slow_query.is_some_and(|slow| elapsed >= slow) {
+            tally.add(Item::Slow);
+            tally.ledger().tell(self.sql, self.connection.host(), elapsed, end);
+        }
+    }
+}
+
+/// In the runtime of whoever waits, or if he has none in that of the session.
+fn timer(runtime: &Handle, time: Duration) -> Sleep {
+    let _inside = Handle::try_current().is_err().then(|| runtime.enter());
+    sleep(time)
+}
+
+/// The future was dropped.
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if self.has_ended {
+            return;
+        }
+        let is_expired = !self.is_awaited;
+        self.leave();
+        if is_expired || self.connection.limits().cancel_on_drop {
+            self.cancel();
+        }
+        self.count(QueryEnd::Dropped, false);
+    }
+}

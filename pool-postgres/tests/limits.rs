@@ -1,0 +1,19 @@
+//! What bounds requests, against a real PostgreSQL.
+#![cfg(not(feature = "loom"))]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
+
+#[path = "real/common.rs"]
+mod common;
+
+#[path = "limits/abandoned.rs"]
+mod abandoned;
+#[path = "limits/dropped.rs"]
+mod dropped;
+#[path = "limits/slow.rs"]
+mod slow;
+#[path = "limits/startup.rs"]
+mod startup;
+#[path = "limits/tagged.rs"]
+mod tagged;
+#[path = "limits/timeouts.rs"]
+mod timeouts;

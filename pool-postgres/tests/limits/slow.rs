@@ -1,0 +1,92 @@
+//! Requests that are slow, and what a service has promised.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use pool_postgres::{PostgresConfig, PostgresDriver, PostgresPool, Queries, Query, QueryEnd, SlowQuery};
+
+use crate::common::{config, database};
+
+type Told = Arc<Mutex<Vec<SlowQuery>>>;
+
+fn listening(config: PostgresConfig) -> (PostgresPool, Told) {
+    let told = Told::default();
+    let telling = Arc::clone(&told);
+    let driver = PostgresDriver::new(config).unwrap();
+    let driver = driver.on_slow_query(move |slow| telling.lock().unwrap().push(slow.clone()));
+    (PostgresPool::builder_of(driver).build().unwrap().into(), told)
+}
+
+/// Far from each other, so that a machine that is busy does not mistake one for the other.
+const LONG: Duration = Duration::from_mins(10);
+
+#[tokio::test]
+async fn slow_queries_are_told_with_what_became_of_them_and_no_literals() {
+    let database = database();
+    let mut config = config(database.url(), 1);
+    config.limits.slow_query = Some(Duration::from_millis(50));
+    let (pool, told) = listening(config);
+    let lease = pool.acquire().await.unwrap();
+    let asked = "SELECT pg_sleep(0.06), 'a literal' /* a comment */";
+    Queries::query(&*lease, asked, &[]).await.unwrap();
+    let sleeping = Query::new("SELECT pg_sleep(300)").timeout(Duration::from_millis(60));
+    Queries::execute(&*lease, sleeping, &[]).await.unwrap_err();
+    let failing = "SELECT pg_sleep(0.06); SELECT nothing";
+    Queries::batch_execute(&*lease, failing).await.unwrap_err();
+    let dropped = Queries::execute(&*lease, "SELECT pg_sleep(300)", &[]);
+    tokio::time::timeout(Duration::from_millis(60), dropped).await.unwrap_err();
+    let told = told.lock().unwrap();
+    let ends: Vec<_> = told.iter().map(|slow| slow.end).collect();
+    assert_eq!(ends[..], [QueryEnd::Answered, QueryEnd::TimedOut, QueryEnd::Failed, QueryEnd::Dropped]);
+    assert_eq!(told[0].statement, "SELECT pg_sleep(?), ?");
+    assert!(told.iter().all(|slow| slow.elapsed >= Duration::from_millis(50) && slow.elapsed < LONG));
+    assert!(told.iter().all(|slow| slow.host == lease_host(&pool)), "{told:?}");
+    assert_eq!(pool.driver().query_stats().slow, 4);
+}
+
+fn lease_host(pool: &PostgresPool) -> String {
+    pool.driver().config().hosts[0].to_string()
+}
+
+#[tokio::test]
+async fn what_is_quick_is_not_told() {
+    let database = database();
+    let mut config = config(database.url(), 1);
+    config.limits.slow_query = Some(LONG);
+    let (pool, told) = listening(config);
+    pool.execute("SELECT 1", &[]).await.unwrap();
+    assert!(told.lock().unwrap().is_empty());
+    let stats = pool.driver().query_stats();
+    assert_eq!((stats.queries, stats.slow, stats.sla_met, stats.sla_missed), (1, 0, 0, 0), "and none is promised");
+}
+
+#[tokio::test]
+async fn what_is_promised_is_met_or_missed() {
+    let database = database();
+    let mut config = config(database.url(), 1);
+    config.limits.sla = Some(LONG);
+    let pool = PostgresPool::connect(config.clone()).await.unwrap();
+    pool.execute("SELECT 1", &[]).await.unwrap();
+    pool.execute("SELECT nothing", &[]).await.unwrap_err();
+    let met = |pool: &PostgresPool| (pool.driver().query_stats().sla_met, pool.driver().query_stats().sla_missed);
+    assert_eq!(met(&pool), (2, 0), "an error is an answer");
+    let lease = pool.acquire().await.unwrap();
+    assert!(Box::pin(Queries::execute(&*lease, "SELECT 1", &[])).now_or_never().is_none());
+    assert_eq!(met(&pool), (2, 0), "nobody knows");
+    let sleeping = Query::new("SELECT pg_sleep(300)").timeout(Duration::from_millis(20));
+    Queries::execute(&*lease, sleeping, &[]).await.unwrap_err();
+    assert_eq!(met(&pool), (2, 1));
+    Queries::execute(&*lease, "SELECT pg_terminate_backend(pg_backend_pid())", &[]).await.unwrap_err();
+    Queries::execute(&*lease, "SELECT 1", &[]).await.unwrap_err();
+    drop(lease);
+    let (met_at_last, missed) = met(&pool);
+    assert!(met_at_last + missed == 5 && missed >= 2, "the connection was lost");
+    pool.disconnect().await;
+    assert_eq!(met(&pool), (met_at_last, missed), "what was counted stays counted");
+
+    config.limits.sla = Some(Duration::from_millis(10));
+    let pool = PostgresPool::connect(config).await.unwrap();
+    pool.execute("SELECT pg_sleep(0.02)", &[]).await.unwrap();
+    assert_eq!(met(&pool), (0, 1));
+}
