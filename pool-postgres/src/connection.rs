@@ -17,7 +17,7 @@ use crate::end::{Counts, EndCause, SessionEnd};
 use crate::role::Role;
 use crate::server::{Peer, Server};
 use crate::socket::Stream;
-use crate::tap::{Mark, Session};
+use crate::tap::{Hold, Mark, Session};
 use crate::wire::{Shared, run};
 
 /// One session with PostgreSQL; derefs to [`tokio_postgres::Client`].
@@ -199,6 +199,25 @@ impl PostgresConnection {
         false
     }
 
+    /// Has the server stop the request before which so many have been answered, in the background: nobody wants the rest of the answer. Nothing is sent until it has been told to, so
+    /// that this cannot hit what is asked next. If the answer is there, or something has been sent behind the request, nothing happens.
+    pub(crate) fn stop(&self, number: u64) {
+        let hold = {
+            // Whoever has the wire knows that nobody else writes.
+            let _wire = self.wire.lock();
+            let hold = Hold::new(&self.session);
+            self.session.has_only(number).then_some(hold)
+        };
+        if let Some(hold) = hold {
+            self.line().stop(hold);
+        }
+    }
+
+    /// Ends the session at once, in the background: it waits for something that nobody can give it.
+    pub(crate) fn cut(&self) {
+        self.line().cut(self.peer.server.settings.config.pool.close_timeout);
+    }
+
     /// Ends the session and returns once the server has closed it. What it is doing, and nobody waits for, is cancelled if it takes long.
     ///
     /// Cancel safety: dropping the future closes the socket at once.
@@ -236,6 +255,19 @@ impl Line {
             let Some(stream) = self.take_stream() else { return };
             // Owned across the await: the stream. Dropping it closes it.
             let _ = timeout(limit, self.peer.dismiss(stream, &self.token, self.session.is_busy())).await;
+        }));
+    }
+
+    /// Has the server stop what it does, in the background, and holds until it has been told.
+    fn stop(self, hold: Hold) {
+        let runtime = self.runtime.clone();
+        // Dropped if the runtime has ended: then the session has, too.
+        drop(runtime.spawn(async move {
+            let _hold = hold;
+            // Owned across the await: the hold. Dropped, whatever comes next is sent.
+            if let Err(error) = self.peer.cancel(&self.token).await {
+                tracing::debug!(%error, "a request that nobody waits for goes on");
+            }
         }));
     }
 

@@ -9,8 +9,8 @@ use tokio_postgres::Statement;
 use crate::connection::PostgresConnection;
 use crate::query::{Query, QueryError, QueryStep};
 
-/// Prepares a statement on this connection.
-async fn prepare(connection: &PostgresConnection, query: &Query<'_>) -> Result<Statement, QueryError> {
+/// A statement that has been prepared on this connection.
+pub(crate) async fn statement(connection: &PostgresConnection, query: &Query<'_>) -> Result<Statement, QueryError> {
     let mark = connection.mark();
     // Owned across the await: nothing.
     let prepared = connection.client().prepare(query.sql()).await;
@@ -24,7 +24,7 @@ pub(crate) async fn run<A: Ask>(
     params: Params<'_>,
 ) -> Result<A::Answer, QueryError> {
     // Owned across the awaits: the statement.
-    let statement = prepare(connection, query).await?;
+    let statement = statement(connection, query).await?;
     let mark = connection.mark();
     let answer = A::ask(connection.client(), &statement, params).await;
     answer.map_err(|error| QueryError::of(connection, QueryStep::Execute, query.sql(), mark, error))

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use pool_core::Recorder;
 
+use super::copying::FLUSH;
 use super::headers::Headers;
 use super::session::{NAME, PARAMETER, Session};
 use super::stopwatch::Stopwatch;
@@ -37,11 +38,18 @@ pub(super) struct Follower {
     unanswered: VecDeque<Request>,
     /// Whether more than housekeeping has been sent since the last `Sync`.
     works: bool,
+    /// How many bytes have been sent.
+    written: u64,
+    /// After how many bytes the `Sync` comes that a COPY must not have.
+    sync_at: Option<u64>,
+    /// Whether a COPY is under way that has none.
+    in_step: bool,
     stopwatch: Stopwatch,
 }
 
 impl Follower {
     pub(super) fn new(session: Arc<Session>, recorder: Option<Recorder>) -> Self {
+        session.note_sent();
         Self {
             session,
             startup_left: None,
@@ -51,6 +59,9 @@ impl Follower {
             received: Headers::looking_into(&[(b'E', TEXT), (b'N', TEXT), (b'C', NAME), (b'S', PARAMETER)]),
             unanswered: VecDeque::from([Request::Simple]),
             works: false,
+            written: 0,
+            sync_at: None,
+            in_step: false,
             stopwatch: Stopwatch::new(recorder),
         }
     }
@@ -63,12 +74,47 @@ impl Follower {
         self.stopwatch.about_to_send();
     }
 
+    /// What is sent of these bytes now, and in what form.
+    pub(super) fn before_sending<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        if self.session.copying.is_expected() {
+            self.find_sync(bytes);
+        }
+        let Some(at) = self.sync_at else { return bytes };
+        match usize::try_from(at - self.written).unwrap_or(usize::MAX) {
+            0 => FLUSH,
+            ahead => &bytes[..ahead.min(bytes.len())],
+        }
+    }
+
+    /// Looks for the COPY that is expected, and the `Sync` behind it. The client puts both into its buffer in one go, so that they are seen together.
+    #[cold]
+    fn find_sync(&mut self, bytes: &[u8]) {
+        let Some(beginning) = self.session.copying.beginning() else { return };
+        let (mut at, mut bound) = (self.sent.border(bytes), false);
+        while let Some([kind, a, b, c, d, body @ ..]) = bytes.get(at..) {
+            match kind {
+                b'B' => bound = body.starts_with(&beginning),
+                b'S' if bound => {
+                    self.sync_at = Some(self.written + at as u64);
+                    return self.session.copying.forget();
+                }
+                _ => {}
+            }
+            at = at.saturating_add(1 + u32::from_be_bytes([*a, *b, *c, *d]) as usize);
+        }
+    }
+
     pub(super) fn on_sent(&mut self, bytes: &[u8]) {
+        self.written += bytes.len() as u64;
+        if self.sync_at.is_some_and(|at| at < self.written) {
+            (self.sync_at, self.in_step) = (None, true);
+        }
         let bytes = self.skip_startup(bytes);
-        let Self { sent, unanswered, works, session, stopwatch, .. } = self;
+        let Self { sent, unanswered, works, session, stopwatch, in_step, .. } = self;
         sent.scan(bytes, |kind, _| match kind {
             b'Q' | b'F' => {
                 unanswered.push_back(Request::Simple);
+                session.note_sent();
                 session.set_busy();
                 stopwatch.sent(true, session.is_on_duty());
             }
@@ -76,7 +122,13 @@ impl Follower {
             // `Close` and `Flush`; a password belongs to the startup.
             b'C' | b'H' | b'p' => {}
             _ => {
-                *works = true;
+                // `CopyDone` and `CopyFail`: the server has refused before, or may, and then it is ready twice.
+                if matches!(kind, b'c' | b'f') && !*in_step && !session.copying.is_taking() {
+                    session.condemn();
+                }
+                if !mem::replace(works, true) {
+                    session.note_sent();
+                }
                 session.set_busy();
                 // `Execute`.
                 stopwatch.sent(kind == b'E', session.is_on_duty());
@@ -101,25 +153,50 @@ impl Follower {
     }
 
     pub(super) fn on_received(&mut self, bytes: &[u8]) {
-        let Self { received, unanswered, session, works, stopwatch, .. } = self;
+        let Self { received, unanswered, session, works, in_step, stopwatch, .. } = self;
         received.scan(bytes, |kind, beginning| match kind {
             b'Z' => {
                 let status = beginning.first().copied().unwrap_or(0);
                 session.note_ready(status);
-                unanswered.pop_front();
+                session.copying.end();
+                match unanswered.pop_front() {
+                    Some(Request::Housekeeping) => {}
+                    Some(_) => {
+                        session.note_answered();
+                        *in_step = false;
+                    }
+                    // An answer too many, after a COPY that did not go as its client thinks.
+                    None => session.condemn(),
+                }
                 // Something may have been sent in part.
                 if !*works && unanswered.iter().all(|request| *request == Request::Housekeeping) {
                     stopwatch.answered();
                     session.set(status);
                 }
             }
-            // The server starts to take COPY data and ignores the `Sync` that was sent along with the statement; another one follows the data.
-            b'G' if unanswered.front() == Some(&Request::Extended) => {
-                unanswered.pop_front();
+            b'G' => {
+                session.copying.begin();
+                // The server starts to take COPY data and ignores the `Sync` that was sent along with the statement, if there was one; another one follows the data.
+                if !*in_step && unanswered.front() == Some(&Request::Extended) {
+                    unanswered.pop_front();
+                    session.note_answered();
+                }
             }
+            b'E' => note_error(session, Words::read(beginning), *in_step),
             _ => note(session, kind, beginning),
         });
     }
+}
+
+fn note_error(session: &Session, words: Words, in_step: bool) {
+    if session.copying.is_taking() {
+        session.copying.refuse();
+        // Nobody knows whether the server had come to look at what was sent, and so how often it will be ready; but it has if it answers `CopyFail`.
+        if !in_step && !words.is_copy_given_up() {
+            session.condemn();
+        }
+    }
+    session.note_error(words);
 }
 
 /// What the server says that ends no answer.
@@ -128,7 +205,6 @@ fn note(session: &Session, kind: u8, beginning: &[u8]) {
         // Its name comes first in `CommandComplete`.
         b'C' => session.note_completed(beginning),
         b'S' => session.note_parameter(beginning),
-        b'E' => session.note_error(Words::read(beginning)),
         b'N' => session.note_notice(Words::read(beginning)),
         _ => {}
     }

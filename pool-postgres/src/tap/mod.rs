@@ -1,17 +1,20 @@
 //! A tap on the wire: what the session is doing, read off the headers of the messages that pass.
 //!
 //! tokio-postgres does not tell whether a session is inside a transaction or whether answers are still on their way. The protocol does: the
-//! server ends its answer to every request with `ReadyForQuery`, which carries the transaction status. The tap copies nothing and
-//! changes nothing. Format: PostgreSQL documentation, chapter "Frontend/Backend Protocol", "Message Formats".
+//! server ends its answer to every request with `ReadyForQuery`, which carries the transaction status. The tap copies nothing, and
+//! changes one byte of a COPY that takes data. Format: PostgreSQL documentation, chapter "Frontend/Backend Protocol", "Message Formats".
 
+mod copying;
 mod follower;
 mod guard;
 mod headers;
+mod hold;
 mod session;
 mod stopwatch;
 mod words;
 
 pub(crate) use guard::Binding;
+pub(crate) use hold::Hold;
 pub use session::Mark;
 pub(crate) use session::Session;
 pub(crate) use words::Words;
@@ -116,6 +119,11 @@ impl AsyncRead for Tap {
 impl AsyncWrite for Tap {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.follower.session().gate.poll_open(cx).is_pending() {
+            this.follower.session().set_busy();
+            return Poll::Pending;
+        }
+        let bytes = this.follower.before_sending(bytes);
         this.follower.about_to_send();
         let Poll::Ready(written) = Pin::new(&mut this.stream).poll_write(cx, bytes) else {
             // Something waits to be sent, and what it is will be known when it is.

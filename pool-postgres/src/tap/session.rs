@@ -5,6 +5,8 @@ use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::copying::Copying;
+use super::hold::Gate;
 use super::words::Words;
 use crate::diagnosis::{Diagnosis, Fate};
 use crate::role::Role;
@@ -32,6 +34,11 @@ pub(crate) struct Session {
     read_only: Reported,
     last_words: Mutex<Option<Words>>,
     remains: Mutex<Remains>,
+    /// How many requests have been begun to be sent, and how many have been answered; not the closing of statements.
+    sent: AtomicU64,
+    answered: AtomicU64,
+    pub(crate) copying: Copying,
+    pub(super) gate: Gate,
 }
 
 /// What a `COMMIT` is called when it is completed, `COMMIT AND CHAIN` too. No other name begins like this and ends here.
@@ -187,12 +194,37 @@ impl Session {
         self.writes.load(Ordering::Acquire) == mark.writes
     }
 
+    /// A request is sent, and counts. Only whoever holds the wire writes.
+    pub(super) fn note_sent(&self) {
+        self.sent.store(self.sent.load(Ordering::Relaxed) + 1, Ordering::Release);
+    }
+
+    /// One that counts has been answered. Only whoever holds the wire reads.
+    pub(super) fn note_answered(&self) {
+        self.answered.store(self.answered.load(Ordering::Relaxed) + 1, Ordering::Release);
+    }
+
+    /// How many requests have been answered.
+    pub(crate) fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Acquire)
+    }
+
+    /// Whether just one request is under way, before which so many have been answered. Holds on if nothing can be sent.
+    pub(crate) fn has_only(&self, number: u64) -> bool {
+        self.answered() == number && self.sent.load(Ordering::Acquire) == number + 1
+    }
+
+    /// What the client makes of the answers cannot be relied on any more.
+    pub(super) fn condemn(&self) {
+        self.verdict.store(CONDEMNED, Ordering::Release);
+    }
+
     /// The server reports an error.
     pub(super) fn note_error(&self, words: Words) {
         match Diagnosis::of_sqlstate(&words.code, &words.message).fate {
             // Every error has a code.
-            _ if words.code.is_empty() => self.verdict.store(CONDEMNED, Ordering::Release),
-            Fate::Close => self.verdict.store(CONDEMNED, Ordering::Release),
+            _ if words.code.is_empty() => self.condemn(),
+            Fate::Close => self.condemn(),
             Fate::EvictHost => self.verdict.store(READ_ONLY, Ordering::Release),
             Fate::Keep | Fate::Reset => {}
         }
