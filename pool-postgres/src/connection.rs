@@ -266,6 +266,8 @@ impl Line {
             let _hold = hold;
             // Owned across the await: the hold. Dropped, whatever comes next is sent.
             if let Err(error) = self.peer.cancel(&self.token).await {
+                // Whether that comes later, and hits what somebody else asks, nobody knows.
+                self.session.condemn();
                 tracing::debug!(%error, "a request that nobody waits for goes on");
             }
         }));

@@ -20,6 +20,8 @@
 //! [`diagnosis`] says what an error means: whether to try again, and what the pool does with the connection.
 //! [`PostgresConnection::ended`] says why a session has ended, which the error of a request often does not.
 //!
+//! Results of any size take a few kilobytes: rows as they come, with [`PostgresPool::stream`], or in batches, and data that is copied out and in, with [`PostgresPool::copy_in`] and its kin.
+//!
 //! [`retry`] runs operations that are tried again where that helps and does no harm: transactions, statements that may be repeated, and some that may not.
 //!
 //! Connections are described as for libpq; [`libpq`] has every keyword, what is verified of a server, and what is different.

@@ -72,7 +72,8 @@ impl<'a> CopyOut<'a> {
         // Owned across the await: nothing.
         let prepared = connection.client().prepare(query.sql()).await;
         let statement = prepared.map_err(|error| before.error(connection, QueryStep::Prepare, error))?;
-        let request = Request::new(connection, query);
+        // Owned across the await: the statement.
+        let request = Request::alone(connection, query).await;
         // Owned across the await: the statement. What has been asked is answered all the same, and nobody reads that.
         match connection.client().copy_out(&statement).await {
             Ok(data) => Ok((request.begun(connection), Box::pin(data))),

@@ -49,6 +49,16 @@ impl Request {
         Self { sql: query.sql().into(), mark: connection.mark(), number: Some(connection.session().answered()) }
     }
 
+    /// About to be sent, when nothing else is under way, as far as that can be had: only of such a request it is known later whether it is still the one that is answered.
+    pub(super) async fn alone(connection: &PostgresConnection, query: &Query<'_>) -> Self {
+        // The end of an answer may come later than what the client has waited for.
+        if connection.session().is_busy() {
+            // Owned across the await: nothing. Whatever is wrong, the request finds out.
+            let _ = connection.client().batch_execute("").await;
+        }
+        Self::new(connection, query)
+    }
+
     /// As it is, for something more that is about to be sent for it.
     pub(super) fn go_on(&mut self, connection: &PostgresConnection) {
         self.mark = connection.mark();

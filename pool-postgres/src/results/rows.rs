@@ -66,7 +66,8 @@ impl<'a> RowStream<'a> {
     ) -> Result<(Request, Pin<Box<tokio_postgres::RowStream>>), QueryError> {
         // Owned across the await: nothing.
         let statement = statement(connection, query).await?;
-        let request = Request::new(connection, query);
+        // Owned across the await: the statement.
+        let request = Request::alone(connection, query).await;
         // Owned across the await: the statement. What has been asked is answered all the same, and nobody reads that.
         match connection.client().query_raw(&statement, params.iter().copied()).await {
             Ok(rows) => Ok((request.begun(connection), Box::pin(rows))),

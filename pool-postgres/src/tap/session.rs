@@ -214,8 +214,8 @@ impl Session {
         self.answered() == number && self.sent.load(Ordering::Acquire) == number + 1
     }
 
-    /// What the client makes of the answers cannot be relied on any more.
-    pub(super) fn condemn(&self) {
+    /// Nobody else can rely on the answers any more.
+    pub(crate) fn condemn(&self) {
         self.verdict.store(CONDEMNED, Ordering::Release);
     }
 

@@ -6,13 +6,13 @@ use pool_postgres::retry::Outcome;
 use pool_postgres::{Queries, QueryStep};
 use tokio_postgres::error::SqlState;
 
-use crate::setting::{Setting, answers, in_time};
+use crate::setting::{Setting, answers, in_time, until_refused};
 
 const COPY: &str = "COPY t FROM STDIN";
 
 /// The numbers from here to there, a line each.
 fn lines(numbers: impl IntoIterator<Item = i32>) -> Bytes {
-    numbers.into_iter().map(|number| format!("{number}\n")).collect::<String>().into()
+    numbers.into_iter().fold(String::new(), |lines, number| lines + &number.to_string() + "\n").into()
 }
 
 #[tokio::test]
@@ -31,7 +31,7 @@ async fn data_may_be_cut_anywhere() {
         let row = setting.pool.query_one("SELECT sum(n) FROM t", &[]).await.unwrap();
         assert_eq!(row.get::<_, i64>(0), 5_000_050_000);
     }
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 #[tokio::test]
@@ -40,7 +40,7 @@ async fn nothing_may_be_sent() {
     let mut copy = setting.pool.copy_in(COPY).await.unwrap();
     copy.send("").await.unwrap();
     assert_eq!(copy.finish().await.unwrap(), 0);
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 #[tokio::test]
@@ -58,7 +58,7 @@ async fn in_a_transaction_it_counts_with_the_commit() {
     }
     drop(lease);
     assert_eq!(setting.rows().await, 5);
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 #[tokio::test]
@@ -81,7 +81,7 @@ async fn one_that_is_dropped_has_not_happened() {
         setting.becomes("idle").await;
     }
     assert_eq!(setting.rows().await, 0);
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 /// However far it has come, the connection is in step afterwards.
@@ -103,7 +103,7 @@ async fn one_whose_beginning_is_dropped_has_not_happened() {
     }
     drop(lease);
     assert_eq!(setting.rows().await, 0);
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 /// Half of what was to be sent is as bad as nothing.
@@ -117,7 +117,7 @@ async fn data_of_which_a_part_was_sent_spoils_it() {
     assert!(error.to_string().contains("only a part of some data was sent"), "{error}");
     assert_eq!(in_time(copy.finish()).await.unwrap_err().outcome(), Outcome::NotDone);
     assert_eq!(in_time(setting.rows()).await, 0);
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 #[tokio::test]
@@ -141,7 +141,7 @@ async fn an_end_that_is_dropped_may_have_been_told() {
         all = rows;
     }
     assert!(all > 0);
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 #[tokio::test]
@@ -150,17 +150,12 @@ async fn a_lost_connection_is_told_with_its_reason() {
     let mut copy = setting.pool.copy_in(COPY).await.unwrap();
     copy.send(lines(1..=5)).await.unwrap();
     setting.signal("pg_terminate_backend").await;
-    let error = loop {
-        if let Err(error) = in_time(copy.send(lines(0..10_000))).await {
-            break error;
-        }
-        tokio::task::yield_now().await;
-    };
+    let error = until_refused(&mut copy, lines(0..10_000)).await;
     // What the server says last is lost if it has not read everything.
     assert!(error.to_string().contains("57P01") || error.is_closed(), "{error}");
     assert_eq!((error.step(), error.outcome()), (QueryStep::Copy, Outcome::NotDone), "its end was never told");
     assert!(in_time(copy.finish()).await.is_err());
-    setting.is_another().await;
+    setting.ends_on_another().await;
 }
 
 #[tokio::test]
@@ -169,16 +164,11 @@ async fn one_that_is_cancelled_says_so() {
     let mut copy = setting.pool.copy_in(COPY).await.unwrap();
     copy.send(lines(1..=5)).await.unwrap();
     setting.signal("pg_cancel_backend").await;
-    let error = loop {
-        if let Err(error) = in_time(copy.send(lines(0..10_000))).await {
-            break error;
-        }
-        tokio::task::yield_now().await;
-    };
+    let error = until_refused(&mut copy, lines(0..10_000)).await;
     assert_eq!(error.sqlstate(), Some(&SqlState::QUERY_CANCELED), "{error}");
     drop(copy);
     assert_eq!(setting.rows().await, 0);
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 #[tokio::test]
@@ -198,5 +188,5 @@ async fn what_is_no_copy_is_told() {
     answers(&lease).await;
     Queries::batch_execute(&*lease, "BEGIN; COMMIT").await.unwrap();
     drop(lease);
-    setting.is_well().await;
+    setting.ends_well().await;
 }

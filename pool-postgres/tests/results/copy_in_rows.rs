@@ -40,7 +40,7 @@ async fn what_is_written_is_read() {
         assert!(rows.try_next().await.unwrap().is_none());
         assert!(setting.pool.try_acquire().is_ok(), "clean, so idle at once");
     }
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 #[tokio::test]
@@ -59,7 +59,7 @@ async fn a_row_that_cannot_be_sent_is_left_out() {
     assert_eq!(rows.iter().map(pair).collect::<Vec<_>>(), [(1, Some("ada".to_owned())), (4, None)]);
     assert!(rows[0].try_get::<i32>(0).is_err() && rows[0].try_get::<i64>(2).is_err());
     assert!(rows[1].try_get::<&str>(1).is_err(), "null");
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 /// A row is in if its future has ended, and is not if that was dropped.
@@ -69,20 +69,17 @@ async fn a_row_whose_future_is_dropped_is_not_in() {
     let mut rows = setting.pool.copy_in_rows(IN, &TYPES).await.unwrap();
     let (text, mut written, mut dropped) = ("x".repeat(10_000), 0, 0);
     for id in 0_i64..2000 {
-        match rows.write(&[&id, &text]).now_or_never() {
-            Some(outcome) => {
-                outcome.unwrap();
-                written += 1;
-            }
-            None => {
-                dropped += 1;
-                tokio::task::yield_now().await;
-            }
+        if let Some(outcome) = rows.write(&[&id, &text]).now_or_never() {
+            outcome.unwrap();
+            written += 1;
+        } else {
+            dropped += 1;
+            tokio::task::yield_now().await;
         }
     }
     assert!(dropped > 0, "it never had to wait");
     assert_eq!(in_time(rows.finish()).await.unwrap(), written);
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 #[tokio::test]
@@ -96,7 +93,7 @@ async fn types_that_are_not_the_columns_are_refused() {
     rows.write(&[&1_i64]).await.unwrap();
     let error = in_time(rows.finish()).await.unwrap_err();
     assert_eq!(error.sqlstate(), Some(&SqlState::BAD_COPY_FILE_FORMAT), "{error}");
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 #[tokio::test]
@@ -117,5 +114,5 @@ async fn another_format_is_told() {
         answers(&lease).await;
     }
     drop(lease);
-    setting.is_well().await;
+    setting.ends_well().await;
 }

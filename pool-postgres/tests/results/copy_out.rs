@@ -14,7 +14,7 @@ async fn read(data: &mut CopyOut<'_>) -> (usize, Result<(), QueryError>) {
     let mut lines = 0;
     loop {
         match in_time(data.try_next()).await {
-            Ok(Some(piece)) => lines += piece.iter().filter(|byte| **byte == b'\n').count(),
+            Ok(Some(piece)) => lines += piece.split(|byte| *byte == b'\n').count() - 1,
             Ok(None) => return (lines, Ok(())),
             Err(error) => return (lines, Err(error)),
         }
@@ -33,7 +33,7 @@ async fn all_of_it_comes_and_the_connection_goes_back() {
     setting.run("TRUNCATE t").await;
     let mut data = setting.pool.copy_out("COPY t TO STDOUT").await.unwrap();
     assert!(data.try_next().await.unwrap().is_none());
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,7 +54,7 @@ async fn one_that_is_dropped_halfway_is_cancelled() {
         drop(data);
         answers(&lease).await;
     }
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 #[tokio::test]
@@ -67,7 +67,7 @@ async fn an_error_in_the_middle_is_the_servers() {
     assert_eq!((lines, error.step()), (4999, QueryStep::Copy));
     assert_eq!(error.sqlstate(), Some(&SqlState::DIVISION_BY_ZERO), "{error}");
     assert!(data.try_next().await.unwrap().is_none(), "once");
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 /// All of the data has come when the server commits, and finds out that it cannot.
@@ -82,7 +82,7 @@ async fn what_the_commit_refuses_is_told() {
     assert_eq!((lines, error.sqlstate()), (2, Some(&SqlState::UNIQUE_VIOLATION)), "{error}");
     assert_eq!(error.outcome(), Outcome::NotDone);
     assert_eq!(setting.rows().await, 0);
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 #[tokio::test]
@@ -94,7 +94,7 @@ async fn a_lost_connection_is_told_with_its_reason() {
     let error = read(&mut data).await.1.unwrap_err();
     // What the server says last is lost if it has not read everything.
     assert!(error.to_string().contains("57P01") || error.is_closed(), "{error}");
-    setting.is_another().await;
+    setting.ends_on_another().await;
 }
 
 #[tokio::test]
@@ -109,7 +109,7 @@ async fn what_is_no_copy_is_told() {
     drop(lease);
     let error = in_time(setting.pool.copy_out("COPY nowhere TO STDOUT")).await.unwrap_err();
     assert_eq!((error.step(), error.sqlstate()), (QueryStep::Copy, Some(&SqlState::UNDEFINED_TABLE)));
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 /// The server would wait for data for ever: the session is ended, for its user at once.
@@ -121,5 +121,5 @@ async fn one_of_the_other_direction_ends_the_session() {
     assert!(error.to_string().contains("it is no COPY ... TO STDOUT"), "{error}");
     assert!(in_time(lease.query_one("SELECT 1", &[])).await.unwrap_err().is_closed());
     drop(lease);
-    setting.is_another().await;
+    setting.ends_on_another().await;
 }

@@ -28,7 +28,7 @@ async fn batches_are_as_large_as_agreed_on() {
         assert!(setting.pool.try_acquire().is_ok(), "committed and idle, though the cursor is still there");
         assert!(cursor.fetch().await.unwrap().is_none());
     }
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 #[tokio::test]
@@ -37,7 +37,7 @@ async fn rows_come_one_by_one_too() {
     let rows = setting.pool.fetch_in_batches(NUMBERS, &[&1000], 7).await.unwrap().rows();
     let rows: Vec<_> = rows.map_ok(|row| row.get::<_, i32>(0)).try_collect().await.unwrap();
     assert_eq!(rows, (1..=1000).collect::<Vec<_>>());
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 #[tokio::test]
@@ -56,7 +56,7 @@ async fn other_things_may_be_asked_between_batches() {
     drop((cursor, other));
     drop(lease);
     assert_eq!(setting.rows().await, 1);
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 #[tokio::test]
@@ -73,7 +73,7 @@ async fn one_that_is_closed_is_gone() {
     lease.batch_execute("COMMIT").await.unwrap();
     drop(lease);
     setting.pool.fetch_in_batches(NUMBERS, &[&30], 10).await.unwrap().close().await.unwrap();
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn its_transaction_only_reads_and_is_planned_for_all_rows() {
     assert_eq!(cursor.fetch().await.unwrap().unwrap()[0].get::<_, &str>(0), "1");
     let row = setting.pool.query_one(fraction, &[]).await.unwrap();
     assert_eq!(row.get::<_, &str>(0), "0.1", "for this transaction alone");
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 #[tokio::test]
@@ -108,7 +108,7 @@ async fn wrong_use_is_told() {
     let error = lease.cursor("INSERT INTO t VALUES (1) RETURNING n", &[], 10).await.unwrap_err();
     assert_eq!(error.sqlstate(), Some(&SqlState::SYNTAX_ERROR), "{error}");
     drop(lease);
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 /// The rows of a batch that nobody has waited for are not skipped without a word.
@@ -120,7 +120,7 @@ async fn a_batch_that_is_lost_is_missed() {
     let error = cursor.fetch().await.unwrap_err();
     assert!(error.to_string().contains("its rows are lost"), "{error}");
     assert!(cursor.fetch().await.unwrap().is_none());
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 #[tokio::test]
@@ -136,7 +136,7 @@ async fn one_that_is_dropped_halfway_leaves_nothing() {
         rows.try_next().await.unwrap().expect("a row");
     }
     drop(rows);
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 #[tokio::test]
@@ -151,7 +151,7 @@ async fn an_error_in_a_batch_ends_it() {
     let lease = in_time(setting.pool.acquire()).await.unwrap();
     answers(&lease).await;
     drop(lease);
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 #[tokio::test]
@@ -163,5 +163,5 @@ async fn a_lost_connection_is_told() {
     let error = in_time(cursor.fetch()).await.unwrap_err();
     assert!(error.to_string().contains("57P01"), "{error}");
     drop(cursor);
-    setting.is_another().await;
+    setting.ends_on_another().await;
 }

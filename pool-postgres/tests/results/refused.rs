@@ -6,7 +6,7 @@ use pool_postgres::{Queries, QueryStep};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
-use crate::setting::{Setting, answers, in_time};
+use crate::setting::{Setting, answers, in_time, until_refused};
 
 /// Refused before the server has looked for data: two of these before it says that it takes any, and two after.
 const AT_ONCE: [(&str, &str); 4] =
@@ -53,7 +53,7 @@ async fn what_is_refused_at_once_leaves_the_answers_in_step() {
             Ok(copy) => drop(copy),
         }
     }
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 #[tokio::test]
@@ -77,7 +77,7 @@ async fn what_is_refused_in_a_transaction_makes_that_fail_up_to_its_savepoint() 
     lease.batch_execute("ROLLBACK TO s; COMMIT").await.unwrap();
     drop(lease);
     assert_eq!(setting.rows().await, 1);
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 /// Whoever goes on sending is told, and told why.
@@ -89,19 +89,14 @@ async fn a_bad_row_is_told_while_more_is_sent() {
         let mut copy = setting.pool.copy_in("COPY t FROM STDIN").await.unwrap();
         copy.send("1\n".repeat(1000)).await.unwrap();
         copy.send(bad).await.unwrap();
-        let error = loop {
-            if let Err(error) = in_time(copy.send("1\n".repeat(10_000))).await {
-                break error;
-            }
-            tokio::task::yield_now().await;
-        };
+        let error = until_refused(&mut copy, "1\n".repeat(10_000).into()).await;
         assert_eq!(error.sqlstate().map(SqlState::code), Some(code), "{error}");
         assert_eq!((error.step(), error.outcome()), (QueryStep::Copy, Outcome::NotDone));
         assert!(!error.is_closed());
         assert!(in_time(copy.send("1\n")).await.is_err() && in_time(copy.finish()).await.is_err(), "it stays so");
         assert_eq!(setting.rows().await, 0);
     }
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 #[tokio::test]
@@ -116,7 +111,7 @@ async fn a_bad_row_is_told_at_the_end() {
         assert_eq!(error.outcome(), Outcome::NotDone, "{error}");
         assert_eq!(setting.rows().await, 0);
     }
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 /// The number of rows comes before they are committed, and tokio-postgres by itself takes it for success.
@@ -130,7 +125,7 @@ async fn what_the_commit_refuses_is_told() {
     assert_eq!(error.sqlstate(), Some(&SqlState::UNIQUE_VIOLATION), "{error}");
     assert_eq!((error.step(), error.outcome()), (QueryStep::Copy, Outcome::NotDone));
     assert_eq!(setting.rows().await, 0);
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 /// What the client does by itself, the pool cannot mend: it closes the connection before anybody else gets an answer that is not his.
@@ -147,7 +142,7 @@ async fn after_one_of_the_clients_that_was_refused_the_connection_is_closed() {
             assert!(sink.as_mut().finish().await.is_err());
         }
         drop(lease);
-        setting.is_another().await;
+        setting.ends_on_another().await;
     }
 }
 
@@ -167,7 +162,7 @@ async fn one_of_the_clients_that_succeeds_or_is_dropped_costs_no_connection() {
     }
     drop(lease);
     assert_eq!(setting.rows().await, 1);
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 #[tokio::test]

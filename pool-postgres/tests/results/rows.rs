@@ -29,7 +29,7 @@ async fn rows_come_to_their_end_and_the_connection_goes_back() {
     assert_eq!((sum, rows.rows_affected()), (5_000_050_000, Some(100_000)));
     assert!(setting.pool.try_acquire().is_ok(), "clean, so idle at once, though the stream is still there");
     assert!(rows.try_next().await.unwrap().is_none());
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 #[tokio::test]
@@ -38,7 +38,7 @@ async fn a_statement_may_have_no_rows() {
     let mut rows = setting.pool.stream("INSERT INTO t SELECT generate_series(1, 7)", &[]).await.unwrap();
     assert!(rows.try_next().await.unwrap().is_none());
     assert_eq!((rows.rows_affected(), setting.rows().await), (Some(7), 7));
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,7 +52,7 @@ async fn one_that_is_dropped_halfway_is_cancelled_before_the_next_user_comes() {
         drop(rows);
         assert_eq!(in_time(setting.rows()).await, 0);
     }
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,7 +68,7 @@ async fn one_that_is_dropped_halfway_is_cancelled_on_a_lease_that_is_kept() {
         answers(&lease).await;
     }
     drop(lease);
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 /// However near its end a result is dropped: what is cancelled is that, and not what is asked next.
@@ -91,7 +91,7 @@ async fn a_cancellation_never_hits_what_is_asked_next() {
         assert_eq!(number, time);
     }
     drop(lease);
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 /// Then nobody knows which of the two a cancellation would hit.
@@ -110,7 +110,7 @@ async fn one_that_is_dropped_with_something_sent_behind_it_is_not_cancelled() {
     }
     drop(lease);
     assert_eq!(setting.rows().await, 5);
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,7 +125,7 @@ async fn in_a_transaction_one_that_is_dropped_makes_it_fail() {
     lease.batch_execute("ROLLBACK").await.unwrap();
     answers(&lease).await;
     drop(lease);
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 #[tokio::test]
@@ -144,7 +144,7 @@ async fn an_error_between_rows_is_the_servers() {
     assert!(rows.try_next().await.unwrap().is_none(), "once");
     let said = error.to_string();
     assert!(said.starts_with("reading the rows of \"SELECT ? / (? - n) FROM generate_series(?, ?) n\" on "), "{said}");
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 #[tokio::test]
@@ -155,7 +155,7 @@ async fn what_is_refused_at_the_beginning_is_said_then() {
     let error = setting.pool.stream("SELECT $1::int", &[&"no number"]).await.unwrap_err();
     assert_eq!((error.step(), error.diagnosis().advice), (QueryStep::Execute, Advice::Never));
     assert!(!error.to_string().contains("no number"), "{error}");
-    setting.is_well().await;
+    setting.ends_well().await;
 }
 
 #[tokio::test]
@@ -172,12 +172,12 @@ async fn a_lost_connection_is_told_with_its_reason() {
     assert!(error.to_string().contains("57P01"), "{error}");
     assert_eq!((error.step(), error.outcome()), (QueryStep::Fetch, Outcome::Unknown));
     drop(rows);
-    setting.is_another().await;
+    setting.ends_on_another().await;
 }
 
-/// F099: nobody reads on, and nobody says so.
+/// Nobody reads on, and nobody says so.
 #[tokio::test(flavor = "multi_thread")]
-async fn one_that_is_leaked_costs_a_connection_and_no_more() {
+async fn f099_a_stream_that_is_leaked_costs_a_connection_and_no_more() {
     let setting = Setting::start().await;
     let mut config = setting.pool.config().as_ref().clone();
     config.reset_timeout = Duration::from_millis(300);
@@ -187,5 +187,5 @@ async fn one_that_is_leaked_costs_a_connection_and_no_more() {
     rows.try_next().await.unwrap().expect("a row");
     std::mem::forget(rows);
     drop(lease);
-    setting.is_another().await;
+    setting.ends_on_another().await;
 }

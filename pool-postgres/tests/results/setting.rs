@@ -3,14 +3,16 @@
 use std::future::Future;
 use std::time::Duration;
 
-use pool_postgres::{PostgresConnection, PostgresOwnedLease, PostgresPool, Queries};
+use bytes::Bytes;
+use futures_util::future::join_all;
+use pool_postgres::{CopyIn, PostgresConnection, PostgresOwnedLease, PostgresPool, Queries, QueryError};
 use pool_testkit::postgres::TestDatabase;
 use tokio::time::timeout;
 
 use crate::common::{eventually, pool, sessions_on_server, watcher};
 
 /// Longer than anything takes that does not hang.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 pub(crate) struct Setting {
     pub(crate) pool: PostgresPool,
@@ -61,7 +63,7 @@ impl Setting {
     }
 
     /// The one session is in order, is the first one still, and answers each question with its own answer.
-    pub(crate) async fn is_well(self) {
+    pub(crate) async fn ends_well(self) {
         self.answers().await;
         assert_eq!(sessions_on_server(&self.watch, self.database.name()).await, 1);
         let stats = self.pool.stats();
@@ -71,7 +73,7 @@ impl Setting {
     }
 
     /// Another session has taken the place of the first, and answers.
-    pub(crate) async fn is_another(self) {
+    pub(crate) async fn ends_on_another(self) {
         self.answers().await;
         assert_eq!(self.pool.stats().opened, 2);
         self.pool.disconnect().await;
@@ -92,7 +94,20 @@ pub(crate) async fn in_time<T>(what: impl Future<Output = T>) -> T {
 pub(crate) async fn answers(connection: &PostgresConnection) {
     let ask = async |number: i32| connection.query_one("SELECT $1::int", &[&number]).await.unwrap().get::<_, i32>(0);
     for round in 0..3 {
-        let asked = (10 * round, 10 * round + 1, 10 * round + 2);
-        assert_eq!(in_time(async { tokio::join!(ask(asked.0), ask(asked.1), ask(asked.2)) }).await, asked);
+        let asked = [10 * round, 10 * round + 1, 10 * round + 2];
+        assert_eq!(in_time(join_all(asked.map(|number| Box::pin(ask(number))))).await, asked);
     }
+}
+
+/// Sends this again and again until it is told that it need not.
+pub(crate) async fn until_refused(copy: &mut CopyIn<'_>, data: Bytes) -> QueryError {
+    in_time(async {
+        loop {
+            if let Err(error) = copy.send(data.clone()).await {
+                return error;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
 }
