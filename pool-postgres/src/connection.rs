@@ -273,6 +273,24 @@ impl PostgresConnection {
         false
     }
 
+    /// Has the server stop the request before which so many have been answered, in the background: nobody wants the rest of the answer. Nothing is sent until it has been told to, so
+    /// that this cannot hit what is asked next. If the answer is there, or something has been sent behind the request, nothing happens.
+    pub(crate) fn stop(&self, number: u64) {
+        let grip = {
+            // Whoever has the wire knows that nobody else writes.
+            let _wire = self.wire.lock();
+            Hold::grip_on(&self.session, number + 1, false)
+        };
+        if let Grip::Held(hold) = grip {
+            self.line().stop(hold);
+        }
+    }
+
+    /// Ends the session at once, in the background: it waits for something that nobody can give it.
+    pub(crate) fn cut(&self) {
+        self.line().cut(self.peer.server.settings.config.pool.close_timeout);
+    }
+
     /// Ends the session and returns once the server has closed it. What it is doing, and nobody waits for, is cancelled if it takes long.
     ///
     /// Cancel safety: dropping the future closes the socket at once.
@@ -340,6 +358,21 @@ impl Line {
     pub(crate) async fn cancel(&self) -> Result<(), ConnectError> {
         // Owned across the await: nothing. The server may have been asked.
         self.peer.cancel(&self.token).await
+    }
+
+    /// Has the server stop what it does, in the background, and holds until it has been told.
+    fn stop(self, hold: Hold) {
+        let runtime = self.runtime.clone();
+        // Dropped if the runtime has ended: then the session has, too.
+        drop(runtime.spawn(async move {
+            let _hold = hold;
+            // Owned across the await: the hold. Dropped, whatever comes next is sent.
+            if let Err(error) = self.peer.cancel(&self.token).await {
+                // Whether that comes later, and hits what somebody else asks, nobody knows.
+                self.session.condemn();
+                tracing::debug!(%error, "a request that nobody waits for goes on");
+            }
+        }));
     }
 
     /// Ends the session for its client, but not yet for the server. `None` if it has ended.

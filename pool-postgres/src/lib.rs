@@ -25,6 +25,8 @@
 //!
 //! [`Limits`] bound how long requests may take. What takes longer, or is dropped, is cancelled on the server, and whoever asks next is not hit by that.
 //!
+//! Results of any size take a few kilobytes: rows as they come, with [`PostgresPool::stream`], or in batches, and data that is copied out and in, with [`PostgresPool::copy_in`] and its kin.
+//!
 //! [`retry`] runs operations that are tried again where that helps and does no harm: transactions, statements that may be repeated, and some that may not.
 //!
 //! Connections are described as for libpq; [`libpq`] has every keyword, what is verified of a server, and what is different.
@@ -55,6 +57,7 @@ mod pool;
 mod query;
 mod random;
 mod release;
+mod results;
 pub mod retry;
 mod role;
 mod search;
@@ -84,6 +87,7 @@ pub use limits::{Limits, QueryEnd, QueryStats, SlowQuery, TimeLimit, TimedOut, U
 pub use pool::{Health, PostgresHealthChecker, PostgresLease, PostgresOwnedLease, PostgresPool};
 pub use query::{Queries, Query, QueryError, QueryStep};
 pub use release::ReleasePolicy;
+pub use results::{CopiedRow, CopyIn, CopyInRows, CopyOut, CopyOutRows, Cursor, CursorRows, RowStream};
 pub use servers::{PostgresServers, PostgresServersBuilder, ServerRole};
 pub use statements::{StatementMode, StatementSettings, StatementStats};
 pub use tap::Mark;

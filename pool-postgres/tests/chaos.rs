@@ -27,6 +27,8 @@ mod corrupt;
 mod dropped;
 #[path = "chaos/dropped_queries.rs"]
 mod dropped_queries;
+#[path = "chaos/dropped_results.rs"]
+mod dropped_results;
 #[path = "chaos/dropped_transactions.rs"]
 mod dropped_transactions;
 #[path = "chaos/ends.rs"]

@@ -9,9 +9,9 @@ mod settings;
 mod stats;
 mod warm;
 
-pub(crate) use ask::{All, Count, One, Optional};
+pub(crate) use ask::{All, Count, One, Optional, Params};
 pub(crate) use knowledge::Knowledge;
-pub(crate) use run::{run, run_batch};
+pub(crate) use run::{Ready, is_outdated, ready, run, run_batch};
 pub(crate) use settings::{CACHE, PREPARE_AFTER, WARM};
 pub use settings::{StatementMode, StatementSettings};
 pub use stats::StatementStats;

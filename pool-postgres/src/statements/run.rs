@@ -81,12 +81,16 @@ pub(crate) async fn run<A: Ask>(
 /// the statement to be in order.
 fn is_healed(connection: &PostgresConnection, query: &Query<'_>, failure: &Failure) -> bool {
     let Some(stale) = stale(&failure.error).filter(|_| failure.was_known) else { return false };
+    forgets(connection, query, stale, failure.since)
+}
+
+fn forgets(connection: &PostgresConnection, query: &Query<'_>, stale: Stale, since: Mark) -> bool {
     let statements = connection.statements();
     match stale {
         Stale::This => statements.forget(query),
         Stale::Everything => statements.forget_all(),
     }
-    let is_safe = failure.since.was_at_rest() && connection.session().has_bound_nothing_since(failure.since);
+    let is_safe = since.was_at_rest() && connection.session().has_bound_nothing_since(since);
     if is_safe {
         statements.knowledge.counts.healed.add(1);
     }
@@ -113,6 +117,16 @@ async fn attempt<A: Ask>(
     }
 }
 
+/// Asks what types the parameters of a statement have, and tells the other connections.
+async fn known_types(connection: &PostgresConnection, query: &Query<'_>) -> Result<Statement, Failure> {
+    let knowledge = &connection.statements().knowledge;
+    // Owned across the await: nothing.
+    let statement = describe(connection, query).await?;
+    knowledge.counts.described.add(1);
+    knowledge.learn(query.sql(), statement.params());
+    Ok(statement)
+}
+
 /// With its text, once its types are known.
 async fn described<A: Ask>(
     connection: &PostgresConnection,
@@ -124,9 +138,7 @@ async fn described<A: Ask>(
         return execute_typed::<A>(connection, query, params, &[], false).await;
     }
     // Owned across the awaits: the statement.
-    let statement = describe(connection, query).await?;
-    statements.knowledge.counts.described.add(1);
-    statements.knowledge.learn(query.sql(), statement.params());
+    let statement = known_types(connection, query).await?;
     if !statements.is_proxied() {
         return execute::<A>(connection, &statement, params, false).await;
     }
@@ -170,6 +182,38 @@ async fn prepare(connection: &PostgresConnection, query: &Query<'_>) -> Result<S
     let statement = prepared.map_err(|error| Failure { step: QueryStep::Prepare, error, since, was_known: false })?;
     connection.statements().keep(query, &statement);
     Ok(statement)
+}
+
+/// A statement that is ready to be executed.
+pub(crate) enum Ready {
+    Prepared(Statement),
+    /// It is sent with its text, and these types.
+    Typed(Vec<Type>),
+}
+
+/// A statement with so many parameters, ready to be executed by whoever reads its answer bit by bit.
+pub(crate) async fn ready(
+    connection: &PostgresConnection,
+    query: &Query<'_>,
+    parameters: usize,
+) -> Result<Ready, QueryError> {
+    let statements = connection.statements();
+    // Owned across the awaits: nothing.
+    let outcome = match statements.way(query) {
+        Way::Prepared(statement) => Ok(Ready::Prepared(statement)),
+        Way::Typed(types) if types.len() == parameters => Ok(Ready::Typed(types.to_vec())),
+        Way::Prepare => prepare(connection, query).await.map(Ready::Prepared),
+        Way::Typed(_) | Way::Describe if parameters == 0 => Ok(Ready::Typed(Vec::new())),
+        Way::Typed(_) | Way::Describe => known_types(connection, query).await.map(|statement| {
+            if statements.is_proxied() { Ready::Typed(statement.params().to_vec()) } else { Ready::Prepared(statement) }
+        }),
+    };
+    outcome.map_err(|failure| failure.into_error(connection, query))
+}
+
+/// Whether a statement that was [ready] has failed since what was known of it is out of date, and may be executed once more. Then all that is, is forgotten.
+pub(crate) fn is_outdated(connection: &PostgresConnection, query: &Query<'_>, error: &Error, since: Mark) -> bool {
+    stale(error).is_some_and(|stale| forgets(connection, query, stale, since))
 }
 
 /// The statement, prepared on this connection, and kept if any are.

@@ -8,6 +8,7 @@ use pool_core::Recorder;
 
 use super::changes::{Changes, keeps_its_rows};
 use super::command::TAG;
+use super::copying::FLUSH;
 use super::headers::Headers;
 use super::parameters::PARAMETER;
 use super::session::Session;
@@ -42,6 +43,12 @@ pub(super) struct Follower {
     works: bool,
     /// Whether the server has described or sent rows since the last command was completed.
     has_answered: bool,
+    /// How many bytes have been sent.
+    written: u64,
+    /// After how many bytes the `Sync` comes that a COPY must not have.
+    sync_at: Option<u64>,
+    /// Whether a COPY is under way that has none.
+    in_step: bool,
     stopwatch: Stopwatch,
 }
 
@@ -68,6 +75,9 @@ impl Follower {
             unanswered: VecDeque::from([Request::Simple]),
             works: false,
             has_answered: false,
+            written: 0,
+            sync_at: None,
+            in_step: false,
             stopwatch: Stopwatch::new(recorder),
         }
     }
@@ -80,7 +90,41 @@ impl Follower {
         self.stopwatch.about_to_send();
     }
 
+    /// What is sent of these bytes now, and in what form.
+    pub(super) fn before_sending<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        if self.session.copying.is_expected() {
+            self.find_sync(bytes);
+        }
+        let Some(at) = self.sync_at else { return bytes };
+        match usize::try_from(at - self.written).unwrap_or(usize::MAX) {
+            0 => FLUSH,
+            ahead => &bytes[..ahead.min(bytes.len())],
+        }
+    }
+
+    /// Looks for the COPY that is expected, and the `Sync` behind it. The client puts both into its buffer in one go, so that they are seen together.
+    #[cold]
+    fn find_sync(&mut self, bytes: &[u8]) {
+        let Some(beginning) = self.session.copying.beginning() else { return };
+        let (mut at, mut bound) = (self.sent.border(bytes), false);
+        while let Some([kind, a, b, c, d, body @ ..]) = bytes.get(at..) {
+            match kind {
+                b'B' => bound = body.starts_with(&beginning),
+                b'S' if bound => {
+                    self.sync_at = Some(self.written + at as u64);
+                    return self.session.copying.forget();
+                }
+                _ => {}
+            }
+            at = at.saturating_add(1 + u32::from_be_bytes([*a, *b, *c, *d]) as usize);
+        }
+    }
+
     pub(super) fn on_sent(&mut self, bytes: &[u8]) {
+        self.written += bytes.len() as u64;
+        if self.sync_at.is_some_and(|at| at < self.written) {
+            (self.sync_at, self.in_step) = (None, true);
+        }
         self.follow_sent(bytes);
         self.session.traffic().note_sent(bytes.len(), self.in_flight());
     }
@@ -98,7 +142,7 @@ impl Follower {
 
     fn follow_sent(&mut self, bytes: &[u8]) {
         let bytes = self.skip_startup(bytes);
-        let Self { sent, unanswered, works, session, stopwatch, .. } = self;
+        let Self { sent, unanswered, works, session, stopwatch, in_step, .. } = self;
         sent.scan(bytes, |kind, _| match kind {
             b'Q' | b'F' => {
                 unanswered.push_back(Request::Simple);
@@ -115,6 +159,10 @@ impl Follower {
             // `Close` and `Flush`; a password belongs to the startup.
             b'C' | b'H' | b'p' => {}
             _ => {
+                // `CopyDone` and `CopyFail`: the server has refused before, or may, and then it is ready twice.
+                if matches!(kind, b'c' | b'f') && !*in_step && !session.copying.is_taking() {
+                    session.condemn();
+                }
                 if !mem::replace(works, true) {
                     session.traffic().note_asked();
                 }
@@ -143,7 +191,7 @@ impl Follower {
     }
 
     fn follow_received(&mut self, bytes: &[u8]) {
-        let Self { received, unanswered, session, works, has_answered, stopwatch, .. } = self;
+        let Self { received, unanswered, session, works, has_answered, in_step, stopwatch, .. } = self;
         received.scan(bytes, |kind, beginning| match kind {
             // Rows, or what they look like.
             b'D' | b'T' => *has_answered = true,
@@ -159,8 +207,15 @@ impl Follower {
                 let status = beginning.first().copied().unwrap_or(0);
                 *has_answered = false;
                 session.note_ready(status);
-                if unanswered.pop_front().is_some_and(|request| request != Request::Housekeeping) {
-                    session.requests().note_answered();
+                session.copying.end();
+                match unanswered.pop_front() {
+                    Some(Request::Housekeeping) => {}
+                    Some(_) => {
+                        session.requests().note_answered();
+                        *in_step = false;
+                    }
+                    // An answer too many, after a COPY that did not go as its client thinks.
+                    None => session.condemn(),
                 }
                 // Something may have been sent in part.
                 if !*works && unanswered.iter().all(|request| *request == Request::Housekeeping) {
@@ -168,14 +223,29 @@ impl Follower {
                     session.set(status);
                 }
             }
-            // The server starts to take COPY data and ignores the `Sync` that was sent along with the statement; another one follows the data.
-            b'G' if unanswered.front() == Some(&Request::Extended) => {
-                unanswered.pop_front();
-                session.requests().note_answered();
+            b'G' => {
+                session.copying.begin();
+                // The server starts to take COPY data and ignores the `Sync` that was sent along with the statement, if there was one; another one follows the data.
+                if !*in_step && unanswered.front() == Some(&Request::Extended) {
+                    unanswered.pop_front();
+                    session.requests().note_answered();
+                }
             }
+            b'E' => note_error(session, Words::read(beginning), *in_step),
             _ => note(session, kind, beginning),
         });
     }
+}
+
+fn note_error(session: &Session, words: Words, in_step: bool) {
+    if session.copying.is_taking() {
+        session.copying.refuse();
+        // Nobody knows whether the server had come to look at what was sent, and so how often it will be ready; but it has if it answers `CopyFail`.
+        if !in_step && !words.is_copy_given_up() {
+            session.condemn();
+        }
+    }
+    session.note_error(words);
 }
 
 /// What the server says that ends no answer.
@@ -183,7 +253,6 @@ fn note(session: &Session, kind: u8, beginning: &[u8]) {
     match kind {
         b'2' => session.note_bound(),
         b'S' => session.note_parameter(beginning),
-        b'E' => session.note_error(Words::read(beginning)),
         b'N' => session.note_notice(Words::read(beginning)),
         b'K' => session.note_process(beginning),
         _ => {}

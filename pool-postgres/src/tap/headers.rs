@@ -4,7 +4,7 @@
 const HEADER: usize = 5;
 
 /// Finds the headers in a stream of messages: a type of one byte, and a length of four that counts itself.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Headers {
     /// The header of a message that has come in part, and what is kept of its body.
     begun: Vec<u8>,
@@ -26,6 +26,22 @@ impl Headers {
             [_, a, b, c, d, ..] => u64::from(u32::from_be_bytes([a, b, c, d])),
             _ => self.body_left,
         }
+    }
+
+    /// Whether the next byte begins a message.
+    fn is_at_border(&self) -> bool {
+        self.begun.is_empty() && self.body_left == 0
+    }
+
+    /// Where in these bytes the first message begins.
+    pub(super) fn border(&self, bytes: &[u8]) -> usize {
+        let mut ahead = self.clone();
+        let inside = |byte: &&u8| {
+            let inside = !ahead.is_at_border();
+            ahead.scan(std::slice::from_ref(byte), |_, _| {});
+            inside
+        };
+        bytes.iter().take_while(inside).count()
     }
 
     /// Calls `on_message` with the type and the beginning of the body of each message once that is there: its first byte, if it has one, or more if it is looked into. Nothing is

@@ -1,11 +1,12 @@
 //! A tap on the wire: what the session is doing, read off the headers of the messages that pass.
 //!
 //! tokio-postgres does not tell whether a session is inside a transaction or whether answers are still on their way. The protocol does: the
-//! server ends its answer to every request with `ReadyForQuery`, which carries the transaction status. The tap copies nothing and
-//! changes nothing. Format: PostgreSQL documentation, chapter "Frontend/Backend Protocol", "Message Formats".
+//! server ends its answer to every request with `ReadyForQuery`, which carries the transaction status. The tap copies nothing, and
+//! changes one byte of a COPY that takes data. Format: PostgreSQL documentation, chapter "Frontend/Backend Protocol", "Message Formats".
 
 mod changes;
 mod command;
+mod copying;
 mod follower;
 mod guard;
 mod headers;
@@ -130,6 +131,7 @@ impl AsyncWrite for Tap {
             this.follower.session().set_busy();
             return Poll::Pending;
         }
+        let bytes = this.follower.before_sending(bytes);
         this.follower.about_to_send();
         let Poll::Ready(written) = Pin::new(&mut this.stream).poll_write(cx, bytes) else {
             // Something waits to be sent, and what it is will be known when it is.

@@ -75,7 +75,8 @@ impl Requests {
         self.sent.load(Ordering::Acquire)
     }
 
-    fn answered(&self) -> u64 {
+    /// How many have been answered.
+    pub(crate) fn answered(&self) -> u64 {
         self.answered.load(Ordering::Acquire)
     }
 

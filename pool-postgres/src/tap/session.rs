@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::changes::Changes;
 use super::command::LastCommand;
+use super::copying::Copying;
 use super::parameters::Parameters;
 use super::requests::Requests;
 use super::traffic::Traffic;
@@ -47,6 +48,7 @@ pub(crate) struct Session {
     last_words: Mutex<Option<Words>>,
     remains: Mutex<Remains>,
     requests: Requests,
+    pub(crate) copying: Copying,
 }
 
 /// A parameter that is on or off, as the server has reported it last, if it has.
@@ -220,12 +222,17 @@ impl Session {
         self.writes.load(Ordering::Acquire) == mark.writes
     }
 
+    /// Nobody else can rely on the answers any more.
+    pub(crate) fn condemn(&self) {
+        self.verdict.store(CONDEMNED, Ordering::Release);
+    }
+
     /// The server reports an error.
     pub(super) fn note_error(&self, words: Words) {
         match Diagnosis::of_sqlstate(&words.code, &words.message).fate {
             // Every error has a code.
-            _ if words.code.is_empty() => self.verdict.store(CONDEMNED, Ordering::Release),
-            Fate::Close => self.verdict.store(CONDEMNED, Ordering::Release),
+            _ if words.code.is_empty() => self.condemn(),
+            Fate::Close => self.condemn(),
             Fate::EvictHost => self.verdict.store(READ_ONLY, Ordering::Release),
             Fate::Keep | Fate::Reset => {}
         }

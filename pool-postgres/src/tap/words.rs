@@ -38,6 +38,11 @@ impl Words {
     pub(super) fn is_farewell(&self) -> bool {
         self.fatal || self.code.starts_with("57P")
     }
+
+    /// Whether it is how the server answers a client that gives up a COPY. In another language than English nobody can tell.
+    pub(super) fn is_copy_given_up(&self) -> bool {
+        self.code == "57014" && self.message.starts_with("COPY from stdin failed")
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use futures_util::future::join_all;
 use futures_util::{SinkExt, StreamExt, pin_mut, poll};
 use pool_testkit::proxy::Direction;
 use tokio::time::timeout;
+use tokio_postgres::Client;
 
 use crate::asking::{answer, eventually, in_time};
 use crate::common::{Chaos, quiet, rows, table};
@@ -109,7 +110,7 @@ async fn f100_a_copy_to_the_server_that_is_dropped_halfway_has_not_happened() {
     for sent in [0, 1, 10_000] {
         {
             let lease = quiet(&chaos).await;
-            let sink = lease.copy_in::<_, &[u8]>(&copy).await.unwrap();
+            let sink = Client::copy_in::<_, &[u8]>(&lease, &copy).await.unwrap();
             pin_mut!(sink);
             for _ in 0..sent {
                 sink.feed(b"1\n").await.unwrap();
@@ -130,7 +131,7 @@ async fn f100_a_copy_from_the_server_that_is_dropped_halfway_is_cancelled() {
     for taken in [0, 1, 100] {
         {
             let lease = quiet(&chaos).await;
-            let rows = lease.copy_out(copy).await.unwrap();
+            let rows = Client::copy_out(&lease, copy).await.unwrap();
             pin_mut!(rows);
             for _ in 0..taken {
                 rows.next().await.unwrap().unwrap();

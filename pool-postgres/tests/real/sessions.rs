@@ -2,6 +2,7 @@
 
 use futures_util::{SinkExt, TryStreamExt, pin_mut};
 use pool_postgres::PostgresPool;
+use tokio_postgres::Client;
 
 use crate::common::{config, pool, sessions_on_server};
 
@@ -23,11 +24,11 @@ async fn copy_leaves_a_clean_session() {
     // To create something counts as a change of the session: it may be temporary.
     pool.acquire().await.unwrap().batch_execute("CREATE TABLE t (n int)").await.unwrap();
     let lease = pool.acquire().await.unwrap();
-    let sink = lease.copy_in::<_, &[u8]>("COPY t FROM STDIN").await.unwrap();
+    let sink = Client::copy_in::<_, &[u8]>(&lease, "COPY t FROM STDIN").await.unwrap();
     pin_mut!(sink);
     sink.send(b"1\n2\n").await.unwrap();
     assert_eq!(sink.finish().await.unwrap(), 2);
-    let rows: Vec<_> = lease.copy_out("COPY t TO STDOUT").await.unwrap().try_collect().await.unwrap();
+    let rows: Vec<_> = Client::copy_out(&lease, "COPY t TO STDOUT").await.unwrap().try_collect().await.unwrap();
     assert_eq!(rows.concat(), b"1\n2\n");
     drop(lease);
     assert!(pool.try_acquire().is_ok(), "clean, so idle at once");
