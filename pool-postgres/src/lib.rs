@@ -43,6 +43,7 @@ mod error;
 mod follow;
 pub mod libpq;
 mod limits;
+mod listen;
 mod login;
 mod memory;
 mod pool;
@@ -71,6 +72,7 @@ pub use credentials::{Credentials, CredentialsError, CredentialsFailure, Credent
 pub use driver::PostgresDriver;
 pub use end::{EndCause, Ends, SessionEnd};
 pub use error::{ConnectError, ConnectStep, PostgresError};
+pub use listen::{Event, ListenError, Listener, Notification, Subscription};
 pub use pool::{Health, PostgresHealthChecker, PostgresLease, PostgresOwnedLease, PostgresPool};
 pub use query::{Queries, Query, QueryError, QueryStep};
 pub use servers::{PostgresServers, PostgresServersBuilder, ServerRole};

@@ -112,6 +112,20 @@ impl<D: Driver> Engine<D> {
         Some(claim)
     }
 
+    /// Whether a connection that somebody has is closed when it comes back, because somebody wants that.
+    pub(super) fn is_retired(&self, claim: &Claim<D::Connection>) -> bool {
+        // Before the list, as above.
+        let present = self.core.gate().present_generation();
+        if Generation::from_figure(self.core.table.facts(claim).generation.get()) == present {
+            return false;
+        }
+        match self.sentence(claim) {
+            Sentence::Retired(_) => true,
+            Sentence::Leaves { expires_at, .. } => expires_at <= self.epoch.get(),
+            Sentence::Stays => false,
+        }
+    }
+
     fn sentence(&self, claim: &Claim<D::Connection>) -> Sentence {
         let (id, generation) = (self.id(claim), Generation::from_figure(self.core.table.facts(claim).generation.get()));
         let connection = self.core.table.get(claim);

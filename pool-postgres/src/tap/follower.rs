@@ -47,8 +47,8 @@ impl Follower {
             startup_left: None,
             startup_header: Vec::new(),
             sent: Headers::default(),
-            // Errors and notices, the names of what is completed, and parameters.
-            received: Headers::looking_into(&[(b'E', TEXT), (b'N', TEXT), (b'C', NAME), (b'S', PARAMETER)]),
+            // Errors and notices, the names of what is completed, parameters, and the process.
+            received: Headers::looking_into(&[(b'E', TEXT), (b'N', TEXT), (b'C', NAME), (b'S', PARAMETER), (b'K', 4)]),
             unanswered: VecDeque::from([Request::Simple]),
             works: false,
             stopwatch: Stopwatch::new(recorder),
@@ -128,6 +128,7 @@ fn note(session: &Session, kind: u8, beginning: &[u8]) {
         // Its name comes first in `CommandComplete`.
         b'C' => session.note_completed(beginning),
         b'S' => session.note_parameter(beginning),
+        b'K' => session.note_process(beginning),
         b'E' => session.note_error(Words::read(beginning)),
         b'N' => session.note_notice(Words::read(beginning)),
         _ => {}

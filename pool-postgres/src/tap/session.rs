@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::mem;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::words::Words;
@@ -30,6 +30,8 @@ pub(crate) struct Session {
     /// Whether the server is a standby, and whether it writes only if told to, as it reports it.
     standby: Reported,
     read_only: Reported,
+    /// The process at the server, or what somebody in between calls that; none has the number 0.
+    process: AtomicU32,
     last_words: Mutex<Option<Words>>,
     remains: Mutex<Remains>,
 }
@@ -221,6 +223,18 @@ impl Session {
             (Some(b"default_transaction_read_only"), Some(value)) => self.read_only.note(value),
             _ => {}
         }
+    }
+
+    /// The server has let the client in, and says which process it is. Only whoever holds the wire reads.
+    pub(super) fn note_process(&self, number: &[u8]) {
+        if let Ok(number) = number.try_into() {
+            self.process.store(u32::from_be_bytes(number), Ordering::Release);
+        }
+    }
+
+    /// The process at the server, if it has said so.
+    pub(crate) fn process(&self) -> Option<u32> {
+        Some(self.process.load(Ordering::Acquire)).filter(|process| *process != 0)
     }
 
     /// What the server is, if it has reported that.
