@@ -47,7 +47,9 @@ pub enum ListenError {
     #[error("a listener needs a tokio runtime and was called outside of one")]
     NoRuntime,
     /// The pool may have one connection, which would be in nobody's hands but the listener's.
-    #[error("a listener keeps one connection of the pool, which may have no more than that: max_size is 1; allowed: 2 and more")]
+    #[error(
+        "a listener keeps one connection of the pool, which may have no more than that: max_size is 1; allowed: 2 and more"
+    )]
     PoolOfOne,
     /// The connection that listens could not be had, or the pool is closed.
     #[error("no connection to listen on: {0}")]

@@ -173,7 +173,6 @@ impl QueryError {
     pub fn acquire_error(&self) -> Option<&AcquireError> {
         self.0.cause.downcast_ref()
     }
-
 }
 
 impl PostgresConnection {
