@@ -59,8 +59,8 @@ impl<D: Driver> OwnedLease<D> {
 }
 
 impl<D: Driver> KeptLease<D> {
-    /// Returns when the pool wants the connection back: it is paused or closed, or the connection is [retired](crate::Pool::retire_all) or [evicted](crate::Pool::evict), or the pool may have no other since
-    /// [`max_size`](crate::Config::max_size) is 1. The age of the connection is no reason. Seen to within a second; a pause and a close, at once.
+    /// Returns when the pool wants the connection back: it is paused or closed, or the connection is [retired](crate::Pool::retire_all) or [evicted](crate::Pool::evict), or all that the pool
+    /// may have are kept, so that none is left for callers. The age of the connection is no reason. Seen to within a second; a pause and a close, at once.
     ///
     /// Cancel safety: nothing is lost.
     ///

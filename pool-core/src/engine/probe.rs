@@ -50,9 +50,10 @@ impl<D: Driver> Engine<D> {
         unwanted || facts.due_at() <= self.epoch.get() || self.config.load().max_size == 1 || self.needs_reserves()
     }
 
-    /// Whether somebody who keeps this connection for something that lasts has to give it back: nobody is to have one, or it is retired, or there may be no other.
+    /// Whether somebody who keeps this connection for something that lasts has to give it back: nobody is to have one, or it is retired, or all
+    /// that there may be are kept.
     pub(crate) fn is_wanted_back(&self, claim: &Claim<D::Connection>) -> bool {
-        self.is_out_of_service() || self.config.load().max_size == 1 || self.is_retired(claim)
+        self.is_out_of_service() || self.reserved() >= self.config.load().max_size || self.is_retired(claim)
     }
 
     /// Whether somebody waits, no other connection is left, and none can be opened.

@@ -46,11 +46,16 @@ pub enum ListenError {
     /// It was called outside of a tokio runtime.
     #[error("a listener needs a tokio runtime and was called outside of one")]
     NoRuntime,
-    /// The pool may have one connection, which would be in nobody's hands but the listener's.
+    /// The listener would keep the last connection that the pool may have, and leave none for callers. Other listeners keep one each, and so does a [monitor](pool_core::Pool::monitor).
     #[error(
-        "a listener keeps one connection of the pool, which may have no more than that: max_size is 1; allowed: 2 and more"
+        "a listener keeps one connection and leaves one at least for callers, but max_size is {max_size} and {kept} are kept already; allowed: {kept} + 2 and more"
     )]
-    PoolOfOne,
+    PoolTooSmall {
+        /// As many as the pool may have.
+        max_size: usize,
+        /// As many of them as are kept.
+        kept: usize,
+    },
     /// The connection that listens could not be had, or the pool is closed.
     #[error("no connection to listen on: {0}")]
     Acquire(#[from] AcquireError),
@@ -99,7 +104,7 @@ impl ListenError {
             Self::Acquire(error) => return Diagnosis::of_acquire(error),
             Self::Refused(error) => return error.diagnosis().unsent(),
             Self::Late { .. } => Advice::RetryLater,
-            Self::PoolOfOne | Self::NotDelivered { .. } => Advice::FixConfiguration,
+            Self::PoolTooSmall { .. } | Self::NotDelivered { .. } => Advice::FixConfiguration,
             _ => Advice::Never,
         };
         Diagnosis::new(advice, Fate::Keep).unsent()

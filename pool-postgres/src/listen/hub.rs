@@ -1,6 +1,7 @@
 //! Who is subscribed to what, and what the server listens for.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -26,7 +27,11 @@ pub(super) struct Hub {
 
 #[derive(Default)]
 struct State {
-    channels: HashMap<Arc<str>, Channel>,
+    channels: BTreeMap<Arc<str>, Channel>,
+    /// Those of which what the server listens for may not be what is wanted.
+    unsettled: BTreeSet<Arc<str>>,
+    /// How many members all of them have.
+    members: usize,
     /// The number of the connection that listens, or has last.
     line: u64,
     /// Whether it is still there.
@@ -95,7 +100,9 @@ impl Hub {
             for channel in channels {
                 let entry = state.channels.entry(Arc::clone(channel)).or_default();
                 entry.members.insert(name, Member { inbox: Arc::clone(inbox), joined: entry.listened });
+                state.unsettled.insert(Arc::clone(channel));
             }
+            state.members += channels.len();
             name
         };
         self.bell.notify_one();
@@ -109,13 +116,11 @@ impl Hub {
         {
             let mut state = self.lock();
             for channel in channels {
-                if let Some(entry) = state.channels.get_mut(channel) {
-                    gone.extend(entry.members.remove(&name));
-                    if entry.members.is_empty() && !entry.listened {
-                        state.channels.remove(channel);
-                    }
-                }
+                let entry = state.channels.get_mut(channel);
+                gone.extend(entry.and_then(|entry| entry.members.remove(&name)));
+                state.unsettled.insert(Arc::clone(channel));
             }
+            state.members -= gone.len();
         }
         self.bell.notify_one();
     }
@@ -172,6 +177,7 @@ impl Hub {
     /// Another connection is there. Its number.
     pub(super) fn begin_line(&self) -> u64 {
         let mut state = self.lock();
+        state.end_line();
         state.line += 1;
         (state.alive, state.heard, state.awaited) = (true, 0, None);
         state.line
@@ -181,15 +187,10 @@ impl Hub {
     pub(super) fn end_line(&self, line: u64) {
         {
             let mut state = self.lock();
-            if state.line != line || !state.alive {
+            if state.line != line {
                 return;
             }
-            state.alive = false;
-            for channel in state.channels.values_mut() {
-                channel.listened = false;
-                channel.members.values().filter(|member| member.joined).for_each(|member| member.inbox.begin_gap());
-            }
-            state.channels.retain(|_, channel| !channel.members.is_empty());
+            state.end_line();
         }
         self.bell.notify_one();
     }
@@ -210,26 +211,11 @@ impl Hub {
             return Task::Lost;
         }
         if state.closed || state.is_deserted() {
+            // Whoever comes from now on waits for another connection.
+            state.channels.clear();
             return Task::Nothing;
         }
-        let unheard = |state: &State, joined: bool| -> Vec<_> {
-            let wanted = |(_, channel): &(&Arc<str>, &Channel)| {
-                !channel.listened && channel.members.values().any(|member| member.joined || !joined)
-            };
-            state.channels.iter().filter(wanted).map(|(name, _)| Arc::clone(name)).collect()
-        };
-        let again = unheard(&state, true);
-        if !again.is_empty() {
-            return Task::Again(again);
-        }
-        let new = unheard(&state, false);
-        if !new.is_empty() {
-            return Task::Listen(new);
-        }
-        // From here on they count as not listened for: whoever comes meanwhile waits for another confirmation.
-        let unwanted = |_: &Arc<str>, channel: &mut Channel| channel.members.is_empty();
-        let old: Vec<_> = state.channels.extract_if(unwanted).map(|(name, _)| name).collect();
-        if old.is_empty() { Task::Rest } else { Task::Unlisten(old) }
+        state.settle()
     }
 
     /// The server listens for these.
@@ -248,6 +234,7 @@ impl Hub {
                     member.joined = true;
                     wakers.extend(member.inbox.end_gap());
                 }
+                state.unsettled.insert(Arc::clone(name));
             }
             wakers
         };
@@ -265,7 +252,7 @@ impl Hub {
                     refused.extend(entry.members.extract_if(.., |_, member| !member.joined));
                 }
             }
-            state.channels.retain(|_, channel| channel.listened || !channel.members.is_empty());
+            state.members -= refused.len();
         }
         for (_, member) in refused {
             member.inbox.refuse(error.clone());
@@ -287,6 +274,17 @@ impl Hub {
     /// Whether there is nobody to listen for.
     pub(super) fn is_deserted(&self) -> bool {
         self.lock().is_deserted()
+    }
+
+    /// Whether there is a connection that listens.
+    pub(super) fn has_line(&self) -> bool {
+        self.lock().alive
+    }
+
+    /// Whether the pool has a connection to spare: one at least is left for callers.
+    pub(super) fn room(&self) -> Result<(), ListenError> {
+        let (max_size, kept) = (self.pool.config().max_size, self.pool.state().reserved);
+        if kept + 1 < max_size { Ok(()) } else { Err(ListenError::PoolTooSmall { max_size, kept }) }
     }
 
     /// How many notifications have come on this connection.
@@ -325,7 +323,45 @@ impl Hub {
 
 impl State {
     fn is_deserted(&self) -> bool {
-        self.channels.values().all(|channel| channel.members.is_empty())
+        self.members == 0
+    }
+
+    fn end_line(&mut self) {
+        if !mem::take(&mut self.alive) {
+            return;
+        }
+        self.channels.retain(|_, channel| !channel.members.is_empty());
+        for channel in self.channels.values_mut() {
+            channel.listened = false;
+            channel.members.values().filter(|member| member.joined).for_each(|member| member.inbox.begin_gap());
+        }
+        self.unsettled = self.channels.keys().cloned().collect();
+    }
+
+    /// What there is to do so that the server listens for what is wanted, and for nothing else.
+    fn settle(&mut self) -> Task {
+        let Self { channels, unsettled, .. } = self;
+        let (mut again, mut new, mut old) = (Vec::new(), Vec::new(), Vec::new());
+        unsettled.retain(|name| {
+            let Some(channel) = channels.get(name) else { return false };
+            let list = match (channel.listened, channel.members.is_empty()) {
+                (true, false) => return false,
+                (_, true) => &mut old,
+                (false, false) if channel.members.values().any(|member| member.joined) => &mut again,
+                (false, false) => &mut new,
+            };
+            list.push(Arc::clone(name));
+            true
+        });
+        // From here on they count as not listened for: whoever comes meanwhile waits for another confirmation.
+        let unwanted = old.into_iter().filter_map(|name| channels.remove(&name)?.listened.then_some(name));
+        let old: Vec<_> = unwanted.collect();
+        match (again.is_empty(), new.is_empty(), old.is_empty()) {
+            (_, _, false) => Task::Unlisten(old),
+            (false, ..) => Task::Again(again),
+            (_, false, _) => Task::Listen(new),
+            _ => Task::Rest,
+        }
     }
 
     /// Of all who are subscribed; of those to several channels, as often.

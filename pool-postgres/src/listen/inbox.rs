@@ -145,9 +145,14 @@ impl Inbox {
         queue.waker.take()
     }
 
-    /// Whether it was, since this was asked last.
-    pub(super) fn take_orphaned(&self) -> bool {
-        mem::take(&mut self.lock().orphaned)
+    /// Whether it is gone, as far as this one has heard.
+    pub(super) fn is_orphaned(&self) -> bool {
+        self.lock().orphaned
+    }
+
+    /// It is there, or another one.
+    pub(super) fn adopt(&self) {
+        self.lock().orphaned = false;
     }
 
     /// What is next; `None` is the end.

@@ -57,12 +57,9 @@ enum Woken {
 }
 
 impl Line {
-    pub(super) fn open(hub: &Arc<Hub>, lease: PostgresOwnedLease) -> Self {
-        let number = hub.begin_line();
-        let kept = lease.keep();
-        kept.divert(Some(Box::new(Ear { hub: Arc::clone(hub), line: number })));
-        let number = Number { hub: Arc::clone(hub), number };
-        Self { hub: Arc::clone(hub), number, kept, is_trusted: false }
+    pub(super) fn of(hub: &Arc<Hub>, lease: PostgresOwnedLease) -> Self {
+        let number = Number { hub: Arc::clone(hub), number: hub.begin_line() };
+        Self { hub: Arc::clone(hub), number, kept: lease.keep(), is_trusted: false }
     }
 
     pub(super) fn host(&self) -> &str {
@@ -75,6 +72,8 @@ impl Line {
     ///
     /// In words, how the connection was lost.
     pub(super) async fn serve(&mut self) -> Result<(), String> {
+        // Owned across the await: the connection, by `self`.
+        self.begin().await?;
         let mut checked = Instant::now();
         loop {
             // Owned across the awaits: the connection, by `self`.
@@ -106,6 +105,15 @@ impl Line {
             self.kept.divert(None);
             self.kept.give_back();
         }
+    }
+
+    /// Begins to take what comes, and nothing that somebody else has listened for on this session before: it would come too early.
+    async fn begin(&mut self) -> Result<(), String> {
+        // Owned across the await: nothing but what `self` has.
+        self.ask("UNLISTEN *").await.map_err(Failure::into_words)?;
+        let ear = Ear { hub: Arc::clone(&self.hub), line: self.number.number };
+        self.kept.divert(Some(Box::new(ear)));
+        Ok(())
     }
 
     /// How the session has ended.
@@ -204,6 +212,7 @@ impl Line {
     fn look(&mut self) -> Result<(), String> {
         let hub = Arc::clone(&self.hub);
         match hub.pool.driver().inspect(&mut self.kept) {
+            SessionState::Broken if self.kept.ended().is_some() => Err(self.end()),
             SessionState::Broken => Err("it is of no further use, by what the server has said".to_owned()),
             _ => Ok(()),
         }
@@ -222,14 +231,11 @@ impl Line {
         self.hub.await_on(&channel);
         // Owned across the awaits: nothing but what `self` has.
         self.ask(&statements("LISTEN", &channels)).await.map_err(Failure::into_words)?;
-        let has_come = match timeout(limit, self.hub.pool.notify(&channel, "")).await {
-            Ok(Ok(())) => self.comes(limit).await,
-            // All connections are in use, for example: it is not known, and looked at with the next channel.
-            _ => return Ok(()),
-        };
+        let is_sent = matches!(timeout(limit, self.hub.pool.notify(&channel, "")).await, Ok(Ok(())));
+        self.is_trusted = is_sent && self.comes(limit).await;
         self.ask(&statements("UNLISTEN", &channels)).await.map_err(Failure::into_words)?;
-        if has_come {
-            self.is_trusted = true;
+        // If it could not be sent, since all connections are in use, say, it is looked at with the next channel.
+        if self.is_trusted || !is_sent {
             return Ok(());
         }
         let error = ListenError::NotDelivered { within: limit };

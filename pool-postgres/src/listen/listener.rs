@@ -146,8 +146,8 @@ impl Listener {
         }
         let runtime = Handle::try_current().map_err(|_| ListenError::NoRuntime)?;
         let config = self.hub.pool.config();
-        if config.max_size < 2 {
-            return Err(ListenError::PoolOfOne);
+        if !self.hub.has_line() {
+            self.hub.room()?;
         }
         let inbox = Arc::new(Inbox::new(self.kept));
         let name = self.hub.enter(&channels, &inbox);
@@ -223,12 +223,13 @@ impl Subscription {
 
     fn poll_event(&self, context: &Context<'_>) -> Poll<Option<Event>> {
         let polled = self.inbox.poll(context.waker());
-        if polled.is_pending() && self.inbox.take_orphaned() {
-            // The runtime has ended in which the first one came.
-            match Handle::try_current() {
-                Ok(runtime) => self.hub.ensure_worker(&runtime),
-                Err(_) => tracing::warn!("nobody listens any more, since the runtime has ended that did"),
-            }
+        // The runtime has ended in which the task was: this one will do.
+        if polled.is_pending()
+            && self.inbox.is_orphaned()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            self.inbox.adopt();
+            self.hub.ensure_worker(&runtime);
         }
         polled
     }

@@ -55,19 +55,17 @@ impl Worker {
 
     /// Has a connection for as long as that lasts. `false` if it is better to pause before there is another one.
     async fn listen(&mut self) -> bool {
-        let config = self.hub.pool.config();
-        if config.max_size < 2 {
-            self.hub.refuse(None, &ListenError::PoolOfOne);
-            return false;
+        if let Err(error) = self.hub.room() {
+            return self.go_without(&error);
         }
         // Owned across the await: a place in the queue. Dropped, it is left.
         let lease = match first(self.hub.pool.acquire_owned(), self.until_deserted()).await {
             First::One(Ok(lease)) => lease,
-            First::One(Err(error)) => return self.go_without(error),
+            First::One(Err(error)) => return self.go_without(&error.into()),
             First::Other(()) => return true,
         };
         let began = Instant::now();
-        let mut line = Line::open(&self.hub, lease);
+        let mut line = Line::of(&self.hub, lease);
         // Owned across the await: the connection. Dropped, it is closed.
         let Err(why) = line.serve().await else {
             // Owned across the await: the same.
@@ -77,18 +75,20 @@ impl Worker {
         self.hub.note_loss(&why);
         tracing::warn!(host = line.host(), "a connection that listens is lost: {why}");
         // What has lasted for a while is no reason to wait for long.
-        if began.elapsed() > config.backoff_max {
+        if began.elapsed() > self.hub.pool.config().backoff_max {
             self.failures = 0;
         }
         false
     }
 
     /// No connection could be had: whoever waits to be subscribed is told so, and those who are wait on.
-    fn go_without(&self, error: AcquireError) -> bool {
-        if !matches!(error, AcquireError::Closed) {
-            tracing::warn!("there is no connection to listen on: {error}");
+    fn go_without(&self, error: &ListenError) -> bool {
+        // As the pool does for attempts that fail: the first, second, fourth, eighth in a row.
+        let is_notable = self.failures.saturating_add(1).is_power_of_two();
+        if is_notable && !matches!(error, ListenError::Acquire(AcquireError::Closed)) {
+            tracing::warn!("nobody listens for those who are subscribed: {error}");
         }
-        self.hub.refuse(None, &error.into());
+        self.hub.refuse(None, error);
         false
     }
 

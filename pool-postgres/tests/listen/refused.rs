@@ -15,7 +15,7 @@ use crate::stage::payload;
 async fn a_pool_of_one_has_none_to_keep() {
     let (_database, pool) = pool(1).await;
     let error = pool.listener().subscribe("a").await.unwrap_err();
-    assert!(matches!(error, ListenError::PoolOfOne), "{error}");
+    assert!(matches!(error, ListenError::PoolTooSmall { max_size: 1, kept: 0 }), "{error}");
     assert_eq!(error.diagnosis().advice, Advice::FixConfiguration);
     pool.batch_execute("SELECT 1").await.unwrap();
 }

@@ -64,7 +64,10 @@ async fn one_that_is_slow_loses_the_oldest_and_is_told_how_many_and_the_others_l
         assert_eq!(payload(&mut other).await, number.to_string());
     }
     assert_eq!(next(&mut slow).await, Event::Lagged(7));
-    assert_eq!(all_before(&mut slow, &pool, "last").await, ["8", "9", "10"]);
+    for number in 8..=10 {
+        assert_eq!(payload(&mut slow).await, number.to_string());
+    }
+    assert!(all_before(&mut slow, &pool, "last").await.is_empty());
 }
 
 #[tokio::test]
