@@ -60,7 +60,7 @@ impl<D: Driver> OwnedLease<D> {
 
 impl<D: Driver> KeptLease<D> {
     /// Returns when the pool wants the connection back: it is paused or closed, or the connection is [retired](crate::Pool::retire_all) or [evicted](crate::Pool::evict), or all that the pool
-    /// may have are kept, so that none is left for callers. The age of the connection is no reason. Seen to within a second; a pause and a close, at once.
+    /// may have are kept, so that none is left for callers. The age of the connection is no reason. Seen at once, or to within a second.
     ///
     /// Cancel safety: nothing is lost.
     ///

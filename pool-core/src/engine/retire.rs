@@ -27,6 +27,8 @@ impl<D: Driver> Engine<D> {
             self.core.gate().begin_generation();
         }
         self.offer_all_idle();
+        // Those who keep one that is to go.
+        self.tell();
     }
 
     pub(crate) fn retire_all_over(&self, interval: Duration) {
