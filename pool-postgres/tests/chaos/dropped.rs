@@ -2,6 +2,9 @@
 //!
 //! How often a future is polled depends on how the bytes arrive, so each is dropped a poll later until it ends before.
 
+#[path = "dropped_listen.rs"]
+mod listen;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::future::Future;
@@ -306,7 +309,7 @@ const ON_IT: [Case; 9] = [
 fn whatever_is_dropped(what: &str, fault: Fault) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let mut all = 0;
-    for (name, case) in OWN.into_iter().chain(ON_IT) {
+    for (name, case) in OWN.into_iter().chain(listen::LISTEN).chain(ON_IT) {
         let stage = runtime.block_on(Stage::start(fault));
         let cases = for_each_cancellation(|cut| {
             runtime.block_on(async {
@@ -455,5 +458,5 @@ fn no_future_is_missing() {
             }
         }
     }
-    assert_eq!(found, OWN.iter().map(|(name, _)| (*name).to_owned()).collect());
+    assert_eq!(found, OWN.iter().chain(&listen::LISTEN).map(|(name, _)| (*name).to_owned()).collect());
 }
