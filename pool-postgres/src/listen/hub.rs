@@ -159,7 +159,10 @@ impl Hub {
     pub(super) fn let_worker_go(&self) -> bool {
         let mut state = self.lock();
         let ends = state.closed || state.is_deserted();
-        state.running &= !ends;
+        if ends {
+            state.running = false;
+            state.forget();
+        }
         ends
     }
 
@@ -212,7 +215,7 @@ impl Hub {
         }
         if state.closed || state.is_deserted() {
             // Whoever comes from now on waits for another connection.
-            state.channels.clear();
+            state.forget();
             return Task::Nothing;
         }
         state.settle()
@@ -324,6 +327,11 @@ impl Hub {
 impl State {
     fn is_deserted(&self) -> bool {
         self.members == 0
+    }
+
+    /// What was listened for is not any more, or not for long.
+    fn forget(&mut self) {
+        (self.members, self.channels, self.unsettled) = (0, BTreeMap::new(), BTreeSet::new());
     }
 
     fn end_line(&mut self) {

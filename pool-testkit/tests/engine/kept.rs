@@ -29,8 +29,8 @@ async fn it_counts_within_the_maximum_and_is_nobodys_lease() {
     (health.leak_after, health.reserve) = (Some(SECOND), false);
     let checker = pool.monitor(health).unwrap();
     let mut kept = keep(&pool).await;
-    assert_eq!((pool.state().reserved, pool.state().leased, pool.state().size), (1, 0, 1));
-    assert_eq!(pool.state().to_string(), "0 leased, 0 idle, 0 opening, 0 in maintenance, 1 kept of 2; 0 waiting");
+    assert_eq!((pool.state().reserved, pool.state().leased), (1, 0));
+    assert!(pool.state().to_string().contains(", 1 kept of 2;"), "{}", pool.state());
     let other = pool.acquire().await.unwrap();
     assert!(timeout(SECOND / 2, pool.acquire()).await.is_err(), "there are no more");
     drop(other);
