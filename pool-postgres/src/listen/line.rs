@@ -95,13 +95,14 @@ impl Line {
         }
     }
 
-    /// Stops listening, and gives the connection back if it is in order; if not, it is closed. Those who are subscribed have a gap from now on.
+    /// Stops listening, and gives the connection back if it is in order; if not, it is closed. Those who are subscribed have a gap from then on.
     ///
     /// Cancel safety: it is closed.
     pub(super) async fn give_back(mut self) {
+        // Owned across the await: the connection. Dropped, it is closed. What comes until the answer is still heard.
+        let is_quiet = self.hub.pool.is_closed() || self.ask("UNLISTEN *").await.is_ok();
         self.hub.end_line(self.number.number);
-        // Owned across the await: the connection. Dropped, it is closed.
-        if self.hub.pool.is_closed() || self.ask("UNLISTEN *").await.is_ok() {
+        if is_quiet {
             self.kept.divert(None);
             self.kept.give_back();
         }
