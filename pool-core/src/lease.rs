@@ -41,6 +41,22 @@ impl<D: Driver> OwnedLease<D> {
     pub(crate) fn new(engine: Arc<Engine<D>>, claim: Claim<D::Connection>) -> Self {
         Self { engine, claim }
     }
+
+    pub(crate) fn engine(&self) -> &Arc<Engine<D>> {
+        &self.engine
+    }
+
+    /// Whether one who keeps it has to give it back.
+    pub(crate) fn is_wanted_back(&self) -> bool {
+        self.engine.is_wanted_back(&self.claim)
+    }
+
+    /// As `discard`, for one who has it in a place that is about to be dropped.
+    pub(crate) fn discard_now(&mut self) {
+        if let Some(claim) = self.claim.take() {
+            self.engine.discard(claim);
+        }
+    }
 }
 
 macro_rules! guard {

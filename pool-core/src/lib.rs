@@ -40,7 +40,7 @@
 //!
 //! | layer | what | files |
 //! | --- | --- | --- |
-//! | 4 | handles | `pool`, `control`, `builder`, `lease`, `prefer`, `monitor/`, `scheduler/`, `adapter/`, `tenants/` |
+//! | 4 | handles | `pool`, `control`, `builder`, `lease`, `kept`, `prefer`, `monitor/`, `scheduler/`, `adapter/`, `tenants/` |
 //! | 3 | protocols: acquire, release, open, maintain, rotate, retire, pause, reconfigure, close | `engine/`, `budget` |
 //! | 2 | policy: pure decisions | `config`, `reconfigured`, `sizes`, `lifetime`, `rotation`, `retirement`, `warmth`, `backoff`, `breaker`, `health`, `schedule/`, `adapt/`, `shares/` |
 //! | 1 | lock-free: slots, gate, capacity, hand-over; every atomic ordering, all `unsafe` | `slot/`, `gate`, `capacity`, `counters`, `queue/`, `chunks`, `place`, `handoff` |
@@ -106,6 +106,8 @@ mod health;
 #[cfg(not(feature = "loom"))]
 mod hooks;
 #[cfg(not(feature = "loom"))]
+mod kept;
+#[cfg(not(feature = "loom"))]
 mod lease;
 #[cfg(not(feature = "loom"))]
 mod lifetime;
@@ -162,6 +164,7 @@ pub use crate::{
     failure::OpenFailure,
     health::{HealthConfig, HealthReason, HealthReport, HealthState, HealthStats},
     hooks::{ConnectionFacts, HandOut, HookError, HookFailure, HookPoint, Hooks},
+    kept::KeptLease,
     lease::{Lease, OwnedLease},
     monitor::HealthChecker,
     pool::Pool,

@@ -52,7 +52,7 @@ pub struct PoolState {
     pub idle: usize,
     /// Connections in the hands of callers.
     pub leased: usize,
-    /// Connections [kept](crate::HealthConfig::reserve) for checks of the pool's health: one for each monitor at most.
+    /// Connections [kept](crate::HealthConfig::reserve) for checks of the pool's health, one for each monitor at most, and those that somebody [keeps](crate::OwnedLease::keep) for something else that lasts.
     pub reserved: usize,
     /// Connections being opened.
     pub opening: usize,
@@ -83,7 +83,7 @@ impl fmt::Display for PoolState {
             write!(f, " ({checking} being checked)")?;
         }
         if *reserved > 0 {
-            write!(f, ", {reserved} kept for checks")?;
+            write!(f, ", {reserved} kept")?;
         }
         let paused = if *paused { "; paused" } else { "" };
         let exhausted = if self.budget_exhausted { "; the budget is exhausted" } else { "" };

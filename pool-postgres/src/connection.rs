@@ -21,7 +21,7 @@ use crate::server::{Peer, Server};
 use crate::socket::Stream;
 use crate::statements::{Knowledge, Statements};
 use crate::tap::{Changes, Grip, Hold, Mark, Session};
-use crate::wire::{Shared, run};
+use crate::wire::{Shared, Sink, run};
 
 /// One session with PostgreSQL; derefs to [`tokio_postgres::Client`].
 #[derive(Debug)]
@@ -178,6 +178,11 @@ impl PostgresConnection {
     /// Whether an error has been reported after which the session is not used any more.
     pub(crate) fn is_condemned(&self, settled: bool) -> bool {
         self.session.is_condemned(settled)
+    }
+
+    /// Says who is to have the notifications of the session from now on; they are dropped otherwise.
+    pub(crate) fn divert(&self, sink: Option<Box<dyn Sink>>) {
+        self.wire.lock().divert(sink);
     }
 
     /// The server, by the name that errors give it.

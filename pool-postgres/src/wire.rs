@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::{Context, Poll, Waker};
 
-use tokio_postgres::{AsyncMessage, Connection};
+use tokio_postgres::{AsyncMessage, Connection, Notification};
 
 use crate::encrypted::Encrypted;
 use crate::end::{Counts, EndCause, SessionEnd};
@@ -13,13 +13,26 @@ use crate::tap::{Session, Tap};
 
 pub(crate) type Wire = Connection<Tap, Encrypted<Tap>>;
 
+/// Where the notifications of a session go. Called with the wire's lock, so it does not wait.
+pub(crate) trait Sink: Send {
+    fn take(&self, notification: &Notification);
+}
+
 /// The wire, moved by its task, and by whoever needs to know that nothing is left to move. Never held across an await.
 #[derive(Debug)]
 pub(crate) struct Shared(Mutex<Driven>);
 
 impl Shared {
     pub(crate) fn new(wire: Wire, session: Arc<Session>, counts: Arc<Counts>) -> Self {
-        Self(Mutex::new(Driven { wire: Some(wire), waker: None, session, counts, end: None, parted: false }))
+        Self(Mutex::new(Driven {
+            wire: Some(wire),
+            waker: None,
+            session,
+            counts,
+            end: None,
+            parted: false,
+            sink: None,
+        }))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Driven> {
@@ -46,6 +59,8 @@ pub(crate) struct Driven {
     end: Option<SessionEnd>,
     /// Whether its client closes it.
     parted: bool,
+    /// Who wants to have its notifications, until it has ended.
+    sink: Option<Box<dyn Sink>>,
 }
 
 impl fmt::Debug for Driven {
@@ -62,12 +77,12 @@ impl Driven {
         let error = loop {
             match wire.poll_message(&mut context) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(Ok(message))) => note(&message),
+                Poll::Ready(Some(Ok(message))) => note(&message, self.sink.as_deref()),
                 // `None`: the client said goodbye.
                 Poll::Ready(end) => break end.and_then(Result::err),
             }
         };
-        self.wire = None;
+        (self.wire, self.sink) = (None, None);
         self.keep(error.map(|error| SessionEnd::by_error(&error)));
         Poll::Ready(())
     }
@@ -81,6 +96,11 @@ impl Driven {
         tracing::debug!(cause = end.label(), "a session ended: {end}");
     }
 
+    /// Says who is to have the notifications from now on. Of a session that has ended there are none, so that it is dropped at once.
+    pub(crate) fn divert(&mut self, sink: Option<Box<dyn Sink>>) {
+        self.sink = sink.filter(|_| self.wire.is_some());
+    }
+
     /// The client goes: what ends the session from now on is the pool's own doing.
     pub(crate) fn part(&mut self) {
         self.parted = true;
@@ -89,6 +109,7 @@ impl Driven {
     /// Takes the wire out, and with it the task's waker: there is nothing to move any more. The wire is to be dropped without the lock.
     pub(crate) fn take(&mut self, cause: EndCause) -> (Option<Wire>, Option<Waker>) {
         let wire = self.wire.take();
+        self.sink = None;
         if wire.is_some() {
             self.keep((!self.parted).then(|| SessionEnd::by_us(cause)));
         }
@@ -101,9 +122,13 @@ impl Driven {
     }
 }
 
-fn note(message: &AsyncMessage) {
-    if let AsyncMessage::Notice(notice) = message {
-        tracing::debug!(severity = notice.severity(), code = notice.code().code(), "{}", notice.message());
+fn note(message: &AsyncMessage, sink: Option<&dyn Sink>) {
+    match (message, sink) {
+        (AsyncMessage::Notice(notice), _) => {
+            tracing::debug!(severity = notice.severity(), code = notice.code().code(), "{}", notice.message());
+        }
+        (AsyncMessage::Notification(notification), Some(sink)) => sink.take(notification),
+        _ => {}
     }
 }
 

@@ -25,6 +25,8 @@ mod abandoned;
 mod corrupt;
 #[path = "chaos/dropped.rs"]
 mod dropped;
+#[path = "chaos/dropped_listen.rs"]
+mod dropped_listen;
 #[path = "chaos/dropped_queries.rs"]
 mod dropped_queries;
 #[path = "chaos/dropped_results.rs"]

@@ -47,6 +47,8 @@ mod hooks;
 mod idle_order;
 #[path = "engine/janitor.rs"]
 mod janitor;
+#[path = "engine/kept.rs"]
+mod kept;
 #[path = "engine/leaks.rs"]
 mod leaks;
 #[path = "engine/live_sizes.rs"]

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The layer of each part of `pool-core/src`, by the first name of its path.
-const LAYERS: [(&str, u8); 48] = [
+const LAYERS: [(&str, u8); 49] = [
     ("sync", 0),
     ("foreign", 0),
     ("driver", 0),
@@ -50,6 +50,7 @@ const LAYERS: [(&str, u8); 48] = [
     ("control", 4),
     ("builder", 4),
     ("lease", 4),
+    ("kept", 4),
     ("prefer", 4),
     ("monitor", 4),
     ("scheduler", 4),

@@ -53,8 +53,8 @@ impl<D: Driver> Engine<D> {
         sight.is_paused() || sight.is_closed()
     }
 
-    /// Tells those who watch that something has changed: a connection was opened, could not be opened or left its user during a pause, other settings are in force, a
-    /// pause or the pool has ended, or a janitor has.
+    /// Tells those who watch that something has changed: a connection was opened, could not be opened or left its user during a pause, other settings are in force,
+    /// connections are retired, a pause or the pool has ended, or a janitor has.
     pub(crate) fn tell(&self) {
         self.changed.notify_waiters();
     }

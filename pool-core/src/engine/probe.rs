@@ -10,11 +10,12 @@ use super::panics::guarded;
 use crate::connection::ConnectionId;
 use crate::driver::Driver;
 use crate::failure::{Chain, OneLine};
+use crate::slot::Claim;
 
 /// A janitor that has not taken a turn for so long stands still, in nanoseconds; it takes one each second.
 const STILL: u64 = 10_000_000_000;
 
-/// The connections that monitors keep for their checks: nobody's leases. Looked at by those who have waited in vain, and by monitors.
+/// The connections that monitors keep for their checks, and others for what lasts: nobody's leases. Looked at by those who have waited in vain, and by monitors.
 #[derive(Debug, Default)]
 pub(super) struct Reserves(ArcSwap<Vec<ConnectionId>>);
 
@@ -49,13 +50,19 @@ impl<D: Driver> Engine<D> {
         unwanted || facts.due_at() <= self.epoch.get() || self.config.load().max_size == 1 || self.needs_reserves()
     }
 
+    /// Whether somebody who keeps this connection for something that lasts has to give it back: nobody is to have one, or it is retired, or all
+    /// that there may be are kept.
+    pub(crate) fn is_wanted_back(&self, claim: &Claim<D::Connection>) -> bool {
+        self.is_out_of_service() || self.reserved() >= self.config.load().max_size || self.is_retired(claim)
+    }
+
     /// Whether somebody waits, no other connection is left, and none can be opened.
     fn needs_reserves(&self) -> bool {
         let waits = self.core.gate().glance().waiting() > 0;
         waits && self.last_failure.load().is_some() && self.core.capacity.read().live() <= self.reserved()
     }
 
-    /// A lease is kept for checks, and is nobody's.
+    /// A lease is kept, for checks or for something else that lasts, and is nobody's.
     pub(crate) fn reserve_for_checks(&self, reserve: ConnectionId) {
         self.reserves.0.rcu(|all| all.iter().copied().chain([reserve]).collect::<Vec<_>>());
         self.tell_followers();
@@ -67,7 +74,7 @@ impl<D: Driver> Engine<D> {
         self.tell_followers();
     }
 
-    /// Whether the connection is kept for checks.
+    /// Whether the connection is kept.
     pub(super) fn is_reserved(&self, connection: ConnectionId) -> bool {
         self.reserves.0.load().contains(&connection)
     }

@@ -27,6 +27,8 @@ impl<D: Driver> Engine<D> {
             self.core.gate().begin_generation();
         }
         self.offer_all_idle();
+        // Those who keep one that is to go.
+        self.tell();
     }
 
     pub(crate) fn retire_all_over(&self, interval: Duration) {
@@ -110,6 +112,20 @@ impl<D: Driver> Engine<D> {
             facts.good_until.set(0);
         }
         Some(claim)
+    }
+
+    /// Whether a connection that somebody has is closed when it comes back, because somebody wants that.
+    pub(super) fn is_retired(&self, claim: &Claim<D::Connection>) -> bool {
+        // Before the list, as above.
+        let present = self.core.gate().present_generation();
+        if Generation::from_figure(self.core.table.facts(claim).generation.get()) == present {
+            return false;
+        }
+        match self.sentence(claim) {
+            Sentence::Retired(_) => true,
+            Sentence::Leaves { expires_at, .. } => expires_at <= self.epoch.get(),
+            Sentence::Stays => false,
+        }
     }
 
     fn sentence(&self, claim: &Claim<D::Connection>) -> Sentence {

@@ -1,7 +1,7 @@
 //! How many cases there are, at least: a few less than are counted, since how often a future is polled may change.
 
 /// Of each method of the pool.
-pub(crate) const METHOD_CASES: [(&str, usize); 16] = [
+pub(crate) const METHOD_CASES: [(&str, usize); 17] = [
     ("acquire", 5_500),
     ("acquire_timeout", 5_500),
     ("acquire_owned", 5_500),
@@ -14,6 +14,7 @@ pub(crate) const METHOD_CASES: [(&str, usize); 16] = [
     ("close", 12_200),
     ("close_within", 11_200),
     ("check_health", 6_700),
+    ("wanted_back", 3_800),
     ("close_all", 12_200),
     ("Scheduler::acquire", 5_500),
     ("Scheduler::acquire_preferring", 7_400),

@@ -135,6 +135,11 @@ fn close_within_loses_nothing() {
 }
 
 #[test]
+fn wanted_back_loses_nothing() {
+    enumerate("wanted_back");
+}
+
+#[test]
 fn close_all_loses_nothing() {
     enumerate("close_all");
 }

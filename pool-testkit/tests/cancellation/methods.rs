@@ -22,7 +22,7 @@ fn tag() -> Tag {
 }
 
 /// All of them; `complete.rs` sees to it.
-pub(crate) const METHODS: [Method; 16] = [
+pub(crate) const METHODS: [Method; 17] = [
     Method { name: "acquire", call: |pool, cut| Box::pin(async move { cut.apply(pool.acquire()).await.is_some() }) },
     // Its time is over in the instant when things happen.
     Method {
@@ -88,6 +88,24 @@ pub(crate) const METHODS: [Method; 16] = [
                 drop(checker);
                 // It is gone when its task has been dropped.
                 tokio::task::yield_now().await;
+                ended
+            })
+        },
+    },
+    // One that is kept until all are retired, which is at once.
+    Method {
+        name: "wanted_back",
+        call: |pool, cut| {
+            Box::pin(async move {
+                let Ok(lease) = pool.acquire_owned().await else { return true };
+                let mut kept = lease.keep();
+                let retiring = tokio::spawn({
+                    let pool = pool.clone();
+                    async move { pool.retire_all() }
+                });
+                let ended = cut.apply(kept.wanted_back()).await.is_some();
+                retiring.await.unwrap();
+                kept.give_back();
                 ended
             })
         },
