@@ -162,5 +162,5 @@ fn deallocating(answers: &[SimpleQueryMessage]) -> String {
         }
         _ => None,
     });
-    names.map(|name| format!("DEALLOCATE {name};")).collect()
+    names.flat_map(|name| ["DEALLOCATE ", name, ";"]).collect()
 }
