@@ -160,5 +160,5 @@ fn deallocating(answers: &[SimpleQueryMessage]) -> String {
         }
         _ => None,
     });
-    names.map(|name| format!("DEALLOCATE {name};")).collect()
+    names.map(|name| format!("DEALLOCATE {name}")).collect::<Vec<_>>().join("; ")
 }

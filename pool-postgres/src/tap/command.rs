@@ -38,7 +38,7 @@ impl LastCommand {
     fn read(&self) -> Option<String> {
         let turn = self.turn.load(Ordering::Acquire);
         let words: Vec<u8> = self.words.iter().flat_map(|word| word.load(Ordering::Acquire).to_be_bytes()).collect();
-        let is_whole = turn % 2 == 0 && self.turn.load(Ordering::Relaxed) == turn;
+        let is_whole = turn.is_multiple_of(2) && self.turn.load(Ordering::Relaxed) == turn;
         let end = words.iter().position(|byte| *byte == 0).unwrap_or(words.len());
         is_whole.then(|| String::from_utf8_lossy(&words[..end]).into_owned())
     }
