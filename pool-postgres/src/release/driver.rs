@@ -162,5 +162,5 @@ fn deallocating(answers: &[SimpleQueryMessage]) -> String {
         }
         _ => None,
     });
-    names.flat_map(|name| ["DEALLOCATE ", name, ";"]).collect()
+    names.map(|name| format!("DEALLOCATE {name}")).collect::<Vec<_>>().join("; ")
 }

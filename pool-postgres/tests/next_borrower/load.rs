@@ -36,50 +36,60 @@ impl Chance {
 /// One of the things that a borrower may be at when he goes.
 async fn work(connection: &mut PostgresConnection, marker: &str, kind: u64) -> Result<(), Error> {
     match kind {
-        0 => {
-            let many = "SELECT $1::text || n FROM generate_series(1, 20000) n";
-            let rows = connection.query(many, &[&marker]).await?;
-            assert!(rows.iter().all(|row| row.get::<_, &str>(0).starts_with(marker)), "rows of somebody else");
-        }
-        1 => {
-            let transaction = connection.transaction().await?;
-            transaction.execute("INSERT INTO t VALUES ($1)", &[&marker]).await?;
-            transaction.batch_execute("SELECT pg_sleep(0.005)").await?;
-            transaction.rollback().await?;
-        }
-        2 => {
-            let change = format!(
-                "SET app.marker = '{marker}'; LISTEN \"{marker}\"; BEGIN; INSERT INTO t VALUES ('{marker}'); SELECT pg_sleep(0.01)"
-            );
-            connection.batch_execute(&change).await?;
-        }
-        3 => {
-            let rows = connection.copy_out("COPY (SELECT 1 FROM generate_series(1, 200000)) TO STDOUT").await?;
-            pin_mut!(rows);
-            while rows.try_next().await?.is_some() {}
-        }
+        0 => read(connection, marker).await,
+        1 => begin(connection, marker).await,
+        2 => copy_out(connection).await,
+        3 => copy_in(connection).await,
         4 => {
-            let sink = connection.copy_in::<_, &[u8]>("COPY t FROM STDIN").await?;
-            pin_mut!(sink);
-            for _ in 0..1000 {
-                sink.feed(b"never\n").await?;
-            }
-            sink.flush().await?;
-            tokio::task::yield_now().await;
+            join_all((0..3).map(|_| connection.query_one("SELECT pg_sleep(0.002)", &[]))).await;
+            Ok(())
         }
-        5 => {
-            let fails = format!(
-                "DO $$ BEGIN RAISE NOTICE '{marker}'; PERFORM pg_sleep(0.003); RAISE EXCEPTION '{marker}'; END $$"
-            );
-            connection.batch_execute(&fails).await?;
-        }
-        6 => {
-            let three = (0..3).map(|_| connection.query_one("SELECT pg_sleep(0.002)", &[]));
-            join_all(three).await;
-        }
-        _ => connection.batch_execute("CREATE TEMP TABLE mine (n int); SELECT pg_sleep(0.005)").await?,
+        other => connection.batch_execute(&statements(marker, other)).await,
     }
+}
+
+async fn read(connection: &PostgresConnection, marker: &str) -> Result<(), Error> {
+    let many = "SELECT $1::text || n FROM generate_series(1, 20000) n";
+    let rows = connection.query(many, &[&marker]).await?;
+    assert!(rows.iter().all(|row| row.get::<_, &str>(0).starts_with(marker)), "rows of somebody else");
     Ok(())
+}
+
+async fn begin(connection: &mut PostgresConnection, marker: &str) -> Result<(), Error> {
+    let transaction = connection.transaction().await?;
+    transaction.execute("INSERT INTO t VALUES ($1)", &[&marker]).await?;
+    transaction.batch_execute("SELECT pg_sleep(0.005)").await?;
+    transaction.rollback().await
+}
+
+async fn copy_out(connection: &PostgresConnection) -> Result<(), Error> {
+    let rows = connection.copy_out("COPY (SELECT 1 FROM generate_series(1, 200000)) TO STDOUT").await?;
+    rows.try_for_each(async |_| Ok(())).await
+}
+
+/// Goes before the end.
+async fn copy_in(connection: &PostgresConnection) -> Result<(), Error> {
+    let sink = connection.copy_in::<_, &[u8]>("COPY t FROM STDIN").await?;
+    pin_mut!(sink);
+    for _ in 0..1000 {
+        sink.feed(b"never\n").await?;
+    }
+    sink.flush().await?;
+    tokio::task::yield_now().await;
+    Ok(())
+}
+
+/// What leaves something behind: what is set and listened to and a transaction, what code does that fails, a temporary table.
+fn statements(marker: &str, kind: u64) -> String {
+    match kind {
+        5 => format!(
+            "SET app.marker = '{marker}'; LISTEN \"{marker}\"; BEGIN; INSERT INTO t VALUES ('{marker}'); SELECT pg_sleep(0.01)"
+        ),
+        6 => {
+            format!("DO $$ BEGIN RAISE NOTICE '{marker}'; PERFORM pg_sleep(0.003); RAISE EXCEPTION '{marker}'; END $$")
+        }
+        _ => "CREATE TEMP TABLE mine (n int); SELECT pg_sleep(0.005)".to_owned(),
+    }
 }
 
 const LOOK: &str = "SELECT coalesce(current_setting('app.marker', true), ''), (SELECT count(*) FROM pg_listening_channels()), \

@@ -46,22 +46,16 @@ impl Stage {
         let (fresh, process) = (left(&lease, &user).await, process(&lease).await);
         assert!(fresh.contains("app=configured mem=7MB") && fresh.contains("session=true"), "{fresh}");
         drop(lease);
-        let stage = Self { database, pool, watch, user, fresh, process };
-        // By somebody else: to create a table is a change.
-        let beside = PostgresPool::connect(crate::common::config(stage.database.url(), 1)).await.unwrap();
-        let setup = "CREATE TABLE t (n int); GRANT SELECT ON t TO public; CREATE TYPE mood AS ENUM ('good', 'bad'); CREATE SEQUENCE s; \
-            CREATE FUNCTION leave() RETURNS void LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_lock(3); END'";
-        beside.acquire().await.unwrap().batch_execute(setup).await.unwrap();
-        beside.disconnect().await;
-        stage
+        set_up(database.url()).await;
+        Self { database, pool, watch, user, fresh, process }
     }
 
-    /// With this mode of the policy, and this many seconds for a reset, which is more than a test has.
+    /// With this mode of the policy, and a minute for a reset, which is more than a test takes.
     pub(crate) async fn of_mode(mode: &str) -> Self {
         let mode = mode.parse().unwrap();
         Self::start(|config| {
             config.release.mode = mode;
-            config.pool.reset_timeout = std::time::Duration::from_secs(60);
+            config.pool.reset_timeout = std::time::Duration::from_mins(1);
         })
         .await
     }
@@ -93,6 +87,15 @@ impl Stage {
         let stats = self.pool.stats();
         assert_eq!(stats.opened, stats.closed);
     }
+}
+
+/// By somebody else: to create a table is a change.
+async fn set_up(url: &str) {
+    const SETUP: &str = "CREATE TABLE t (n int); GRANT SELECT ON t TO public; CREATE TYPE mood AS ENUM ('good', 'bad'); CREATE SEQUENCE s; \
+            CREATE FUNCTION leave() RETURNS void LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_lock(3); END'";
+    let beside = PostgresPool::connect(config(url, 1)).await.unwrap();
+    beside.acquire().await.unwrap().batch_execute(SETUP).await.unwrap();
+    beside.disconnect().await;
 }
 
 async fn left(client: &Client, user: &str) -> String {

@@ -11,7 +11,7 @@ use crate::common::{eventually, pool, watcher};
 use crate::session::process;
 
 struct Watched {
-    _database: TestDatabase,
+    database: TestDatabase,
     pool: PostgresPool,
     lease: PostgresOwnedLease,
     watch: PostgresOwnedLease,
@@ -24,7 +24,7 @@ impl Watched {
         let watch = watcher(&database).await;
         let lease = pool.acquire_owned().await.unwrap();
         let process = process(&lease).await;
-        Self { _database: database, pool, lease, watch, process }
+        Self { database, pool, lease, watch, process }
     }
 
     async fn server_says(&self) -> String {
@@ -121,7 +121,7 @@ async fn notices_notifications_and_parameters_end_no_answer() {
 impl Watched {
     /// In the same database.
     async fn watch_elsewhere(&self, sql: &str) {
-        let (client, connection) = tokio_postgres::connect(self._database.url(), tokio_postgres::NoTls).await.unwrap();
+        let (client, connection) = tokio_postgres::connect(self.database.url(), tokio_postgres::NoTls).await.unwrap();
         tokio::spawn(connection);
         client.batch_execute(sql).await.unwrap();
     }
@@ -172,7 +172,7 @@ mod bytes_of_a_row {
 
     /// One of two.
     pub(super) fn row(n: u32) -> Row {
-        if n % 2 == 0 { b"2\teven, and so a little longer\n" } else { b"1\todd\n" }
+        if n.is_multiple_of(2) { b"2\teven, and so a little longer\n" } else { b"1\todd\n" }
     }
 }
 
