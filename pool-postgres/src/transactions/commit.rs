@@ -117,7 +117,7 @@ impl PostgresTransaction<'_> {
     fn outcome(&self, error: &QueryError, since: Mark) -> Outcome {
         let (connection, Some(cause)) = (self.connection(), error.client_error()) else { return Outcome::Unknown };
         let is_refused = is_refusal(cause, error.diagnosis());
-        let is_over = is_refused || connection.is_unsent(cause, since) || was_ended_idle(connection);
+        let is_over = is_refused || connection.is_unsent(cause, since) || was_ended_idle(connection, cause);
         if is_over && connection.session().has_committed_nothing_since(self.begun) {
             Outcome::NotDone
         } else {
@@ -130,10 +130,12 @@ impl PostgresTransaction<'_> {
     }
 }
 
-/// Whether the server has ended the session because nothing was asked of it inside of the transaction for too long: then it has not seen the `COMMIT`.
-fn was_ended_idle(connection: &PostgresConnection) -> bool {
-    let code = connection.ended().and_then(|end| end.sqlstate);
-    code == Some(SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT)
+/// Whether the server has ended the session because nothing was asked of it inside of the transaction for too long: then it has not seen the `COMMIT`. That is the answer which the client takes for that to `COMMIT`,
+/// or the last that was heard of the session.
+fn was_ended_idle(connection: &PostgresConnection, error: &tokio_postgres::Error) -> bool {
+    let is_idle = |code: &SqlState| *code == SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT;
+    error.code().is_some_and(is_idle)
+        || connection.ended().and_then(|end| end.sqlstate).is_some_and(|code| is_idle(&code))
 }
 
 /// The number of the transaction, if the server says it: one that has written nothing has none, and one that has failed is not told.
