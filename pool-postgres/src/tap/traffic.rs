@@ -110,6 +110,11 @@ impl Traffic {
         self.has_ended.load(Ordering::Acquire) || self.answered() == self.sent()
     }
 
+    /// Whether all has been answered, and what comes next is held back nevertheless, since a cancellation is still on its way.
+    pub(crate) fn is_held_for_nothing(&self) -> bool {
+        self.is_held() && self.is_quiet()
+    }
+
     /// Returns once nothing is under way.
     ///
     /// Cancel safety: nothing is lost.
@@ -134,7 +139,8 @@ impl Traffic {
         let (sent, answered) = (self.sent(), self.answered());
         if self.is_held() {
             // What is held back has no number yet, and may never have one.
-            return if before < sent { Found::At { number: sent, others: false } } else { Found::Behind };
+            let is_it = before < sent && answered < sent;
+            return if is_it { Found::At { number: sent, others: false } } else { Found::Behind };
         }
         let number = sent + u64::from(self.is_partial.load(Ordering::Acquire));
         let is_one = number.checked_sub(answered.max(before)) == Some(1);
@@ -274,11 +280,13 @@ mod tests {
         assert!(matches!(hold, Grip::Held(_)));
         assert!(matches!(Hold::grip(&session, 4), Grip::Later { number: 5, others: false }), "it is being cancelled");
         assert!(matches!(Hold::grip(&session, 5), Grip::Behind), "it is held back");
+        assert!(!session.traffic().is_held_for_nothing());
+        session.traffic().note_answered();
+        assert!(matches!(Hold::grip(&session, 4), Grip::Behind), "its next step may be held back");
+        assert!(session.traffic().is_held_for_nothing());
         drop(hold);
         assert!(is_later(Hold::grip_on(&session, 6, false)), "it is not there");
         session.traffic().note_sent();
-        assert!(is_later(Hold::grip_on(&session, 6, false)), "it is not alone");
-        session.traffic().note_answered();
         assert!(matches!(Hold::grip_on(&session, 6, false), Grip::Held(_)));
         session.traffic().note_sent();
         assert!(matches!(Hold::grip_on(&session, 6, false), Grip::Never), "another one comes after it");
