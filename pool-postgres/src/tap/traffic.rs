@@ -240,7 +240,11 @@ mod tests {
 
     /// `held`, `never`, or the number of the request and whether others are ahead of it.
     fn grip(sent: u64, answered: u64, is_partial: bool, before: u64) -> String {
-        match Hold::grip(&session(sent, answered, is_partial), before) {
+        show(&Hold::grip(&session(sent, answered, is_partial), before))
+    }
+
+    fn show(grip: &Grip) -> String {
+        match grip {
             Grip::Held(_) => "held".to_owned(),
             Grip::Later { number, others } => format!("{number} {others}"),
             Grip::Behind => "behind".to_owned(),
@@ -273,9 +277,8 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_later_is_taken_hold_of_by_its_number() {
+    fn what_is_held_back_is_behind_what_is_being_cancelled() {
         let session = session(5, 4, false);
-        let is_later = |grip: Grip| matches!(grip, Grip::Later { number: 6, others: false });
         let hold = Hold::grip(&session, 4);
         assert!(matches!(hold, Grip::Held(_)));
         assert!(matches!(Hold::grip(&session, 4), Grip::Later { number: 5, others: false }), "it is being cancelled");
@@ -284,14 +287,20 @@ mod tests {
         session.traffic().note_answered();
         assert!(matches!(Hold::grip(&session, 4), Grip::Behind), "its next step may be held back");
         assert!(session.traffic().is_held_for_nothing());
-        drop(hold);
-        assert!(is_later(Hold::grip_on(&session, 6, false)), "it is not there");
-        session.traffic().note_sent();
-        assert!(matches!(Hold::grip_on(&session, 6, false), Grip::Held(_)));
-        session.traffic().note_sent();
-        assert!(matches!(Hold::grip_on(&session, 6, false), Grip::Never), "another one comes after it");
-        session.traffic().note_answered();
-        assert!(matches!(Hold::grip_on(&session, 6, false), Grip::Never), "it has been answered");
+    }
+
+    /// As with [`grip`], of the request with the number 6.
+    fn grip_on(sent: u64, answered: u64) -> String {
+        show(&Hold::grip_on(&session(sent, answered, false), 6, false))
+    }
+
+    #[test]
+    fn what_comes_later_is_taken_hold_of_by_its_number() {
+        assert_eq!(grip_on(5, 5), "6 false", "it is not there");
+        assert_eq!(grip_on(6, 4), "6 false", "it is not alone");
+        assert_eq!(grip_on(6, 5), "held");
+        assert_eq!(grip_on(7, 5), "never", "another one comes after it");
+        assert_eq!(grip_on(7, 6), "never", "it has been answered");
     }
 
     #[test]
