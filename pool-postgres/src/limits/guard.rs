@@ -111,8 +111,16 @@ impl<'a> Guard<'a> {
             may_cut = alone.unwrap_or(false);
             lost = if alone.is_some() { 0 } else { lost + 1 };
             let patience = if alone.is_some() { PATIENCE } else { Duration::ZERO };
+            let traffic = self.connection.session().traffic();
+            // What has been answered may be a step, and the next one would be held back, where it could not be cancelled.
+            let looking =
+                poll_fn(
+                    |context| {
+                        if traffic.is_held_for_nothing() { Poll::Pending } else { request.as_mut().poll(context) }
+                    },
+                );
             // Owned across the await: nothing but the request, by the caller.
-            let answer = self.within(patience, request.as_mut()).await;
+            let answer = self.within(patience, pin!(looking)).await;
             if answer.is_some() {
                 return answer;
             }

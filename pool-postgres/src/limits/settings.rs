@@ -106,7 +106,7 @@ mod tests {
         let mut limits = Limits { query_timeout: Some(Duration::from_secs(1)), ..Limits::default() };
         assert_eq!(limits.options(), None);
         limits.statement_timeout = Some(Duration::from_micros(1_500));
-        limits.idle_in_transaction_session_timeout = Some(Duration::from_secs(60));
+        limits.idle_in_transaction_session_timeout = Some(Duration::from_mins(1));
         assert_eq!(
             limits.options().as_deref(),
             Some("-c statement_timeout=2 -c idle_in_transaction_session_timeout=60000")

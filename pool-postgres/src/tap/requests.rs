@@ -111,6 +111,11 @@ impl Requests {
         self.has_ended.load(Ordering::Acquire) || self.answered() == self.sent()
     }
 
+    /// Whether all has been answered, and what comes next is held back nevertheless, since a cancellation is still on its way.
+    pub(crate) fn is_held_for_nothing(&self) -> bool {
+        self.is_held() && self.is_quiet()
+    }
+
     /// Returns once nothing is under way.
     ///
     /// Cancel safety: nothing is lost.
@@ -135,7 +140,8 @@ impl Requests {
         let (sent, answered) = (self.sent(), self.answered());
         if self.is_held() {
             // What is held back has no number yet, and may never have one.
-            return if before < sent { Found::At { number: sent, others: false } } else { Found::Behind };
+            let is_it = before < sent && answered < sent;
+            return if is_it { Found::At { number: sent, others: false } } else { Found::Behind };
         }
         let number = sent + u64::from(self.is_partial.load(Ordering::Acquire));
         let is_one = number.checked_sub(answered.max(before)) == Some(1);
@@ -235,7 +241,11 @@ mod tests {
 
     /// `held`, `never`, or the number of the request and whether others are ahead of it.
     fn grip(sent: u64, answered: u64, is_partial: bool, before: u64) -> String {
-        match Hold::grip(&session(sent, answered, is_partial), before) {
+        show(&Hold::grip(&session(sent, answered, is_partial), before))
+    }
+
+    fn show(grip: &Grip) -> String {
+        match grip {
             Grip::Held(_) => "held".to_owned(),
             Grip::Later { number, others } => format!("{number} {others}"),
             Grip::Behind => "behind".to_owned(),
@@ -268,23 +278,30 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_later_is_taken_hold_of_by_its_number() {
+    fn what_is_held_back_is_behind_what_is_being_cancelled() {
         let session = session(5, 4, false);
-        let is_later = |grip: Grip| matches!(grip, Grip::Later { number: 6, others: false });
         let hold = Hold::grip(&session, 4);
         assert!(matches!(hold, Grip::Held(_)));
         assert!(matches!(Hold::grip(&session, 4), Grip::Later { number: 5, others: false }), "it is being cancelled");
         assert!(matches!(Hold::grip(&session, 5), Grip::Behind), "it is held back");
-        drop(hold);
-        assert!(is_later(Hold::grip_on(&session, 6, false)), "it is not there");
-        session.requests().note_sent();
-        assert!(is_later(Hold::grip_on(&session, 6, false)), "it is not alone");
+        assert!(!session.requests().is_held_for_nothing());
         session.requests().note_answered();
-        assert!(matches!(Hold::grip_on(&session, 6, false), Grip::Held(_)));
-        session.requests().note_sent();
-        assert!(matches!(Hold::grip_on(&session, 6, false), Grip::Never), "another one comes after it");
-        session.requests().note_answered();
-        assert!(matches!(Hold::grip_on(&session, 6, false), Grip::Never), "it has been answered");
+        assert!(matches!(Hold::grip(&session, 4), Grip::Behind), "its next step may be held back");
+        assert!(session.requests().is_held_for_nothing());
+    }
+
+    /// As with [`grip`], of the request with the number 6.
+    fn grip_on(sent: u64, answered: u64) -> String {
+        show(&Hold::grip_on(&session(sent, answered, false), 6, false))
+    }
+
+    #[test]
+    fn what_comes_later_is_taken_hold_of_by_its_number() {
+        assert_eq!(grip_on(5, 5), "6 false", "it is not there");
+        assert_eq!(grip_on(6, 4), "6 false", "it is not alone");
+        assert_eq!(grip_on(6, 5), "held");
+        assert_eq!(grip_on(7, 5), "never", "another one comes after it");
+        assert_eq!(grip_on(7, 6), "never", "it has been answered");
     }
 
     #[test]

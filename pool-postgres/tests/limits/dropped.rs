@@ -27,7 +27,9 @@ fn whatever_is_dropped(what: &str, toxic: Option<Toxic>, query: &Query<'_>) {
     let pool = runtime.block_on(PostgresPool::connect(config)).unwrap();
     runtime.block_on(pool.batch_execute("CREATE TABLE t (n int)")).unwrap();
     let lease = runtime.block_on(pool.acquire_owned()).unwrap();
-    toxic.into_iter().for_each(|toxic| proxy.set(Direction::ToClient, toxic));
+    if let Some(toxic) = toxic {
+        proxy.set(Direction::ToClient, toxic);
+    }
     let cases = for_each_cancellation(|cut| runtime.block_on(cut_off(&lease, query.clone(), cut)));
     println!("{what}: {cases} cases, {:?}", pool.driver().query_stats());
     assert!(cases >= 6, "{what}: only {cases} cases");

@@ -30,8 +30,8 @@ async fn what_takes_too_long_is_cancelled_and_the_session_goes_on() {
     let text = error.to_string();
     assert!(text.contains("nothing was done: it took longer than its limit of 100ms: "), "{text}");
     assert!(text.contains("(SQLSTATE 57014)") && !text.contains('\n'), "{text}");
-    let state = "SELECT state FROM pg_stat_activity WHERE pid = $1";
-    assert_eq!(watcher.query_one(state, &[&process]).await.unwrap().get::<_, &str>(0), "idle");
+    let asking = "SELECT state FROM pg_stat_activity WHERE pid = $1";
+    assert_eq!(watcher.query_one(asking, &[&process]).await.unwrap().get::<_, &str>(0), "idle");
     let same: i32 = Queries::query_one(&*lease, "SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
     assert_eq!(same, process);
     let stats = pool.driver().query_stats();
@@ -110,7 +110,7 @@ async fn what_is_told_of_a_close_call_is_true() {
     let mut answered = 0;
     for n in 0..100_i32 {
         let insert = "INSERT INTO t SELECT $1 FROM (SELECT pg_sleep(0.004)) AS moment";
-        let query = Query::new(insert).timeout(Duration::from_micros(3_000 + 50 * n.unsigned_abs() as u64));
+        let query = Query::new(insert).timeout(Duration::from_micros(3_000 + 50 * u64::from(n.unsigned_abs())));
         let outcome = Queries::execute(&*lease, query, &[&n]).await;
         let found: i64 =
             Queries::query_one(&*lease, "SELECT count(*) FROM t WHERE n = $1", &[&n]).await.unwrap().get(0);
