@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::{CancelToken, Client, Error};
 
 use crate::cluster::Begun;
@@ -15,7 +15,7 @@ use crate::config::TargetSessionAttrs;
 use crate::diagnosis::{Advice, Diagnosis};
 use crate::end::{Counts, EndCause, SessionEnd};
 use crate::role::Role;
-use crate::server::{Peer, Server};
+use crate::server::{PATIENCE, Peer, Server};
 use crate::socket::Stream;
 use crate::tap::{Hold, Mark, Session};
 use crate::wire::{Shared, run};
@@ -209,7 +209,7 @@ impl PostgresConnection {
             self.session.has_only(number).then_some(hold)
         };
         if let Some(hold) = hold {
-            self.line().stop(hold);
+            self.line().stop(number, hold);
         }
     }
 
@@ -258,17 +258,29 @@ impl Line {
         }));
     }
 
-    /// Has the server stop what it does, in the background, and holds until it has been told.
-    fn stop(self, hold: Hold) {
+    /// Has the server stop the request before which so many have been answered, in the background, and holds until it has, or does not though it was asked again and again.
+    fn stop(self, number: u64, hold: Hold) {
+        /// The last of them comes after more than a second.
+        const ATTEMPTS: u32 = 7;
         let runtime = self.runtime.clone();
         // Dropped if the runtime has ended: then the session has, too.
         drop(runtime.spawn(async move {
             let _hold = hold;
-            // Owned across the await: the hold. Dropped, whatever comes next is sent.
-            if let Err(error) = self.peer.cancel(&self.token).await {
-                // Whether that comes later, and hits what somebody else asks, nobody knows.
-                self.session.condemn();
-                tracing::debug!(%error, "a request that nobody waits for goes on");
+            for attempt in 0..ATTEMPTS {
+                // Owned across the await: the hold. Dropped, whatever comes next is sent.
+                if let Err(error) = self.peer.cancel(&self.token).await {
+                    // Whether that comes later, and hits what somebody else asks, nobody knows.
+                    self.session.condemn();
+                    tracing::debug!(%error, "a request that nobody waits for goes on for a while");
+                }
+                if !self.session.has_only(number) {
+                    return;
+                }
+                // Owned across the await: the hold. What has come on the way takes a moment to be read.
+                sleep(PATIENCE * 2_u32.pow(attempt)).await;
+                if !self.session.has_only(number) {
+                    return;
+                }
             }
         }));
     }
