@@ -286,9 +286,7 @@ impl PostgresConnection {
             let _wire = self.wire.lock();
             Hold::grip_on(&self.session, number + 1, false)
         };
-        if let Grip::Held(hold) = grip {
-            self.line().stop(hold);
-        }
+        self.cancellation().begin(grip);
     }
 
     /// Ends the session at once, in the background: it waits for something that nobody can give it.
@@ -363,21 +361,6 @@ impl Line {
     pub(crate) async fn cancel(&self) -> Result<(), ConnectError> {
         // Owned across the await: nothing. The server may have been asked.
         self.peer.cancel(&self.token).await
-    }
-
-    /// Has the server stop what it does, in the background, and holds until it has been told.
-    fn stop(self, hold: Hold) {
-        let runtime = self.runtime.clone();
-        // Dropped if the runtime has ended: then the session has, too.
-        drop(runtime.spawn(async move {
-            let _hold = hold;
-            // Owned across the await: the hold. Dropped, whatever comes next is sent.
-            if let Err(error) = self.peer.cancel(&self.token).await {
-                // Whether that comes later, and hits what somebody else asks, nobody knows.
-                self.session.condemn();
-                tracing::debug!(%error, "a request that nobody waits for goes on");
-            }
-        }));
     }
 
     /// Ends the session for its client, but not yet for the server. `None` if it has ended.

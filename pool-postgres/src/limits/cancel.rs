@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::stats::{Counters, Item};
-use crate::connection::Line;
+use crate::connection::{Line, PostgresConnection};
 use crate::error::ConnectStep;
 use crate::server::PATIENCE;
 use crate::tap::{Grip, Hold};
@@ -18,16 +18,24 @@ use crate::tap::{Grip, Hold};
 const LONGEST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Has a request cancelled, in the background.
-pub(super) struct Cancellation {
-    pub(super) line: Line,
-    pub(super) counters: Arc<Counters>,
+pub(crate) struct Cancellation {
+    line: Line,
+    counters: Arc<Counters>,
     /// What a session that cannot be used any more has for its end.
-    pub(super) close_timeout: Duration,
+    close_timeout: Duration,
+}
+
+impl PostgresConnection {
+    /// What has a request of its cancelled.
+    pub(crate) fn cancellation(&self) -> Cancellation {
+        let close_timeout = self.server().settings.config.pool.close_timeout;
+        Cancellation { line: self.line(), counters: self.tally().counters(), close_timeout }
+    }
 }
 
 impl Cancellation {
     /// Begins it, if it is not to be left. What is held back is let go if the runtime has ended, as the session has then.
-    pub(super) fn begin(self, grip: Grip) {
+    pub(crate) fn begin(self, grip: Grip) {
         let runtime = self.line.runtime().clone();
         drop(runtime.spawn(async move {
             // Owned across the await: the hold. Dropped, what was held back is sent.

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::time::{Sleep, sleep};
 
-use super::cancel::Cancellation;
 use super::slow::QueryEnd;
 use super::stats::Item;
 use super::timed_out::TimedOut;
@@ -111,12 +110,12 @@ impl<'a> Guard<'a> {
             may_cut = alone.unwrap_or(false);
             lost = if alone.is_some() { 0 } else { lost + 1 };
             let patience = if alone.is_some() { PATIENCE } else { Duration::ZERO };
-            let traffic = self.connection.session().traffic();
+            let requests = self.connection.session().requests();
             // What has been answered may be a step, and the next one would be held back, where it could not be cancelled.
             let looking =
                 poll_fn(
                     |context| {
-                        if traffic.is_held_for_nothing() { Poll::Pending } else { request.as_mut().poll(context) }
+                        if requests.is_held_for_nothing() { Poll::Pending } else { request.as_mut().poll(context) }
                     },
                 );
             // Owned across the await: nothing but the request, by the caller.
@@ -162,8 +161,7 @@ impl<'a> Guard<'a> {
         };
         // Once for each.
         if self.cancelled.replace(number) != Some(number) {
-            let counters = self.connection.tally().counters();
-            Cancellation { line, counters, close_timeout: self.close_timeout() }.begin(grip);
+            self.connection.cancellation().begin(grip);
         }
         Some(may_cut)
     }

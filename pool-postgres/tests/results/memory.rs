@@ -9,7 +9,7 @@ use pool_postgres::PostgresPool;
 use tokio_postgres::types::Type;
 
 use crate::again::{again, name_of};
-use crate::common::{config, database, eventually};
+use crate::common::{eventually, pool};
 
 /// Says in which process it is measured.
 const ALONE: &str = "POOL_RESULTS_ALONE";
@@ -34,8 +34,7 @@ fn measure<Job: AsyncFn(PostgresPool)>(what: &str, job: Job) {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let database = database();
-        let pool = PostgresPool::connect(config(database.url(), 2)).await.unwrap();
+        let (_database, pool) = pool(2).await;
         pool.batch_execute("CREATE UNLOGGED TABLE t (id bigint, name text)").await.unwrap();
         // The peak counts from here.
         drop(fs::write("/proc/self/clear_refs", "5"));

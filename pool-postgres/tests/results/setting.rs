@@ -9,7 +9,7 @@ use pool_postgres::{CopyIn, PostgresConnection, PostgresOwnedLease, PostgresPool
 use pool_testkit::postgres::TestDatabase;
 use tokio::time::timeout;
 
-use crate::common::{eventually, pool, sessions_on_server, watcher};
+use crate::common::{config, database, eventually, sessions_on_server, watcher};
 
 /// Longer than anything takes that does not hang.
 const LIMIT: Duration = Duration::from_mins(1);
@@ -24,7 +24,11 @@ pub(crate) struct Setting {
 impl Setting {
     /// With a table `t` of the numbers `n`.
     pub(crate) async fn start() -> Self {
-        let (database, pool) = pool(1).await;
+        let database = database();
+        let mut config = config(database.url(), 1);
+        // Cancellations have that long, too.
+        config.connect_timeout = LIMIT;
+        let pool = PostgresPool::connect(config).await.unwrap();
         let watch = watcher(&database).await;
         pool.batch_execute("CREATE TABLE t (n int)").await.unwrap();
         let process = pool.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
