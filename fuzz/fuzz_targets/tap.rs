@@ -17,6 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
 const LOGIN: &[u8] = b"R\0\0\0\x08\0\0\0\0K\0\0\0\x0c\0\0\0\x07\0\0\0\x08Z\0\0\0\x05I";
+const CANCEL_REQUEST: usize = 16;
 const MOMENT: Duration = Duration::from_millis(20);
 
 struct World {
@@ -60,11 +61,14 @@ fn read(mut bytes: &[u8]) -> (Option<u8>, bool) {
 async fn converse(world: &World, piece: usize, said: &[u8]) {
     let attempt = Attempt::default();
     let serving = async {
-        let (mut stream, _) = world.listener.accept().await.expect("a client");
-        let mut startup = [0; 4096];
-        let _ = stream.read(&mut startup).await;
-        stream.write_all(LOGIN).await.expect("the client listens");
-        stream
+        loop {
+            let (mut stream, _) = world.listener.accept().await.expect("a client");
+            // Whoever asks to cancel something says so in fewer bytes, and may have gone.
+            let read = stream.read(&mut [0; 4096]).await.unwrap_or(0);
+            if read > CANCEL_REQUEST && stream.write_all(LOGIN).await.is_ok() {
+                return stream;
+            }
+        }
     };
     let (connection, stream) = tokio::join!(world.driver.connect(&attempt), serving);
     let Ok(mut connection) = connection else { return };

@@ -32,8 +32,9 @@ impl Watched {
         self.watch.query_one(state, &[&self.process]).await.unwrap().get(0)
     }
 
-    /// After an answer to its end: the server says the same before it sends that.
+    /// After an answer to its end, which comes after an error: the server says the same before it sends that.
     async fn agrees(&self, status: SessionStatus, after: &str) {
+        eventually(after, async || self.lease.activity().status != SessionStatus::Active).await;
         let activity = self.lease.activity();
         assert_eq!((activity.status, activity.in_flight), (status, 0), "after {after}");
         assert_eq!(self.server_says().await, status.to_string(), "after {after}");
