@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::TryStreamExt;
 use futures_util::future::join_all;
-use futures_util::{SinkExt, TryStreamExt, pin_mut};
 use pool_postgres::{PostgresConnection, PostgresPool};
 use tokio::time::timeout;
-use tokio_postgres::Error;
 
 use crate::common::{config, database, sessions_on_server, watcher};
 use crate::session::is_in_transaction;
+
+type Error = Box<dyn std::error::Error + Send + Sync>;
 
 const SESSIONS: usize = 4;
 const USERS: u64 = 8;
@@ -44,7 +45,7 @@ async fn work(connection: &mut PostgresConnection, marker: &str, kind: u64) -> R
             join_all((0..3).map(|_| connection.query_one("SELECT pg_sleep(0.002)", &[]))).await;
             Ok(())
         }
-        other => connection.batch_execute(&statements(marker, other)).await,
+        other => Ok(connection.batch_execute(&statements(marker, other)).await?),
     }
 }
 
@@ -59,22 +60,20 @@ async fn begin(connection: &mut PostgresConnection, marker: &str) -> Result<(), 
     let transaction = connection.transaction().await?;
     transaction.execute("INSERT INTO t VALUES ($1)", &[&marker]).await?;
     transaction.batch_execute("SELECT pg_sleep(0.005)").await?;
-    transaction.rollback().await
+    Ok(transaction.rollback().await?)
 }
 
 async fn copy_out(connection: &PostgresConnection) -> Result<(), Error> {
     let rows = connection.copy_out("COPY (SELECT 1 FROM generate_series(1, 200000)) TO STDOUT").await?;
-    rows.try_for_each(async |_| Ok(())).await
+    Ok(rows.try_for_each(async |_| Ok(())).await?)
 }
 
 /// Goes before the end.
-async fn copy_in(connection: &PostgresConnection) -> Result<(), Error> {
-    let sink = connection.copy_in::<_, &[u8]>("COPY t FROM STDIN").await?;
-    pin_mut!(sink);
-    for _ in 0..1000 {
-        sink.feed(b"never\n").await?;
+async fn copy_in(connection: &mut PostgresConnection) -> Result<(), Error> {
+    let mut sink = connection.copy_in("COPY t FROM STDIN").await?;
+    for _ in 0..100 {
+        sink.send("never\n".repeat(1000)).await?;
     }
-    sink.flush().await?;
     tokio::task::yield_now().await;
     Ok(())
 }
@@ -117,6 +116,7 @@ async fn borrow(pool: PostgresPool, user: u64, left: Arc<AtomicU64>) -> u64 {
         let moment = Duration::from_micros(chance.below(12_000));
         let outcome = timeout(moment, work(&mut lease, &marker, chance.below(8))).await;
         if let Ok(Err(error)) = &outcome {
+            let error = error.downcast_ref::<tokio_postgres::Error>().expect("an error of the server");
             let said = error.as_db_error().map(tokio_postgres::error::DbError::message);
             assert_eq!(said, Some(marker.as_str()), "the error of somebody else: {error}");
         }

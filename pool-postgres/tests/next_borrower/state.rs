@@ -6,6 +6,7 @@ use futures_util::future::join_all;
 use futures_util::{SinkExt, TryStreamExt, pin_mut, poll};
 use pool_postgres::{PostgresOwnedLease, PostgresPool, SessionStatus};
 use pool_testkit::postgres::TestDatabase;
+use tokio_postgres::Client;
 
 use crate::common::{eventually, pool, watcher};
 use crate::session::process;
@@ -133,7 +134,7 @@ async fn copies_are_followed_to_their_end() {
     let it = Watched::start().await;
     it.lease.batch_execute("CREATE TABLE t (n int, s text)").await.unwrap();
     {
-        let sink = it.lease.copy_in::<_, bytes_of_a_row::Row>("COPY t FROM STDIN").await.unwrap();
+        let sink = Client::copy_in::<_, bytes_of_a_row::Row>(&it.lease, "COPY t FROM STDIN").await.unwrap();
         pin_mut!(sink);
         it.is_active("the server takes rows").await;
         for n in 0..20_000_u32 {
@@ -145,13 +146,13 @@ async fn copies_are_followed_to_their_end() {
     assert_eq!(it.lease.activity().last_command.as_deref(), Some("COPY 20000"));
     it.lease.batch_execute("BEGIN").await.unwrap();
     for format in ["text", "binary"] {
-        let rows = it.lease.copy_out(&format!("COPY t TO STDOUT (FORMAT {format})")).await.unwrap();
+        let rows = Client::copy_out(&it.lease, &format!("COPY t TO STDOUT (FORMAT {format})")).await.unwrap();
         let bytes: usize = rows.map_ok(|part| part.len()).try_fold(0, async |sum, part| Ok(sum + part)).await.unwrap();
         assert!(bytes > 100_000);
         it.agrees(SessionStatus::InTransaction, "a copy out").await;
     }
     {
-        let sink = it.lease.copy_in::<_, bytes_of_a_row::Row>("COPY t FROM STDIN").await.unwrap();
+        let sink = Client::copy_in::<_, bytes_of_a_row::Row>(&it.lease, "COPY t FROM STDIN").await.unwrap();
         pin_mut!(sink);
         sink.send(&b"no number\trow\n"[..]).await.unwrap();
         sink.finish().await.unwrap_err();
@@ -159,7 +160,7 @@ async fn copies_are_followed_to_their_end() {
     it.agrees(SessionStatus::Failed, "a copy that is refused").await;
     it.lease.batch_execute("ROLLBACK").await.unwrap();
     {
-        let sink = it.lease.copy_in::<_, bytes_of_a_row::Row>("COPY t FROM STDIN").await.unwrap();
+        let sink = Client::copy_in::<_, bytes_of_a_row::Row>(&it.lease, "COPY t FROM STDIN").await.unwrap();
         pin_mut!(sink);
         sink.send(bytes_of_a_row::row(1)).await.unwrap();
     }
