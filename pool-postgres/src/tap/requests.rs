@@ -280,13 +280,15 @@ mod tests {
     #[test]
     fn what_is_held_back_is_behind_what_is_being_cancelled() {
         let session = session(5, 4, false);
-        let grip = |before| show(&Hold::grip(&session, before));
-        let _hold = Hold::grip(&session, 4);
-        assert_eq!([grip(4), grip(5)], ["5 false", "behind"], "the one is being cancelled, the other one held back");
-        assert!(!session.requests().is_held_for_nothing());
+        let hold = Hold::grip(&session, 4);
+        let seen = || {
+            let grips = [4, 5].map(|before| show(&Hold::grip(&session, before)));
+            (grips.join(", "), session.requests().is_held_for_nothing())
+        };
+        assert_eq!(seen(), ("5 false, behind".to_owned(), false), "the one is being cancelled, the other held back");
         session.requests().note_answered();
-        assert_eq!(grip(4), "behind", "its next step may be held back");
-        assert!(session.requests().is_held_for_nothing());
+        assert_eq!(seen(), ("behind, behind".to_owned(), true), "its next step may be held back");
+        drop(hold);
     }
 
     /// As with [`grip`], of the request with the number 6.
