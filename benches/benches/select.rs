@@ -16,6 +16,7 @@ mod select {
     mod rounds;
     mod summary;
 
+    pub(crate) use self::contenders::choices;
     pub(crate) use self::summary::summarize;
 }
 
@@ -26,6 +27,7 @@ Has a PostgreSQL of its own answer one prepared statement again and again, by co
     --check          fail if a claim of docs/performance.md does not hold
     --rounds N       how often all take turns (default 15, quick 3)
     --connections N  how many each has, with a task for each (default 8)
+    --only CONTENDER this one alone; more than once for several
     --quick          short turns: for a look, not for a judgement";
 
 /// The models take the engine apart, so there is nothing to measure.
@@ -34,6 +36,6 @@ fn main() {}
 
 #[cfg(not(feature = "loom"))]
 fn main() -> Result<std::process::ExitCode, Box<dyn std::error::Error>> {
-    let args = args::Args::parse(USAGE, &[], &["rounds", "connections"])?;
+    let args = args::Args::parse(USAGE, &select::choices(), &["rounds", "connections"])?;
     args.map_or(Ok(std::process::ExitCode::SUCCESS), |args| select::summarize(&args))
 }

@@ -7,8 +7,18 @@ use deadpool_postgres::{ManagerConfig, RecyclingMethod};
 use pool_postgres::tokio_postgres::{Client, NoTls, Statement, connect};
 use pool_postgres::{PostgresConfig, PostgresPool};
 
+use crate::args::Choice;
+
 /// What is asked, with a number, which comes back.
 const SQL: &str = "SELECT $1::int";
+
+/// Their names.
+const NAMES: [&str; 3] = ["tokio-postgres", "pool", "deadpool-postgres"];
+
+/// What an option picks.
+pub(crate) fn choices() -> [Choice; 1] {
+    [("only", NAMES.to_vec())]
+}
 
 /// One of those who take turns.
 #[derive(Clone)]
@@ -34,9 +44,9 @@ impl Contender {
 
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Self::Bare(_) => "tokio-postgres",
-            Self::Ours(_) => "pool",
-            Self::Deadpool(_) => "deadpool-postgres",
+            Self::Bare(_) => NAMES[0],
+            Self::Ours(_) => NAMES[1],
+            Self::Deadpool(_) => NAMES[2],
         }
     }
 

@@ -22,7 +22,8 @@ pub(crate) fn measure(args: &Args) -> Vec<Seen> {
     let connections = args.number("connections", 8);
     let server = EphemeralPostgres::start().expect("a server");
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    let contenders = runtime.block_on(Contender::all(&server.url(), connections));
+    let mut contenders = runtime.block_on(Contender::all(&server.url(), connections));
+    contenders.retain(|contender| args.wants("only", contender.name()));
     let times = || Histogram::new(3).expect("three digits");
     let mut seen: Vec<_> =
         contenders.iter().map(|it| Seen { name: it.name(), rates: Vec::new(), times: times() }).collect();

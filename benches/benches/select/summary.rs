@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use super::rounds::{Seen, measure};
 use crate::args::Args;
-use crate::claim::{Claim, at_least, print_verdicts, reported};
+use crate::claim::{Claim, at_least, at_most, print_verdicts, reported};
 use crate::folder::report_folder;
 use crate::number::number;
 
@@ -30,10 +30,17 @@ pub(crate) fn summarize(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
 
 fn claims(seen: &[Seen]) -> Vec<Claim> {
     let rates = |name| seen.iter().find(|it| it.name == name).map_or(&[][..], |it| &it.rates[..]);
+    let middle =
+        |name| seen.iter().find(|it| it.name == name).map_or(f64::NAN, |it| nanos(it.times.value_at_quantile(0.5)));
     let (ours, bare, deadpool) = (rates("pool"), rates("tokio-postgres"), rates("deadpool-postgres"));
     vec![
         at_least(0.97, "answers a second over those of the client alone, by medians", median(ours) / median(bare)),
         at_least(1.0, "answers a second over those of deadpool-postgres, by medians", median(ours) / median(deadpool)),
+        at_most(
+            1.1,
+            "median time of an answer over that of the client alone",
+            middle("pool") / middle("tokio-postgres"),
+        ),
         reported("the first by the median of the rounds' own ratios", median(&ratios(ours, bare))),
         reported("the second in the same way", median(&ratios(ours, deadpool))),
     ]

@@ -226,7 +226,9 @@ mod tests {
         sslkey=/k sslcertmode=require sslcrl=/r sslcrldir=/d sslsni=0 ssl_min_protocol_version=TLSv1.3 ssl_max_protocol_version=TLSv1.3 \
         channel_binding=require require_auth=scram-sha-256 requirepeer=p keepalives=0 keepalives_idle=7 keepalives_interval=0 keepalives_count=9 \
         tcp_user_timeout=1500 pool_max_conns=50 pool_statement_mode=unprepared pool_statement_cache=9 pool_prepare_after=2 pool_warm_statements=1 \
-        pool_release=custom pool_release_sql='RESET ALL' pool_on_open_transaction=close pool_query_timeout=3";
+        pool_release=custom pool_release_sql='RESET ALL' pool_on_open_transaction=close pool_query_timeout=3 pool_cancel_timeout=1 \
+        pool_cancel_on_drop=false pool_slow_query=4 pool_sla=5 pool_statement_timeout=6 pool_transaction_timeout=7 \
+        pool_idle_in_transaction_session_timeout=8 pool_tags=a=b";
 
     fn all() -> PostgresConfigBuilder {
         let seconds = Duration::from_secs;
@@ -275,7 +277,14 @@ mod tests {
                 release.sql = Some("RESET ALL".to_owned());
                 release.open_transaction = OpenTransaction::Close;
             })
-            .limits(|limits| limits.query_timeout = Some(seconds(3)))
+            .limits(|limits| {
+                (limits.query_timeout, limits.cancel_timeout, limits.cancel_on_drop) =
+                    (Some(seconds(3)), seconds(1), false);
+                (limits.slow_query, limits.sla) = (Some(seconds(4)), Some(seconds(5)));
+                (limits.statement_timeout, limits.transaction_timeout) = (Some(seconds(6)), Some(seconds(7)));
+                limits.idle_in_transaction_session_timeout = Some(seconds(8));
+                limits.tags.insert("a".to_owned(), "b".to_owned());
+            })
     }
 
     #[test]

@@ -68,7 +68,7 @@ async fn everything_is_undone() {
 async fn every_row_is_found_if_nothing_is_undone() {
     let stage = Stage::of_mode("fast").await;
     // Transactions end in any mode, and the last row would have the look itself cancelled.
-    for (name, sql) in &ROWS[2..ROWS.len() - 1] {
+    for (name, sql) in ROWS[..ROWS.len() - 1].iter().filter(|(_, sql)| !sql.starts_with("BEGIN")) {
         stage.leave(sql).await;
         assert!(stage.found().await.is_some(), "{name}");
         stage.pool.acquire().await.unwrap().discard();
