@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use pool_postgres::pool_core::{Attempt, Driver};
-use pool_postgres::{PostgresConfig, PostgresDriver, SessionStatus};
+use pool_postgres::{PostgresConfig, PostgresConnection, PostgresDriver, SessionStatus};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 use tokio::runtime::{Builder, Runtime};
@@ -58,6 +58,24 @@ fn read(mut bytes: &[u8]) -> (Option<u8>, bool) {
     (status, bytes.is_empty())
 }
 
+/// What is known of a session that was told this is what it was told.
+fn agrees(connection: &PostgresConnection, said: &[u8]) {
+    let activity = connection.activity();
+    let all = (LOGIN.len() + said.len()) as u64;
+    assert!(activity.bytes_received <= all, "{activity:?}");
+    let (Some(status), true) = read(said) else { return };
+    let is_over = connection.is_closed() || activity.status == SessionStatus::Active;
+    if activity.bytes_received < all || is_over {
+        return;
+    }
+    let known = match activity.status {
+        SessionStatus::Idle => b'I',
+        SessionStatus::Failed => b'E',
+        _ => status,
+    };
+    assert_eq!(known, status, "{activity:?}");
+}
+
 async fn converse(world: &World, piece: usize, said: &[u8]) {
     let attempt = Attempt::default();
     let serving = async {
@@ -86,19 +104,7 @@ async fn converse(world: &World, piece: usize, said: &[u8]) {
     let asks = async {
         let _ = timeout(MOMENT, async { tokio::join!(connection.batch_execute("SELECT 1"), writes) }).await;
         let _ = world.driver.inspect(&mut connection);
-        let activity = connection.activity();
-        let (status, is_whole) = read(said);
-        let has_all_come = activity.bytes_received == (LOGIN.len() + said.len()) as u64;
-        let is_over = connection.is_closed() || !(is_whole && has_all_come) || activity.status == SessionStatus::Active;
-        if let (Some(status), false) = (status, is_over) {
-            let known = match activity.status {
-                SessionStatus::Idle => b'I',
-                SessionStatus::Failed => b'E',
-                _ => status,
-            };
-            assert_eq!(known, status, "{activity:?}");
-        }
-        assert!(activity.bytes_received <= (LOGIN.len() + said.len()) as u64, "{activity:?}");
+        agrees(&connection, said);
         let _ = timeout(MOMENT, world.driver.reset(&mut connection)).await;
         let _ = world.driver.inspect(&mut connection);
         drop(connection);

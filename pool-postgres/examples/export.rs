@@ -5,11 +5,21 @@
 use std::error::Error;
 
 use futures_util::TryStreamExt;
-use pool_postgres::PostgresPool;
+use pool_postgres::{PostgresPool, QueryError};
 
 /// A name as it is, whatever is in it.
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Whoever is faster waits for the other. If anything fails, nothing is inserted.
+async fn export(from: &PostgresPool, table: &str, to: &PostgresPool, copy: &str) -> Result<u64, QueryError> {
+    let mut data = from.copy_out(format!("COPY {} TO STDOUT (FORMAT binary)", quoted(table))).await?;
+    let mut sink = to.copy_in(format!("COPY {} FROM STDIN (FORMAT binary)", quoted(copy))).await?;
+    while let Some(piece) = data.try_next().await? {
+        sink.send(piece).await?;
+    }
+    sink.finish().await
 }
 
 #[tokio::main]
@@ -22,13 +32,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let from = PostgresPool::connect(from.parse()?).await?;
     let to = PostgresPool::connect(to.parse()?).await?;
-    let mut data = from.copy_out(format!("COPY {} TO STDOUT (FORMAT binary)", quoted(table))).await?;
-    let mut sink = to.copy_in(format!("COPY {} FROM STDIN (FORMAT binary)", quoted(copy))).await?;
-    // Whoever is faster waits for the other. If anything fails, nothing is inserted.
-    while let Some(piece) = data.try_next().await? {
-        sink.send(piece).await?;
-    }
-    println!("{} rows", sink.finish().await?);
+    println!("{} rows", export(&from, table, &to, copy).await?);
     from.disconnect().await;
     to.disconnect().await;
     Ok(())

@@ -4,7 +4,7 @@
 mod shown {
     use std::error::Error;
 
-    use pool_postgres::{Event, PostgresPool, Subscription};
+    use pool_postgres::{Event, PostgresPool, QueryError, Subscription};
     use pool_testkit::postgres::EphemeralPostgres;
 
     /// Says what it hears, up to the last one.
@@ -19,6 +19,16 @@ mod shown {
         }
     }
 
+    /// Sends some, and has the session ended in between.
+    async fn send(pool: &PostgresPool, again: &mut Subscription) -> Result<(), QueryError> {
+        pool.notify("jobs", "1").await?;
+        pool.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN %'", &[]).await?;
+        // This one has the gap as well, and so knows when the server listens again.
+        again.recv().await;
+        pool.notify("jobs", "2").await?;
+        pool.notify("jobs", "last").await
+    }
+
     #[tokio::main]
     pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
         let server = EphemeralPostgres::start()?;
@@ -27,13 +37,7 @@ mod shown {
         let following = tokio::spawn(follow(listener.subscribe("jobs").await?));
         let mut again = listener.subscribe("nothing").await?;
 
-        pool.notify("jobs", "1").await?;
-        pool.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN %'", &[]).await?;
-        // This one has the gap as well, and so knows when the server listens again.
-        again.recv().await;
-        pool.notify("jobs", "2").await?;
-        pool.notify("jobs", "last").await?;
-
+        send(&pool, &mut again).await?;
         following.await?;
         pool.disconnect().await;
         Ok(())

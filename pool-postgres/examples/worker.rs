@@ -30,9 +30,18 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let mut config: PostgresConfig = server.url().parse()?;
     config.pool.max_size = WORKERS;
     let pool = PostgresPool::connect(config).await?;
+    work(&pool).await?;
+    let done: i64 = pool.query_one("SELECT count(*) FROM done", &[]).await?.get(0);
+    println!("{done} of {JOBS} jobs are done, each once");
+    assert_eq!(done, i64::from(JOBS));
+    pool.disconnect().await;
+    Ok(())
+}
+
+/// Has all jobs done.
+async fn work(pool: &PostgresPool) -> Result<(), Box<dyn Error + Send + Sync>> {
     pool.batch_execute("CREATE TABLE job (id int); CREATE TABLE done (id int PRIMARY KEY)").await?;
     pool.execute("INSERT INTO job SELECT generate_series(1, $1::int)", &[&JOBS]).await?;
-
     let mut workers = JoinSet::new();
     for worker in 1..=WORKERS {
         let pool = pool.clone();
@@ -48,10 +57,5 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     while let Some(outcome) = workers.join_next().await {
         outcome??;
     }
-
-    let done: i64 = pool.query_one("SELECT count(*) FROM done", &[]).await?.get(0);
-    println!("{done} of {JOBS} jobs are done, each once");
-    assert_eq!(done, i64::from(JOBS));
-    pool.disconnect().await;
     Ok(())
 }

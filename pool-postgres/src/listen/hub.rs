@@ -364,17 +364,22 @@ impl State {
         // From here on they count as not listened for: whoever comes meanwhile waits for another confirmation.
         let unwanted = old.into_iter().filter_map(|name| channels.remove(&name)?.listened.then_some(name));
         let old: Vec<_> = unwanted.collect();
-        match (again.is_empty(), new.is_empty(), old.is_empty()) {
-            (_, _, false) => Task::Unlisten(old),
-            (false, ..) => Task::Again(again),
-            (_, false, _) => Task::Listen(new),
-            _ => Task::Rest,
-        }
+        first_of(again, new, old)
     }
 
     /// Of all who are subscribed; of those to several channels, as often.
     fn inboxes(&self) -> impl Iterator<Item = &Arc<Inbox>> {
         self.channels.values().flat_map(|channel| channel.members.values()).map(|member| &member.inbox)
+    }
+}
+
+/// What is done first: what is not wanted any more comes before what is.
+fn first_of(again: Vec<Arc<str>>, new: Vec<Arc<str>>, old: Vec<Arc<str>>) -> Task {
+    match (again.is_empty(), new.is_empty(), old.is_empty()) {
+        (_, _, false) => Task::Unlisten(old),
+        (false, ..) => Task::Again(again),
+        (_, false, _) => Task::Listen(new),
+        _ => Task::Rest,
     }
 }
 

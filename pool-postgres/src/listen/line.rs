@@ -80,18 +80,27 @@ impl Line {
             match self.hub.next_task(self.number.number) {
                 Task::Lost => return Err(self.end()),
                 Task::Nothing => return Ok(()),
-                Task::Again(channels) => self.listen_again(&channels).await?,
-                Task::Listen(channels) => self.listen(&channels).await?,
-                Task::Unlisten(channels) => {
-                    self.ask(&statements("UNLISTEN", &channels)).await.map_err(Failure::into_words)?;
-                }
                 Task::Rest => match self.rest(checked).await {
                     Woken::Rung => continue,
                     Woken::WantedBack => return Ok(()),
                     Woken::PingDue => self.ping().await?,
                 },
+                change => self.carry_out(change).await?,
             }
             checked = Instant::now();
+        }
+    }
+
+    /// Has the server listen to something else.
+    async fn carry_out(&mut self, change: Task) -> Result<(), String> {
+        // Owned across the awaits: the connection, by `self`.
+        match change {
+            Task::Again(channels) => self.listen_again(&channels).await,
+            Task::Listen(channels) => self.listen(&channels).await,
+            Task::Unlisten(channels) => {
+                self.ask(&statements("UNLISTEN", &channels)).await.map(drop).map_err(Failure::into_words)
+            }
+            Task::Lost | Task::Nothing | Task::Rest => Ok(()),
         }
     }
 

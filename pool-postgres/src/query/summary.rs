@@ -53,17 +53,17 @@ impl<'a> Words<'a> {
     }
 
     fn next_word(&mut self) -> Option<Word<'a>> {
-        let rest = self.rest;
-        let first = rest.chars().next()?;
+        let first = self.rest.chars().next()?;
+        if let Some(length) = gap(self.rest, first) {
+            return Some(self.gap(length));
+        }
+        if let Some(length) = literal(self.rest, first) {
+            return Some(self.literal(length));
+        }
         Some(match first {
-            _ if first.is_whitespace() || first.is_control() => self.gap(first.len_utf8()),
-            _ if rest.starts_with("--") => self.gap(rest.find('\n').unwrap_or(rest.len())),
-            _ if rest.starts_with("/*") => self.gap(comment(rest)),
-            '\'' => self.literal(quoted(rest, false)),
-            '$' if dollar(rest).is_some() => self.literal(dollar(rest).unwrap_or(1)),
-            '"' => Word::Text(self.take(quoted(rest, false))),
-            '0'..='9' => self.literal(run(rest, |c| c.is_alphanumeric() || matches!(c, '.' | '_'))),
-            _ if first.is_alphabetic() || first == '_' || first == '$' => self.name(),
+            '"' => Word::Text(self.take(quoted(self.rest, false))),
+            '_' | '$' => self.name(),
+            _ if first.is_alphabetic() => self.name(),
             _ => Word::Text(self.take(first.len_utf8())),
         })
     }
@@ -90,6 +90,25 @@ impl<'a> Words<'a> {
     fn literal(&mut self, length: usize) -> Word<'a> {
         self.take(length);
         Word::Literal
+    }
+}
+
+/// How long the white space or the comment is that the text begins with, if it does.
+fn gap(text: &str, first: char) -> Option<usize> {
+    match first {
+        '-' if text.starts_with("--") => Some(text.find('\n').unwrap_or(text.len())),
+        '/' if text.starts_with("/*") => Some(comment(text)),
+        _ => (first.is_whitespace() || first.is_control()).then_some(first.len_utf8()),
+    }
+}
+
+/// How long the string or the number is that the text begins with, if it does. Some strings begin with a letter: see [`Words::name`].
+fn literal(text: &str, first: char) -> Option<usize> {
+    match first {
+        '\'' => Some(quoted(text, false)),
+        '$' => dollar(text),
+        '0'..='9' => Some(run(text, |c| c.is_alphanumeric() || matches!(c, '.' | '_'))),
+        _ => None,
     }
 }
 

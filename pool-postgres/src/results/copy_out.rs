@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_core::Stream;
-use tokio_postgres::CopyOutStream;
+use tokio_postgres::{CopyOutStream, Error};
 
 use super::request::{Held, Request, is_other_message};
 use crate::connection::PostgresConnection;
@@ -111,6 +111,17 @@ impl<'a> CopyOut<'a> {
     }
 }
 
+impl Open<'_> {
+    /// Something else has come than data: an error, before the end of the data or after it, or once more the end of the data, which cannot be.
+    fn failed(&self, error: Option<Error>, has_ended: bool) -> QueryError {
+        match error {
+            Some(error) if has_ended => self.request.late_error(&self.held, QueryStep::Copy, error),
+            Some(error) => self.request.error(&self.held, QueryStep::Copy, error),
+            None => self.request.wrong(&self.held, QueryStep::Copy, Outcome::Unknown, TWICE),
+        }
+    }
+}
+
 impl Stream for CopyOut<'_> {
     type Item = Result<Bytes, QueryError>;
 
@@ -122,16 +133,11 @@ impl Stream for CopyOut<'_> {
                 (Some(Ok(piece)), _) => return Poll::Ready(Some(Ok(piece))),
                 (None, None) => this.last = Some(LAST),
                 // The client expects data alone, and calls an error what else there is.
-                (Some(Err(error)), Some(left)) if is_other_message(&error) && left > 1 => this.last = Some(left - 1),
-                (Some(Err(error)), Some(_)) if is_other_message(&error) => break None,
-                (Some(Err(error)), None) => break Some(open.request.error(&open.held, QueryStep::Copy, error)),
-                (Some(Err(error)), Some(_)) => {
-                    break Some(open.request.late_error(&open.held, QueryStep::Copy, error));
-                }
-                // Once more the end of the data, which cannot be.
-                (None, Some(_)) => {
-                    break Some(open.request.wrong(&open.held, QueryStep::Copy, Outcome::Unknown, TWICE));
-                }
+                (Some(Err(error)), Some(left)) if is_other_message(&error) => match left {
+                    0 | 1 => break None,
+                    _ => this.last = Some(left - 1),
+                },
+                (failed, last) => break Some(open.failed(failed.and_then(Result::err), last.is_some())),
             }
         };
         this.end(end.as_ref().is_some_and(|error| error.as_db_error().is_some()));

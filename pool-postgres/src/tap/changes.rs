@@ -4,6 +4,21 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changes(u8);
 
+/// What the commands of these names do.
+const NAMES: [(&[u8], Changes); 10] = [
+    (b"SET", Changes::SETTINGS),
+    (b"RESET", Changes::UNSET),
+    (b"LISTEN", Changes::CHANNELS),
+    (b"PREPARE", Changes::PREPARED),
+    (b"DECLARE CURSOR", Changes::CURSORS),
+    (b"DO", Changes::ANYTHING),
+    (b"CALL", Changes::ANYTHING),
+    (b"DISCARD ALL", Changes::LOST),
+    (b"DEALLOCATE ALL", Changes::LOST),
+    // It may have been carried out: `EXPLAIN ANALYZE CREATE TEMPORARY TABLE ... AS`.
+    (b"EXPLAIN", Changes::TEMPORARY),
+];
+
 impl Changes {
     pub(crate) const NONE: Self = Self(0);
     /// A parameter was set: by `SET`, which may have been `SET LOCAL`, or however else if it is one that the server reports.
@@ -25,19 +40,14 @@ impl Changes {
 
     /// What a command does that is completed under this name.
     pub(super) fn of(tag: &[u8]) -> Self {
-        match tag {
-            b"SET" => Self::SETTINGS,
-            b"RESET" => Self::UNSET,
-            b"LISTEN" => Self::CHANNELS,
-            b"PREPARE" => Self::PREPARED,
-            b"DECLARE CURSOR" => Self::CURSORS,
-            b"DO" | b"CALL" => Self::ANYTHING,
-            b"DISCARD ALL" | b"DEALLOCATE ALL" => Self::LOST,
-            // It may have been carried out: `EXPLAIN ANALYZE CREATE TEMPORARY TABLE ... AS`.
-            b"EXPLAIN" => Self::TEMPORARY,
-            _ if tag.starts_with(b"CREATE ") => Self::TEMPORARY,
-            _ => Self::NONE,
+        // Most begin with none of these.
+        if !matches!(tag.first(), Some(b'S' | b'R' | b'L' | b'P' | b'D' | b'C' | b'E')) {
+            return Self::NONE;
         }
+        if tag.starts_with(b"CREATE ") {
+            return Self::TEMPORARY;
+        }
+        NAMES.iter().find(|(name, _)| *name == tag).map_or(Self::NONE, |(_, change)| *change)
     }
 
     pub(super) const fn from_bits(bits: u8) -> Self {

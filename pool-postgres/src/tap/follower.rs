@@ -142,36 +142,50 @@ impl Follower {
 
     fn follow_sent(&mut self, bytes: &[u8]) {
         let bytes = self.skip_startup(bytes);
-        let Self { sent, unanswered, works, session, stopwatch, in_step, .. } = self;
-        sent.scan(bytes, |kind, _| match kind {
+        let mut sent = mem::take(&mut self.sent);
+        sent.scan(bytes, |kind, _| self.note_sent(kind));
+        self.sent = sent;
+        self.session.requests().note_partial(self.works);
+    }
+
+    /// A message of this kind is sent.
+    fn note_sent(&mut self, kind: u8) {
+        match kind {
             b'Q' | b'F' => {
-                unanswered.push_back(Request::Simple);
-                session.traffic().note_asked();
-                session.requests().note_sent();
-                session.set_busy();
-                stopwatch.sent(true, session.is_on_duty());
+                self.unanswered.push_back(Request::Simple);
+                self.session.traffic().note_asked();
+                self.session.requests().note_sent();
+                self.begin(true);
             }
-            b'S' if mem::take(works) => {
-                unanswered.push_back(Request::Extended);
-                session.requests().note_sent();
+            b'S' if mem::take(&mut self.works) => {
+                self.unanswered.push_back(Request::Extended);
+                self.session.requests().note_sent();
             }
-            b'S' => unanswered.push_back(Request::Housekeeping),
+            b'S' => self.unanswered.push_back(Request::Housekeeping),
             // `Close` and `Flush`; a password belongs to the startup.
             b'C' | b'H' | b'p' => {}
             _ => {
-                // `CopyDone` and `CopyFail`: the server has refused before, or may, and then it is ready twice.
-                if matches!(kind, b'c' | b'f') && !*in_step && !session.copying.is_taking() {
-                    session.condemn();
+                self.note_end_of_copy(kind);
+                if !mem::replace(&mut self.works, true) {
+                    self.session.traffic().note_asked();
                 }
-                if !mem::replace(works, true) {
-                    session.traffic().note_asked();
-                }
-                session.set_busy();
                 // `Execute`.
-                stopwatch.sent(kind == b'E', session.is_on_duty());
+                self.begin(kind == b'E');
             }
-        });
-        session.requests().note_partial(*works);
+        }
+    }
+
+    /// `CopyDone` or `CopyFail`, perhaps: the server has refused before, or may, and then it is ready twice.
+    fn note_end_of_copy(&self, kind: u8) {
+        if matches!(kind, b'c' | b'f') && !self.in_step && !self.session.copying.is_taking() {
+            self.session.condemn();
+        }
+    }
+
+    /// The server has something to do.
+    fn begin(&mut self, executes: bool) {
+        self.session.set_busy();
+        self.stopwatch.sent(executes, self.session.is_on_duty());
     }
 
     /// The rest of what was sent after the startup message.
@@ -191,49 +205,61 @@ impl Follower {
     }
 
     fn follow_received(&mut self, bytes: &[u8]) {
-        let Self { received, unanswered, session, works, has_answered, in_step, stopwatch, .. } = self;
-        received.scan(bytes, |kind, beginning| match kind {
+        let mut received = mem::take(&mut self.received);
+        received.scan(bytes, |kind, beginning| self.note_received(kind, beginning));
+        self.received = received;
+    }
+
+    /// A message of this kind is received, with this beginning.
+    fn note_received(&mut self, kind: u8, beginning: &[u8]) {
+        match kind {
             // Rows, or what they look like.
-            b'D' | b'T' => *has_answered = true,
-            // Its name comes first in `CommandComplete`.
-            b'C' => {
-                let name = beginning.split(|byte| *byte == 0).next().unwrap_or_default();
-                if keeps_its_rows(name, mem::take(has_answered), unanswered.front() == Some(&Request::Simple)) {
-                    session.note_changes(Changes::TEMPORARY);
-                }
-                session.note_completed(name);
-            }
-            b'Z' => {
-                let status = beginning.first().copied().unwrap_or(0);
-                *has_answered = false;
-                session.note_ready(status);
-                session.copying.end();
-                match unanswered.pop_front() {
-                    Some(Request::Housekeeping) => {}
-                    Some(_) => {
-                        session.requests().note_answered();
-                        *in_step = false;
-                    }
-                    // An answer too many, after a COPY that did not go as its client thinks.
-                    None => session.condemn(),
-                }
-                // Something may have been sent in part.
-                if !*works && unanswered.iter().all(|request| *request == Request::Housekeeping) {
-                    stopwatch.answered();
-                    session.set(status);
-                }
-            }
+            b'D' | b'T' => self.has_answered = true,
+            b'C' => self.note_completed(beginning),
+            b'Z' => self.note_ready(beginning.first().copied().unwrap_or(0)),
             b'G' => {
-                session.copying.begin();
+                self.session.copying.begin();
                 // The server starts to take COPY data and ignores the `Sync` that was sent along with the statement, if there was one; another one follows the data.
-                if !*in_step && unanswered.front() == Some(&Request::Extended) {
-                    unanswered.pop_front();
-                    session.requests().note_answered();
+                if !self.in_step && self.unanswered.front() == Some(&Request::Extended) {
+                    self.unanswered.pop_front();
+                    self.session.requests().note_answered();
                 }
             }
-            b'E' => note_error(session, Words::read(beginning), *in_step),
-            _ => note(session, kind, beginning),
-        });
+            b'E' => note_error(&self.session, Words::read(beginning), self.in_step),
+            _ => note(&self.session, kind, beginning),
+        }
+    }
+
+    /// A command is completed. Its name comes first.
+    fn note_completed(&mut self, beginning: &[u8]) {
+        let name = beginning.split(|byte| *byte == 0).next().unwrap_or_default();
+        let is_simple = self.unanswered.front() == Some(&Request::Simple);
+        if keeps_its_rows(name, mem::take(&mut self.has_answered), is_simple) {
+            self.session.note_changes(Changes::TEMPORARY);
+        }
+        self.session.note_completed(name);
+    }
+
+    /// An answer has ended.
+    fn note_ready(&mut self, status: u8) {
+        let session = &self.session;
+        self.has_answered = false;
+        session.note_ready(status);
+        session.copying.end();
+        match self.unanswered.pop_front() {
+            Some(Request::Housekeeping) => {}
+            Some(_) => {
+                session.requests().note_answered();
+                self.in_step = false;
+            }
+            // An answer too many, after a COPY that did not go as its client thinks.
+            None => session.condemn(),
+        }
+        // Something may have been sent in part.
+        if !self.works && self.unanswered.iter().all(|request| *request == Request::Housekeeping) {
+            self.stopwatch.answered();
+            session.set(status);
+        }
     }
 }
 

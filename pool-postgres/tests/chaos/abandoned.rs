@@ -1,4 +1,6 @@
-//! F094, F096, F100, F101: requests that nobody waits for any more. What they leave in the session does not reach the next user.
+//! F094, F096, F099, F100, F101: requests that nobody waits for any more. What they leave in the session does not reach the next user.
+
+use std::mem;
 
 use futures_util::future::join_all;
 use futures_util::{SinkExt, StreamExt, pin_mut, poll};
@@ -121,6 +123,19 @@ async fn f100_a_copy_to_the_server_that_is_dropped_halfway_has_not_happened() {
         assert_eq!(rows(&chaos, &table).await, 0);
     }
     assert_eq!(invariants::hold(chaos).await.opened, 1, "in one session");
+}
+
+#[tokio::test]
+async fn f099_a_stream_of_rows_that_is_forgotten_costs_a_connection_and_no_more() {
+    let chaos = Chaos::with(1, |config| config.pool.reset_timeout = SHORT).await;
+    let lease = quiet(&chaos).await;
+    let many = "SELECT repeat('x', 1000) FROM generate_series(1, 1000000)";
+    let mut rows = lease.stream(many, &[]).await.unwrap();
+    rows.next().await.unwrap().unwrap();
+    mem::forget(rows);
+    drop(lease);
+    drop(in_time("the next is served", chaos.working()).await);
+    assert_eq!(invariants::hold(chaos).await.opened, 2, "by another session");
 }
 
 /// The server would send a gigabyte.

@@ -1,11 +1,17 @@
 //! Futures that are dropped, after every number of polls.
 
-use pool_postgres::Event;
+use pool_postgres::{Event, PostgresOwnedLease};
 use pool_testkit::cancel::for_each_cancellation;
 use tokio::runtime::Builder;
 
 use crate::common::{eventually, pool, watcher};
 use crate::stage::{all_before, last_statement, listening, next, payload};
+
+async fn nothing_else_is_listened_for(watch: &PostgresOwnedLease, database: &str) {
+    let [process] = listening(watch, database).await[..] else { panic!("one listens") };
+    let unlistened = async || last_statement(watch, process).await.starts_with("UNLISTEN \"");
+    eventually("nothing else is listened for", unlistened).await;
+}
 
 #[test]
 fn whoever_stops_to_subscribe_is_not_subscribed_and_nobody_else_notices() {
@@ -36,13 +42,7 @@ fn whoever_stops_to_subscribe_is_not_subscribed_and_nobody_else_notices() {
         });
         assert!(cases >= 3, "{cases}");
         if others {
-            runtime.block_on(async {
-                let [process] = listening(&watch, database.name()).await[..] else { panic!("one listens") };
-                eventually("nothing else is listened for", async || {
-                    last_statement(&watch, process).await.starts_with("UNLISTEN \"")
-                })
-                .await;
-            });
+            runtime.block_on(nothing_else_is_listened_for(&watch, database.name()));
         }
     }
     runtime.block_on(async {

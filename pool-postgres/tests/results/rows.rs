@@ -178,7 +178,7 @@ async fn a_lost_connection_is_told_with_its_reason() {
 
 /// Nobody reads on, and nobody says so.
 #[tokio::test(flavor = "multi_thread")]
-async fn f099_a_stream_that_is_leaked_costs_a_connection_and_no_more() {
+async fn a_stream_that_is_leaked_costs_a_connection_and_no_more() {
     let setting = Setting::start().await;
     let mut config = setting.pool.config().as_ref().clone();
     config.reset_timeout = Duration::from_millis(300);

@@ -18,6 +18,9 @@ async fn wanted_within(kept: &mut KeptLease<FakeDriver>) -> Option<Duration> {
     timeout(Duration::from_hours(3), kept.wanted_back()).await.ok().map(|()| started.elapsed())
 }
 
+/// What is done to a pool.
+type Act = fn(&Pool<FakeDriver>);
+
 #[tokio::test(start_paused = true)]
 async fn it_counts_within_the_maximum_and_is_nobodys_lease() {
     let driver = FakeDriver::new();
@@ -58,7 +61,7 @@ async fn one_that_is_given_back_is_used_again_and_one_that_is_dropped_is_closed(
 
 #[tokio::test(start_paused = true)]
 async fn it_is_wanted_back_when_nobody_is_to_have_one_or_this_one_is_to_go() {
-    let reasons: [(&str, fn(&Pool<FakeDriver>)); 4] = [
+    let reasons: [(&str, Act); 4] = [
         ("a pause", Pool::pause),
         ("a retirement", Pool::retire_all),
         ("one over a while", |pool| pool.retire_all_over(Duration::from_mins(1))),
