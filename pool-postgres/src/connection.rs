@@ -240,8 +240,11 @@ impl PostgresConnection {
 
     /// What has been changed since it was put in order stays. To reset a parameter leaves nothing.
     pub(crate) fn keep_changes(&mut self) {
-        self.kept = self.kept.and(self.session.changes().but(Changes::UNSET));
+        let changes = self.session.changes();
+        self.kept = self.kept.and(changes.but(Changes::UNSET).but(Changes::LOST));
         self.note_order();
+        // Nobody can mean that to stay: the client goes on using what is gone.
+        self.session.set_changes(changes.common(Changes::LOST));
     }
 
     /// What stays.
@@ -267,13 +270,15 @@ impl PostgresConnection {
     /// session's own task is at it and did not get done in a moment, or if nothing is sent for now, since the server is being asked to cancel something.
     pub(crate) fn settle(&self) -> bool {
         /// A few microseconds, which is what one turn of the task takes.
-        const ATTEMPTS: u32 = 500;
-        for _ in 0..ATTEMPTS {
+        const SPINS: u32 = 500;
+        /// The system may have taken the processor from the task in the middle of its turn.
+        const YIELDS: u32 = 100;
+        for attempt in 0..SPINS + YIELDS {
             if let Some(mut driven) = self.wire.try_lock() {
                 let _ = driven.advance();
-                return !self.session.requests().is_held();
+                return !self.session.requests().is_held() && driven.is_read();
             }
-            std::hint::spin_loop();
+            if attempt < SPINS { std::hint::spin_loop() } else { std::thread::yield_now() }
         }
         false
     }
@@ -323,7 +328,13 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// Ends the session, in the background: its user's requests fail, and then the server is made to let go of it.
+    /// As [`cut`](Self::cut), as soon as somebody else has had a turn: a close that is about to drop what is under way does so first.
+    pub(crate) fn cut_soon(self, limit: Duration) {
+        let runtime = self.runtime.clone();
+        drop(runtime.spawn(async move { self.cut(limit) }));
+    }
+
+    /// Ends the session: its user's requests fail, and then, in the background, the server is made to let go of it.
     pub(crate) fn cut(self, limit: Duration) {
         let Some(stream) = self.take_stream() else { return };
         let runtime = self.runtime.clone();

@@ -288,7 +288,7 @@ impl Driver for PostgresDriver {
 
     fn aborter(&self, connection: &PostgresConnection) -> Option<Aborter> {
         let (limit, line) = (self.config().pool.close_timeout, connection.line());
-        Some(Box::new(move || line.cut(limit)))
+        Some(Box::new(move || line.cut_soon(limit)))
     }
 
     fn classify(&self, error: &ConnectError) -> ErrorClass {

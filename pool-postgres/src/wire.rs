@@ -74,6 +74,7 @@ impl Driven {
     pub(crate) fn advance(&mut self) -> Poll<()> {
         let Some(wire) = &mut self.wire else { return Poll::Ready(()) };
         let mut context = Context::from_waker(self.waker.as_ref().unwrap_or(Waker::noop()));
+        self.session.expect_read();
         let error = loop {
             match wire.poll_message(&mut context) {
                 Poll::Pending => return Poll::Pending,
@@ -85,6 +86,11 @@ impl Driven {
         (self.wire, self.sink) = (None, None);
         self.keep(error.map(|error| SessionEnd::by_error(&error)));
         Poll::Ready(())
+    }
+
+    /// Whether the client takes what comes, if there is anything to come. After [`advance`](Self::advance).
+    pub(crate) fn is_read(&self) -> bool {
+        self.wire.is_none() || self.session.is_read()
     }
 
     /// Notes an end: the server's reason if it gave one, or else this.

@@ -4,6 +4,7 @@
 //! from before it is made until the server has passed it on and has answered: whatever is asked meanwhile, by whomever, waits in the [tap](crate::tap).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
@@ -23,17 +24,24 @@ pub(crate) struct Cancellation {
     counters: Arc<Counters>,
     /// What a session that cannot be used any more has for its end.
     close_timeout: Duration,
+    /// Whether somebody has got the answer after all.
+    has_ended: Arc<AtomicBool>,
 }
 
 impl PostgresConnection {
     /// What has a request of its cancelled.
     pub(crate) fn cancellation(&self) -> Cancellation {
         let close_timeout = self.server().settings.config.pool.close_timeout;
-        Cancellation { line: self.line(), counters: self.tally().counters(), close_timeout }
+        Cancellation { line: self.line(), counters: self.tally().counters(), close_timeout, has_ended: Arc::default() }
     }
 }
 
 impl Cancellation {
+    /// As it is, for somebody who may say that it is to come to nothing.
+    pub(super) fn until(self, has_ended: &Arc<AtomicBool>) -> Self {
+        Self { has_ended: Arc::clone(has_ended), ..self }
+    }
+
     /// Begins it, if it is not to be left. What is held back is let go if the runtime has ended, as the session has then.
     pub(crate) fn begin(self, grip: Grip) {
         let runtime = self.line.runtime().clone();
@@ -47,7 +55,7 @@ impl Cancellation {
 
     /// Waits until the request is alone under way; `None` if it has been answered, or others have come after it.
     async fn wait_for_hold(&self, mut grip: Grip) -> Option<Hold> {
-        loop {
+        while !self.has_ended.load(Ordering::Acquire) {
             match grip {
                 Grip::Held(hold) => return Some(hold),
                 Grip::Behind | Grip::Never => return None,
@@ -58,6 +66,7 @@ impl Cancellation {
                 }
             }
         }
+        None
     }
 
     /// Asks until it has been answered: a server that was asked before it had begun with the request takes no note.

@@ -2,6 +2,8 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -52,6 +54,8 @@ pub(crate) struct Guard<'a> {
     has_ended: bool,
     /// The number of its request that has been cancelled last.
     cancelled: Option<u64>,
+    /// Told to the cancellations, if there have been any.
+    has_answer: Option<Arc<AtomicBool>>,
 }
 
 impl<'a> Guard<'a> {
@@ -59,11 +63,26 @@ impl<'a> Guard<'a> {
     pub(crate) fn begin(connection: &'a PostgresConnection, query: &'a Query<'_>) -> Self {
         let before = connection.session().requests().begin();
         let began_at = connection.limits().are_timed().then(Instant::now);
-        Self { connection, sql: query.sql(), before, began_at, is_awaited: true, has_ended: false, cancelled: None }
+        Self {
+            connection,
+            sql: query.sql(),
+            before,
+            began_at,
+            is_awaited: true,
+            has_ended: false,
+            cancelled: None,
+            has_answer: None,
+        }
     }
 
     /// It has been answered.
     pub(crate) fn end<T>(mut self, answer: &Result<T, QueryError>) {
+        // One that still waits for its turn would hit what comes next of this.
+        if let Some(told) = &self.has_answer
+            && answer.is_ok()
+        {
+            told.store(true, Ordering::Release);
+        }
         self.has_ended = true;
         self.leave();
         match answer {
@@ -127,6 +146,11 @@ impl<'a> Guard<'a> {
                 break;
             }
         }
+        // The answer may be there, and only what was to cancel it still be on its way.
+        let answer = poll_fn(|context| Poll::Ready(request.as_mut().poll(context))).await;
+        if let Poll::Ready(answer) = answer {
+            return Some(answer);
+        }
         if may_cut {
             tracing::info!(host = self.connection.host(), "a session is closed that does not answer");
             self.connection.line().cut(self.close_timeout());
@@ -161,7 +185,8 @@ impl<'a> Guard<'a> {
         };
         // Once for each.
         if self.cancelled.replace(number) != Some(number) {
-            self.connection.cancellation().begin(grip);
+            let has_answer = self.has_answer.get_or_insert_default();
+            self.connection.cancellation().until(has_answer).begin(grip);
         }
         Some(may_cut)
     }

@@ -176,7 +176,8 @@ impl QueryError {
         &self.0.statement
     }
 
-    /// Whether it may have been done.
+    /// Whether it may have been done. It goes by the commands that the server has reported as completed: what a statement has committed on its own before it failed, as a procedure, a `DO` block, `VACUUM` or `CREATE INDEX CONCURRENTLY` may,
+    /// shows nowhere.
     pub fn outcome(&self) -> Outcome {
         self.0.outcome
     }

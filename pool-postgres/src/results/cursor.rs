@@ -3,7 +3,7 @@
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio_postgres::Row;
+use tokio_postgres::{Row, Statement};
 
 use super::cursor_rows::CursorRows;
 use super::request::{Held, Request};
@@ -12,9 +12,11 @@ use crate::limits::limited;
 use crate::query::{Query, QueryError, QueryStep};
 use crate::retry::Outcome;
 use crate::statements::Params;
+use crate::tap::Changes;
+use crate::transactions::queue;
 
 /// Only reads, and is planned for all rows: a cursor is planned for the first ones otherwise.
-const BEGIN: &str = "BEGIN READ ONLY; SET LOCAL cursor_tuple_fraction = 1";
+const BEGIN: &str = "BEGIN READ ONLY; SELECT pg_catalog.set_config('cursor_tuple_fraction', '1', true)";
 /// What `FETCH` takes.
 const LARGEST: u32 = i32::MAX.unsigned_abs();
 const TORN: &str = "a batch was asked for before and not waited for, so its rows are lost";
@@ -43,13 +45,20 @@ const TORN: &str = "a batch was asked for before and not waited for, so its rows
 pub struct Cursor<'a> {
     /// Until the end.
     open: Option<Open<'a>>,
-    fetch: Box<str>,
+    fetch: Fetch,
     name: Box<str>,
     size: usize,
     /// Whether the transaction is its own.
     is_alone: bool,
     /// Whether a batch has been asked for and not been given to anybody.
     is_torn: bool,
+}
+
+/// How the next batch is asked for.
+#[derive(Debug)]
+enum Fetch {
+    Text(String),
+    Prepared(Statement),
 }
 
 #[derive(Debug)]
@@ -94,7 +103,7 @@ impl<'a> Cursor<'a> {
         let sql = format!("DECLARE {name} NO SCROLL CURSOR FOR {}", query.sql());
         // Owned across the await: the connection, or its lease. A cursor that is opened meanwhile ends with the transaction.
         limited(&held, &query, execute(&held, &request, &sql, params)).await?;
-        let fetch = format!("FETCH FORWARD {size} FROM {name}").into();
+        let fetch = Fetch::Text(format!("FETCH FORWARD {size} FROM {name}"));
         let size = usize::try_from(size).unwrap_or(usize::MAX);
         let open = Some(Open { request, held });
         Ok(Self { open, fetch, name: name.into(), size, is_alone: false, is_torn: false })
@@ -122,8 +131,10 @@ impl<'a> Cursor<'a> {
     pub async fn fetch(&mut self) -> Result<Option<Vec<Row>>, QueryError> {
         // Owned across the await: nothing. Of what is asked and not waited for, the next call will know.
         let outcome = self.fetch_batch().await;
-        if !matches!(&outcome, Ok(Some(rows)) if rows.len() == self.size) {
-            self.open = None;
+        match &outcome {
+            Ok(Some(rows)) if rows.len() == self.size => {}
+            Ok(_) => self.open = None,
+            Err(_) => self.leave(),
         }
         outcome
     }
@@ -135,7 +146,17 @@ impl<'a> Cursor<'a> {
         }
         request.go_on(held);
         // Owned across the await: nothing.
-        let batch = held.client().query_typed(&self.fetch, &[]).await;
+        let batch = match &self.fetch {
+            Fetch::Prepared(statement) => held.client().query(statement, &[]).await,
+            // With the types of its columns, which the client would ask for in the middle of the answer otherwise.
+            Fetch::Text(sql) => {
+                let prepared = held.client().prepare(sql).await;
+                let statement = prepared.map_err(|error| request.error(held, QueryStep::Prepare, error))?;
+                let batch = held.client().query(&statement, &[]).await;
+                self.fetch = Fetch::Prepared(statement);
+                batch
+            }
+        };
         let rows = batch.map_err(|error| request.error(held, QueryStep::Fetch, error))?;
         if rows.len() < self.size && self.is_alone {
             // Owned across the await: the rows of the last batch, which are lost.
@@ -143,6 +164,16 @@ impl<'a> Cursor<'a> {
         }
         self.is_torn = false;
         Ok(Some(rows).filter(|rows| !rows.is_empty()))
+    }
+
+    /// Ends the transaction if that is its own.
+    fn leave(&mut self) {
+        if let Some(Open { held, .. }) = self.open.take()
+            && self.is_alone
+            && !std::thread::panicking()
+        {
+            queue(&held, "ROLLBACK");
+        }
     }
 
     /// Closes it before the end of its transaction, so that the server keeps nothing of it. In a transaction of its own that is committed; nothing was written in it.
@@ -198,6 +229,12 @@ impl<'a> Cursor<'a> {
     }
 }
 
+impl Drop for Cursor<'_> {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
 fn check(connection: &PostgresConnection, request: &Request, size: u32) -> Result<(), QueryError> {
     let is_possible = (1..=LARGEST).contains(&size);
     let wrong = || {
@@ -225,5 +262,7 @@ async fn execute(
 async fn commit(connection: &PostgresConnection, request: &Request) -> Result<(), QueryError> {
     // Owned across the await: nothing. The transaction has only read.
     let committed = connection.client().batch_execute("COMMIT").await;
+    // The cursor has gone with its transaction, before which there was none.
+    connection.session().forget_changes(Changes::CURSORS);
     committed.map_err(|error| request.late_error(connection, QueryStep::Commit, error))
 }

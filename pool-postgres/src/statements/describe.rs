@@ -9,7 +9,7 @@ use super::run::Failure;
 use crate::connection::PostgresConnection;
 use crate::query::{Query, QueryStep};
 
-/// Prepares a statement for the types of its parameters. Behind a proxy in a transaction of its own, unless there is one: what is prepared is gone before another server answers.
+/// Prepares a statement for the types of its parameters, and has the client learn those of its columns. Behind a proxy in a transaction of its own, unless there is one: what is prepared is gone before another server answers.
 pub(super) async fn describe(connection: &PostgresConnection, query: &Query<'_>) -> Result<Statement, Failure> {
     let client = connection.client();
     let since = connection.mark();
@@ -17,22 +17,29 @@ pub(super) async fn describe(connection: &PostgresConnection, query: &Query<'_>)
     let failed = |error| Failure { step: QueryStep::Prepare, error, since, was_known: false };
     if !is_alone {
         // Owned across the await: nothing. Dropped, the server prepares it in vain.
-        return client.prepare(query.sql()).await.map_err(failed);
+        return client.prepare_typed(query.sql(), query.types().unwrap_or_default()).await.map_err(failed);
     }
-    let open = Open(client);
+    let mut open = Open { client, is_open: true };
     // Owned across the awaits: the transaction, which is rolled back when the future is dropped; and the statement.
     client.batch_execute("BEGIN").await.map_err(failed)?;
-    let statement = client.prepare(query.sql()).await.map_err(failed)?;
-    drop(open);
+    let statement = client.prepare_typed(query.sql(), query.types().unwrap_or_default()).await.map_err(failed)?;
+    // Whoever is next is not to be taken for a part of it.
+    client.batch_execute("ROLLBACK").await.map_err(failed)?;
+    open.is_open = false;
     Ok(statement)
 }
 
-/// A transaction in which nothing is done. Its end is sent when this is dropped, before whatever comes next; nobody waits for the answer.
-struct Open<'a>(&'a Client);
+/// A transaction in which nothing is done. If it is dropped before its end, that is sent, before whatever comes next; nobody waits for the answer.
+struct Open<'a> {
+    client: &'a Client,
+    is_open: bool,
+}
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        // A request of the client is in its queue once it has been polled.
-        let _ = pin!(self.0.batch_execute("ROLLBACK")).poll(&mut Context::from_waker(Waker::noop()));
+        if self.is_open {
+            // A request of the client is in its queue once it has been polled.
+            let _ = pin!(self.client.batch_execute("ROLLBACK")).poll(&mut Context::from_waker(Waker::noop()));
+        }
     }
 }

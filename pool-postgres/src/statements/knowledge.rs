@@ -12,6 +12,8 @@ use super::stats::{Counts, StatementStats};
 #[derive(Debug)]
 struct Known {
     types: Arc<[Type]>,
+    /// Whether all columns have types that every client knows.
+    is_plain: bool,
     /// How often it has been used, on all connections together: a connection tells when it has done so twice as often as when it last told.
     uses: u64,
 }
@@ -34,18 +36,21 @@ impl Knowledge {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The types of a statement's parameters, if they are known.
+    /// The types of a statement's parameters, if they are known and no type of a column has to be asked for.
     pub(super) fn types(&self, sql: &str) -> Option<Arc<[Type]>> {
-        self.known().get(sql).map(|known| Arc::clone(&known.types))
+        self.known().get(sql).filter(|known| known.is_plain).map(|known| Arc::clone(&known.types))
     }
 
-    /// A statement has been prepared somewhere.
-    pub(super) fn learn(&self, sql: &str, types: &[Type]) {
+    /// A statement has been prepared somewhere, with parameters of these types.
+    pub(super) fn learn(&self, sql: &str, types: &[Type], is_plain: bool) {
         let mut known = self.known();
-        match known.get_mut(sql) {
-            Some(known) if *known.types == *types => {}
-            Some(known) => known.types = types.into(),
-            None => drop(known.push(sql.into(), Known { types: types.into(), uses: 0 })),
+        if let Some(known) = known.get_mut(sql) {
+            known.is_plain = is_plain;
+            if *known.types != *types {
+                known.types = types.into();
+            }
+        } else {
+            drop(known.push(sql.into(), Known { types: types.into(), is_plain, uses: 0 }));
         }
     }
 
@@ -64,7 +69,9 @@ impl Knowledge {
     /// The statements that are used most.
     pub(super) fn hottest(&self, count: usize) -> Vec<Box<str>> {
         let known = self.known();
-        let mut all: Vec<_> = known.iter().map(|(sql, known)| (known.uses, sql)).collect();
+        // Those that nobody has prepared to use again are not worth it.
+        let used = known.iter().filter(|(_, known)| known.uses > 0);
+        let mut all: Vec<_> = used.map(|(sql, known)| (known.uses, sql)).collect();
         all.sort_by(|a, b| b.cmp(a));
         all.into_iter().take(count).map(|(_, sql)| sql.clone()).collect()
     }
@@ -83,16 +90,18 @@ mod tests {
     fn what_is_used_most_comes_first() {
         let knowledge = Knowledge::new(3);
         for (sql, uses) in [("a", 1), ("b", 5), ("c", 3)] {
-            knowledge.learn(sql, &[Type::INT4]);
+            knowledge.learn(sql, &[Type::INT4], true);
             knowledge.note_uses(sql, uses);
         }
         assert_eq!(knowledge.hottest(2), ["b".into(), "c".into()]);
         assert_eq!(knowledge.types("a").as_deref(), Some(&[Type::INT4][..]));
-        knowledge.learn("d", &[]);
+        knowledge.learn("d", &[], true);
         assert_eq!(knowledge.types("b"), None, "no more than so many are known");
-        knowledge.learn("c", &[Type::INT8]);
+        knowledge.learn("c", &[Type::INT8], true);
         assert_eq!(knowledge.types("c").as_deref(), Some(&[Type::INT8][..]), "what is newer counts");
         assert_eq!(knowledge.hottest(1), ["c".into()], "and how much it is used stays");
+        knowledge.learn("c", &[Type::INT8], false);
+        assert_eq!(knowledge.types("c"), None, "a type is to be asked for");
         knowledge.forget("c");
         assert_eq!(knowledge.types("c"), None);
     }

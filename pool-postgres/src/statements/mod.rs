@@ -84,10 +84,9 @@ impl Statements {
     }
 
     fn unprepared(&self, query: &Query<'_>) -> Way {
-        match query.types() {
-            Some(types) => Way::Typed(types.into()),
-            None => self.knowledge.types(query.sql()).map_or(Way::Describe, Way::Typed),
-        }
+        // A client that does not know the type of a column asks for it in the middle of the answer, and may wait for ever.
+        let Some(known) = self.knowledge.types(query.sql()) else { return Way::Describe };
+        Way::Typed(query.types().map_or(known, Into::into))
     }
 
     /// A statement has been prepared, and is kept.
@@ -95,7 +94,7 @@ impl Statements {
         let key = key(query);
         self.knowledge.counts.prepared.add(1);
         if query.types().is_none() && query.terms.tags().is_empty() {
-            self.knowledge.learn(&key, statement.params());
+            self.knowledge.learn(&key, statement.params(), is_plain(statement));
         }
         let gone = self.cache().keep(&key, statement.clone());
         self.knowledge.counts.evicted.add(u64::from(gone.is_some()));
@@ -113,6 +112,11 @@ impl Statements {
         let gone = self.cache().forget_all();
         drop(gone);
     }
+}
+
+/// Whether all columns have types that every client knows.
+fn is_plain(statement: &Statement) -> bool {
+    statement.columns().iter().all(|column| Type::from_oid(column.type_().oid()).is_some())
 }
 
 /// By what a statement is found: its text, and the types of its parameters and the tags if they are said.

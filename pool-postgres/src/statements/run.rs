@@ -6,7 +6,7 @@ use tokio_postgres::{Error, Statement};
 
 use super::ask::{Ask, Params};
 use super::describe::describe;
-use super::{Statements, Way};
+use super::{Statements, Way, is_plain};
 use crate::connection::PostgresConnection;
 use crate::diagnosis::{Diagnosis, Kind};
 use crate::query::{Query, QueryError, QueryStep};
@@ -86,11 +86,14 @@ fn is_healed(connection: &PostgresConnection, query: &Query<'_>, failure: &Failu
 
 fn forgets(connection: &PostgresConnection, query: &Query<'_>, stale: Stale, since: Mark) -> bool {
     let statements = connection.statements();
+    let was_refused = connection.session().has_bound_nothing_since(since);
     match stale {
-        Stale::This => statements.forget(query),
+        // Else it is what the statement itself has come to, and not what is known of it.
+        Stale::This if was_refused => statements.forget(query),
+        Stale::This => {}
         Stale::Everything => statements.forget_all(),
     }
-    let is_safe = since.was_at_rest() && connection.session().has_bound_nothing_since(since);
+    let is_safe = was_refused && since.was_at_rest();
     if is_safe {
         statements.knowledge.counts.healed.add(1);
     }
@@ -123,7 +126,7 @@ async fn known_types(connection: &PostgresConnection, query: &Query<'_>) -> Resu
     // Owned across the await: nothing.
     let statement = describe(connection, query).await?;
     knowledge.counts.described.add(1);
-    knowledge.learn(query.sql(), statement.params());
+    knowledge.learn(query.sql(), statement.params(), is_plain(&statement));
     Ok(statement)
 }
 
@@ -134,9 +137,6 @@ async fn described<A: Ask>(
     params: Params<'_>,
 ) -> Result<A::Answer, Failure> {
     let statements = connection.statements();
-    if params.is_empty() {
-        return execute_typed::<A>(connection, query, params, &[], false).await;
-    }
     // Owned across the awaits: the statement.
     let statement = known_types(connection, query).await?;
     if !statements.is_proxied() {
@@ -203,7 +203,6 @@ pub(crate) async fn ready(
         Way::Prepared(statement) => Ok(Ready::Prepared(statement)),
         Way::Typed(types) if types.len() == parameters => Ok(Ready::Typed(types.to_vec())),
         Way::Prepare => prepare(connection, query).await.map(Ready::Prepared),
-        Way::Typed(_) | Way::Describe if parameters == 0 => Ok(Ready::Typed(Vec::new())),
         Way::Typed(_) | Way::Describe => known_types(connection, query).await.map(|statement| {
             if statements.is_proxied() { Ready::Typed(statement.params().to_vec()) } else { Ready::Prepared(statement) }
         }),

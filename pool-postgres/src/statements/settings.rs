@@ -23,8 +23,7 @@ pub enum StatementMode {
     #[default]
     Prepared,
     /// Nothing is kept on the server, which parses each time: for proxies that hand out their servers by the transaction, such as PgBouncer, and know nothing of prepared statements. What types the
-    /// parameters of a statement have is asked once for each pool, in a transaction of its own; from then on a statement takes one round trip. Columns and parameters of types that the database
-    /// itself defines, such as enumerations, cannot be used in this way: what the client looks up of them it prepares.
+    /// parameters of a statement have is asked once for each pool, in a transaction of its own; from then on a statement takes one round trip.
     Unprepared,
 }
 

@@ -43,8 +43,11 @@ pub(crate) async fn warm(connection: &PostgresConnection) {
                 statements.keep_warm(sql, statement);
                 false
             }
-            Poll::Ready(Err(_)) => {
-                statements.knowledge.forget(sql);
+            // One that the server refuses by now, and not one for which the session has ended.
+            Poll::Ready(Err(error)) => {
+                if error.as_db_error().is_some_and(|said| said.code().code().starts_with("42")) {
+                    statements.knowledge.forget(sql);
+                }
                 false
             }
         });

@@ -31,6 +31,7 @@ enum Request {
 
 /// Follows both directions of one connection.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // each is about messages of its own
 pub(super) struct Follower {
     session: Arc<Session>,
     /// The startup message has no type; it is the first thing sent.
@@ -41,6 +42,8 @@ pub(super) struct Follower {
     unanswered: VecDeque<Request>,
     /// Whether more than housekeeping has been sent since the last `Sync`.
     works: bool,
+    /// Whether a request of one message has begun, and perhaps been sent in part.
+    has_begun: bool,
     /// Whether the server has described or sent rows since the last command was completed.
     has_answered: bool,
     /// How many bytes have been sent.
@@ -74,6 +77,7 @@ impl Follower {
             ]),
             unanswered: VecDeque::from([Request::Simple]),
             works: false,
+            has_begun: false,
             has_answered: false,
             written: 0,
             sync_at: None,
@@ -145,16 +149,20 @@ impl Follower {
         let mut sent = mem::take(&mut self.sent);
         sent.scan(bytes, |kind, _| self.note_sent(kind));
         self.sent = sent;
-        self.session.requests().note_partial(self.works);
+        if self.sent.is_at_border() {
+            self.end_simple();
+        }
+        self.session.requests().note_partial(self.works || self.has_begun);
     }
 
     /// A message of this kind is sent.
     fn note_sent(&mut self, kind: u8) {
+        self.end_simple();
         match kind {
             b'Q' | b'F' => {
                 self.unanswered.push_back(Request::Simple);
                 self.session.traffic().note_asked();
-                self.session.requests().note_sent();
+                self.has_begun = true;
                 self.begin(true);
             }
             b'S' if mem::take(&mut self.works) => {
@@ -179,6 +187,13 @@ impl Follower {
     fn note_end_of_copy(&self, kind: u8) {
         if matches!(kind, b'c' | b'f') && !self.in_step && !self.session.copying.is_taking() {
             self.session.condemn();
+        }
+    }
+
+    /// If a request of one message has begun, it has been sent to its end.
+    fn end_simple(&mut self) {
+        if mem::take(&mut self.has_begun) {
+            self.session.requests().note_sent();
         }
     }
 

@@ -29,7 +29,7 @@ impl Headers {
     }
 
     /// Whether the next byte begins a message.
-    fn is_at_border(&self) -> bool {
+    pub(super) fn is_at_border(&self) -> bool {
         self.begun.is_empty() && self.body_left == 0
     }
 

@@ -103,6 +103,7 @@ impl Drop for Tap {
 impl AsyncRead for Tap {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        this.follower.session().note_read();
         let before = buffer.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
         let received = &buffer.filled()[before..];
@@ -129,6 +130,8 @@ impl AsyncWrite for Tap {
         let this = self.get_mut();
         if this.follower.session().requests().holds_back(cx) {
             this.follower.session().set_busy();
+            // What is under way may not have left encryption yet.
+            let _ = Pin::new(&mut this.stream).poll_flush(cx);
             return Poll::Pending;
         }
         let bytes = this.follower.before_sending(bytes);

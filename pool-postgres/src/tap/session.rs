@@ -48,6 +48,8 @@ pub(crate) struct Session {
     last_words: Mutex<Option<Words>>,
     remains: Mutex<Remains>,
     requests: Requests,
+    /// Whether the client has wanted to read when its messages were moved last.
+    reads: AtomicBool,
     pub(crate) copying: Copying,
 }
 
@@ -134,6 +136,21 @@ impl Session {
     /// Whether answers are due.
     pub(crate) fn is_busy(&self) -> bool {
         self.status() == Self::BUSY
+    }
+
+    /// The messages of the session are about to be moved. Only whoever holds the wire says so.
+    pub(crate) fn expect_read(&self) {
+        self.reads.store(false, Ordering::Relaxed);
+    }
+
+    /// The client wants to read.
+    pub(super) fn note_read(&self) {
+        self.reads.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the client takes what comes. If not, somebody has part of an answer and does not want the rest, and nobody gets another one: for whoever holds the wire, after messages were moved.
+    pub(crate) fn is_read(&self) -> bool {
+        self.reads.load(Ordering::Relaxed)
     }
 
     /// Its requests, one by one.
@@ -286,6 +303,11 @@ impl Session {
         if !changes.is_none() {
             self.changes.fetch_or(changes.bits(), Ordering::AcqRel);
         }
+    }
+
+    /// These are undone.
+    pub(crate) fn forget_changes(&self, changes: Changes) {
+        self.changes.fetch_and(!changes.bits(), Ordering::AcqRel);
     }
 
     /// What may have been changed since it was put in order.

@@ -148,6 +148,10 @@ impl<'a> PostgresTransaction<'a> {
         }
         // Owned across the await: the transaction. Dropped, it is rolled back, which is a statement behind `BEGIN`.
         let answer = say(connection, QueryStep::Begin, begin, || self.set_open(true)).await;
+        if answer.as_ref().is_err_and(|error| error.sqlstate().is_some()) {
+            // What is refused has begun nothing; there may be one of somebody else's.
+            self.set_open(false);
+        }
         answer.map_err(|error| self.failed(error.settled(Outcome::NotDone)))?;
         if !connection.session().has_begun() {
             // It is somebody else's.

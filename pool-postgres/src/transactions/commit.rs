@@ -33,7 +33,7 @@ impl PostgresTransaction<'_> {
     /// `COMMIT` with `ROLLBACK` ([`TransactionError::RolledBack`]), or has never been asked. [`Unknown`](Outcome::Unknown): the session has ended after `COMMIT` was sent, or the answer did not come in time; or a statement
     /// has ended the transaction before ([`TransactionError::EndedByWork`]). The server can be [asked](crate::TrackId) afterwards.
     ///
-    /// Cancel safety: what was sent is carried out; nobody learns whether it has been. What was not is rolled back. Whatever is asked of the connection next is not inside of the transaction.
+    /// Cancel safety: what was sent is carried out, unless it takes long and the connection goes back to its pool, which has it cancelled then; nobody learns whether it has been. What was not is rolled back. Whatever is asked of the connection next is not inside of the transaction.
     ///
     /// # Errors
     ///

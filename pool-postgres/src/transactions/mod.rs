@@ -14,6 +14,7 @@ mod status;
 pub(crate) use commit::{COMMIT, is_refusal};
 pub use error::TransactionError;
 pub use options::{TrackId, TransactionOptions};
+pub(crate) use statement::queue;
 pub use status::{TransactionId, TransactionStatus};
 
 use std::fmt;

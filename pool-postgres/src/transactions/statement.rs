@@ -25,7 +25,7 @@ pub(super) async fn say(
 }
 
 /// Has a statement carried out before whatever is asked next, and waits for nothing: polled once, the client has it in its queue, and has woken the task of the session. Nobody hears the answer.
-pub(super) fn queue(connection: &PostgresConnection, sql: &str) {
+pub(crate) fn queue(connection: &PostgresConnection, sql: &str) {
     let mut asking = pin!(connection.client().batch_execute(sql));
     let _ = asking.as_mut().poll(&mut Context::from_waker(Waker::noop()));
 }

@@ -1,7 +1,7 @@
 //! F128: connections that leave a pool open, or come into it open. Giving one back twice, or to another pool, cannot be written: a lease is moved when it is dropped, and knows its pool.
 
 use pool_core::{AdoptError, Attempt, Driver};
-use pool_postgres::{PostgresConfig, PostgresConnection, PostgresDriver};
+use pool_postgres::{PostgresConfig, PostgresConnection, PostgresDriver, ReleaseMode};
 use tokio_postgres::Client;
 
 use crate::asking::{answer, eventually, in_time};
@@ -56,7 +56,8 @@ async fn f128_a_detached_session_is_its_users_alone() {
 
 #[tokio::test]
 async fn f128_a_session_that_somebody_opened_is_adopted() {
-    let chaos = Chaos::start(2).await;
+    // The name that it is given is to stay.
+    let chaos = Chaos::with(2, |config| config.release.mode = ReleaseMode::Fast).await;
     let config = chaos.pool.driver().config().clone();
     let connection = open(&config).await;
     let pid = backend(&connection).await;

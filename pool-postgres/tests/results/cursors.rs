@@ -166,3 +166,20 @@ async fn a_lost_connection_is_told() {
     drop(cursor);
     setting.ends_on_another().await;
 }
+
+/// What the client does not know of a type it asks for before there are rows, or it would wait for itself.
+#[tokio::test]
+async fn columns_of_types_that_the_database_defines_are_read() {
+    let setting = Setting::start().await;
+    setting.pool.batch_execute("CREATE TYPE mood AS ENUM ('calm', 'busy')").await.unwrap();
+    let query = "SELECT 'calm'::mood, repeat('x', 1000) FROM generate_series(1, 1000)";
+    let mut cursor = in_time(setting.pool.fetch_in_batches(query, &[], 600)).await.unwrap();
+    let mut rows = 0;
+    while let Some(batch) = in_time(cursor.fetch()).await.unwrap() {
+        rows += batch.len();
+    }
+    assert_eq!(rows, 1000);
+    let unprepared = Query::new("SELECT 'busy'::mood, repeat('x', 1000) FROM generate_series(1, 1000)").unprepared();
+    assert_eq!(in_time(setting.pool.query(unprepared, &[])).await.unwrap().len(), 1000);
+    setting.ends_well().await;
+}

@@ -1,0 +1,48 @@
+//! The table.
+
+use std::process::ExitCode;
+
+use tokio::runtime::Builder;
+
+use super::{engines, sessions};
+
+/// One defect.
+pub(crate) struct Row {
+    peer: &'static str,
+    what: &'static str,
+    theirs: String,
+    ours: String,
+    holds: bool,
+}
+
+impl Row {
+    pub(crate) fn new(peer: &'static str, what: &'static str) -> Self {
+        Self { peer, what, theirs: String::new(), ours: String::new(), holds: false }
+    }
+
+    /// What happens there, and here.
+    pub(crate) fn said(self, theirs: String, ours: String) -> Self {
+        Self { theirs, ours, ..self }
+    }
+
+    /// Whether what happens here is as it should be.
+    pub(crate) fn holds(self, holds: bool) -> Self {
+        Self { holds, ..self }
+    }
+}
+
+/// Shows all of them. Fails in the sense of the operating system if something is not as it should be here.
+pub(crate) fn print() -> ExitCode {
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let rows = runtime.block_on(async {
+        let mut rows = engines::all().await;
+        rows.extend(sessions::all().await);
+        rows
+    });
+    println!("| peer | what is done | there | here |\n| --- | --- | --- | --- |");
+    for Row { peer, what, theirs, ours, holds } in &rows {
+        let mark = if *holds { "" } else { " (BROKEN)" };
+        println!("| {peer} | {what} | {theirs} | {ours}{mark} |");
+    }
+    if rows.iter().all(|row| row.holds) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
