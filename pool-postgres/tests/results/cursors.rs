@@ -2,7 +2,7 @@
 
 use futures_util::{FutureExt, TryStreamExt};
 use pool_postgres::retry::Outcome;
-use pool_postgres::{Cursor, Queries, QueryStep};
+use pool_postgres::{Cursor, Queries, Query, QueryStep};
 use tokio_postgres::error::SqlState;
 
 use crate::setting::{Setting, answers, in_time};

@@ -38,7 +38,8 @@ async fn lose(it: &Stage, number: i32, options: TransactionOptions, direction: D
     let transaction = it.pool.begin_with(options).await.unwrap();
     transaction.batch_execute(&insert(number)).await.unwrap();
     it.proxy.set_once(direction, toxic.clone());
-    let error = transaction.commit().await.unwrap_err();
+    let committed = transaction.commit().await;
+    let error = committed.expect_err(&format!("{number}: it is lost, {direction:?} {toxic:?}"));
     it.proxy.calm().await;
     assert_eq!(error.step(), QueryStep::Commit, "{error}");
     error
