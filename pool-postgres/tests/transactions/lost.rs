@@ -35,8 +35,14 @@ fn moments(before: u64) -> [(Direction, Toxic, bool); 5] {
 
 /// Inserts a number on a connection that is lost in `COMMIT`.
 async fn lose(it: &Stage, number: i32, options: TransactionOptions, direction: Direction, toxic: &Toxic) -> QueryError {
+    // Nothing is asked before `COMMIT`.
+    let is_one = matches!(options.track_id, TrackId::Never);
     let transaction = it.pool.begin_with(options).await.unwrap();
     transaction.batch_execute(&insert(number)).await.unwrap();
+    if direction == Direction::ToServer && is_one {
+        // The answer may be quicker than the end.
+        it.proxy.set(Direction::ToClient, Toxic::Drop);
+    }
     it.proxy.set_once(direction, toxic.clone());
     let committed = transaction.commit().await;
     let error = committed.expect_err(&format!("{number}: it is lost, {direction:?} {toxic:?}"));
