@@ -47,9 +47,14 @@ async fn f046_a_prepared_query_is_cut_at_each_border_of_the_request() {
         for place in [Place::Before, Place::After] {
             let lease = quiet(&chaos).await;
             chaos.proxy.set_once(Direction::ToServer, Toxic::CutAt { kind, nth, place, end: End::Reset });
-            let error = answer(&lease, 41).await.unwrap_err();
-            assert!(error.code().is_none(), "{error:?}");
-            chaos.note(&error);
+            match answer(&lease, 41).await {
+                // The answer may be quicker than the end of the connection.
+                Ok(number) => assert_eq!((kind, nth, place, number), (b'S', 2, Place::After, 42)),
+                Err(error) => {
+                    assert!(error.code().is_none(), "{error:?}");
+                    chaos.note(&error);
+                }
+            }
             eventually("the connection is known to be lost", async || lease.is_closed()).await;
             drop(lease);
             lost += 1;

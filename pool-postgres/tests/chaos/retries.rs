@@ -67,7 +67,6 @@ async fn f025_a_connection_that_is_lost_after_commit_was_sent_leaves_the_outcome
     let mut arrived = 0;
     for (direction, toxic, commits) in [
         (Direction::ToServer, cut(b'Q', 3, Place::Before, End::Reset), false),
-        (Direction::ToServer, cut(b'Q', 3, Place::After, End::Close), true),
         (Direction::ToClient, cut(b'C', 3, Place::Before, End::Close), true),
         (Direction::ToClient, cut(b'C', 3, Place::After, End::Close), true),
         (Direction::ToClient, cut(b'Z', 3, Place::Before, End::Reset), true),
