@@ -136,7 +136,7 @@ async fn delay(pool: &impl Pool) -> Duration {
 
 fn ignored_settings() -> Row {
     let mut config = deadpool_postgres::Config::new();
-    config.user = Some("app".to_owned());
+    (config.user, config.dbname) = (Some("app".to_owned()), Some("app".to_owned()));
     config.target_session_attrs = Some(deadpool_postgres::TargetSessionAttrs::ReadWrite);
     let theirs = config.get_pg_config().expect("settings").get_target_session_attrs();
     let ours: PostgresConfig = "user=app target_session_attrs=read-write".parse().expect("settings");

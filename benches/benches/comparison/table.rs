@@ -17,6 +17,7 @@ pub(crate) struct Row {
 
 impl Row {
     pub(crate) fn new(peer: &'static str, what: &'static str) -> Self {
+        eprintln!("{peer}: {what}");
         Self { peer, what, theirs: String::new(), ours: String::new(), holds: false }
     }
 

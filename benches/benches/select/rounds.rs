@@ -24,7 +24,8 @@ pub(crate) fn measure(args: &Args) -> Vec<Seen> {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let mut contenders = runtime.block_on(Contender::all(&server.url(), connections));
     contenders.retain(|contender| args.wants("only", contender.name()));
-    let times = || Histogram::new(3).expect("three digits");
+    // Up to a minute.
+    let times = || Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("three digits");
     let mut seen: Vec<_> =
         contenders.iter().map(|it| Seen { name: it.name(), rates: Vec::new(), times: times() }).collect();
     let rounds = args.number("rounds", if args.quick { 3 } else { 15 });
