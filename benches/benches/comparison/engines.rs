@@ -38,16 +38,20 @@ fn deadpool(backend: &Arc<Backend>) -> deadpool::managed::Pool<Way> {
     deadpool::managed::Pool::builder(Way(Arc::clone(backend))).max_size(10).build().expect("a pool")
 }
 
+/// How many of ten are served here at once after a maximum of 10 has become 2.
+async fn shrunk() -> usize {
+    let pool = ours(&Arc::default(), |config| config.max_size = 10);
+    let mut config = (*pool.config()).clone();
+    config.max_size = 2;
+    pool.reconfigure(config).expect("in range");
+    handed_out(|| pool.acquire()).await
+}
+
 async fn deadpool_shrinks() -> Row {
     let pool = deadpool(&Arc::default());
     pool.resize(2);
     let theirs = handed_out(|| pool.get()).await;
-    let backend = Arc::default();
-    let pool = ours(&backend, |config| config.max_size = 10);
-    let mut config = (*pool.config()).clone();
-    config.max_size = 2;
-    pool.reconfigure(config).expect("in range");
-    let ours = handed_out(|| pool.acquire()).await;
+    let ours = shrunk().await;
     Row::new("deadpool", "a maximum of 10 becomes 2 before anything is open; ten ask")
         .said(format!("{theirs} are served at once"), format!("{ours} are served at once"))
         .holds(ours == 2)
@@ -150,12 +154,7 @@ async fn mobc_shrinks() -> Row {
     let pool = mobc::Pool::builder().max_open(10).build(Way(Arc::default()));
     pool.set_max_open_conns(2).await;
     let theirs = handed_out(|| pool.get()).await;
-    let backend = Arc::default();
-    let pool = ours(&backend, |config| config.max_size = 10);
-    let mut config = (*pool.config()).clone();
-    config.max_size = 2;
-    pool.reconfigure(config).expect("in range");
-    let ours = handed_out(|| pool.acquire()).await;
+    let ours = shrunk().await;
     Row::new("mobc", "a maximum of 10 becomes 2; ten ask")
         .said(format!("{theirs} are served at once"), format!("{ours} are served at once"))
         .holds(ours == 2)
