@@ -61,7 +61,7 @@ impl PostgresConnection {
         let task = runtime.spawn(run(Arc::clone(&wire)));
         let (wanted, accepted_at) = (TargetSessionAttrs::Any, Instant::now());
         let (in_order_at, kept) = (0, Changes::NONE);
-        let statements = Statements::new(&peer.server.settings.config.statements, knowledge);
+        let statements = Statements::new(&peer.server.settings.config.statements, knowledge, tally.counters());
         Self { client, session, wire, task, runtime, peer, wanted, accepted_at, statements, tally, in_order_at, kept }
     }
 
@@ -275,7 +275,7 @@ impl PostgresConnection {
         const YIELDS: u32 = 100;
         for attempt in 0..SPINS + YIELDS {
             if let Some(mut driven) = self.wire.try_lock() {
-                let _ = driven.advance();
+                driven.catch_up();
                 return !self.session.requests().is_held() && driven.is_read();
             }
             if attempt < SPINS { std::hint::spin_loop() } else { std::thread::yield_now() }

@@ -161,7 +161,7 @@ impl PostgresDriver {
     /// # }
     /// ```
     pub fn statements(&self) -> StatementStats {
-        self.knowledge.stats()
+        self.knowledge.stats(self.cluster.settings.ledger.hits())
     }
 }
 

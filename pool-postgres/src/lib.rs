@@ -37,6 +37,7 @@
 #![cfg(not(feature = "loom"))]
 
 mod activity;
+mod bell;
 mod chain;
 mod cluster;
 mod config;

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use tokio_postgres::{AsyncMessage, Connection, Notification};
 
+use crate::bell::Bell;
 use crate::encrypted::Encrypted;
 use crate::end::{Counts, EndCause, SessionEnd};
 use crate::tap::{Session, Tap};
@@ -26,7 +27,7 @@ impl Shared {
     pub(crate) fn new(wire: Wire, session: Arc<Session>, counts: Arc<Counts>) -> Self {
         Self(Mutex::new(Driven {
             wire: Some(wire),
-            waker: None,
+            ring: None,
             session,
             counts,
             end: None,
@@ -51,8 +52,8 @@ impl Shared {
 pub(crate) struct Driven {
     /// `None` once the session has ended.
     wire: Option<Wire>,
-    /// That of the task: whoever moves the wire registers the task for what comes next, not itself.
-    waker: Option<Waker>,
+    /// That of the task, once it has run: whoever moves the wire registers the task for what comes next, not itself.
+    ring: Option<Ring>,
     session: Arc<Session>,
     counts: Arc<Counts>,
     /// How it ended, unless its client closed it.
@@ -61,6 +62,19 @@ pub(crate) struct Driven {
     parted: bool,
     /// Who wants to have its notifications, until it has ended.
     sink: Option<Box<dyn Sink>>,
+}
+
+/// A bell, and what rings it.
+struct Ring {
+    bell: Arc<Bell>,
+    waker: Waker,
+}
+
+impl Ring {
+    fn new(task: &Waker) -> Self {
+        let bell = Arc::new(Bell::new(task.clone()));
+        Self { waker: Waker::from(Arc::clone(&bell)), bell }
+    }
 }
 
 impl fmt::Debug for Driven {
@@ -73,7 +87,13 @@ impl Driven {
     /// Moves all messages that can be moved now. Ready once the session has ended.
     pub(crate) fn advance(&mut self) -> Poll<()> {
         let Some(wire) = &mut self.wire else { return Poll::Ready(()) };
-        let mut context = Context::from_waker(self.waker.as_ref().unwrap_or(Waker::noop()));
+        let mut context = match &self.ring {
+            Some(ring) => {
+                ring.bell.silence();
+                Context::from_waker(&ring.waker)
+            }
+            None => Context::from_waker(Waker::noop()),
+        };
         self.session.expect_read();
         let error = loop {
             match wire.poll_message(&mut context) {
@@ -88,6 +108,13 @@ impl Driven {
         Poll::Ready(())
     }
 
+    /// As [`advance`](Self::advance), unless nothing has happened since that was done last: then there is nothing to move.
+    pub(crate) fn catch_up(&mut self) {
+        if self.ring.as_ref().is_none_or(|ring| ring.bell.is_rung()) {
+            let _ = self.advance();
+        }
+    }
+
     /// Whether the client takes what comes, if there is anything to come. After [`advance`](Self::advance).
     pub(crate) fn is_read(&self) -> bool {
         self.wire.is_none() || self.session.is_read()
@@ -100,6 +127,13 @@ impl Driven {
         // Known before it is reported: whoever listens may panic.
         let end = self.end.insert(end);
         tracing::debug!(cause = end.label(), "a session ended: {end}");
+    }
+
+    /// What happens from now on wakes this task. What has been registered for another one stays that until the wire is moved.
+    fn ring_for(&mut self, task: &Waker) {
+        if !self.ring.as_ref().is_some_and(|ring| ring.bell.wakes(task)) {
+            self.ring = Some(Ring::new(task));
+        }
     }
 
     /// Says who is to have the notifications from now on. Of a session that has ended there are none, so that it is dropped at once.
@@ -119,7 +153,7 @@ impl Driven {
         if wire.is_some() {
             self.keep((!self.parted).then(|| SessionEnd::by_us(cause)));
         }
-        (wire, self.waker.take())
+        (wire, self.ring.take().map(|ring| ring.waker))
     }
 
     /// How the session has ended, unless its client closed it.
@@ -153,10 +187,7 @@ pub(crate) fn run(wire: Arc<Shared>) -> impl Future<Output = ()> + Send {
     let wire = EndOnDrop(wire);
     poll_fn(move |context| {
         let mut driven = wire.0.lock();
-        match &mut driven.waker {
-            Some(waker) => waker.clone_from(context.waker()),
-            place => *place = Some(context.waker().clone()),
-        }
+        driven.ring_for(context.waker());
         driven.advance()
     })
 }

@@ -41,6 +41,7 @@ pub(crate) fn measure(args: &Args) -> Vec<Seen> {
 
 fn take_turn(runtime: &Runtime, contender: &Contender, connections: usize, quick: bool, seen: &mut Seen) {
     let times = if quick { 500 } else { 4_000 };
+    let cpu0 = cpu();
     let begun = Instant::now();
     let tasks: Vec<_> = (0..connections).map(|task| runtime.spawn(contender.clone().ask(task, times))).collect();
     let mut answers = 0_u32;
@@ -50,6 +51,13 @@ fn take_turn(runtime: &Runtime, contender: &Contender, connections: usize, quick
             seen.times.saturating_record(taken);
         }
     }
+    eprintln!("CPU {} {:?} {}", contender.name(), (cpu().0-cpu0.0, cpu().1-cpu0.1), answers);
     let took = begun.elapsed().max(Duration::from_nanos(1));
     seen.rates.push(f64::from(answers) / took.as_secs_f64());
+}
+
+fn cpu() -> (u64, u64) {
+    let s = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let p: Vec<&str> = s.rsplit(')').next().unwrap().split_whitespace().collect();
+    (p[11].parse().unwrap(), p[12].parse().unwrap())
 }

@@ -23,15 +23,15 @@ use crate::tap::{Grip, Mark};
 /// How often a request is looked for that has come to its limit.
 const TRIES: u32 = 3;
 
-/// Runs a request within its limits. If the future is dropped, the server is asked to cancel it.
-pub(crate) async fn limited<T>(
+/// Runs a request within its limits. If the future is dropped, the server is asked to cancel it. It is made in its place: futures are large, and to hand one on is to copy it.
+pub(crate) async fn limited<T, R: Future<Output = Result<T, QueryError>>>(
     connection: &PostgresConnection,
     query: &Query<'_>,
-    request: impl Future<Output = Result<T, QueryError>>,
+    request: impl FnOnce() -> R,
 ) -> Result<T, QueryError> {
     // Dropped after the request, so that all that comes of it is known then.
     let mut guard = Guard::begin(connection, query);
-    let request = pin!(request);
+    let request = pin!(request());
     let answer = match query.terms.timeout(connection.limits()) {
         // Owned across the awaits: the request, and the guard. Dropped, the guard sees to it that it is cancelled.
         None => request.await,
@@ -111,7 +111,8 @@ impl<'a> Guard<'a> {
             return answer;
         }
         self.leave();
-        match self.cancelled(request).await {
+        // Rare, and large.
+        match Box::pin(self.cancelled(request)).await {
             Some(Err(error)) if error.is_cancelled() => Err(error.because(|answer| TimedOut::answered(limit, answer))),
             // It was there in time, or has failed for a reason of its own.
             Some(answer) => answer,

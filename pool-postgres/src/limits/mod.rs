@@ -14,7 +14,7 @@ pub(crate) use guard::limited;
 pub use settings::Limits;
 pub use slow::{QueryEnd, SlowQuery};
 pub use stats::QueryStats;
-pub(crate) use stats::{Ledger, Tally};
+pub(crate) use stats::{Counters, Item, Ledger, Tally};
 pub(crate) use tags::{parse_tags, show_tags};
 pub(crate) use terms::Terms;
 pub use timed_out::{TimeLimit, TimedOut};

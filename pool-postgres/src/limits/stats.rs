@@ -40,7 +40,7 @@ pub struct QueryStats {
 
 /// One thing that is counted.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Item {
+pub(crate) enum Item {
     Queries,
     Failed,
     TimedOut,
@@ -49,19 +49,23 @@ pub(super) enum Item {
     Slow,
     SlaMet,
     SlaMissed,
+    /// Executions of a statement that the connection had prepared before; for [`StatementStats`](crate::StatementStats).
+    Hits,
 }
+
+const ITEMS: usize = Item::Hits as usize + 1;
 
 /// What is counted of one connection, so that no two processors write to the same line.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-pub(super) struct Counters([AtomicU64; 8]);
+pub(crate) struct Counters([AtomicU64; ITEMS]);
 
 impl Counters {
-    pub(super) fn add(&self, item: Item) {
+    pub(crate) fn add(&self, item: Item) {
         self.0[item as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    fn snapshot(&self) -> [u64; 8] {
+    fn snapshot(&self) -> [u64; ITEMS] {
         self.0.each_ref().map(|counter| counter.load(Ordering::Relaxed))
     }
 }
@@ -77,7 +81,7 @@ pub(crate) struct Ledger {
 struct Books {
     open: Vec<Arc<Counters>>,
     /// Of connections that are gone.
-    closed: [u64; 8],
+    closed: [u64; ITEMS],
 }
 
 impl Ledger {
@@ -85,15 +89,23 @@ impl Ledger {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn snapshot(&self) -> QueryStats {
+    fn all(&self) -> [u64; ITEMS] {
         let books = self.books();
-        let all = books.open.iter().map(|counters| counters.snapshot()).fold(books.closed, sum);
-        let [queries, failed, timed_out, dropped, cancelled, slow, sla_met, sla_missed] = all;
+        books.open.iter().map(|counters| counters.snapshot()).fold(books.closed, sum)
+    }
+
+    /// Executions of statements that were prepared before.
+    pub(crate) fn hits(&self) -> u64 {
+        self.all()[Item::Hits as usize]
+    }
+
+    fn snapshot(&self) -> QueryStats {
+        let [queries, failed, timed_out, dropped, cancelled, slow, sla_met, sla_missed, _] = self.all();
         QueryStats { queries, failed, timed_out, dropped, cancelled, slow, sla_met, sla_missed }
     }
 }
 
-fn sum(mut all: [u64; 8], more: [u64; 8]) -> [u64; 8] {
+fn sum(mut all: [u64; ITEMS], more: [u64; ITEMS]) -> [u64; ITEMS] {
     all.iter_mut().zip(more).for_each(|(all, more)| *all += more);
     all
 }
@@ -116,7 +128,7 @@ impl Tally {
     }
 
     /// For one who counts when the connection may be gone: what is counted then is lost.
-    pub(super) fn counters(&self) -> Arc<Counters> {
+    pub(crate) fn counters(&self) -> Arc<Counters> {
         Arc::clone(&self.counters)
     }
 

@@ -85,7 +85,7 @@ impl Queries for PostgresConnection {
     ) -> Result<Vec<Row>, QueryError> {
         let query = query.into();
         // Owned across the await: nothing but the request.
-        limited(self, &query, run::<All>(self, &query, params)).await
+        limited(self, &query, || run::<All>(self, &query, params)).await
     }
 
     async fn query_one<'q>(
@@ -95,7 +95,7 @@ impl Queries for PostgresConnection {
     ) -> Result<Row, QueryError> {
         let query = query.into();
         // Owned across the await: nothing but the request.
-        limited(self, &query, run::<One>(self, &query, params)).await
+        limited(self, &query, || run::<One>(self, &query, params)).await
     }
 
     async fn query_opt<'q>(
@@ -105,7 +105,7 @@ impl Queries for PostgresConnection {
     ) -> Result<Option<Row>, QueryError> {
         let query = query.into();
         // Owned across the await: nothing but the request.
-        limited(self, &query, run::<Optional>(self, &query, params)).await
+        limited(self, &query, || run::<Optional>(self, &query, params)).await
     }
 
     async fn execute<'q>(
@@ -115,13 +115,13 @@ impl Queries for PostgresConnection {
     ) -> Result<u64, QueryError> {
         let query = query.into();
         // Owned across the await: nothing but the request.
-        limited(self, &query, run::<Count>(self, &query, params)).await
+        limited(self, &query, || run::<Count>(self, &query, params)).await
     }
 
     async fn batch_execute<'q>(&self, query: impl Into<Query<'q>> + Send) -> Result<(), QueryError> {
         let query = query.into();
         // Owned across the await: nothing but the request.
-        limited(self, &query, run_batch(self, &query)).await
+        limited(self, &query, || run_batch(self, &query)).await
     }
 }
 

@@ -56,7 +56,7 @@ impl<'a> CopyIn<'a> {
     /// Sends the statement, and returns once the server takes data. Whoever calls has the connection for himself.
     pub(crate) async fn start(held: Held<'a>, query: Query<'_>) -> Result<Self, QueryError> {
         // Owned across the await: the connection, or its lease, which goes back and is put in order.
-        let (request, sink) = limited(&held, &query, Self::begin(&held, &query)).await?;
+        let (request, sink) = limited(&held, &query, || Self::begin(&held, &query)).await?;
         Ok(Self { sink: Some(sink), request, held, is_torn: false })
     }
 

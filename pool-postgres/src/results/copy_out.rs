@@ -60,7 +60,7 @@ impl<'a> CopyOut<'a> {
     /// Sends the statement, and returns once the server sends data.
     pub(super) async fn start(held: Held<'a>, query: Query<'_>) -> Result<Self, QueryError> {
         // Owned across the await: the connection, or its lease, which goes back and is put in order.
-        let (request, data) = limited(&held, &query, Self::begin(&held, &query)).await?;
+        let (request, data) = limited(&held, &query, || Self::begin(&held, &query)).await?;
         Ok(Self { sql: query.sql().into(), open: Some(Open { data, request, held }), last: None })
     }
 

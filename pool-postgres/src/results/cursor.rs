@@ -83,7 +83,7 @@ impl<'a> Cursor<'a> {
             begun.map_err(|error| request.error(&held, QueryStep::Begin, error))
         };
         // Owned across the awaits: the lease. Dropped, it goes back, and the transaction is rolled back.
-        limited(&held, &query, begin).await?;
+        limited(&held, &query, || begin).await?;
         let mut cursor = Self::declare(held, query, params, size).await?;
         cursor.is_alone = true;
         Ok(cursor)
@@ -102,7 +102,7 @@ impl<'a> Cursor<'a> {
         check(&held, &request, size)?;
         let sql = format!("DECLARE {name} NO SCROLL CURSOR FOR {}", query.sql());
         // Owned across the await: the connection, or its lease. A cursor that is opened meanwhile ends with the transaction.
-        limited(&held, &query, execute(&held, &request, &sql, params)).await?;
+        limited(&held, &query, || execute(&held, &request, &sql, params)).await?;
         let fetch = Fetch::Text(format!("FETCH FORWARD {size} FROM {name}"));
         let size = usize::try_from(size).unwrap_or(usize::MAX);
         let open = Some(Open { request, held });

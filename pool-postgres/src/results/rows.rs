@@ -58,7 +58,7 @@ impl<'a> RowStream<'a> {
     /// Sends the query, and returns once the server has accepted its parameters.
     pub(super) async fn start(held: Held<'a>, query: Query<'_>, params: Params<'_>) -> Result<Self, QueryError> {
         // Owned across the await: the connection, or its lease, which goes back and is put in order.
-        let (request, rows) = limited(&held, &query, Self::begin(&held, &query, params)).await?;
+        let (request, rows) = limited(&held, &query, || Self::begin(&held, &query, params)).await?;
         Ok(Self { open: Some(Open { rows, request, held }), affected: None })
     }
 

@@ -76,9 +76,9 @@ impl Knowledge {
         all.into_iter().take(count).map(|(_, sql)| sql.clone()).collect()
     }
 
-    /// What has become of statements so far.
-    pub(crate) fn stats(&self) -> StatementStats {
-        self.counts.snapshot()
+    /// What has become of statements so far, with so many hits.
+    pub(crate) fn stats(&self, hits: u64) -> StatementStats {
+        self.counts.snapshot(hits)
     }
 }
 

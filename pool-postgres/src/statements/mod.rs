@@ -24,6 +24,7 @@ use tokio_postgres::Statement;
 use tokio_postgres::types::Type;
 
 use crate::connection::PostgresConnection;
+use crate::limits::{Counters, Item};
 use crate::query::{Query, QueryError};
 use cache::{Cache, Found};
 
@@ -32,6 +33,7 @@ use cache::{Cache, Found};
 pub(crate) struct Statements {
     settings: StatementSettings,
     knowledge: Arc<Knowledge>,
+    counters: Arc<Counters>,
     /// Held for a look into it, and never while anything is sent.
     cache: Mutex<Cache>,
 }
@@ -49,10 +51,10 @@ enum Way {
 }
 
 impl Statements {
-    pub(crate) fn new(settings: &StatementSettings, knowledge: &Arc<Knowledge>) -> Self {
+    pub(crate) fn new(settings: &StatementSettings, knowledge: &Arc<Knowledge>, counters: Arc<Counters>) -> Self {
         let capacity = if settings.mode == StatementMode::Prepared { settings.cache } else { 0 };
         let cache = Mutex::new(Cache::new(capacity, settings.prepare_after));
-        Self { settings: settings.clone(), knowledge: Arc::clone(knowledge), cache }
+        Self { settings: settings.clone(), knowledge: Arc::clone(knowledge), counters, cache }
     }
 
     fn cache(&self) -> MutexGuard<'_, Cache> {
@@ -72,7 +74,7 @@ impl Statements {
         let found = self.cache().find(&key, self.settings.prepare_after);
         match found {
             Found::Prepared { statement, news } => {
-                self.knowledge.counts.hits.add(1);
+                self.counters.add(Item::Hits);
                 if let Some(uses) = news {
                     self.knowledge.note_uses(&key, uses);
                 }

@@ -67,7 +67,8 @@ pub(crate) async fn run<A: Ask>(
     match attempt::<A>(connection, query, params).await {
         Ok(answer) => Ok(answer),
         Err(failure) if is_healed(connection, query, &failure) => {
-            let again = attempt::<A>(connection, query, params).await;
+            // Rare, and as large as the first.
+            let again = Box::pin(attempt::<A>(connection, query, params)).await;
             again.map_err(|failure| {
                 is_healed(connection, query, &failure);
                 failure.into_error(connection, query)
@@ -106,17 +107,17 @@ async fn attempt<A: Ask>(
     params: Params<'_>,
 ) -> Result<A::Answer, Failure> {
     let statements = connection.statements();
-    // Owned across the awaits: the statement.
+    // Owned across the awaits: the statement. What is not done each time is in a box: the future is as large as the largest of them.
     match statements.way(query) {
         Way::Prepared(statement) => execute::<A>(connection, &statement, params, true).await,
         Way::Prepare => {
-            let statement = prepare(connection, query).await?;
+            let statement = Box::pin(prepare(connection, query)).await?;
             execute::<A>(connection, &statement, params, false).await
         }
         Way::Typed(types) if types.len() == params.len() => {
-            execute_typed::<A>(connection, query, params, &types, true).await
+            Box::pin(execute_typed::<A>(connection, query, params, &types, true)).await
         }
-        Way::Typed(_) | Way::Describe => described::<A>(connection, query, params).await,
+        Way::Typed(_) | Way::Describe => Box::pin(described::<A>(connection, query, params)).await,
     }
 }
 

@@ -32,10 +32,9 @@ pub struct StatementStats {
     pub healed: u64,
 }
 
-/// The counts of a pool.
+/// The counts of a pool: of what happens rarely.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
-    pub(super) hits: Counter,
     pub(super) prepared: Counter,
     pub(super) unprepared: Counter,
     pub(super) described: Counter,
@@ -58,9 +57,10 @@ impl Counter {
 }
 
 impl Counts {
-    pub(crate) fn snapshot(&self) -> StatementStats {
+    /// With so many hits, which are counted with each connection.
+    pub(crate) fn snapshot(&self, hits: u64) -> StatementStats {
         StatementStats {
-            hits: self.hits.get(),
+            hits,
             prepared: self.prepared.get(),
             unprepared: self.unprepared.get(),
             described: self.described.get(),

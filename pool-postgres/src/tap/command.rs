@@ -2,9 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-const WORDS: usize = 4;
 /// So much is kept of a name: more than any has.
-pub(super) const TAG: usize = WORDS * 8;
+pub(super) const TAG: u16 = 32;
+const BYTES: usize = TAG as usize;
+const WORDS: usize = BYTES / 8;
 
 /// What the server has called the command that it has completed last, such as `INSERT 0 1`. One thread at a time notes it.
 #[derive(Debug, Default)]
@@ -18,13 +19,11 @@ impl LastCommand {
     pub(super) fn note(&self, tag: &[u8]) {
         let turn = self.turn.load(Ordering::Relaxed);
         self.turn.store(turn + 1, Ordering::Relaxed);
-        for (word, part) in self.words.iter().zip(0..) {
-            let rest = tag.get(part * 8..).unwrap_or_default();
-            let mut bytes = [0; 8];
-            let length = rest.len().min(8);
-            bytes[..length].copy_from_slice(&rest[..length]);
+        let (mut bytes, length) = ([0; BYTES], tag.len().min(BYTES));
+        bytes[..length].copy_from_slice(&tag[..length]);
+        for (word, part) in self.words.iter().zip(bytes.as_chunks().0) {
             // Whoever sees a word sees the turn before it.
-            word.store(u64::from_be_bytes(bytes), Ordering::Release);
+            word.store(u64::from_be_bytes(*part), Ordering::Release);
         }
         self.turn.store(turn + 2, Ordering::Release);
     }
@@ -61,7 +60,7 @@ mod tests {
     #[test]
     fn no_name_is_made_of_two() {
         let last = LastCommand::default();
-        let tags = [[b'a'; TAG], [b'b'; TAG]];
+        let tags = [[b'a'; BYTES], [b'b'; BYTES]];
         std::thread::scope(|scope| {
             scope.spawn(|| (0..20_000).for_each(|time| last.note(&tags[time % 2])));
             for _ in 0..20_000 {

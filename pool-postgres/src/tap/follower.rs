@@ -1,102 +1,64 @@
-//! Which requests have been sent, and which of them answered.
+//! Follows the bytes of a connection: where messages begin, and which of them are sent in another form.
 
-use std::collections::VecDeque;
-use std::mem;
 use std::sync::Arc;
 
 use pool_core::Recorder;
 
-use super::changes::{Changes, keeps_its_rows};
 use super::command::TAG;
 use super::copying::FLUSH;
-use super::headers::Headers;
+use super::course::Course;
+use super::headers::{Headers, Kept, kept};
 use super::parameters::PARAMETER;
 use super::session::Session;
-use super::stopwatch::Stopwatch;
-use super::words::Words;
 
 /// So much is kept of an error or a notice. Codes come before texts there, and texts are told by how they begin.
-const TEXT: u64 = 512;
+const TEXT: u16 = 512;
 
-/// A request that the server has not finished answering.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Request {
-    /// Startup, or a simple query.
-    Simple,
-    /// Ended by `Sync`.
-    Extended,
-    /// Ended by `Sync`, and nothing but the closing of statements: whoever comes next need not wait for the answer.
-    Housekeeping,
-}
+/// So much is kept of the number of the server's process and what comes with it.
+const PROCESS: u16 = 4;
+
+/// The names of what is completed, parameters, errors and notices, and the process.
+static KEPT: Kept = kept(&[(b'C', TAG), (b'S', PARAMETER), (b'E', TEXT), (b'N', TEXT), (b'K', PROCESS)]);
 
 /// Follows both directions of one connection.
 #[derive(Debug)]
-#[allow(clippy::struct_excessive_bools)] // each is about messages of its own
 pub(super) struct Follower {
-    session: Arc<Session>,
+    course: Course,
     /// The startup message has no type; it is the first thing sent.
     startup_left: Option<u64>,
     startup_header: Vec<u8>,
     sent: Headers,
     received: Headers,
-    unanswered: VecDeque<Request>,
-    /// Whether more than housekeeping has been sent since the last `Sync`.
-    works: bool,
-    /// Whether a request of one message has begun, and perhaps been sent in part.
-    has_begun: bool,
-    /// Whether the server has described or sent rows since the last command was completed.
-    has_answered: bool,
     /// How many bytes have been sent.
     written: u64,
     /// After how many bytes the `Sync` comes that a COPY must not have.
     sync_at: Option<u64>,
-    /// Whether a COPY is under way that has none.
-    in_step: bool,
-    stopwatch: Stopwatch,
 }
-
-/// So much is kept of the number of the server's process and what comes with it.
-const PROCESS: u64 = 4;
 
 impl Follower {
     pub(super) fn new(session: Arc<Session>, recorder: Option<Recorder>) -> Self {
-        // The startup, which is answered as any request.
-        session.requests().note_sent();
         Self {
-            session,
+            course: Course::new(session, recorder),
             startup_left: None,
             startup_header: Vec::new(),
             sent: Headers::default(),
-            // The names of what is completed, parameters, errors and notices, and the process.
-            received: Headers::looking_into(&[
-                (b'C', TAG as u64),
-                (b'S', PARAMETER),
-                (b'E', TEXT),
-                (b'N', TEXT),
-                (b'K', PROCESS),
-            ]),
-            unanswered: VecDeque::from([Request::Simple]),
-            works: false,
-            has_begun: false,
-            has_answered: false,
+            received: Headers::looking_into(&KEPT),
             written: 0,
             sync_at: None,
-            in_step: false,
-            stopwatch: Stopwatch::new(recorder),
         }
     }
 
     pub(super) fn session(&self) -> &Session {
-        &self.session
+        &self.course.session
     }
 
     pub(super) fn about_to_send(&mut self) {
-        self.stopwatch.about_to_send();
+        self.course.stopwatch.about_to_send();
     }
 
     /// What is sent of these bytes now, and in what form.
     pub(super) fn before_sending<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        if self.session.copying.is_expected() {
+        if self.session().copying.is_expected() {
             self.find_sync(bytes);
         }
         let Some(at) = self.sync_at else { return bytes };
@@ -109,14 +71,14 @@ impl Follower {
     /// Looks for the COPY that is expected, and the `Sync` behind it. The client puts both into its buffer in one go, so that they are seen together.
     #[cold]
     fn find_sync(&mut self, bytes: &[u8]) {
-        let Some(beginning) = self.session.copying.beginning() else { return };
+        let Some(beginning) = self.session().copying.beginning() else { return };
         let (mut at, mut bound) = (self.sent.border(bytes), false);
         while let Some([kind, a, b, c, d, body @ ..]) = bytes.get(at..) {
             match kind {
                 b'B' => bound = body.starts_with(&beginning),
                 b'S' if bound => {
                     self.sync_at = Some(self.written + at as u64);
-                    return self.session.copying.forget();
+                    return self.session().copying.forget();
                 }
                 _ => {}
             }
@@ -127,80 +89,17 @@ impl Follower {
     pub(super) fn on_sent(&mut self, bytes: &[u8]) {
         self.written += bytes.len() as u64;
         if self.sync_at.is_some_and(|at| at < self.written) {
-            (self.sync_at, self.in_step) = (None, true);
+            (self.sync_at, self.course.in_step) = (None, true);
         }
-        self.follow_sent(bytes);
-        self.session.traffic().note_sent(bytes.len(), self.in_flight());
+        let messages = self.skip_startup(bytes);
+        self.sent.scan(messages, |kind, _| self.course.note_sent(kind));
+        self.course.on_sent(self.sent.is_at_border());
+        self.session().traffic().note_sent(bytes.len(), self.course.in_flight());
     }
 
     pub(super) fn on_received(&mut self, bytes: &[u8]) {
-        self.follow_received(bytes);
-        self.session.traffic().note_received(bytes.len(), self.in_flight());
-    }
-
-    /// Those that somebody waits for, and one that has been sent in part.
-    fn in_flight(&self) -> usize {
-        let complete = self.unanswered.iter().filter(|request| **request != Request::Housekeeping).count();
-        complete + usize::from(self.works)
-    }
-
-    fn follow_sent(&mut self, bytes: &[u8]) {
-        let bytes = self.skip_startup(bytes);
-        let mut sent = mem::take(&mut self.sent);
-        sent.scan(bytes, |kind, _| self.note_sent(kind));
-        self.sent = sent;
-        if self.sent.is_at_border() {
-            self.end_simple();
-        }
-        self.session.requests().note_partial(self.works || self.has_begun);
-    }
-
-    /// A message of this kind is sent.
-    fn note_sent(&mut self, kind: u8) {
-        self.end_simple();
-        match kind {
-            b'Q' | b'F' => {
-                self.unanswered.push_back(Request::Simple);
-                self.session.traffic().note_asked();
-                self.has_begun = true;
-                self.begin(true);
-            }
-            b'S' if mem::take(&mut self.works) => {
-                self.unanswered.push_back(Request::Extended);
-                self.session.requests().note_sent();
-            }
-            b'S' => self.unanswered.push_back(Request::Housekeeping),
-            // `Close` and `Flush`; a password belongs to the startup.
-            b'C' | b'H' | b'p' => {}
-            _ => {
-                self.note_end_of_copy(kind);
-                if !mem::replace(&mut self.works, true) {
-                    self.session.traffic().note_asked();
-                }
-                // `Execute`.
-                self.begin(kind == b'E');
-            }
-        }
-    }
-
-    /// `CopyDone` or `CopyFail`, perhaps: the server has refused before, or may, and then it is ready twice.
-    fn note_end_of_copy(&self, kind: u8) {
-        if matches!(kind, b'c' | b'f') && !self.in_step && !self.session.copying.is_taking() {
-            self.session.condemn();
-        }
-    }
-
-    /// If a request of one message has begun, it has been sent to its end.
-    fn end_simple(&mut self) {
-        if mem::take(&mut self.has_begun) {
-            self.session.requests().note_sent();
-        }
-    }
-
-    /// The server has something to do.
-    fn begin(&mut self, executes: bool) {
-        self.session.set_busy();
-        self.stopwatch.sent(executes, self.session.is_on_duty());
+        self.received.scan(bytes, |kind, beginning| self.course.note_received(kind, beginning));
+        self.session().traffic().note_received(bytes.len(), self.course.in_flight());
     }
 
     /// The rest of what was sent after the startup message.
@@ -217,85 +116,5 @@ impl Follower {
         let skip = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
         self.startup_left = Some(left - skip as u64);
         &bytes[skip..]
-    }
-
-    fn follow_received(&mut self, bytes: &[u8]) {
-        let mut received = mem::take(&mut self.received);
-        received.scan(bytes, |kind, beginning| self.note_received(kind, beginning));
-        self.received = received;
-    }
-
-    /// A message of this kind is received, with this beginning.
-    fn note_received(&mut self, kind: u8, beginning: &[u8]) {
-        match kind {
-            // Rows, or what they look like.
-            b'D' | b'T' => self.has_answered = true,
-            b'C' => self.note_completed(beginning),
-            b'Z' => self.note_ready(beginning.first().copied().unwrap_or(0)),
-            b'G' => {
-                self.session.copying.begin();
-                // The server starts to take COPY data and ignores the `Sync` that was sent along with the statement, if there was one; another one follows the data.
-                if !self.in_step && self.unanswered.front() == Some(&Request::Extended) {
-                    self.unanswered.pop_front();
-                    self.session.requests().note_answered();
-                }
-            }
-            b'E' => note_error(&self.session, Words::read(beginning), self.in_step),
-            _ => note(&self.session, kind, beginning),
-        }
-    }
-
-    /// A command is completed. Its name comes first.
-    fn note_completed(&mut self, beginning: &[u8]) {
-        let name = beginning.split(|byte| *byte == 0).next().unwrap_or_default();
-        let is_simple = self.unanswered.front() == Some(&Request::Simple);
-        if keeps_its_rows(name, mem::take(&mut self.has_answered), is_simple) {
-            self.session.note_changes(Changes::TEMPORARY);
-        }
-        self.session.note_completed(name);
-    }
-
-    /// An answer has ended.
-    fn note_ready(&mut self, status: u8) {
-        let session = &self.session;
-        self.has_answered = false;
-        session.note_ready(status);
-        session.copying.end();
-        match self.unanswered.pop_front() {
-            Some(Request::Housekeeping) => {}
-            Some(_) => {
-                session.requests().note_answered();
-                self.in_step = false;
-            }
-            // An answer too many, after a COPY that did not go as its client thinks.
-            None => session.condemn(),
-        }
-        // Something may have been sent in part.
-        if !self.works && self.unanswered.iter().all(|request| *request == Request::Housekeeping) {
-            self.stopwatch.answered();
-            session.set(status);
-        }
-    }
-}
-
-fn note_error(session: &Session, words: Words, in_step: bool) {
-    if session.copying.is_taking() {
-        session.copying.refuse();
-        // Nobody knows whether the server had come to look at what was sent, and so how often it will be ready; but it has if it answers `CopyFail`.
-        if !in_step && !words.is_copy_given_up() {
-            session.condemn();
-        }
-    }
-    session.note_error(words);
-}
-
-/// What the server says that ends no answer.
-fn note(session: &Session, kind: u8, beginning: &[u8]) {
-    match kind {
-        b'2' => session.note_bound(),
-        b'S' => session.note_parameter(beginning),
-        b'N' => session.note_notice(Words::read(beginning)),
-        b'K' => session.note_process(beginning),
-        _ => {}
     }
 }

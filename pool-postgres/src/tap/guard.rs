@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::headers::Headers;
+use super::headers::{Headers, Kept, kept};
 use crate::config::{AuthMethod, RequireAuth};
 
 /// Whether a login is bound to its channel if the server offers that.
@@ -49,11 +49,13 @@ const LONGEST: u64 = 30_000;
 const SASL: u32 = 10;
 
 /// So much of a request is looked at: its kind, and the names of mechanisms.
-const LOOKED_AT: u64 = 512;
+const LOOKED_AT: u16 = 512;
+
+static KEPT: Kept = kept(&[(b'R', LOOKED_AT)]);
 
 impl Guard {
     pub(super) fn new(allowed: Option<RequireAuth>, binding: Binding) -> Self {
-        let headers = Headers::looking_into(&[(b'R', LOOKED_AT)]);
+        let headers = Headers::looking_into(&KEPT);
         Self { allowed, binding, headers, was_asked: false, is_in: false }
     }
 

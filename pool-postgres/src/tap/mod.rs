@@ -7,6 +7,7 @@
 mod changes;
 mod command;
 mod copying;
+mod course;
 mod follower;
 mod guard;
 mod headers;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// So much is kept of a parameter's name and value.
-pub(super) const PARAMETER: u64 = 4096;
+pub(super) const PARAMETER: u16 = 4096;
 /// So many are kept: a server has less than twenty that it reports.
 const MOST: usize = 100;
 

@@ -1,0 +1,206 @@
+//! What becomes of requests, by the messages that pass.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::Arc;
+
+use pool_core::Recorder;
+
+use super::changes::{Changes, keeps_its_rows};
+use super::session::Session;
+use super::stopwatch::Stopwatch;
+use super::words::Words;
+
+/// A request that the server has not finished answering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Request {
+    /// Startup, or a simple query.
+    Simple,
+    /// Ended by `Sync`.
+    Extended,
+    /// Ended by `Sync`, and nothing but the closing of statements: whoever comes next need not wait for the answer.
+    Housekeeping,
+}
+
+/// What has been asked, and how far that has been answered.
+#[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // each is about messages of its own
+pub(super) struct Course {
+    pub(super) session: Arc<Session>,
+    unanswered: VecDeque<Request>,
+    /// How many of these somebody waits for: all but housekeeping.
+    owed: usize,
+    /// Whether more than housekeeping has been sent since the last `Sync`.
+    works: bool,
+    /// Whether a request of one message has begun, and perhaps been sent in part.
+    has_begun: bool,
+    /// Whether the server has described or sent rows since the last command was completed.
+    has_answered: bool,
+    /// Whether a COPY is under way that has no `Sync` but the one behind its data.
+    pub(super) in_step: bool,
+    pub(super) stopwatch: Stopwatch,
+}
+
+impl Course {
+    /// That of a session that begins with its startup, which is answered as any request.
+    pub(super) fn new(session: Arc<Session>, recorder: Option<Recorder>) -> Self {
+        session.requests().note_sent();
+        Self {
+            session,
+            unanswered: VecDeque::from([Request::Simple]),
+            owed: 1,
+            works: false,
+            has_begun: false,
+            has_answered: false,
+            in_step: false,
+            stopwatch: Stopwatch::new(recorder),
+        }
+    }
+
+    /// How many requests somebody waits for, with one that has been sent in part.
+    pub(super) fn in_flight(&self) -> usize {
+        self.owed + usize::from(self.works)
+    }
+
+    /// Some bytes have been sent, and perhaps the last message to its end.
+    pub(super) fn on_sent(&mut self, is_at_border: bool) {
+        if is_at_border {
+            self.end_simple();
+        }
+        self.session.requests().note_partial(self.works || self.has_begun);
+    }
+
+    /// A message of this kind is sent.
+    pub(super) fn note_sent(&mut self, kind: u8) {
+        self.end_simple();
+        match kind {
+            b'Q' | b'F' => {
+                self.owe(Request::Simple);
+                self.session.traffic().note_asked();
+                self.has_begun = true;
+                self.begin(true);
+            }
+            b'S' if mem::take(&mut self.works) => {
+                self.owe(Request::Extended);
+                self.session.requests().note_sent();
+            }
+            b'S' => self.unanswered.push_back(Request::Housekeeping),
+            // `Close` and `Flush`; a password belongs to the startup.
+            b'C' | b'H' | b'p' => {}
+            _ => {
+                self.note_end_of_copy(kind);
+                if !mem::replace(&mut self.works, true) {
+                    self.session.traffic().note_asked();
+                }
+                // `Execute`.
+                self.begin(kind == b'E');
+            }
+        }
+    }
+
+    /// `CopyDone` or `CopyFail`, perhaps: the server has refused before, or may, and then it is ready twice.
+    fn note_end_of_copy(&self, kind: u8) {
+        if matches!(kind, b'c' | b'f') && !self.in_step && !self.session.copying.is_taking() {
+            self.session.condemn();
+        }
+    }
+
+    /// If a request of one message has begun, it has been sent to its end.
+    fn end_simple(&mut self) {
+        if mem::take(&mut self.has_begun) {
+            self.session.requests().note_sent();
+        }
+    }
+
+    /// The server has something to do.
+    fn begin(&mut self, executes: bool) {
+        self.session.set_busy();
+        self.stopwatch.sent(executes, self.session.is_on_duty());
+    }
+
+    /// A message of this kind is received, with this beginning.
+    pub(super) fn note_received(&mut self, kind: u8, beginning: &[u8]) {
+        match kind {
+            // Rows, or what they look like.
+            b'D' | b'T' => self.has_answered = true,
+            b'C' => self.note_completed(beginning),
+            b'Z' => self.note_ready(beginning.first().copied().unwrap_or(0)),
+            b'G' => {
+                self.session.copying.begin();
+                // The server starts to take COPY data and ignores the `Sync` that was sent along with the statement, if there was one; another one follows the data.
+                if !self.in_step && self.unanswered.front() == Some(&Request::Extended) {
+                    self.unanswered.pop_front();
+                    self.note_answered();
+                }
+            }
+            b'E' => note_error(&self.session, Words::read(beginning), self.in_step),
+            _ => note(&self.session, kind, beginning),
+        }
+    }
+
+    /// A command is completed. Its name comes first.
+    fn note_completed(&mut self, beginning: &[u8]) {
+        let name = beginning.split(|byte| *byte == 0).next().unwrap_or_default();
+        let is_simple = self.unanswered.front() == Some(&Request::Simple);
+        if keeps_its_rows(name, mem::take(&mut self.has_answered), is_simple) {
+            self.session.note_changes(Changes::TEMPORARY);
+        }
+        self.session.note_completed(name);
+    }
+
+    /// Somebody waits for the answer to this.
+    fn owe(&mut self, request: Request) {
+        self.unanswered.push_back(request);
+        self.owed += 1;
+    }
+
+    /// What somebody has waited for is there.
+    fn note_answered(&mut self) {
+        self.owed -= 1;
+        self.session.requests().note_answered();
+    }
+
+    /// An answer has ended.
+    fn note_ready(&mut self, status: u8) {
+        let session = &self.session;
+        self.has_answered = false;
+        session.note_ready(status);
+        session.copying.end();
+        match self.unanswered.pop_front() {
+            Some(Request::Housekeeping) => {}
+            Some(_) => {
+                self.note_answered();
+                self.in_step = false;
+            }
+            // An answer too many, after a COPY that did not go as its client thinks.
+            None => session.condemn(),
+        }
+        // Something may have been sent in part.
+        if self.in_flight() == 0 {
+            self.stopwatch.answered();
+            self.session.set(status);
+        }
+    }
+}
+
+fn note_error(session: &Session, words: Words, in_step: bool) {
+    if session.copying.is_taking() {
+        session.copying.refuse();
+        // Nobody knows whether the server had come to look at what was sent, and so how often it will be ready; but it has if it answers `CopyFail`.
+        if !in_step && !words.is_copy_given_up() {
+            session.condemn();
+        }
+    }
+    session.note_error(words);
+}
+
+/// What the server says that ends no answer.
+fn note(session: &Session, kind: u8, beginning: &[u8]) {
+    match kind {
+        b'2' => session.note_bound(),
+        b'S' => session.note_parameter(beginning),
+        b'N' => session.note_notice(Words::read(beginning)),
+        b'K' => session.note_process(beginning),
+        _ => {}
+    }
+}
