@@ -4,22 +4,24 @@ use std::sync::Arc;
 use std::task::{Wake, Waker};
 
 #[cfg(feature = "loom")]
-use loom::sync::atomic::{AtomicBool, Ordering};
+use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 #[cfg(not(feature = "loom"))]
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What the wire wakes instead of the session's task: it wakes that, and remembers that something has happened. As long as it has not been rung, to move the messages would move none: everything
 /// that the wire waits for was told to ring.
 #[derive(Debug)]
 pub(crate) struct Bell {
     is_rung: AtomicBool,
+    /// How often the messages have been moved.
+    moves: AtomicU64,
     task: Waker,
 }
 
 impl Bell {
     /// That of this task.
     pub(crate) fn new(task: Waker) -> Self {
-        Self { is_rung: AtomicBool::new(false), task }
+        Self { is_rung: AtomicBool::new(false), moves: AtomicU64::new(0), task }
     }
 
     /// Whether it wakes this task.
@@ -29,19 +31,26 @@ impl Bell {
 
     /// Whether something has happened since the messages were moved last.
     pub(crate) fn is_rung(&self) -> bool {
-        // ORDERING: Relaxed. Whatever happened before the look, by an order that the looker brings along, has rung before it. Who finds it silent relies on the move that has silenced it, which the
-        // lock of the wire orders.
-        self.is_rung.load(Ordering::Relaxed)
+        // ORDERING: Acquire: of the silence that is seen, and so of the count that came before it. What has happened before the look, by an order that the looker brings along, has rung before it.
+        self.is_rung.load(Ordering::Acquire)
+    }
+
+    /// How often the messages have been moved, if nothing has happened since. The same number later on means that nothing has happened in between.
+    pub(crate) fn silent_at(&self) -> Option<u64> {
+        // ORDERING: Relaxed: it is the move that has silenced the bell, or a later one.
+        (!self.is_rung()).then(|| self.moves.load(Ordering::Relaxed))
     }
 
     /// The messages are about to be moved: what has happened so far will be seen by that. Only whoever holds the wire says so.
     pub(crate) fn silence(&self) {
-        // ORDERING: Acquire: of the ring that is silenced. What it was rung for is there now.
-        self.is_rung.swap(false, Ordering::Acquire);
+        // ORDERING: Relaxed: nobody else counts, and the exchange below publishes it.
+        self.moves.store(self.moves.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        // ORDERING: Acquire of the ring that is silenced: what it was rung for is there now. Release to the one who sees the silence: it has been counted.
+        self.is_rung.swap(false, Ordering::AcqRel);
     }
 
     /// Something has happened.
-    fn ring(&self) {
+    pub(crate) fn ring(&self) {
         // ORDERING: Release: to the one who silences it.
         self.is_rung.store(true, Ordering::Release);
     }

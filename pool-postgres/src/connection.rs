@@ -42,6 +42,8 @@ pub struct PostgresConnection {
     in_order_at: u64,
     /// What a hook has changed in it, and means to stay.
     kept: Changes,
+    /// How often its messages had been moved when it was found to be in order.
+    in_order_after: Option<u64>,
 }
 
 /// Whether a session has been used since it was put in order, and what was changed.
@@ -60,9 +62,9 @@ impl PostgresConnection {
         let runtime = Handle::current();
         let task = runtime.spawn(run(Arc::clone(&wire)));
         let (wanted, accepted_at) = (TargetSessionAttrs::Any, Instant::now());
-        let (in_order_at, kept) = (0, Changes::NONE);
+        let (in_order_at, kept, in_order_after) = (0, Changes::NONE, None);
         let statements = Statements::new(&peer.server.settings.config.statements, knowledge, tally.counters());
-        Self { client, session, wire, task, runtime, peer, wanted, accepted_at, statements, tally, in_order_at, kept }
+        Self { client, session, wire, task, runtime, peer, wanted, accepted_at, statements, tally, in_order_at, kept, in_order_after }
     }
 
     /// Its server has been found to be this, and has to stay it.
@@ -263,6 +265,22 @@ impl PostgresConnection {
         if !before.is_used {
             self.in_order_at = self.session.asked();
         }
+    }
+
+    /// How often its messages have been moved, if there is nothing to move; for [`found_in_order`](Self::found_in_order).
+    pub(crate) fn silent_at(&self) -> Option<u64> {
+        self.wire.silent_at()
+    }
+
+    /// It was in order after its messages had been moved so often. To be told before it is looked at whether it is.
+    pub(crate) fn found_in_order(&mut self, silent_at: Option<u64>) {
+        self.in_order_after = silent_at;
+    }
+
+    /// Whether nothing has happened on its wire since it was found to be in order. Says so once, so that one who has had it in the meantime is not believed.
+    pub(crate) fn is_untouched(&mut self) -> bool {
+        let after = self.in_order_after.take();
+        after.is_some() && after == self.silent_at()
     }
 
     /// Puts everything on the wire that the client has been asked to send, as far as that works without waiting. A future of the

@@ -206,6 +206,10 @@ impl Driver for PostgresDriver {
         if std::thread::panicking() {
             return SessionState::Broken;
         }
+        if connection.is_untouched() {
+            return SessionState::Clean;
+        }
+        let silent_at = connection.silent_at();
         let settled = connection.settle();
         if connection.is_closed() {
             report_end(connection);
@@ -220,6 +224,7 @@ impl Driver for PostgresDriver {
             );
             SessionState::Broken
         } else if settled && self.is_in_order(connection) {
+            connection.found_in_order(silent_at);
             SessionState::Clean
         } else if let (true, Some(reason)) = (settled, self.beyond_repair(connection)) {
             tell(connection, reason);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::task::{Context, Poll, Waker};
 
 use tokio_postgres::{AsyncMessage, Connection, Notification};
@@ -21,11 +21,15 @@ pub(crate) trait Sink: Send {
 
 /// The wire, moved by its task, and by whoever needs to know that nothing is left to move. Never held across an await.
 #[derive(Debug)]
-pub(crate) struct Shared(Mutex<Driven>);
+pub(crate) struct Shared {
+    driven: Mutex<Driven>,
+    /// That of the task, once it has run.
+    bell: OnceLock<Arc<Bell>>,
+}
 
 impl Shared {
     pub(crate) fn new(wire: Wire, session: Arc<Session>, counts: Arc<Counts>) -> Self {
-        Self(Mutex::new(Driven {
+        let driven = Mutex::new(Driven {
             wire: Some(wire),
             ring: None,
             session,
@@ -33,15 +37,21 @@ impl Shared {
             end: None,
             parted: false,
             sink: None,
-        }))
+        });
+        Self { driven, bell: OnceLock::new() }
+    }
+
+    /// As [`Bell::silent_at`].
+    pub(crate) fn silent_at(&self) -> Option<u64> {
+        self.bell.get()?.silent_at()
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Driven> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.driven.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, Driven>> {
-        match self.0.try_lock() {
+        match self.driven.try_lock() {
             Ok(guard) => Some(guard),
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => None,
@@ -129,11 +139,18 @@ impl Driven {
         tracing::debug!(cause = end.label(), "a session ended: {end}");
     }
 
-    /// What happens from now on wakes this task. What has been registered for another one stays that until the wire is moved.
-    fn ring_for(&mut self, task: &Waker) {
-        if !self.ring.as_ref().is_some_and(|ring| ring.bell.wakes(task)) {
-            self.ring = Some(Ring::new(task));
+    /// What happens from now on wakes this task, by a bell that is new if it is not the task that has been woken so far. What has been registered for that one stays so until the wire is moved.
+    fn ring_for(&mut self, task: &Waker) -> Option<Arc<Bell>> {
+        if self.ring.as_ref().is_some_and(|ring| ring.bell.wakes(task)) {
+            return None;
         }
+        let ring = Ring::new(task);
+        let bell = Arc::clone(&ring.bell);
+        if let Some(last) = self.ring.replace(ring) {
+            // Nobody silences it any more.
+            last.bell.ring();
+        }
+        Some(bell)
     }
 
     /// Says who is to have the notifications from now on. Of a session that has ended there are none, so that it is dropped at once.
@@ -153,7 +170,12 @@ impl Driven {
         if wire.is_some() {
             self.keep((!self.parted).then(|| SessionEnd::by_us(cause)));
         }
-        (wire, self.ring.take().map(|ring| ring.waker))
+        let ring = self.ring.take();
+        if let Some(ring) = &ring {
+            // Nobody silences it any more.
+            ring.bell.ring();
+        }
+        (wire, ring.map(|ring| ring.waker))
     }
 
     /// How the session has ended, unless its client closed it.
@@ -187,7 +209,10 @@ pub(crate) fn run(wire: Arc<Shared>) -> impl Future<Output = ()> + Send {
     let wire = EndOnDrop(wire);
     poll_fn(move |context| {
         let mut driven = wire.0.lock();
-        driven.ring_for(context.waker());
+        if let Some(bell) = driven.ring_for(context.waker()) {
+            // The first alone, and a task of tokio has only one.
+            let _ = wire.0.bell.set(bell);
+        }
         driven.advance()
     })
 }

@@ -1,5 +1,6 @@
 //! The statements that one connection has prepared.
 
+use std::cell::Cell;
 use std::num::NonZeroUsize;
 
 use lru::LruCache;
@@ -9,7 +10,16 @@ use tokio_postgres::Statement;
 #[derive(Debug)]
 struct Entry {
     statement: Statement,
-    uses: u64,
+    uses: Cell<u64>,
+}
+
+impl Entry {
+    fn found(&self) -> Found {
+        let uses = self.uses.get() + 1;
+        self.uses.set(uses);
+        let news = uses.is_power_of_two().then(|| (uses / 2).max(1));
+        Found::Prepared { statement: self.statement.clone(), news }
+    }
 }
 
 /// The statements that one connection has prepared, and how often it has been asked for others. What makes room is closed on the server.
@@ -45,10 +55,12 @@ impl Cache {
     /// Somebody wants to execute a statement.
     pub(super) fn find(&mut self, key: &str, prepare_after: u32) -> Found {
         let Some(prepared) = &mut self.prepared else { return Found::Rare };
-        if let Some(entry) = prepared.get_mut(key) {
-            entry.uses += 1;
-            let news = entry.uses.is_power_of_two().then(|| (entry.uses / 2).max(1));
-            return Found::Prepared { statement: entry.statement.clone(), news };
+        // The last one again, for which nothing has to be looked up or moved to the front.
+        if let Some((_, entry)) = prepared.peek_mru().filter(|(last, _)| ***last == *key) {
+            return entry.found();
+        }
+        if let Some(entry) = prepared.get(key) {
+            return entry.found();
         }
         let Some(seen) = &mut self.seen else { return Found::Due };
         let uses = seen.get(key).copied().unwrap_or(0) + 1;
@@ -64,7 +76,7 @@ impl Cache {
         if let Some(seen) = &mut self.seen {
             seen.pop(key);
         }
-        let entry = Entry { statement, uses: 0 };
+        let entry = Entry { statement, uses: Cell::new(0) };
         let (_, gone) = self.prepared.as_mut()?.push(key.into(), entry)?;
         Some(gone.statement)
     }

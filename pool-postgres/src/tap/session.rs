@@ -172,7 +172,7 @@ impl Session {
 
     /// Something is written, or was perhaps. Only whoever holds the wire writes.
     pub(super) fn note_write(&self) {
-        self.writes.fetch_add(1, Ordering::Release);
+        self.writes.store(self.writes.load(Ordering::Relaxed) + 1, Ordering::Release);
     }
 
     pub(crate) fn mark(&self) -> Mark {
