@@ -70,6 +70,7 @@ pub mod internals {
     pub use crate::handoff::{Core, Denial, Denied, Entry, Grant, Left, Offered};
     pub use crate::queue::{Cancelled, Entered, Fifo, Heard, Resumed, Ticket};
     pub use crate::slot::{Claim, IdleOrder, Table, Vacancy};
+    pub use crate::sync::order;
 }
 
 // Everything that needs a runtime, a clock or a driver is not part of a build for the models.

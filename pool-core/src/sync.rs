@@ -49,7 +49,8 @@ pub(crate) const fn order(_name: &'static str, ordering: Ordering) -> Ordering {
 
 /// The ordering of the place `name`, unless it is the one that this run weakens.
 #[cfg(feature = "loom")]
-pub(crate) fn order(name: &'static str, ordering: Ordering) -> Ordering {
+#[doc(hidden)]
+pub fn order(name: &'static str, ordering: Ordering) -> Ordering {
     // ORDERING: Relaxed: the mutant.
     if is_weakened(name) { Ordering::Relaxed } else { ordering }
 }

@@ -1,12 +1,9 @@
-//! Tells whoever looks at a session whether there is anything to look at.
+//! Tells whoever looks at a session whether there is anything to look at. The models of `pool-testkit` run this very file.
 
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 
-#[cfg(feature = "loom")]
-use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-#[cfg(not(feature = "loom"))]
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use super::atomics::{AtomicBool, AtomicU64, Ordering, order};
 
 /// What the wire wakes instead of the session's task: it wakes that, and remembers that something has happened. As long as it has not been rung, to move the messages would move none: everything
 /// that the wire waits for was told to ring.
@@ -32,7 +29,7 @@ impl Bell {
     /// Whether something has happened since the messages were moved last.
     pub(crate) fn is_rung(&self) -> bool {
         // ORDERING: Acquire: of the silence that is seen, and so of the count that came before it. What has happened before the look, by an order that the looker brings along, has rung before it.
-        self.is_rung.load(Ordering::Acquire)
+        self.is_rung.load(order("bell.is_rung", Ordering::Acquire))
     }
 
     /// How often the messages have been moved, if nothing has happened since. The same number later on means that nothing has happened in between.
@@ -46,13 +43,13 @@ impl Bell {
         // ORDERING: Relaxed: nobody else counts, and the exchange below publishes it.
         self.moves.store(self.moves.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         // ORDERING: Acquire of the ring that is silenced: what it was rung for is there now. Release to the one who sees the silence: it has been counted.
-        self.is_rung.swap(false, Ordering::AcqRel);
+        self.is_rung.swap(false, order("bell.silence", Ordering::AcqRel));
     }
 
     /// Something has happened.
     pub(crate) fn ring(&self) {
-        // ORDERING: Release: to the one who silences it.
-        self.is_rung.store(true, Ordering::Release);
+        // ORDERING: Release: to the one who silences it. An exchange, and no store: what another one has rung for before is released by this, too.
+        self.is_rung.swap(true, order("bell.ring", Ordering::Release));
     }
 }
 

@@ -64,7 +64,21 @@ impl PostgresConnection {
         let (wanted, accepted_at) = (TargetSessionAttrs::Any, Instant::now());
         let (in_order_at, kept, in_order_after) = (0, Changes::NONE, None);
         let statements = Statements::new(&peer.server.settings.config.statements, knowledge, tally.counters());
-        Self { client, session, wire, task, runtime, peer, wanted, accepted_at, statements, tally, in_order_at, kept, in_order_after }
+        Self {
+            client,
+            session,
+            wire,
+            task,
+            runtime,
+            peer,
+            wanted,
+            accepted_at,
+            statements,
+            tally,
+            in_order_at,
+            kept,
+            in_order_after,
+        }
     }
 
     /// Its server has been found to be this, and has to stay it.

@@ -37,6 +37,7 @@
 #![cfg(not(feature = "loom"))]
 
 mod activity;
+mod atomics;
 mod bell;
 mod chain;
 mod cluster;

@@ -29,15 +29,8 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(wire: Wire, session: Arc<Session>, counts: Arc<Counts>) -> Self {
-        let driven = Mutex::new(Driven {
-            wire: Some(wire),
-            ring: None,
-            session,
-            counts,
-            end: None,
-            parted: false,
-            sink: None,
-        });
+        let driven =
+            Mutex::new(Driven { wire: Some(wire), ring: None, session, counts, end: None, parted: false, sink: None });
         Self { driven, bell: OnceLock::new() }
     }
 

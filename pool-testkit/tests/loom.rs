@@ -9,6 +9,8 @@
 #[path = "loom/common.rs"]
 mod common;
 
+#[path = "loom/bell.rs"]
+mod bell;
 #[path = "loom/capacity.rs"]
 mod capacity;
 #[path = "loom/close.rs"]

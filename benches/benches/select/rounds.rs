@@ -51,7 +51,7 @@ fn take_turn(runtime: &Runtime, contender: &Contender, connections: usize, quick
             seen.times.saturating_record(taken);
         }
     }
-    eprintln!("CPU {} {:?} {}", contender.name(), (cpu().0-cpu0.0, cpu().1-cpu0.1), answers);
+    eprintln!("CPU {} {:?} {}", contender.name(), (cpu().0 - cpu0.0, cpu().1 - cpu0.1), answers);
     let took = begun.elapsed().max(Duration::from_nanos(1));
     seen.rates.push(f64::from(answers) / took.as_secs_f64());
 }
