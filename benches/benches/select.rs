@@ -25,7 +25,7 @@ const USAGE: &str = "\
 Has a PostgreSQL of its own answer one prepared statement again and again, by contenders that take turns, prints a table, and writes figures to target/report/.
   cargo bench -p pool-benches --bench select -- [OPTIONS]
     --check          fail if a claim of docs/performance.md does not hold
-    --rounds N       how often all take turns (default 15, quick 3)
+    --rounds N       how often all take turns (default 45, quick 3)
     --connections N  how many each has, with a task for each (default 8)
     --only CONTENDER this one alone; more than once for several
     --quick          short turns: for a look, not for a judgement";

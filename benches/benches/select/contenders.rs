@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use deadpool_postgres::{ManagerConfig, RecyclingMethod};
 use pool_postgres::tokio_postgres::{Client, NoTls, Statement, connect};
-use pool_postgres::{PostgresConfig, PostgresPool};
+use pool_postgres::{PostgresConfig, PostgresOwnedLease, PostgresPool};
 
 use crate::args::Choice;
 
@@ -13,7 +13,7 @@ use crate::args::Choice;
 const SQL: &str = "SELECT $1::int";
 
 /// Their names.
-const NAMES: [&str; 3] = ["tokio-postgres", "pool", "deadpool-postgres"];
+const NAMES: [&str; 4] = ["tokio-postgres", "kept", "pool", "deadpool-postgres"];
 
 /// What an option picks.
 pub(crate) fn choices() -> [Choice; 1] {
@@ -25,6 +25,8 @@ pub(crate) fn choices() -> [Choice; 1] {
 pub(crate) enum Contender {
     /// The client alone: each task has a connection and the statement.
     Bare(Arc<Vec<(Client, Statement)>>),
+    /// As that, on connections of a pool that nobody gives back: what is left is what follows the wire.
+    Kept(Arc<Vec<(PostgresOwnedLease, Statement)>>),
     Ours(PostgresPool),
     Deadpool(deadpool_postgres::Pool),
 }
@@ -32,7 +34,12 @@ pub(crate) enum Contender {
 impl Contender {
     /// All of them, with so many connections that have been opened, and on which the statement is prepared.
     pub(crate) async fn all(url: &str, connections: usize) -> Vec<Self> {
-        let all = vec![bare(url, connections).await, ours(url, connections).await, deadpool(url, connections)];
+        let all = vec![
+            bare(url, connections).await,
+            kept(url, connections).await,
+            ours(url, connections).await,
+            deadpool(url, connections),
+        ];
         for contender in &all {
             let tasks: Vec<_> = (0..connections).map(|task| tokio::spawn(contender.clone().ask(task, 2_000))).collect();
             for task in tasks {
@@ -45,8 +52,9 @@ impl Contender {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Bare(_) => NAMES[0],
-            Self::Ours(_) => NAMES[1],
-            Self::Deadpool(_) => NAMES[2],
+            Self::Kept(_) => NAMES[1],
+            Self::Ours(_) => NAMES[2],
+            Self::Deadpool(_) => NAMES[3],
         }
     }
 
@@ -67,6 +75,10 @@ impl Contender {
             Self::Bare(clients) => {
                 let (client, statement) = &clients[task];
                 client.query_one(statement, &[&n]).await.expect("an answer").get(0)
+            }
+            Self::Kept(leases) => {
+                let (lease, statement) = &leases[task];
+                lease.query_one(statement, &[&n]).await.expect("an answer").get(0)
             }
             Self::Ours(pool) => pool.query_one(SQL, &[&n]).await.expect("an answer").get(0),
             Self::Deadpool(pool) => {
@@ -89,10 +101,25 @@ async fn bare(url: &str, connections: usize) -> Contender {
     Contender::Bare(Arc::new(clients))
 }
 
-async fn ours(url: &str, connections: usize) -> Contender {
+async fn pool(url: &str, connections: usize) -> PostgresPool {
     let mut config: PostgresConfig = url.parse().expect("a URI");
     (config.pool.max_size, config.pool.min_size) = (connections, connections);
-    Contender::Ours(PostgresPool::connect(config).await.expect("a pool"))
+    PostgresPool::connect(config).await.expect("a pool")
+}
+
+async fn kept(url: &str, connections: usize) -> Contender {
+    let pool = pool(url, connections).await;
+    let mut leases = Vec::new();
+    for _ in 0..connections {
+        let lease = pool.acquire_owned().await.expect("a connection");
+        let statement = lease.prepare(SQL).await.expect("a statement");
+        leases.push((lease, statement));
+    }
+    Contender::Kept(Arc::new(leases))
+}
+
+async fn ours(url: &str, connections: usize) -> Contender {
+    Contender::Ours(pool(url, connections).await)
 }
 
 fn deadpool(url: &str, connections: usize) -> Contender {

@@ -28,7 +28,7 @@ pub(crate) fn measure(args: &Args) -> Vec<Seen> {
     let times = || Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("three digits");
     let mut seen: Vec<_> =
         contenders.iter().map(|it| Seen { name: it.name(), rates: Vec::new(), times: times() }).collect();
-    let rounds = args.number("rounds", if args.quick { 3 } else { 15 });
+    let rounds = args.number("rounds", if args.quick { 3 } else { 45 });
     for round in 0..rounds {
         eprintln!("round {} of {rounds}", round + 1);
         for turn in 0..contenders.len() {
@@ -40,7 +40,7 @@ pub(crate) fn measure(args: &Args) -> Vec<Seen> {
 }
 
 fn take_turn(runtime: &Runtime, contender: &Contender, connections: usize, quick: bool, seen: &mut Seen) {
-    let times = if quick { 500 } else { 4_000 };
+    let times = if quick { 500 } else { 2_000 };
     let cpu0 = cpu();
     let begun = Instant::now();
     let tasks: Vec<_> = (0..connections).map(|task| runtime.spawn(contender.clone().ask(task, times))).collect();
