@@ -98,7 +98,7 @@ pub(crate) const METHODS: [Method; 17] = [
         call: |pool, cut| {
             Box::pin(async move {
                 let Ok(lease) = pool.acquire_owned().await else { return true };
-                let mut kept = lease.keep();
+                let mut kept = lease.keep().unwrap();
                 let retiring = tokio::spawn({
                     let pool = pool.clone();
                     async move { pool.retire_all() }
