@@ -1,5 +1,7 @@
 //! F130: what a borrower leaves behind in a session that goes on.
 
+use pool_testkit::postgres::EphemeralPostgres;
+
 use crate::asking::{LIMIT, in_time};
 use crate::common::{Chaos, process, rows, strict};
 use crate::invariants;
@@ -21,10 +23,9 @@ async fn found(chaos: &Chaos) -> (String, i32) {
     (left(&lease, USER).await, process(&lease).await)
 }
 
-/// Borrowers come one after the other, and each but the first finds what the first has found, in the same session.
-async fn nothing_is_left(mode: &str, more: &[(&str, &str)]) {
-    let server = strict().start().unwrap();
-    let chaos = Chaos::on(&server, 1, |config| {
+/// A pool of one connection, which is put in order in this way.
+async fn chaos_of(server: &EphemeralPostgres, mode: &str) -> Chaos {
+    let chaos = Chaos::on(server, 1, |config| {
         config.user = Some(USER.to_owned());
         config.options = Some("-c work_mem=7MB".to_owned());
         config.release.mode = mode.parse().unwrap();
@@ -32,14 +33,24 @@ async fn nothing_is_left(mode: &str, more: &[(&str, &str)]) {
     })
     .await;
     chaos.watch.run(SETUP).await;
+    chaos
+}
+
+/// A borrower does this, whatever it comes to, and the next finds what the first has found, in the same session.
+async fn leaves_nothing(chaos: &Chaos, (name, sql): (&str, &str), fresh: &(String, i32)) {
+    let lease = chaos.served().await;
+    let _ = in_time("it is done", lease.batch_execute(sql)).await;
+    drop(lease);
+    assert_eq!(found(chaos).await, *fresh, "after {name}");
+    assert_eq!(rows(chaos, "t").await, 0, "after {name}");
+}
+
+async fn nothing_is_left(mode: &str, others: &[(&str, &str)]) {
+    let server = strict().start().unwrap();
+    let chaos = chaos_of(&server, mode).await;
     let fresh = found(&chaos).await;
-    for (name, sql) in ROWS.iter().chain(more) {
-        let lease = chaos.served().await;
-        // Whatever it comes to.
-        let _ = in_time("it is done", lease.batch_execute(sql)).await;
-        drop(lease);
-        assert_eq!(found(&chaos).await, fresh, "{mode}: after {name}");
-        assert_eq!(rows(&chaos, "t").await, 0, "{mode}: after {name}");
+    for row in ROWS.iter().chain(others) {
+        leaves_nothing(&chaos, *row, &fresh).await;
     }
     let stats = invariants::hold(chaos).await;
     assert_eq!((stats.opened, stats.errors.resets), (1, 0), "{mode}");
