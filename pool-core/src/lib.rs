@@ -165,7 +165,7 @@ pub use crate::{
     failure::OpenFailure,
     health::{HealthConfig, HealthReason, HealthReport, HealthState, HealthStats},
     hooks::{ConnectionFacts, HandOut, HookError, HookFailure, HookPoint, Hooks},
-    kept::KeptLease,
+    kept::{KeepError, KeptLease},
     lease::{Lease, OwnedLease},
     monitor::HealthChecker,
     pool::Pool,

@@ -14,6 +14,8 @@ mod authority;
 mod common;
 #[path = "chaos/invariants.rs"]
 mod invariants;
+#[path = "next_borrower/leftovers.rs"]
+mod leftovers;
 #[path = "chaos/users.rs"]
 mod users;
 #[path = "chaos/watch.rs"]
@@ -53,6 +55,8 @@ mod given_up;
 mod handshake;
 #[path = "chaos/late.rs"]
 mod late;
+#[path = "chaos/left_behind.rs"]
+mod left_behind;
 #[path = "chaos/left_open.rs"]
 mod left_open;
 #[path = "chaos/lifecycle.rs"]
@@ -69,6 +73,8 @@ mod panics;
 mod permissions;
 #[path = "chaos/polls.rs"]
 mod polls;
+#[path = "chaos/pooler.rs"]
+mod pooler;
 #[path = "chaos/recovery.rs"]
 mod recovery;
 #[path = "chaos/refusals.rs"]
@@ -87,6 +93,8 @@ mod settings;
 mod shutdowns;
 #[path = "chaos/standby.rs"]
 mod standby;
+#[path = "chaos/statements.rs"]
+mod statements;
 #[path = "chaos/switch.rs"]
 mod switch;
 #[path = "chaos/tls.rs"]

@@ -19,6 +19,8 @@ mod operator;
 mod outages;
 #[path = "listen/refused.rs"]
 mod refused;
+#[path = "listen/room.rs"]
+mod room;
 #[path = "listen/servers.rs"]
 mod servers;
 #[path = "listen/subscribers.rs"]

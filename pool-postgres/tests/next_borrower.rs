@@ -9,6 +9,8 @@ mod common;
 mod frozen;
 #[path = "next_borrower/hooks.rs"]
 mod hooks;
+#[path = "next_borrower/leftovers.rs"]
+mod leftovers;
 #[path = "next_borrower/load.rs"]
 mod load;
 #[path = "next_borrower/modes.rs"]

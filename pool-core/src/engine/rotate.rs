@@ -132,7 +132,7 @@ impl Rotation {
         room.leaving.saturating_sub(self.promised(engine))
     }
 
-    /// What is due, and whether it is needed.
+    /// What is due, and whether it is needed. Not what somebody keeps who does not give it back for that: it takes no permit, so that there would be one too many in its place.
     fn find_due<D: Driver>(&self, engine: &Engine<D>) -> Found {
         let (counts, config) = (engine.core.table.counts(), engine.config.load());
         let waiting = engine.core.gate().glance().waiting();
@@ -144,6 +144,9 @@ impl Rotation {
                 found.next = [found.next, Some(facts.due_at())].into_iter().flatten().min();
                 continue;
             };
+            if !idle && engine.is_kept_though(facts, due) {
+                continue;
+            }
             if !idle || unused == 0 || engine.was_used(facts, due) {
                 found.needed += 1;
                 found.in_time += usize::from(due != Due::Wearing);

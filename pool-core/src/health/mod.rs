@@ -34,7 +34,7 @@ pub struct HealthConfig {
     /// A lease that is older than this degrades the pool: its user may have forgotten it. `None` does not look. From 1 ms to 10 years; default 10 min.
     pub leak_after: Option<Duration>,
     /// Keeps one connection for the checks, of those that the pool may have: so a pool that is full is told from a backend that does not answer. A pool of one
-    /// connection keeps none, and one that has no other and can open none gives it to those who wait. Default `true`.
+    /// connection keeps none, nor does one in which all but one are kept already, and one that has no other and can open none gives it to those who wait. Default `true`.
     pub reserve: bool,
 }
 

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use super::Shared;
 use crate::connection::ConnectionId;
 use crate::driver::Driver;
-use crate::engine::{Acquiring, Engine, Limit, guarded, report, unless, watch as until};
+use crate::engine::{Acquiring, Engine, KeptFor, Limit, guarded, report, unless, watch as until};
 use crate::error::AcquireError;
 use crate::failure::OneLine;
 use crate::health::{Checked, HealthConfig, HealthReport, HealthState, Judge, LOOK, Sample};
@@ -46,13 +46,15 @@ struct Own<D: Driver> {
 }
 
 impl<D: Driver> Own<D> {
+    /// Keeps it instead of the last one, unless that would leave none for callers; then it goes back.
     fn keep(&mut self, lease: Option<OwnedLease<D>>) {
-        self.forget();
-        self.id = lease.as_ref().map(OwnedLease::connection_id);
-        if let Some(id) = self.id {
-            self.engine.reserve_for_checks(id);
+        let id = lease.as_ref().map(OwnedLease::connection_id);
+        // What is kept already has its place.
+        if id != self.id {
+            self.forget();
+            self.id = id.filter(|id| self.engine.reserve(*id, KeptFor::Checks).is_ok());
         }
-        self.lease = lease;
+        self.lease = lease.filter(|_| self.id.is_some());
     }
 
     /// Gives it back unless it is good for another check, and to be kept for that.
@@ -172,8 +174,7 @@ impl<D: Driver> Monitor<D> {
             lease.discard();
             return Err(Checked::Failed(cause));
         }
-        let keeps = config.reserve && self.engine.config.load().max_size > 1;
-        self.own.keep(keeps.then_some(lease));
+        self.own.keep(config.reserve.then_some(lease));
         Ok(())
     }
 

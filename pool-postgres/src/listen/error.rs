@@ -46,7 +46,8 @@ pub enum ListenError {
     /// It was called outside of a tokio runtime.
     #[error("a listener needs a tokio runtime and was called outside of one")]
     NoRuntime,
-    /// The listener would keep the last connection that the pool may have, and leave none for callers. Other listeners keep one each, and so does a [monitor](pool_core::Pool::monitor).
+    /// The listener would keep the last connection that the pool may have, and leave none for callers. Other listeners keep one each, and so does a [monitor](pool_core::Pool::monitor). Of several that
+    /// come at the same time, as many have one as there is room for.
     #[error(
         "a listener keeps one connection and leaves one at least for callers, but max_size is {max_size} and {kept} are kept already; allowed: {kept} + 2 and more"
     )]

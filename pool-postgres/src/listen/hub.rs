@@ -279,9 +279,9 @@ impl Hub {
         self.lock().is_deserted()
     }
 
-    /// Whether there is a connection that listens.
-    pub(super) fn has_line(&self) -> bool {
-        self.lock().alive
+    /// Whether the task is there, which may have a connection.
+    pub(super) fn has_worker(&self) -> bool {
+        self.lock().running
     }
 
     /// Whether the pool has a connection to spare: one at least is left for callers.

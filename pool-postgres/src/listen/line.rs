@@ -57,9 +57,14 @@ enum Woken {
 }
 
 impl Line {
-    pub(super) fn of(hub: &Arc<Hub>, lease: PostgresOwnedLease) -> Self {
+    /// # Errors
+    ///
+    /// If the pool has none to spare: others were first. The lease goes back.
+    pub(super) fn of(hub: &Arc<Hub>, lease: PostgresOwnedLease) -> Result<Self, ListenError> {
+        let kept =
+            lease.keep().map_err(|error| ListenError::PoolTooSmall { max_size: error.max_size, kept: error.kept })?;
         let number = Number { hub: Arc::clone(hub), number: hub.begin_line() };
-        Self { hub: Arc::clone(hub), number, kept: lease.keep(), is_trusted: false }
+        Ok(Self { hub: Arc::clone(hub), number, kept, is_trusted: false })
     }
 
     pub(super) fn host(&self) -> &str {

@@ -146,7 +146,8 @@ impl Listener {
         }
         let runtime = Handle::try_current().map_err(|_| ListenError::NoRuntime)?;
         let config = self.hub.pool.config();
-        if !self.hub.has_line() {
+        // The task looks itself, and does not count what is its own.
+        if !self.hub.has_worker() {
             self.hub.room()?;
         }
         let inbox = Arc::new(Inbox::new(self.kept));

@@ -55,6 +55,7 @@ impl Worker {
 
     /// Has a connection for as long as that lasts. `false` if it is better to pause before there is another one.
     async fn listen(&mut self) -> bool {
+        // Before it waits for one; whether there still is room then is seen when it has one.
         if let Err(error) = self.hub.room() {
             return self.go_without(&error);
         }
@@ -65,7 +66,10 @@ impl Worker {
             First::Other(()) => return true,
         };
         let began = Instant::now();
-        let mut line = Line::of(&self.hub, lease);
+        let mut line = match Line::of(&self.hub, lease) {
+            Ok(line) => line,
+            Err(error) => return self.go_without(&error),
+        };
         // Owned across the await: the connection. Dropped, it is closed.
         let Err(why) = line.serve().await else {
             // Owned across the await: the same.

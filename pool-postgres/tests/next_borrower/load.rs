@@ -10,7 +10,7 @@ use pool_postgres::{PostgresConnection, PostgresPool};
 use tokio::time::timeout;
 
 use crate::common::{config, database, sessions_on_server, watcher};
-use crate::session::is_in_transaction;
+use crate::leftovers::is_in_transaction;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 

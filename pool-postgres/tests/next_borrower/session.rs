@@ -2,24 +2,10 @@
 
 use pool_postgres::{PostgresConfig, PostgresOwnedLease, PostgresPool};
 use pool_testkit::postgres::TestDatabase;
-use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio_postgres::Client;
 
 use crate::common::{config, database, watcher};
-
-/// All that may be left in a session, in words.
-const LEFT: &str = "SELECT concat_ws(' ', \
-    'app=' || current_setting('application_name'), 'mem=' || current_setting('work_mem'), 'path=' || current_setting('search_path'), \
-    'timeout=' || current_setting('statement_timeout'), 'tenant=' || coalesce(current_setting('app.tenant', true), ''), \
-    'user=' || (current_user = session_user), 'session=' || (session_user = $1), 'role=' || current_setting('role'), \
-    'read_only=' || current_setting('transaction_read_only'), \
-    'channels=' || (SELECT count(*) FROM pg_listening_channels()), \
-    'prepared=' || (SELECT count(*) FROM pg_prepared_statements WHERE from_sql), \
-    'cursors=' || (SELECT count(*) FROM pg_cursors WHERE is_holdable), \
-    'temporary=' || (SELECT count(*) FROM pg_class WHERE relnamespace = pg_my_temp_schema()), \
-    'locks=' || (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()))";
-
-/// A transaction is older than a statement in it. By a simple query: in the other protocol each message is as old as itself.
-const BEGUN: &str = "SELECT now() <> statement_timestamp()";
+use crate::leftovers::{SETUP, left};
 
 pub(crate) struct Stage {
     pub(crate) database: TestDatabase,
@@ -91,27 +77,9 @@ impl Stage {
 
 /// By somebody else: to create a table is a change.
 async fn set_up(url: &str) {
-    const SETUP: &str = "CREATE TABLE t (n int); GRANT SELECT ON t TO public; CREATE TYPE mood AS ENUM ('good', 'bad'); CREATE SEQUENCE s; \
-            CREATE FUNCTION leave() RETURNS void LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_lock(3); END'";
     let beside = PostgresPool::connect(config(url, 1)).await.unwrap();
     beside.acquire().await.unwrap().batch_execute(SETUP).await.unwrap();
     beside.disconnect().await;
-}
-
-async fn left(client: &Client, user: &str) -> String {
-    let begun = is_in_transaction(client).await;
-    let left: String = client.query_one(LEFT, &[&user]).await.unwrap().get(0);
-    format!("{left} transaction={begun}")
-}
-
-/// Whether a transaction had begun before.
-pub(crate) async fn is_in_transaction(client: &Client) -> bool {
-    let answer = client.simple_query(BEGUN).await.expect("no transaction that has failed");
-    let mut rows = answer.iter().filter_map(|message| match message {
-        SimpleQueryMessage::Row(row) => row.get(0),
-        _ => None,
-    });
-    rows.next() != Some("f")
 }
 
 /// The server's process.

@@ -6,32 +6,8 @@ use futures_util::{pin_mut, poll};
 use tokio::time::timeout;
 
 use crate::common::eventually;
+use crate::leftovers::ROWS;
 use crate::session::{Stage, process};
-
-/// What a borrower does, and how it is called in the table.
-const ROWS: [(&str, &str); 18] = [
-    ("a transaction left open", "BEGIN; INSERT INTO t VALUES (1)"),
-    ("a transaction that has failed", "BEGIN; INSERT INTO t VALUES (1); SELECT 1/0"),
-    ("a name", "SET application_name = 'mine'"),
-    ("a name, by a function", "SELECT set_config('application_name', 'mine', false)"),
-    ("a parameter of its own", "SET app.tenant = '7'; SET work_mem = '12MB'; SET search_path = pg_catalog"),
-    ("a parameter, and the transaction left open", "BEGIN; SET work_mem = '12MB'; SET LOCAL app.tenant = '7'"),
-    ("a role", "SET ROLE pg_monitor"),
-    ("the user of the session", "SET SESSION AUTHORIZATION pg_monitor"),
-    ("only reading", "SET default_transaction_read_only = on; CREATE TEMP TABLE mine (n int)"),
-    ("a temporary table", "CREATE TEMP TABLE mine (n int); INSERT INTO mine VALUES (1)"),
-    ("a temporary table of rows", "SELECT 1 AS n INTO TEMP mine"),
-    ("a temporary table of no rows", "CREATE TEMP TABLE mine AS SELECT 1 AS n WHERE false"),
-    ("a temporary table that was explained", "EXPLAIN ANALYZE CREATE TEMP TABLE mine AS SELECT 1 AS n"),
-    ("a channel", "LISTEN news"),
-    ("a statement that was prepared by SQL", "PREPARE \"a \"\"quoted\"\" name\" AS SELECT 1; PREPARE b AS SELECT 2"),
-    ("a cursor that outlives its transaction", "DECLARE c CURSOR WITH HOLD FOR SELECT generate_series(1, 9)"),
-    (
-        "whatever code does",
-        "DO $$ BEGIN PERFORM pg_advisory_lock(1); SET app.tenant = '7'; CREATE TEMP TABLE mine (n int); EXECUTE 'LISTEN news'; END $$",
-    ),
-    ("a time limit that is too short for anything", "SET statement_timeout = '1ms'; LISTEN news"),
-];
 
 async fn every_row_is_clean(mode: &str) {
     let stage = Stage::of_mode(mode).await;

@@ -14,7 +14,7 @@ pub(crate) const METHOD_CASES: [(&str, usize); 17] = [
     ("close", 12_200),
     ("close_within", 11_200),
     ("check_health", 6_700),
-    ("wanted_back", 3_800),
+    ("wanted_back", 3_500),
     ("close_all", 12_200),
     ("Scheduler::acquire", 5_500),
     ("Scheduler::acquire_preferring", 7_400),

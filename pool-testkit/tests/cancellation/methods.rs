@@ -98,7 +98,8 @@ pub(crate) const METHODS: [Method; 17] = [
         call: |pool, cut| {
             Box::pin(async move {
                 let Ok(lease) = pool.acquire_owned().await else { return true };
-                let mut kept = lease.keep();
+                // Of a pool of one none is kept.
+                let Ok(mut kept) = lease.keep() else { return pool.config().max_size == 1 };
                 let retiring = tokio::spawn({
                     let pool = pool.clone();
                     async move { pool.retire_all() }
