@@ -20,7 +20,7 @@ use crate::role::Role;
 use crate::server::{Peer, Server};
 use crate::socket::Stream;
 use crate::statements::{Knowledge, Statements};
-use crate::tap::{Changes, Grip, Hold, Mark, Session};
+use crate::tap::{Changes, Grip, Hold, Mark, Session, Target};
 use crate::wire::{Shared, Sink, run};
 
 /// One session with PostgreSQL; derefs to [`tokio_postgres::Client`].
@@ -289,7 +289,7 @@ impl PostgresConnection {
         let grip = {
             // Whoever has the wire knows that nobody else writes.
             let _wire = self.wire.lock();
-            Hold::grip_on(&self.session, number + 1, false)
+            Hold::grip(&self.session, Target::Number(number + 1))
         };
         self.cancellation().begin(grip);
     }
@@ -345,18 +345,21 @@ impl Line {
         }));
     }
 
-    /// Whether the server may be asked to cancel what somebody has asked who began when so many requests had been sent, and waits for the answer no more. Puts all that can be sent on the wire.
-    pub(crate) fn grip(&self, before: u64) -> Grip {
+    /// Whether the server may be asked to cancel a request for which nobody waits any more. Puts all that can be sent on the wire.
+    pub(crate) fn grip(&self, target: Target) -> Grip {
         let mut driven = self.wire.lock();
         let _ = driven.advance();
-        Hold::grip(&self.session, before)
+        Hold::grip(&self.session, target)
     }
 
-    /// The same, for the request with this number.
-    pub(crate) fn grip_on(&self, number: u64, others: bool) -> Grip {
+    /// How many requests have been answered; `None` if not all of that has been passed on to those who have asked.
+    pub(crate) fn heard(&self) -> Option<u64> {
         let mut driven = self.wire.lock();
         let _ = driven.advance();
-        Hold::grip_on(&self.session, number, others)
+        let answered = self.session.requests().answered();
+        // A client that could not pass something on the first time would not read the second time.
+        let _ = driven.advance();
+        driven.is_read().then_some(answered)
     }
 
     pub(crate) fn session(&self) -> &Session {

@@ -9,6 +9,8 @@ mod common;
 mod abandoned;
 #[path = "limits/dropped.rs"]
 mod dropped;
+#[path = "limits/shared.rs"]
+mod shared;
 #[path = "limits/slow.rs"]
 mod slow;
 #[path = "limits/startup.rs"]

@@ -46,6 +46,7 @@ pub(super) struct Request {
 impl Request {
     /// About to be sent.
     pub(super) fn new(connection: &PostgresConnection, query: &Query<'_>) -> Self {
+        connection.ask(query);
         Self {
             sql: query.sql().into(),
             mark: connection.mark(),
@@ -57,6 +58,7 @@ impl Request {
     pub(super) async fn alone(connection: &PostgresConnection, query: &Query<'_>) -> Self {
         // The end of an answer may come later than what the client has waited for.
         if connection.session().is_busy() {
+            connection.ask(query);
             // Owned across the await: nothing. Whatever is wrong, the request finds out.
             let _ = connection.client().batch_execute("").await;
         }
@@ -70,7 +72,10 @@ impl Request {
 
     /// The answer has begun. If anything has been answered since it was about to be sent, that may have been this.
     pub(super) fn begun(self, connection: &PostgresConnection) -> Self {
-        let answered = connection.session().requests().answered();
+        let requests = connection.session().requests();
+        // The rest of it is waited for by somebody who asks no more.
+        requests.muddle();
+        let answered = requests.answered();
         Self { number: self.number.filter(|number| *number == answered), ..self }
     }
 
