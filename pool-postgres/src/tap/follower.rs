@@ -25,6 +25,8 @@ enum Request {
     Simple,
     /// Ended by `Sync`.
     Extended,
+    /// A COPY that takes data and has one `Sync` alone, which has been sent.
+    Copy,
     /// Ended by `Sync`, and nothing but the closing of statements: whoever comes next need not wait for the answer.
     Housekeeping,
 }
@@ -50,8 +52,8 @@ pub(super) struct Follower {
     written: u64,
     /// After how many bytes the `Sync` comes that a COPY must not have.
     sync_at: Option<u64>,
-    /// Whether a COPY is under way that has none.
-    in_step: bool,
+    /// Whether a COPY has been sent that has none, and not its end.
+    is_copying: bool,
     stopwatch: Stopwatch,
 }
 
@@ -81,7 +83,7 @@ impl Follower {
             has_answered: false,
             written: 0,
             sync_at: None,
-            in_step: false,
+            is_copying: false,
             stopwatch: Stopwatch::new(recorder),
         }
     }
@@ -127,7 +129,7 @@ impl Follower {
     pub(super) fn on_sent(&mut self, bytes: &[u8]) {
         self.written += bytes.len() as u64;
         if self.sync_at.is_some_and(|at| at < self.written) {
-            (self.sync_at, self.in_step) = (None, true);
+            (self.sync_at, self.is_copying) = (None, true);
         }
         self.follow_sent(bytes);
         self.session.traffic().note_sent(bytes.len(), self.in_flight());
@@ -166,7 +168,8 @@ impl Follower {
                 self.begin(true);
             }
             b'S' if mem::take(&mut self.works) => {
-                self.unanswered.push_back(Request::Extended);
+                let is_copy = mem::take(&mut self.is_copying);
+                self.unanswered.push_back(if is_copy { Request::Copy } else { Request::Extended });
                 self.session.requests().note_sent();
             }
             b'S' => self.unanswered.push_back(Request::Housekeeping),
@@ -185,7 +188,7 @@ impl Follower {
 
     /// `CopyDone` or `CopyFail`, perhaps: the server has refused before, or may, and then it is ready twice.
     fn note_end_of_copy(&self, kind: u8) {
-        if matches!(kind, b'c' | b'f') && !self.in_step && !self.session.copying.is_taking() {
+        if matches!(kind, b'c' | b'f') && !self.is_copying && !self.session.copying.is_taking() {
             self.session.condemn();
         }
     }
@@ -235,14 +238,19 @@ impl Follower {
             b'G' => {
                 self.session.copying.begin();
                 // The server starts to take COPY data and ignores the `Sync` that was sent along with the statement, if there was one; another one follows the data.
-                if !self.in_step && self.unanswered.front() == Some(&Request::Extended) {
+                if self.unanswered.front() == Some(&Request::Extended) {
                     self.unanswered.pop_front();
                     self.session.requests().note_answered();
                 }
             }
-            b'E' => note_error(&self.session, Words::read(beginning), self.in_step),
+            b'E' => note_error(&self.session, Words::read(beginning), self.is_in_step()),
             _ => note(&self.session, kind, beginning),
         }
+    }
+
+    /// Whether the server is at a COPY that has one `Sync` alone, and at nothing that was asked before it.
+    fn is_in_step(&self) -> bool {
+        self.unanswered.front().map_or(self.is_copying, |request| *request == Request::Copy)
     }
 
     /// A command is completed. Its name comes first.
@@ -263,10 +271,7 @@ impl Follower {
         session.copying.end();
         match self.unanswered.pop_front() {
             Some(Request::Housekeeping) => {}
-            Some(_) => {
-                session.requests().note_answered();
-                self.in_step = false;
-            }
+            Some(_) => session.requests().note_answered(),
             // An answer too many, after a COPY that did not go as its client thinks.
             None => session.condemn(),
         }
