@@ -12,7 +12,7 @@ use tokio_postgres::{CancelToken, Client, Error};
 
 use crate::cluster::Begun;
 use crate::config::TargetSessionAttrs;
-use crate::diagnosis::{Advice, Diagnosis};
+use crate::diagnosis::{Advice, Diagnosis, Fate};
 use crate::end::{Counts, EndCause, SessionEnd};
 use crate::error::ConnectError;
 use crate::limits::Tally;
@@ -129,6 +129,8 @@ impl PostgresConnection {
     /// It knows more than [`Diagnosis::of`]. If the session has ended and nothing was written since the mark, the request has not been sent: it is
     /// [safe to retry](Diagnosis::safe_to_retry), unless it belonged to a transaction, which is gone. If the server ended the session, it is the server's reason that counts.
     ///
+    /// To ask tells the pool: where the session is to be [closed](crate::diagnosis::Fate::Close), it is when it comes back. What this crate asks itself, it has asked what it means.
+    ///
     /// # Example
     ///
     /// ```no_run
@@ -148,6 +150,15 @@ impl PostgresConnection {
     /// }
     /// ```
     pub fn diagnose(&self, error: &Error, since: Mark) -> Diagnosis {
+        let diagnosis = self.find_out(error, since);
+        // The one place where that becomes known which the messages do not tell: that the client cannot read them.
+        if diagnosis.fate == Fate::Close {
+            self.session.condemn();
+        }
+        diagnosis
+    }
+
+    fn find_out(&self, error: &Error, since: Mark) -> Diagnosis {
         let by_error = Diagnosis::of(error);
         if !error.is_closed() {
             return by_error;

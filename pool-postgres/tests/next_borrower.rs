@@ -19,3 +19,5 @@ mod session;
 mod state;
 #[path = "next_borrower/table.rs"]
 mod table;
+#[path = "next_borrower/unreadable.rs"]
+mod unreadable;
