@@ -294,6 +294,11 @@ impl PostgresConnection {
         false
     }
 
+    /// As [`settle`](Self::settle), for one who cannot come back: after the turn of the session's own task, if that is at it.
+    pub(crate) fn take_turn(&self) {
+        let _ = self.wire.lock().advance();
+    }
+
     /// Has the server stop the request before which so many have been answered, in the background: nobody wants the rest of the answer. Nothing is sent until it has been told to, so
     /// that this cannot hit what is asked next. If the answer is there, or something has been sent behind the request, nothing happens.
     pub(crate) fn stop(&self, number: u64) {

@@ -19,5 +19,12 @@ mod session;
 mod state;
 #[path = "next_borrower/table.rs"]
 mod table;
+#[path = "next_borrower/turns.rs"]
+mod turns;
 #[path = "next_borrower/unreadable.rs"]
 mod unreadable;
+
+/// Hears every line that is logged.
+fn hear(line: &[u8]) {
+    turns::hear(line);
+}
