@@ -13,6 +13,8 @@ mod hooks;
 mod load;
 #[path = "next_borrower/modes.rs"]
 mod modes;
+#[path = "next_borrower/notices.rs"]
+mod notices;
 #[path = "next_borrower/session.rs"]
 mod session;
 #[path = "next_borrower/state.rs"]
@@ -26,5 +28,6 @@ mod unreadable;
 
 /// Hears every line that is logged.
 fn hear(line: &[u8]) {
+    notices::hear(line);
     turns::hear(line);
 }

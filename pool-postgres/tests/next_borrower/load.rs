@@ -17,16 +17,16 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 const SESSIONS: usize = 4;
 const USERS: u64 = 8;
 
-fn drops() -> u64 {
+pub(crate) fn drops() -> u64 {
     let number = std::env::var("POOL_DROPS").ok();
     number.map_or(200, |number| number.parse().expect("POOL_DROPS is a number"))
 }
 
 /// Numbers that look like chance, and are the same each time.
-struct Chance(u64);
+pub(crate) struct Chance(pub(crate) u64);
 
 impl Chance {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
