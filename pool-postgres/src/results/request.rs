@@ -1,7 +1,5 @@
 //! What is known of a request whose answer is read bit by bit.
 
-use std::error::Error as StdError;
-use std::fmt;
 use std::ops::Deref;
 
 use tokio_postgres::Error;
@@ -9,9 +7,8 @@ use tokio_postgres::error::Severity;
 
 use crate::connection::PostgresConnection;
 use crate::diagnosis::{Advice, Diagnosis, Fate, Kind};
-use crate::end::SessionEnd;
 use crate::pool::PostgresOwnedLease;
-use crate::query::{Query, QueryError, QueryStep};
+use crate::query::{Query, QueryError, QueryStep, told};
 use crate::retry::Outcome;
 use crate::tap::Mark;
 
@@ -116,12 +113,7 @@ impl Request {
         diagnosis: Diagnosis,
         error: Error,
     ) -> QueryError {
-        let end = connection.ended().filter(|_| error.is_closed());
-        let failed = match end {
-            Some(end) => QueryError::new(step, &self.sql, outcome, diagnosis, Ended { end, error }),
-            None => QueryError::new(step, &self.sql, outcome, diagnosis, error),
-        };
-        failed.on(connection)
+        QueryError::new(step, &self.sql, outcome, diagnosis, told(connection, error)).on(connection)
     }
 
     /// It cannot go on, for a reason of our own.
@@ -140,23 +132,4 @@ impl Request {
 /// Whether what came is a message that the client had no use for, and no error of anybody's.
 pub(super) fn is_other_message(error: &Error) -> bool {
     Kind::of(error) == Kind::Protocol
-}
-
-/// The client says that the connection is closed, and the session why.
-#[derive(Debug)]
-struct Ended {
-    end: SessionEnd,
-    error: Error,
-}
-
-impl fmt::Display for Ended {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.end)
-    }
-}
-
-impl StdError for Ended {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        Some(&self.error)
-    }
 }
