@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
@@ -61,15 +61,7 @@ impl<'a> Guard<'a> {
     pub(crate) fn begin(connection: &'a PostgresConnection, query: &'a Query<'a>) -> Self {
         connection.session().requests().begin(query);
         let began_at = connection.limits().are_timed().then(Instant::now);
-        Self {
-            connection,
-            query,
-            began_at,
-            is_awaited: true,
-            has_ended: false,
-            cancelled: None,
-            has_answer: None,
-        }
+        Self { connection, query, began_at, is_awaited: true, has_ended: false, cancelled: None, has_answer: None }
     }
 
     /// It has been answered.
@@ -131,15 +123,7 @@ impl<'a> Guard<'a> {
             lost = if alone.is_some() { 0 } else { lost + 1 };
             let patience = if alone.is_some() { PATIENCE } else { Duration::ZERO };
             heard = alone.is_none().then(|| self.connection.line().heard()).flatten();
-            let requests = self.connection.session().requests();
-            // What has been answered may be a step, and the next one would be held back, where it could not be cancelled.
-            let looking = poll_fn(|context| {
-                if requests.is_held_for_nothing() {
-                    heard = None;
-                    return Poll::Pending;
-                }
-                request.as_mut().poll(context)
-            });
+            let looking = poll_fn(|context| self.look(request.as_mut(), &mut heard, context));
             // Owned across the await: nothing but the request, by the caller.
             let answer = self.within(patience, pin!(looking)).await;
             if answer.is_some() {
@@ -159,6 +143,20 @@ impl<'a> Guard<'a> {
             self.connection.line().cut(self.close_timeout());
         }
         None
+    }
+
+    /// Polls a request, unless what has been answered may be a step, and the next one would be held back, where it could not be cancelled. Then nothing has been seen of it.
+    fn look<T>(
+        &self,
+        request: Pin<&mut impl Future<Output = T>>,
+        heard: &mut Option<u64>,
+        context: &mut Context<'_>,
+    ) -> Poll<T> {
+        if self.connection.session().requests().is_held_for_nothing() {
+            *heard = None;
+            return Poll::Pending;
+        }
+        request.poll(context)
     }
 
     fn close_timeout(&self) -> Duration {

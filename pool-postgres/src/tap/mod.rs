@@ -11,6 +11,7 @@ mod follower;
 mod guard;
 mod headers;
 mod parameters;
+mod place;
 mod requests;
 mod session;
 mod stopwatch;
@@ -20,7 +21,8 @@ mod words;
 
 pub(crate) use changes::Changes;
 pub(crate) use guard::Binding;
-pub(crate) use requests::{Asked, Grip, Hold, Place, Requests, Target};
+pub(crate) use place::{Asked, Place};
+pub(crate) use requests::{Grip, Hold, Requests, Target};
 pub use session::Mark;
 pub(crate) use session::Session;
 pub(crate) use turns::Ending;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use super::place::Place;
 use super::session::Session;
 use crate::query::Query;
 
@@ -61,60 +62,6 @@ pub(crate) enum Target {
     Place(Place),
 }
 
-/// Where a request is among all, as far as that can be known by whoever gives it to the client, which has a queue: it is one of the first so many that are sent after these. If more than so many have been
-/// sent, one of them is not of those who have a place, and nobody can tell which.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    before: u64,
-    count: u64,
-}
-
-impl Place {
-    const COUNT: u32 = 16;
-
-    /// As one number, which is not zero.
-    fn pack(self) -> u64 {
-        self.before << Self::COUNT | self.count.min((1 << Self::COUNT) - 1)
-    }
-
-    fn unpack(packed: u64) -> Self {
-        Self { before: packed >> Self::COUNT, count: packed & ((1 << Self::COUNT) - 1) }
-    }
-
-    /// The same, for one who has seen that none of the first so many is it.
-    pub(crate) fn after(self, answered: u64) -> Self {
-        if answered > self.before { Self { before: answered, count: 1 } } else { self }
-    }
-}
-
-/// The place of what somebody has asked last, once he has.
-#[derive(Debug, Default)]
-pub(crate) struct Asked(AtomicU64);
-
-impl Asked {
-    /// Nothing has a place.
-    const UNKNOWN: u64 = 0;
-    /// Something will have.
-    const NOTHING: u64 = 1;
-
-    /// What is asked from now on has a place.
-    fn expect(&self) {
-        self.0.store(Self::NOTHING, Ordering::Relaxed);
-    }
-
-    fn place(&self) -> Option<Place> {
-        let packed = self.0.load(Ordering::Relaxed);
-        (packed > Self::NOTHING).then(|| Place::unpack(packed))
-    }
-}
-
-/// Whoever asks the same once more has asked nothing yet.
-impl Clone for Asked {
-    fn clone(&self) -> Self {
-        Self::default()
-    }
-}
-
 impl Requests {
     /// A request has been sent to its end. Only whoever holds the wire writes.
     pub(super) fn note_sent(&self) {
@@ -158,14 +105,13 @@ impl Requests {
 
     /// The client is given a request of his, or the next one, without an await in between.
     pub(crate) fn ask(&self, query: &Query<'_>) {
-        let asked = &query.terms.asked.0;
-        if asked.load(Ordering::Relaxed) == Asked::UNKNOWN {
+        if !query.terms.asked.is_expected() {
             return;
         }
         let place = Place { before: self.begun(), count: 1 };
         let place = if self.askers.load(Ordering::Relaxed) > 1 { self.behind(place) } else { place };
         self.last.store(place.pack(), Ordering::Relaxed);
-        asked.store(place.pack(), Ordering::Relaxed);
+        query.terms.asked.note(place);
     }
 
     /// What others have asked may still be in the client's queue.
@@ -248,23 +194,28 @@ impl Requests {
 
     /// What has become of a request with this place, for which nobody waits any more. For whoever holds the wire, after all that can be sent has been.
     fn find(&self, place: Place) -> Found {
-        let (sent, answered) = (self.sent(), self.answered());
         let since = self.begun().saturating_sub(place.before);
-        let others = answered < place.before;
         if self.has_ended.load(Ordering::Acquire) || since > place.count {
-            Found::Lost
-        } else if self.is_held() {
+            return Found::Lost;
+        }
+        let others = self.answered() < place.before;
+        if self.is_held() {
             // What is held back has no number yet, and may never have one.
-            if since > 0 && answered < sent { Found::Later { others: false } } else { Found::Behind }
+            if since > 0 && !self.is_quiet() { Found::Later { others: false } } else { Found::Behind }
         } else if !self.is_drained() {
             Found::Later { others }
-        } else if since < place.count || answered == sent || self.is_muddled(place) {
+        } else if self.is_past_telling(place, since) {
             Found::Lost
         } else if others {
             Found::Later { others }
         } else {
             Found::Here
         }
+    }
+
+    /// Whether nothing more can become known of what has this place, though all has been sent, and so many since: it was not, or has been answered, or cannot be told from what others wait for.
+    fn is_past_telling(&self, place: Place, since: u64) -> bool {
+        since < place.count || self.is_quiet() || self.is_muddled(place)
     }
 
     /// Whether what has this place cannot be told from what others wait for.
@@ -431,9 +382,13 @@ mod tests {
         let places = || queries.each_ref().map(Requests::place);
         requests.ask(&queries[0]);
         assert_eq!(places(), [None; 3], "nobody keeps watch over it");
-        queries.iter().for_each(|query| requests.begin(query));
+        for query in &queries {
+            requests.begin(query);
+        }
         assert_eq!(places(), [None; 3], "nothing is asked");
-        queries.iter().for_each(|query| requests.ask(query));
+        for query in &queries {
+            requests.ask(query);
+        }
         assert_eq!(places(), [1, 2, 3].map(|count| Some(place(5, count))));
         requests.note_sent();
         requests.ask(&queries[1]);

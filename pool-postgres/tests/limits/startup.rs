@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use pool_core::{Attempt, Driver, ErrorClass};
 use pool_postgres::retry::Outcome;
-use pool_postgres::{
-    ConnectError, PostgresConfig, PostgresDriver, PostgresPool, Queries, TimeLimit, UnsupportedLimit,
-};
+use pool_postgres::{ConnectError, PostgresConfig, PostgresDriver, PostgresPool, Queries, TimeLimit, UnsupportedLimit};
 use pool_testkit::postgres::{EphemeralPostgres, PgBouncer};
 
 use crate::common::{config, database};

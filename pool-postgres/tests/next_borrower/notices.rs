@@ -64,7 +64,8 @@ async fn nobody_gets_the_notices_of_somebody_else() {
     (config.pool.reset_timeout, config.pool.acquire_timeout) = (Duration::from_mins(2), Duration::from_mins(2));
     let pools = join_all((0..POOLS).map(|_| PostgresPool::connect(config.clone()))).await;
     let pools: Vec<_> = pools.into_iter().map(Result::unwrap).collect();
-    let users = pools.iter().enumerate().flat_map(|(number, pool)| (0..USERS).map(move |user| (pool.clone(), number, user)));
+    let users =
+        pools.iter().enumerate().flat_map(|(number, pool)| (0..USERS).map(move |user| (pool.clone(), number, user)));
     let users = users.map(|(pool, number, user)| tokio::spawn(async move { borrow(&pool, number, user).await }));
     let dropped: u64 = join_all(users).await.into_iter().map(Result::unwrap).sum();
     for pool in &pools {
