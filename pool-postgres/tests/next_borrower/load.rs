@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;
-use pool_postgres::{PostgresConnection, PostgresPool, Queries, Query};
+use pool_postgres::{PostgresConnection, PostgresPool, Query};
 use tokio::time::timeout;
 use tokio_postgres::Row;
 
@@ -62,7 +62,7 @@ async fn read(connection: &PostgresConnection, marker: &str) -> Result<(), Error
 /// As the pool asks: what is dropped is cancelled, and what takes too long.
 async fn limited(connection: &PostgresConnection, marker: &str) -> Result<(), Error> {
     let query = Query::new("SELECT $1::text FROM pg_sleep(0.003)").timeout(Duration::from_millis(4));
-    match Queries::query_one(connection, query, &[&marker]).await {
+    match pool_postgres::Queries::query_one(connection, query, &[&marker]).await {
         Ok(row) => assert_eq!(row.get::<_, &str>(0), marker, "rows of somebody else"),
         Err(error) => assert!(error.is_timeout(), "the error of somebody else: {error}"),
     }
@@ -137,7 +137,8 @@ async fn borrow(pool: PostgresPool, user: u64, left: Arc<AtomicU64>) -> u64 {
         let moment = Duration::from_micros(chance.below(12_000));
         let outcome = timeout(moment, work(&mut lease, &marker, chance.below(10))).await;
         if let Ok(Err(error)) = &outcome {
-            let error = error.downcast_ref::<tokio_postgres::Error>().expect("an error of the server");
+            let of_server = error.downcast_ref::<tokio_postgres::Error>();
+            let error = of_server.unwrap_or_else(|| panic!("no error of the server: {error}"));
             let said = error.as_db_error().map(tokio_postgres::error::DbError::message);
             assert_eq!(said, Some(marker.as_str()), "the error of somebody else: {error}");
         }
