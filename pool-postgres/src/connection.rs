@@ -12,7 +12,7 @@ use tokio_postgres::{CancelToken, Client, Error};
 
 use crate::cluster::Begun;
 use crate::config::TargetSessionAttrs;
-use crate::diagnosis::{Advice, Diagnosis};
+use crate::diagnosis::{Advice, Diagnosis, Fate};
 use crate::end::{Counts, EndCause, SessionEnd};
 use crate::error::ConnectError;
 use crate::limits::Tally;
@@ -20,7 +20,7 @@ use crate::role::Role;
 use crate::server::{Peer, Server};
 use crate::socket::Stream;
 use crate::statements::{Knowledge, Statements};
-use crate::tap::{Changes, Grip, Hold, Mark, Session};
+use crate::tap::{Changes, Grip, Hold, Mark, Session, Target};
 use crate::wire::{Shared, Sink, run};
 
 /// One session with PostgreSQL; derefs to [`tokio_postgres::Client`].
@@ -145,6 +145,8 @@ impl PostgresConnection {
     /// It knows more than [`Diagnosis::of`]. If the session has ended and nothing was written since the mark, the request has not been sent: it is
     /// [safe to retry](Diagnosis::safe_to_retry), unless it belonged to a transaction, which is gone. If the server ended the session, it is the server's reason that counts.
     ///
+    /// To ask tells the pool: where the session is to be [closed](crate::diagnosis::Fate::Close), it is when it comes back. What this crate asks itself, it has asked what it means.
+    ///
     /// # Example
     ///
     /// ```no_run
@@ -164,6 +166,15 @@ impl PostgresConnection {
     /// }
     /// ```
     pub fn diagnose(&self, error: &Error, since: Mark) -> Diagnosis {
+        let diagnosis = self.find_out(error, since);
+        // The one place where that becomes known which the messages do not tell: that the client cannot read them.
+        if diagnosis.fate == Fate::Close {
+            self.session.condemn();
+        }
+        diagnosis
+    }
+
+    fn find_out(&self, error: &Error, since: Mark) -> Diagnosis {
         let by_error = Diagnosis::of(error);
         if !error.is_closed() {
             return by_error;
@@ -315,13 +326,18 @@ impl PostgresConnection {
         false
     }
 
+    /// As [`settle`](Self::settle), for one who cannot come back: after the turn of the session's own task, if that is at it.
+    pub(crate) fn take_turn(&self) {
+        let _ = self.wire.lock().advance();
+    }
+
     /// Has the server stop the request before which so many have been answered, in the background: nobody wants the rest of the answer. Nothing is sent until it has been told to, so
     /// that this cannot hit what is asked next. If the answer is there, or something has been sent behind the request, nothing happens.
     pub(crate) fn stop(&self, number: u64) {
         let grip = {
             // Whoever has the wire knows that nobody else writes.
             let _wire = self.wire.lock();
-            Hold::grip_on(&self.session, number + 1, false)
+            Hold::grip(&self.session, Target::Number(number + 1))
         };
         self.cancellation().begin(grip);
     }
@@ -377,18 +393,21 @@ impl Line {
         }));
     }
 
-    /// Whether the server may be asked to cancel what somebody has asked who began when so many requests had been sent, and waits for the answer no more. Puts all that can be sent on the wire.
-    pub(crate) fn grip(&self, before: u64) -> Grip {
+    /// Whether the server may be asked to cancel a request for which nobody waits any more. Puts all that can be sent on the wire.
+    pub(crate) fn grip(&self, target: Target) -> Grip {
         let mut driven = self.wire.lock();
         let _ = driven.advance();
-        Hold::grip(&self.session, before)
+        Hold::grip(&self.session, target)
     }
 
-    /// The same, for the request with this number.
-    pub(crate) fn grip_on(&self, number: u64, others: bool) -> Grip {
+    /// How many requests have been answered; `None` if not all of that has been passed on to those who have asked.
+    pub(crate) fn heard(&self) -> Option<u64> {
         let mut driven = self.wire.lock();
         let _ = driven.advance();
-        Hold::grip_on(&self.session, number, others)
+        let answered = self.session.requests().answered();
+        // A client that could not pass something on the first time would not read the second time.
+        let _ = driven.advance();
+        driven.is_read().then_some(answered)
     }
 
     pub(crate) fn session(&self) -> &Session {

@@ -13,7 +13,7 @@ use crate::end::{Counts, Ends};
 use crate::error::{ConnectError, ConnectStep, PostgresError};
 use crate::follow::{Follow, look};
 use crate::memory::Memory;
-use crate::release::tell;
+use crate::release::{settled, tell};
 use crate::search::Search;
 use crate::server::Settings;
 use crate::statements::{Knowledge, StatementStats, warm};
@@ -244,7 +244,7 @@ impl Driver for PostgresDriver {
 
     /// What it has changed stays, as far as that can be: see [`ReleasePolicy`](crate::ReleasePolicy).
     fn approve(&self, connection: &mut PostgresConnection) {
-        connection.settle();
+        connection.take_turn();
         connection.keep_changes();
     }
 
@@ -255,6 +255,7 @@ impl Driver for PostgresDriver {
         let before = connection.usage();
         // Owned across the awaits: nothing.
         let answer = connection.batch_execute("").await;
+        settled(connection).await;
         connection.restore(before);
         if connection.peer().is_encrypted {
             // Beside it: the server has answered, however long it takes to read files.
@@ -271,8 +272,9 @@ impl Driver for PostgresDriver {
         let before = connection.usage();
         let (name, value) = (wanted.name(), wanted.value());
         let setting = "SELECT pg_catalog.set_config($1, $2, false)";
-        // Owned across the await: nothing. The pool closes the connection of a conversion that is dropped.
+        // Owned across the awaits: nothing. The pool closes the connection of a conversion that is dropped.
         let set = connection.query_typed(setting, &[(&name, Type::TEXT), (&value, Type::TEXT)]).await;
+        settled(connection).await;
         connection.restore(before);
         set.map(drop).map_err(|error| connection.server().error(ConnectStep::Session, error))
     }

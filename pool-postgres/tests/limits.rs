@@ -7,8 +7,12 @@ mod common;
 
 #[path = "limits/abandoned.rs"]
 mod abandoned;
+#[path = "limits/copying.rs"]
+mod copying;
 #[path = "limits/dropped.rs"]
 mod dropped;
+#[path = "limits/shared.rs"]
+mod shared;
 #[path = "limits/slow.rs"]
 mod slow;
 #[path = "limits/startup.rs"]

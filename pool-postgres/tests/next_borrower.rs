@@ -15,9 +15,21 @@ mod leftovers;
 mod load;
 #[path = "next_borrower/modes.rs"]
 mod modes;
+#[path = "next_borrower/notices.rs"]
+mod notices;
 #[path = "next_borrower/session.rs"]
 mod session;
 #[path = "next_borrower/state.rs"]
 mod state;
 #[path = "next_borrower/table.rs"]
 mod table;
+#[path = "next_borrower/turns.rs"]
+mod turns;
+#[path = "next_borrower/unreadable.rs"]
+mod unreadable;
+
+/// Hears every line that is logged.
+fn hear(line: &[u8]) {
+    notices::hear(line);
+    turns::hear(line);
+}

@@ -66,8 +66,8 @@ pub enum Fate {
     Keep,
     /// What its user has left behind is cleared away: the transaction has failed and is rolled back.
     Reset,
-    /// It is closed. The pool sees to that after what a server reports and after a stream that fails; an answer that the client cannot read is known to its user alone, who
-    /// [discards](pool_core::Lease::discard) the lease.
+    /// It is closed when its user gives it back. The pool sees to that after what a server reports and after a stream that fails, and after whatever fails with a [`QueryError`](crate::QueryError). Of an answer to the client's own methods that the
+    /// client cannot read, the pool knows once it is [asked](crate::PostgresConnection::diagnose) what the error means; who does not ask [discards](pool_core::Lease::discard) the lease.
     Close,
     /// It is closed, since its server does not write: it is a standby, or was told to be read-only. What else goes there may be retired with
     /// [`Pool::retire_host`](pool_core::Pool::retire_host). The pool asks what the server has said about itself, so that a transaction that its own user has made read-only does no

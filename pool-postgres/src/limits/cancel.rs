@@ -1,6 +1,6 @@
 //! What nobody waits for any more is cancelled on the server, and nothing else is.
 //!
-//! A request to cancel names a session and not a request: it hits what the session is doing when it arrives. So it is made only while one request is under way, and nothing is sent on the session
+//! A request to cancel names a session and not a request: it hits what the session is doing when it arrives. So it is made only while nothing is under way that anybody waits for, and nothing is sent on the session
 //! from before it is made until the server has passed it on and has answered: whatever is asked meanwhile, by whomever, waits in the [tap](crate::tap).
 
 use std::sync::Arc;
@@ -53,16 +53,16 @@ impl Cancellation {
         }));
     }
 
-    /// Waits until the request is alone under way; `None` if it has been answered, or others have come after it.
+    /// Waits until nothing else is under way than what is to be cancelled; `None` if that has been answered, or cannot be told from others.
     async fn wait_for_hold(&self, mut grip: Grip) -> Option<Hold> {
         while !self.has_ended.load(Ordering::Acquire) {
             match grip {
                 Grip::Held(hold) => return Some(hold),
                 Grip::Behind | Grip::Never => return None,
-                Grip::Later { number, others } => {
+                Grip::Later { target, .. } => {
                     // Owned across the await: nothing.
                     sleep(PATIENCE).await;
-                    grip = self.line.grip_on(number, others);
+                    grip = self.line.grip(target);
                 }
             }
         }

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
@@ -18,7 +18,7 @@ use crate::diagnosis::{Advice, Diagnosis, Fate};
 use crate::query::{Query, QueryError, QueryStep};
 use crate::retry::Outcome;
 use crate::server::PATIENCE;
-use crate::tap::{Grip, Mark};
+use crate::tap::{Grip, Mark, Place, Requests, Target};
 
 /// How often a request is looked for that has come to its limit.
 const TRIES: u32 = 3;
@@ -44,35 +44,24 @@ pub(crate) async fn limited<T, R: Future<Output = Result<T, QueryError>>>(
 /// Keeps watch over one request, from before it is begun to after its answer. Dropped before that is told, it has the server cancel what is under way.
 pub(crate) struct Guard<'a> {
     connection: &'a PostgresConnection,
-    sql: &'a str,
-    /// How many requests had been sent before.
-    before: u64,
+    query: &'a Query<'a>,
     /// If anybody wants to know how long it takes.
     began_at: Option<Instant>,
     /// Whether somebody waits for the answer.
     is_awaited: bool,
     has_ended: bool,
-    /// The number of its request that has been cancelled last.
-    cancelled: Option<u64>,
+    /// That of its requests that has been cancelled last.
+    cancelled: Option<Place>,
     /// Told to the cancellations, if there have been any.
     has_answer: Option<Arc<AtomicBool>>,
 }
 
 impl<'a> Guard<'a> {
     /// Begins to watch over a request that has one answer due at a time.
-    pub(crate) fn begin(connection: &'a PostgresConnection, query: &'a Query<'_>) -> Self {
-        let before = connection.session().requests().begin();
+    pub(crate) fn begin(connection: &'a PostgresConnection, query: &'a Query<'a>) -> Self {
+        connection.session().requests().begin(query);
         let began_at = connection.limits().are_timed().then(Instant::now);
-        Self {
-            connection,
-            sql: query.sql(),
-            before,
-            began_at,
-            is_awaited: true,
-            has_ended: false,
-            cancelled: None,
-            has_answer: None,
-        }
+        Self { connection, query, began_at, is_awaited: true, has_ended: false, cancelled: None, has_answer: None }
     }
 
     /// It has been answered.
@@ -82,6 +71,10 @@ impl<'a> Guard<'a> {
             && answer.is_ok()
         {
             told.store(true, Ordering::Release);
+        }
+        if answer.as_ref().is_err_and(|error| error.as_db_error().is_none() && !error.is_timeout()) {
+            // It may not have been sent.
+            self.connection.session().requests().muddle();
         }
         self.has_ended = true;
         self.leave();
@@ -123,21 +116,15 @@ impl<'a> Guard<'a> {
     /// What becomes of a request that is cancelled. `None` if nothing has been heard of it; then the session is closed, unless others use it, too.
     async fn cancelled<T>(&mut self, mut request: Pin<&mut impl Future<Output = T>>) -> Option<T> {
         let ends = Instant::now().checked_add(self.connection.limits().cancel_timeout);
-        let (mut may_cut, mut lost) = (false, 0);
+        let (mut may_cut, mut lost, mut heard) = (false, 0, None);
         while lost < TRIES {
             // Again and again, since what is answered may go on with the next step, as from preparing to executing.
-            let alone = self.cancel();
+            let alone = self.cancel(heard);
             may_cut = alone.unwrap_or(false);
             lost = if alone.is_some() { 0 } else { lost + 1 };
             let patience = if alone.is_some() { PATIENCE } else { Duration::ZERO };
-            let requests = self.connection.session().requests();
-            // What has been answered may be a step, and the next one would be held back, where it could not be cancelled.
-            let looking =
-                poll_fn(
-                    |context| {
-                        if requests.is_held_for_nothing() { Poll::Pending } else { request.as_mut().poll(context) }
-                    },
-                );
+            heard = alone.is_none().then(|| self.connection.line().heard()).flatten();
+            let looking = poll_fn(|context| self.look(request.as_mut(), &mut heard, context));
             // Owned across the await: nothing but the request, by the caller.
             let answer = self.within(patience, pin!(looking)).await;
             if answer.is_some() {
@@ -159,6 +146,20 @@ impl<'a> Guard<'a> {
         None
     }
 
+    /// Polls a request, unless what has been answered may be a step, and the next one would be held back, where it could not be cancelled. Then nothing has been seen of it.
+    fn look<T>(
+        &self,
+        request: Pin<&mut impl Future<Output = T>>,
+        heard: &mut Option<u64>,
+        context: &mut Context<'_>,
+    ) -> Poll<T> {
+        if self.connection.session().requests().is_held_for_nothing() {
+            *heard = None;
+            return Poll::Pending;
+        }
+        request.poll(context)
+    }
+
     fn close_timeout(&self) -> Duration {
         self.connection.server().settings.config.pool.close_timeout
     }
@@ -174,18 +175,19 @@ impl<'a> Guard<'a> {
         .await
     }
 
-    /// Has it cancelled, in the background. `None` if that is not possible, since others wait for answers, too; or else whether the session is to be closed if nothing is heard of it.
-    fn cancel(&mut self) -> Option<bool> {
-        let line = self.connection.line();
-        let grip = line.grip(self.before);
-        let (number, may_cut) = match grip {
-            Grip::Held(_) => (line.session().requests().sent(), true),
-            Grip::Later { number, others } => (number, !others),
+    /// Has it cancelled, in the background. `None` if that is not possible, since nothing of it is under way, or it cannot be told from what others have asked; or else whether the session is to be closed if
+    /// nothing is heard of it. It is none of the first so many requests if `heard` says so.
+    fn cancel(&mut self, heard: Option<u64>) -> Option<bool> {
+        let place = Requests::place(self.query)?;
+        let grip = self.connection.line().grip(Target::Place(place.after(heard.unwrap_or(0))));
+        let may_cut = match grip {
+            Grip::Held(_) => true,
+            Grip::Later { others, .. } => !others,
             Grip::Behind => return Some(true),
             Grip::Never => return None,
         };
         // Once for each.
-        if self.cancelled.replace(number) != Some(number) {
+        if self.cancelled.replace(place) != Some(place) {
             let has_answer = self.has_answer.get_or_insert_default();
             self.connection.cancellation().until(has_answer).begin(grip);
         }
@@ -202,7 +204,7 @@ impl<'a> Guard<'a> {
         let fate = if self.connection.is_closed() { Fate::Close } else { Fate::Keep };
         let diagnosis = Diagnosis::new(advice, fate);
         let cause = TimedOut::unanswered(limit);
-        QueryError::new(QueryStep::Execute, self.sql, outcome, diagnosis, cause).on(self.connection)
+        QueryError::new(QueryStep::Execute, self.query.sql(), outcome, diagnosis, cause).on(self.connection)
     }
 
     /// Counts it, and tells of it if it was slow. Whether the connection has served it.
@@ -235,7 +237,7 @@ impl<'a> Guard<'a> {
         }
         if limits.slow_query.is_some_and(|slow| elapsed >= slow) {
             tally.add(Item::Slow);
-            tally.ledger().tell(self.sql, self.connection.host(), elapsed, end);
+            tally.ledger().tell(self.query.sql(), self.connection.host(), elapsed, end);
         }
     }
 }
@@ -255,7 +257,10 @@ impl Drop for Guard<'_> {
         let is_expired = !self.is_awaited;
         self.leave();
         if is_expired || self.connection.limits().cancel_on_drop {
-            self.cancel();
+            self.cancel(None);
+        } else {
+            // It is to be done.
+            self.connection.session().requests().muddle();
         }
         self.count(QueryEnd::Dropped, false);
     }

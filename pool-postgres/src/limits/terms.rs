@@ -7,12 +7,15 @@ use super::Limits;
 use super::tags::tagged;
 use crate::connection::PostgresConnection;
 use crate::query::Query;
+use crate::tap::Asked;
 
 /// What is said of one query.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Terms<'a> {
     timeout: Timeout,
     tags: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    /// Where what was asked for it is among the requests of its connection.
+    pub(crate) asked: Asked,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -107,6 +110,11 @@ impl PostgresConnection {
     /// What is sent for a query: its statement with its tags.
     pub(crate) fn tagged<'q>(&self, query: &'q Query<'_>) -> Cow<'q, str> {
         tagged(query.sql(), &self.limits().tags, &query.terms.tags)
+    }
+
+    /// The client is given a request for a query, without an await in between.
+    pub(crate) fn ask(&self, query: &Query<'_>) {
+        self.session().requests().ask(query);
     }
 
     /// What bounds its requests.

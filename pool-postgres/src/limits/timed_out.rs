@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio_postgres::error::SqlState;
 
-use crate::query::{Cause, QueryError};
+use crate::query::{Cause, Ended, QueryError};
 
 /// A request took longer than its limit at the client, and was cancelled: the cause of a [`QueryError`], beside what the server has answered to the cancellation. [`QueryError::outcome`] says whether it may have been done.
 ///
@@ -103,8 +103,11 @@ impl QueryError {
         if let Some(timed_out) = cause.and_then(|cause| cause.downcast_ref::<TimedOut>()) {
             return Some(TimeLimit::Client(timed_out.limit));
         }
-        let said = self.as_db_error()?;
-        TimeLimit::of_server(said.code(), said.message())
+        // The answer, or the last that was heard of the session.
+        let end = cause.and_then(|cause| cause.downcast_ref::<Ended>()).map(|ended| &ended.end);
+        let said = self.as_db_error().map(|said| (said.code(), said.message()));
+        let (code, message) = said.or_else(|| end.and_then(|end| Some((end.sqlstate.as_ref()?, &*end.message))))?;
+        TimeLimit::of_server(code, message)
     }
 
     /// Whether the request has come to a [limit](Self::time_limit) of time. A connection that could not be had in time is none of these; that is in [`acquire_error`](Self::acquire_error).

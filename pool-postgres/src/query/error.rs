@@ -6,7 +6,7 @@ use std::fmt;
 use pool_core::AcquireError;
 use tokio_postgres::error::{DbError, SqlState};
 
-use super::{Query, Summary};
+use super::{Query, Summary, told};
 use crate::chain::{Whole, postgres};
 use crate::connection::PostgresConnection;
 use crate::diagnosis::{Advice, Diagnosis, Fate};
@@ -113,7 +113,7 @@ impl QueryError {
     ) -> Self {
         let diagnosis = connection.diagnose(&error, since);
         let outcome = connection.outcome(&error, diagnosis, since);
-        Self::new(step, sql, outcome, diagnosis, error).on(connection)
+        Self::new(step, sql, outcome, diagnosis, told(connection, error)).on(connection)
     }
 
     /// It has failed for a reason of our own.

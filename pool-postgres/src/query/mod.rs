@@ -1,10 +1,12 @@
 //! What is asked of a session, whom one may ask, and how that fails.
 
+mod ended;
 mod error;
 mod pool;
 mod queries;
 mod summary;
 
+pub(crate) use ended::{Ended, told};
 pub(crate) use error::Cause;
 pub use error::{QueryError, QueryStep};
 pub use queries::Queries;

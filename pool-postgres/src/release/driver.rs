@@ -6,6 +6,7 @@ use tokio::time::timeout;
 use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres::error::SqlState;
 
+use super::settle::settled;
 use super::statements::{PREPARED, undoing};
 use crate::config::{OpenTransaction, ReleaseMode};
 use crate::connection::PostgresConnection;
@@ -84,6 +85,7 @@ impl PostgresDriver {
         if let Some(sql) = self.custom() {
             execute(connection, sql).await?;
         }
+        settled(connection).await;
         connection.note_order();
         Ok(())
     }

@@ -1,9 +1,11 @@
 //! What becomes of a session when its user gives it back.
 
 mod driver;
+mod settle;
 mod statements;
 
 pub(crate) use driver::tell;
+pub(crate) use settle::settled;
 
 use crate::config::{OpenTransaction, ReleaseMode};
 

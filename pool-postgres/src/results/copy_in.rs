@@ -77,7 +77,10 @@ impl<'a> CopyIn<'a> {
         copying.expect(name);
         // Owned across the await: the statement. Dropped, the copy fails on the server.
         match connection.client().copy_in::<_, Bytes>(&statement).await {
-            Ok(sink) => Ok((request, Box::pin(sink))),
+            Ok(sink) => {
+                connection.session().requests().muddle();
+                Ok((request, Box::pin(sink)))
+            }
             Err(error) => {
                 copying.forget();
                 let is_other = is_other_message(&error);

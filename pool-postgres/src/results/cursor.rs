@@ -78,6 +78,7 @@ impl<'a> Cursor<'a> {
         let request = Request::new(&held, &query);
         check(&held, &request, size)?;
         let begin = async {
+            held.ask(&query);
             // Owned across the await: nothing. A transaction that begins is rolled back when the lease goes back.
             let begun = held.client().batch_execute(BEGIN).await;
             begun.map_err(|error| request.error(&held, QueryStep::Begin, error))
@@ -102,7 +103,7 @@ impl<'a> Cursor<'a> {
         check(&held, &request, size)?;
         let sql = format!("DECLARE {name} NO SCROLL CURSOR FOR {}", query.sql());
         // Owned across the await: the connection, or its lease. A cursor that is opened meanwhile ends with the transaction.
-        limited(&held, &query, || execute(&held, &request, &sql, params)).await?;
+        limited(&held, &query, || execute(&held, &query, &request, &sql, params)).await?;
         let fetch = Fetch::Text(format!("FETCH FORWARD {size} FROM {name}"));
         let size = usize::try_from(size).unwrap_or(usize::MAX);
         let open = Some(Open { request, held });
@@ -247,13 +248,16 @@ fn check(connection: &PostgresConnection, request: &Request, size: u32) -> Resul
 /// Prepares a statement for this once, and executes it: each cursor has one of its own, which nobody has any use for later.
 async fn execute(
     connection: &PostgresConnection,
+    query: &Query<'_>,
     request: &Request,
     sql: &str,
     params: Params<'_>,
 ) -> Result<(), QueryError> {
+    connection.ask(query);
     // Owned across the await: nothing.
     let prepared = connection.client().prepare(sql).await;
     let statement = prepared.map_err(|error| request.error(connection, QueryStep::Prepare, error))?;
+    connection.ask(query);
     // Owned across the await: the statement, which is closed when it is dropped.
     let executed = connection.client().execute(&statement, params).await;
     executed.map(drop).map_err(|error| request.error(connection, QueryStep::Execute, error))

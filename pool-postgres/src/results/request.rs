@@ -1,7 +1,5 @@
 //! What is known of a request whose answer is read bit by bit.
 
-use std::error::Error as StdError;
-use std::fmt;
 use std::ops::Deref;
 
 use tokio_postgres::Error;
@@ -9,9 +7,8 @@ use tokio_postgres::error::Severity;
 
 use crate::connection::PostgresConnection;
 use crate::diagnosis::{Advice, Diagnosis, Fate, Kind};
-use crate::end::SessionEnd;
 use crate::pool::PostgresOwnedLease;
-use crate::query::{Query, QueryError, QueryStep};
+use crate::query::{Query, QueryError, QueryStep, told};
 use crate::retry::Outcome;
 use crate::tap::Mark;
 
@@ -46,6 +43,7 @@ pub(super) struct Request {
 impl Request {
     /// About to be sent.
     pub(super) fn new(connection: &PostgresConnection, query: &Query<'_>) -> Self {
+        connection.ask(query);
         Self {
             sql: query.sql().into(),
             mark: connection.mark(),
@@ -57,6 +55,7 @@ impl Request {
     pub(super) async fn alone(connection: &PostgresConnection, query: &Query<'_>) -> Self {
         // The end of an answer may come later than what the client has waited for.
         if connection.session().is_busy() {
+            connection.ask(query);
             // Owned across the await: nothing. Whatever is wrong, the request finds out.
             let _ = connection.client().batch_execute("").await;
         }
@@ -70,7 +69,10 @@ impl Request {
 
     /// The answer has begun. If anything has been answered since it was about to be sent, that may have been this.
     pub(super) fn begun(self, connection: &PostgresConnection) -> Self {
-        let answered = connection.session().requests().answered();
+        let requests = connection.session().requests();
+        // The rest of it is waited for by somebody who asks no more.
+        requests.muddle();
+        let answered = requests.answered();
         Self { number: self.number.filter(|number| *number == answered), ..self }
     }
 
@@ -111,12 +113,7 @@ impl Request {
         diagnosis: Diagnosis,
         error: Error,
     ) -> QueryError {
-        let end = connection.ended().filter(|_| error.is_closed());
-        let failed = match end {
-            Some(end) => QueryError::new(step, &self.sql, outcome, diagnosis, Ended { end, error }),
-            None => QueryError::new(step, &self.sql, outcome, diagnosis, error),
-        };
-        failed.on(connection)
+        QueryError::new(step, &self.sql, outcome, diagnosis, told(connection, error)).on(connection)
     }
 
     /// It cannot go on, for a reason of our own.
@@ -135,23 +132,4 @@ impl Request {
 /// Whether what came is a message that the client had no use for, and no error of anybody's.
 pub(super) fn is_other_message(error: &Error) -> bool {
     Kind::of(error) == Kind::Protocol
-}
-
-/// The client says that the connection is closed, and the session why.
-#[derive(Debug)]
-struct Ended {
-    end: SessionEnd,
-    error: Error,
-}
-
-impl fmt::Display for Ended {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.end)
-    }
-}
-
-impl StdError for Ended {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        Some(&self.error)
-    }
 }

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use super::error::{AttemptError, Outcome};
 use super::stats::RetryReason;
 use crate::chain::postgres;
-use crate::diagnosis::{Advice, Diagnosis, Fate};
+use crate::diagnosis::{Advice, Diagnosis};
 use crate::driver::PostgresDriver;
 use crate::pool::PostgresOwnedLease;
 use crate::tap::{Ending, Mark};
@@ -88,7 +88,6 @@ impl Attempt {
             Some(diagnosis) if diagnosis.advice == Advice::OutcomeUnknown => Outcome::Unknown,
             _ => self.undone(),
         };
-        self.give_back(diagnosis);
         Failure::new(error, diagnosis, outcome)
     }
 
@@ -120,7 +119,6 @@ impl Attempt {
         let diagnosis = self.diagnose(&error);
         // Owned across the await: the lease. Dropped, it goes back and is put in order by the pool.
         self.put_in_order(driver).await;
-        self.give_back(diagnosis);
         Failure::new(error, diagnosis, outcome)
     }
 
@@ -138,7 +136,6 @@ impl Attempt {
         };
         let (diagnosis, unsent) = (self.lease.diagnose(&error, mark), self.lease.is_unsent(&error, mark));
         let outcome = if unsent || is_refusal(&error, diagnosis) { Outcome::NotDone } else { Outcome::Unknown };
-        self.give_back(Some(diagnosis));
         Err(Failure::new(error.into(), Some(diagnosis), outcome))
     }
 
@@ -151,6 +148,7 @@ impl Attempt {
         }
     }
 
+    /// What it means. If the session is to be closed, the pool knows from now on.
     fn diagnose(&self, error: &Cause) -> Option<Diagnosis> {
         postgres(&**error).map(|error| self.lease.diagnose(error, self.mark))
     }
@@ -174,14 +172,5 @@ impl Attempt {
         }
         // Owned across the await: nothing. What is not in order when this ends is seen to when the lease goes back.
         let _ = timeout_at(limit, driver.tidy(lease)).await;
-    }
-
-    /// Gives the lease back. After an answer that the client cannot read, nobody but its user knows that the session is of no use.
-    fn give_back(self, diagnosis: Option<Diagnosis>) {
-        if diagnosis.is_some_and(|diagnosis| diagnosis.fate == Fate::Close)
-            && let Some(lease) = Arc::into_inner(self.lease)
-        {
-            lease.discard();
-        }
     }
 }

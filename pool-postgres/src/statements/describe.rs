@@ -15,6 +15,7 @@ pub(super) async fn describe(connection: &PostgresConnection, query: &Query<'_>)
     let since = connection.mark();
     let is_alone = connection.statements().is_proxied() && since.was_at_rest();
     let failed = |error| Failure { step: QueryStep::Prepare, error, since, was_known: false };
+    connection.ask(query);
     if !is_alone {
         // Owned across the await: nothing. Dropped, the server prepares it in vain.
         return client.prepare_typed(query.sql(), query.types().unwrap_or_default()).await.map_err(failed);
@@ -22,7 +23,9 @@ pub(super) async fn describe(connection: &PostgresConnection, query: &Query<'_>)
     let mut open = Open { client, is_open: true };
     // Owned across the awaits: the transaction, which is rolled back when the future is dropped; and the statement.
     client.batch_execute("BEGIN").await.map_err(failed)?;
+    connection.ask(query);
     let statement = client.prepare_typed(query.sql(), query.types().unwrap_or_default()).await.map_err(failed)?;
+    connection.ask(query);
     // Whoever is next is not to be taken for a part of it.
     client.batch_execute("ROLLBACK").await.map_err(failed)?;
     open.is_open = false;

@@ -109,10 +109,10 @@ async fn attempt<A: Ask>(
     let statements = connection.statements();
     // Owned across the awaits: the statement. What is not done each time is in a box: the future is as large as the largest of them.
     match statements.way(query) {
-        Way::Prepared(statement) => execute::<A>(connection, &statement, params, true).await,
+        Way::Prepared(statement) => execute::<A>(connection, query, &statement, params, true).await,
         Way::Prepare => {
             let statement = Box::pin(prepare(connection, query)).await?;
-            execute::<A>(connection, &statement, params, false).await
+            execute::<A>(connection, query, &statement, params, false).await
         }
         Way::Typed(types) if types.len() == params.len() => {
             Box::pin(execute_typed::<A>(connection, query, params, &types, true)).await
@@ -141,7 +141,7 @@ async fn described<A: Ask>(
     // Owned across the awaits: the statement.
     let statement = known_types(connection, query).await?;
     if !statements.is_proxied() {
-        return execute::<A>(connection, &statement, params, false).await;
+        return execute::<A>(connection, query, &statement, params, false).await;
     }
     let types = statement.params().to_vec();
     execute_typed::<A>(connection, query, params, &types, false).await
@@ -149,11 +149,13 @@ async fn described<A: Ask>(
 
 async fn execute<A: Ask>(
     connection: &PostgresConnection,
+    query: &Query<'_>,
     statement: &Statement,
     params: Params<'_>,
     was_known: bool,
 ) -> Result<A::Answer, Failure> {
     let since = connection.mark();
+    connection.ask(query);
     // Owned across the await: nothing.
     let answer = A::ask(connection.client(), statement, params).await;
     answer.map_err(|error| Failure { step: QueryStep::Execute, error, since, was_known })
@@ -168,18 +170,19 @@ async fn execute_typed<A: Ask>(
 ) -> Result<A::Answer, Failure> {
     let with_types: Vec<_> = params.iter().copied().zip(types.iter().cloned()).collect();
     connection.statements().knowledge.counts.unprepared.add(1);
-    let since = connection.mark();
+    let (since, sql) = (connection.mark(), connection.tagged(query));
+    connection.ask(query);
     // Owned across the await: nothing.
-    let answer = A::ask_typed(connection.client(), &connection.tagged(query), &with_types).await;
+    let answer = A::ask_typed(connection.client(), &sql, &with_types).await;
     answer.map_err(|error| Failure { step: QueryStep::Execute, error, since, was_known })
 }
 
 /// Prepares a statement, and keeps it.
 async fn prepare(connection: &PostgresConnection, query: &Query<'_>) -> Result<Statement, Failure> {
-    let since = connection.mark();
+    let (since, sql) = (connection.mark(), connection.tagged(query));
+    connection.ask(query);
     // Owned across the await: nothing. Dropped, the server prepares it in vain.
-    let prepared =
-        connection.client().prepare_typed(&connection.tagged(query), query.types().unwrap_or_default()).await;
+    let prepared = connection.client().prepare_typed(&sql, query.types().unwrap_or_default()).await;
     let statement = prepared.map_err(|error| Failure { step: QueryStep::Prepare, error, since, was_known: false })?;
     connection.statements().keep(query, &statement);
     Ok(statement)
@@ -227,9 +230,10 @@ pub(super) async fn statement(connection: &PostgresConnection, query: &Query<'_>
 
 /// Has statements executed that are not prepared.
 pub(crate) async fn run_batch(connection: &PostgresConnection, query: &Query<'_>) -> Result<(), QueryError> {
-    let mark = connection.mark();
+    let (mark, sql) = (connection.mark(), connection.tagged(query));
+    connection.ask(query);
     // Owned across the await: nothing.
-    let answer = connection.client().batch_execute(&connection.tagged(query)).await;
+    let answer = connection.client().batch_execute(&sql).await;
     answer.map_err(|error| QueryError::of(connection, QueryStep::Execute, query.sql(), mark, error))
 }
 

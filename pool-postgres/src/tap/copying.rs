@@ -160,6 +160,28 @@ mod tests {
     }
 
     #[test]
+    fn what_was_asked_before_a_copy_is_no_answer_to_it() {
+        let (copying, end) = (message(b'G', &[0; 3]), [message(b'c', b""), message(b'S', b"")].concat());
+        let (error, ready) = (message(b'E', b"C23505\0\0"), message(b'Z', b"I"));
+        let (session, mut follower) = logged_in();
+        send(&mut follower, &request("s1"), usize::MAX);
+        session.copying.expect("s7".to_owned());
+        send(&mut follower, &request("s7"), usize::MAX);
+        let before = [error.clone(), ready.clone()];
+        assert_eq!(hear(&mut follower, &before), (false, false), "that was the one before");
+        assert_eq!(hear(&mut follower, &[copying.clone(), error.clone()]), (false, false), "and this is the copy");
+        send(&mut follower, &end, usize::MAX);
+        // The next one follows before it is answered.
+        session.copying.expect("s8".to_owned());
+        send(&mut follower, &request("s8"), usize::MAX);
+        assert_eq!(hear(&mut follower, std::slice::from_ref(&ready)), (false, false));
+        assert_eq!(hear(&mut follower, &[copying, error]), (false, false));
+        send(&mut follower, &end, usize::MAX);
+        assert_eq!(hear(&mut follower, &[ready]), (true, false));
+        assert_eq!((session.requests().sent(), session.requests().answered()), (4, 4));
+    }
+
+    #[test]
     fn a_copy_that_may_be_answered_twice_condemns() {
         let (copying, failing) = (message(b'G', &[0; 3]), [message(b'f', b"\0"), message(b'S', b"")].concat());
         let said = |text: &str| message(b'E', text.as_bytes());

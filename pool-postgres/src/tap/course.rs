@@ -18,6 +18,8 @@ enum Request {
     Simple,
     /// Ended by `Sync`.
     Extended,
+    /// A COPY that takes data and has one `Sync` alone, which has been sent.
+    Copy,
     /// Ended by `Sync`, and nothing but the closing of statements: whoever comes next need not wait for the answer.
     Housekeeping,
 }
@@ -36,8 +38,8 @@ pub(super) struct Course {
     has_begun: bool,
     /// Whether the server has described or sent rows since the last command was completed.
     has_answered: bool,
-    /// Whether a COPY is under way that has no `Sync` but the one behind its data.
-    pub(super) in_step: bool,
+    /// Whether a COPY has been sent that has no `Sync` but the one behind its data, and not its end.
+    pub(super) is_copying: bool,
     pub(super) stopwatch: Stopwatch,
 }
 
@@ -52,7 +54,7 @@ impl Course {
             works: false,
             has_begun: false,
             has_answered: false,
-            in_step: false,
+            is_copying: false,
             stopwatch: Stopwatch::new(recorder),
         }
     }
@@ -81,7 +83,8 @@ impl Course {
                 self.begin(true);
             }
             b'S' if mem::take(&mut self.works) => {
-                self.owe(Request::Extended);
+                let is_copy = mem::take(&mut self.is_copying);
+                self.owe(if is_copy { Request::Copy } else { Request::Extended });
                 self.session.requests().note_sent();
             }
             b'S' => self.unanswered.push_back(Request::Housekeeping),
@@ -100,7 +103,7 @@ impl Course {
 
     /// `CopyDone` or `CopyFail`, perhaps: the server has refused before, or may, and then it is ready twice.
     fn note_end_of_copy(&self, kind: u8) {
-        if matches!(kind, b'c' | b'f') && !self.in_step && !self.session.copying.is_taking() {
+        if matches!(kind, b'c' | b'f') && !self.is_copying && !self.session.copying.is_taking() {
             self.session.condemn();
         }
     }
@@ -128,14 +131,19 @@ impl Course {
             b'G' => {
                 self.session.copying.begin();
                 // The server starts to take COPY data and ignores the `Sync` that was sent along with the statement, if there was one; another one follows the data.
-                if !self.in_step && self.unanswered.front() == Some(&Request::Extended) {
+                if self.unanswered.front() == Some(&Request::Extended) {
                     self.unanswered.pop_front();
                     self.note_answered();
                 }
             }
-            b'E' => note_error(&self.session, Words::read(beginning), self.in_step),
+            b'E' => note_error(&self.session, Words::read(beginning), self.is_in_step()),
             _ => note(&self.session, kind, beginning),
         }
+    }
+
+    /// Whether the server is at a COPY that has one `Sync` alone, and at nothing that was asked before it.
+    fn is_in_step(&self) -> bool {
+        self.unanswered.front().map_or(self.is_copying, |request| *request == Request::Copy)
     }
 
     /// A command is completed. Its name comes first.
@@ -168,10 +176,7 @@ impl Course {
         session.copying.end();
         match self.unanswered.pop_front() {
             Some(Request::Housekeeping) => {}
-            Some(_) => {
-                self.note_answered();
-                self.in_step = false;
-            }
+            Some(_) => self.note_answered(),
             // An answer too many, after a COPY that did not go as its client thinks.
             None => session.condemn(),
         }

@@ -89,7 +89,7 @@ impl Follower {
     pub(super) fn on_sent(&mut self, bytes: &[u8]) {
         self.written += bytes.len() as u64;
         if self.sync_at.is_some_and(|at| at < self.written) {
-            (self.sync_at, self.course.in_step) = (None, true);
+            (self.sync_at, self.course.is_copying) = (None, true);
         }
         let messages = self.skip_startup(bytes);
         self.sent.scan(messages, |kind, _| self.course.note_sent(kind));

@@ -12,6 +12,7 @@ mod follower;
 mod guard;
 mod headers;
 mod parameters;
+mod place;
 mod requests;
 mod session;
 mod stopwatch;
@@ -21,7 +22,8 @@ mod words;
 
 pub(crate) use changes::Changes;
 pub(crate) use guard::Binding;
-pub(crate) use requests::{Grip, Hold};
+pub(crate) use place::{Asked, Place};
+pub(crate) use requests::{Grip, Hold, Requests, Target};
 pub use session::Mark;
 pub(crate) use session::Session;
 pub(crate) use turns::Ending;
@@ -131,6 +133,7 @@ impl AsyncWrite for Tap {
         let this = self.get_mut();
         if this.follower.session().requests().holds_back(cx) {
             this.follower.session().set_busy();
+            this.follower.session().requests().note_stuck(true);
             // What is under way may not have left encryption yet.
             let _ = Pin::new(&mut this.stream).poll_flush(cx);
             return Poll::Pending;
@@ -140,10 +143,12 @@ impl AsyncWrite for Tap {
         let Poll::Ready(written) = Pin::new(&mut this.stream).poll_write(cx, bytes) else {
             // Something waits to be sent, and what it is will be known when it is.
             this.follower.session().set_busy();
+            this.follower.session().requests().note_stuck(true);
             return Poll::Pending;
         };
         // Also if it failed: encryption may have sent a part.
         this.follower.session().note_write();
+        this.follower.session().requests().note_stuck(false);
         let written = written?;
         this.follower.on_sent(&bytes[..written]);
         Poll::Ready(Ok(written))

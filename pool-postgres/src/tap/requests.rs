@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use super::place::Place;
 use super::session::Session;
+use crate::query::Query;
 
 /// The requests of a session, by their numbers: the first one is 1. What only closes statements is none, since nobody waits for its answer.
 #[derive(Default)]
@@ -16,10 +18,16 @@ pub(crate) struct Requests {
     answered: AtomicU64,
     /// Whether another one has been sent in part.
     is_partial: AtomicBool,
+    /// Whether the stream did not take all that it was given last.
+    is_stuck: AtomicBool,
     /// Whether nothing is sent or received any more.
     has_ended: AtomicBool,
     /// How many wait for an answer to something.
     askers: AtomicU32,
+    /// The place of the last of these who has asked.
+    last: AtomicU64,
+    /// How many had been sent when one of them was last found to have a place of which others cannot tell what became, and one more.
+    muddled: AtomicU64,
     is_held: AtomicBool,
     wakers: Mutex<Wakers>,
 }
@@ -37,12 +45,21 @@ struct Wakers {
 pub(crate) enum Grip {
     /// It may: this one request is under way and no other, and nothing is sent until the guard is dropped.
     Held(Hold),
-    /// Not yet, since the request with this number is not there or not alone; others that somebody waits for may be in the way.
-    Later { number: u64, others: bool },
+    /// Not yet, since it is not there or not alone; others that somebody waits for may be in the way.
+    Later { target: Target, others: bool },
     /// It is held back itself, or has asked nothing: another one is being cancelled.
     Behind,
     /// Nothing of it is under way, or it cannot be told from what others wait for.
     Never,
+}
+
+/// Which request is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// The one with this number.
+    Number(u64),
+    /// The one with this place.
+    Place(Place),
 }
 
 impl Requests {
@@ -80,10 +97,37 @@ impl Requests {
         self.answered.load(Ordering::Acquire)
     }
 
-    /// Somebody asks something. How many requests were sent before.
-    pub(crate) fn begin(&self) -> u64 {
+    /// Somebody asks something.
+    pub(crate) fn begin(&self, query: &Query<'_>) {
+        query.terms.asked.expect();
         self.askers.fetch_add(1, Ordering::Relaxed);
-        self.sent()
+    }
+
+    /// The client is given a request of his, or the next one, without an await in between.
+    pub(crate) fn ask(&self, query: &Query<'_>) {
+        if !query.terms.asked.is_expected() {
+            return;
+        }
+        let place = Place { before: self.begun(), count: 1 };
+        let place = if self.askers.load(Ordering::Relaxed) > 1 { self.behind(place) } else { place };
+        self.last.store(place.pack(), Ordering::Relaxed);
+        query.terms.asked.note(place);
+    }
+
+    /// What others have asked may still be in the client's queue.
+    fn behind(&self, place: Place) -> Place {
+        let last = Place::unpack(self.last.load(Ordering::Relaxed));
+        if last.before == place.before { Place { count: last.count + 1, ..place } } else { place }
+    }
+
+    /// Of what somebody has asked, others cannot tell what has become: it was perhaps not sent, or goes on though he has what he has waited for.
+    pub(crate) fn muddle(&self) {
+        self.muddled.store(self.sent() + 1, Ordering::Release);
+    }
+
+    /// What he has asked last, if he has asked anything.
+    pub(crate) fn place(query: &Query<'_>) -> Option<Place> {
+        query.terms.asked.place()
     }
 
     /// Somebody has been answered, or does not want to be any more.
@@ -131,21 +175,54 @@ impl Requests {
         .await;
     }
 
-    /// What has become of a request of somebody who began when so many had been sent, waits for no more than one answer at a time, and now for none. For whoever holds the wire, after all that
-    /// can be sent has been.
-    fn find(&self, before: u64) -> Found {
-        if self.has_ended.load(Ordering::Acquire) || self.askers.load(Ordering::Relaxed) > 0 {
+    /// How many have been sent, or begun to be.
+    fn begun(&self) -> u64 {
+        self.sent() + u64::from(self.is_partial.load(Ordering::Acquire))
+    }
+
+    /// The stream has taken all that it was given, or has not. Only whoever holds the wire writes.
+    pub(super) fn note_stuck(&self, is_stuck: bool) {
+        if self.is_stuck.load(Ordering::Relaxed) != is_stuck {
+            self.is_stuck.store(is_stuck, Ordering::Release);
+        }
+    }
+
+    /// Whether nothing of what the client has been given is left to be sent, after all that can be has been.
+    fn is_drained(&self) -> bool {
+        !self.is_partial.load(Ordering::Acquire) && !self.is_stuck.load(Ordering::Acquire)
+    }
+
+    /// What has become of a request with this place, for which nobody waits any more. For whoever holds the wire, after all that can be sent has been.
+    fn find(&self, place: Place) -> Found {
+        let since = self.begun().saturating_sub(place.before);
+        if self.has_ended.load(Ordering::Acquire) || since > place.count {
             return Found::Lost;
         }
-        let (sent, answered) = (self.sent(), self.answered());
+        let others = self.answered() < place.before;
         if self.is_held() {
             // What is held back has no number yet, and may never have one.
-            let is_it = before < sent && answered < sent;
-            return if is_it { Found::At { number: sent, others: false } } else { Found::Behind };
+            if since > 0 && !self.is_quiet() { Found::Later { others: false } } else { Found::Behind }
+        } else if !self.is_drained() {
+            Found::Later { others }
+        } else if self.is_past_telling(place, since) {
+            Found::Lost
+        } else if others {
+            Found::Later { others }
+        } else {
+            Found::Here
         }
-        let number = sent + u64::from(self.is_partial.load(Ordering::Acquire));
-        let is_one = number.checked_sub(answered.max(before)) == Some(1);
-        if is_one { Found::At { number, others: answered < before } } else { Found::Lost }
+    }
+
+    /// Whether nothing more can become known of what has this place, though all has been sent, and so many since: it was not, or has been answered, or cannot be told from what others wait for.
+    fn is_past_telling(&self, place: Place, since: u64) -> bool {
+        since < place.count || self.is_quiet() || self.is_muddled(place)
+    }
+
+    /// Whether what has this place cannot be told from what others wait for.
+    fn is_muddled(&self, place: Place) -> bool {
+        let is_one_of_many = place.count > 1;
+        is_one_of_many
+            && (self.askers.load(Ordering::Relaxed) > 0 || self.muddled.load(Ordering::Acquire) > place.before)
     }
 
     /// Whether the request with this number is under way, all of it and no other one.
@@ -171,9 +248,13 @@ impl Requests {
     }
 }
 
-/// Where the one request is that is looked for.
+/// What has become of a request that is looked for.
 enum Found {
-    At { number: u64, others: bool },
+    /// It is under way, and so is nothing that anybody waits for.
+    Here,
+    Later {
+        others: bool,
+    },
     Behind,
     Lost,
 }
@@ -184,25 +265,23 @@ enum Found {
 pub(crate) struct Hold(Arc<Session>);
 
 impl Hold {
-    /// Takes hold for somebody who began when so many requests had been sent. For whoever holds the wire, after all that can be sent has been.
-    pub(crate) fn grip(session: &Arc<Session>, before: u64) -> Grip {
-        match session.requests().find(before) {
-            Found::At { number, others } => Self::grip_on(session, number, others),
+    /// Takes hold of a request for which nobody waits any more. For whoever holds the wire, after all that can be sent has been.
+    pub(crate) fn grip(session: &Arc<Session>, target: Target) -> Grip {
+        let requests = session.requests();
+        let found = match target {
+            Target::Place(place) => requests.find(place),
+            Target::Number(number) if requests.is_alone(number) => Found::Here,
+            Target::Number(number) if requests.may_be_alone(number) => Found::Later { others: false },
+            Target::Number(_) => Found::Lost,
+        };
+        match found {
+            Found::Here => {
+                requests.is_held.store(true, Ordering::Release);
+                Grip::Held(Self(Arc::clone(session)))
+            }
+            Found::Later { others } => Grip::Later { target, others },
             Found::Behind => Grip::Behind,
             Found::Lost => Grip::Never,
-        }
-    }
-
-    /// The same, for the request with this number.
-    pub(crate) fn grip_on(session: &Arc<Session>, number: u64, others: bool) -> Grip {
-        let requests = session.requests();
-        if requests.is_alone(number) {
-            requests.is_held.store(true, Ordering::Release);
-            Grip::Held(Self(Arc::clone(session)))
-        } else if requests.may_be_alone(number) {
-            Grip::Later { number, others }
-        } else {
-            Grip::Never
         }
     }
 }
@@ -239,15 +318,19 @@ mod tests {
         session
     }
 
-    /// `held`, `never`, or the number of the request and whether others are ahead of it.
     fn grip(sent: u64, answered: u64, is_partial: bool, before: u64) -> String {
-        show(&Hold::grip(&session(sent, answered, is_partial), before))
+        show(&Hold::grip(&session(sent, answered, is_partial), Target::Place(place(before, 1))))
+    }
+
+    fn place(before: u64, count: u64) -> Place {
+        Place { before, count }
     }
 
     fn show(grip: &Grip) -> String {
         match grip {
             Grip::Held(_) => "held".to_owned(),
-            Grip::Later { number, others } => format!("{number} {others}"),
+            Grip::Later { others: false, .. } => "later".to_owned(),
+            Grip::Later { others: true, .. } => "after others".to_owned(),
             Grip::Behind => "behind".to_owned(),
             Grip::Never => "never".to_owned(),
         }
@@ -256,36 +339,74 @@ mod tests {
     #[test]
     fn only_what_is_alone_under_way_is_taken_hold_of() {
         assert_eq!(grip(5, 4, false, 4), "held", "it was the only one");
-        assert_eq!(grip(5, 4, false, 3), "held", "another one of its own has been answered");
+        assert_eq!(grip(5, 4, false, 3), "never", "it may have been answered, and that be another one's");
         assert_eq!(grip(5, 5, false, 4), "never", "it has been answered");
         assert_eq!(grip(5, 5, false, 5), "never", "it has asked nothing");
         assert_eq!(grip(5, 4, false, 5), "never", "that is another one's");
-        assert_eq!(grip(4, 4, true, 4), "5 false", "it has not been sent to its end");
-        assert_eq!(grip(6, 4, false, 5), "6 true", "another one is ahead of it");
+        assert_eq!(grip(4, 4, true, 4), "later", "it has not been sent to its end");
+        assert_eq!(grip(6, 4, false, 5), "after others", "another one is ahead of it");
         assert_eq!(grip(6, 4, false, 4), "never", "one of the two is another one's");
         assert_eq!(grip(5, 4, true, 4), "never", "another one comes after it");
     }
 
+    fn held(session: &Arc<Session>, place: Place) -> String {
+        show(&Hold::grip(session, Target::Place(place)))
+    }
+
     #[test]
-    fn nothing_is_taken_hold_of_while_others_ask() {
-        let session = session(5, 4, false);
-        session.requests().begin();
-        assert!(matches!(Hold::grip(&session, 4), Grip::Never));
+    fn what_was_asked_together_is_taken_hold_of_together() {
+        let session = session(6, 4, false);
+        assert_eq!(held(&session, place(4, 2)), "held", "both are of those who do not wait any more");
+        assert_eq!(held(&session, place(4, 1)), "never", "it may be the other one");
+        assert_eq!(held(&session, place(4, 3)), "never", "it was not sent");
+        session.requests().note_stuck(true);
+        assert_eq!(held(&session, place(4, 3)), "later", "it is in the queue");
+        session.requests().note_stuck(false);
+        session.requests().note_answered();
+        assert_eq!(held(&session, place(4, 2)), "held", "the other one has been answered");
+        session.requests().askers.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(held(&session, place(4, 2)), "never", "it may be of the one who waits");
+        assert_eq!(held(&session, place(4, 2).after(5)), "held", "that has been answered for sure");
         session.requests().finish();
-        assert!(matches!(Hold::grip(&session, 4), Grip::Held(_)));
+        session.requests().muddle();
+        assert_eq!(held(&session, place(4, 2)), "never", "one goes on that nobody waits for");
         session.requests().note_end();
-        assert!(matches!(Hold::grip(&session, 4), Grip::Never), "it has ended");
+        assert_eq!(held(&session, place(5, 1)), "never", "it has ended");
+    }
+
+    #[test]
+    fn whoever_asks_while_others_do_is_behind_them() {
+        let session = session(5, 5, false);
+        let requests = session.requests();
+        let queries = ["a", "b", "c"].map(Query::from);
+        let places = || queries.each_ref().map(Requests::place);
+        requests.ask(&queries[0]);
+        assert_eq!(places(), [None; 3], "nobody keeps watch over it");
+        for query in &queries {
+            requests.begin(query);
+        }
+        assert_eq!(places(), [None; 3], "nothing is asked");
+        for query in &queries {
+            requests.ask(query);
+        }
+        assert_eq!(places(), [1, 2, 3].map(|count| Some(place(5, count))));
+        requests.note_sent();
+        requests.ask(&queries[1]);
+        requests.note_partial(true);
+        requests.ask(&queries[0]);
+        assert_eq!(places(), [place(7, 1), place(6, 1), place(5, 3)].map(Some), "what is sent is not in the queue");
+        assert_eq!(Requests::place(&queries[0].clone()), None);
     }
 
     #[test]
     fn what_is_held_back_is_behind_what_is_being_cancelled() {
         let session = session(5, 4, false);
-        let hold = Hold::grip(&session, 4);
+        let hold = Hold::grip(&session, Target::Place(place(4, 1)));
         let seen = || {
-            let grips = [4, 5].map(|before| show(&Hold::grip(&session, before)));
+            let grips = [4, 5].map(|before| held(&session, place(before, 1)));
             (grips.join(", "), session.requests().is_held_for_nothing())
         };
-        assert_eq!(seen(), ("5 false, behind".to_owned(), false), "the one is being cancelled, the other held back");
+        assert_eq!(seen(), ("later, behind".to_owned(), false), "the one is being cancelled, the other held back");
         session.requests().note_answered();
         assert_eq!(seen(), ("behind, behind".to_owned(), true), "its next step may be held back");
         drop(hold);
@@ -293,13 +414,13 @@ mod tests {
 
     /// As with [`grip`], of the request with the number 6.
     fn grip_on(sent: u64, answered: u64) -> String {
-        show(&Hold::grip_on(&session(sent, answered, false), 6, false))
+        show(&Hold::grip(&session(sent, answered, false), Target::Number(6)))
     }
 
     #[test]
     fn what_comes_later_is_taken_hold_of_by_its_number() {
-        assert_eq!(grip_on(5, 5), "6 false", "it is not there");
-        assert_eq!(grip_on(6, 4), "6 false", "it is not alone");
+        assert_eq!(grip_on(5, 5), "later", "it is not there");
+        assert_eq!(grip_on(6, 4), "later", "it is not alone");
         assert_eq!(grip_on(6, 5), "held");
         assert_eq!(grip_on(7, 5), "never", "another one comes after it");
         assert_eq!(grip_on(7, 6), "never", "it has been answered");
@@ -313,7 +434,7 @@ mod tests {
         let [writer, watcher] = wakers.each_ref().map(Context::from_waker);
         let woken = || counts.each_ref().map(|count| count.0.load(Ordering::Relaxed));
         assert!(!session.requests().holds_back(&writer));
-        let Grip::Held(hold) = Hold::grip(&session, 0) else { panic!("it is alone") };
+        let Grip::Held(hold) = Hold::grip(&session, Target::Number(1)) else { panic!("it is alone") };
         assert!(session.requests().holds_back(&writer));
         let mut quiet = std::pin::pin!(session.requests().quiet());
         let mut watcher = watcher;

@@ -68,7 +68,7 @@ impl PostgresTransaction<'_> {
         Ok(())
     }
 
-    /// An error of it. After an answer that the client cannot read the session is of no use, and nobody else knows.
+    /// An error of it. After an answer that the client cannot read the pool closes the session when it comes back; nothing else is done in the transaction until then.
     pub(super) fn failed(&self, error: QueryError) -> QueryError {
         if error.diagnosis().fate == Fate::Close && matches!(self.home, Home::Own(_)) {
             self.cut();

@@ -28,6 +28,8 @@ pub(super) async fn say(
 pub(crate) fn queue(connection: &PostgresConnection, sql: &str) {
     let mut asking = pin!(connection.client().batch_execute(sql));
     let _ = asking.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    // What is asked next is not behind it in the queue then, where one could not tell which of them is which.
+    connection.settle();
 }
 
 /// An error of a transaction's own.

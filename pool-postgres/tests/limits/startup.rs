@@ -4,7 +4,8 @@ use std::error::Error;
 use std::time::Duration;
 
 use pool_core::{Attempt, Driver, ErrorClass};
-use pool_postgres::{ConnectError, PostgresConfig, PostgresDriver, PostgresPool, TimeLimit, UnsupportedLimit};
+use pool_postgres::retry::Outcome;
+use pool_postgres::{ConnectError, PostgresConfig, PostgresDriver, PostgresPool, Queries, TimeLimit, UnsupportedLimit};
 use pool_testkit::postgres::{EphemeralPostgres, PgBouncer};
 
 use crate::common::{config, database};
@@ -57,6 +58,32 @@ async fn a_transaction_ends_in_time_or_the_server_is_too_old_for_that() {
         let error = pool.batch_execute("BEGIN; SELECT pg_sleep(300)").await.unwrap_err();
         assert_eq!(error.time_limit(), Some(TimeLimit::Transaction), "{error}");
     }
+}
+
+/// By the server, while nothing is asked of it: nobody has seen a `COMMIT`.
+#[tokio::test]
+async fn a_transaction_that_waits_too_long_is_gone_or_the_server_is_too_old_for_that() {
+    let server = EphemeralPostgres::start().unwrap();
+    if server.version() < 17 {
+        let error = refusal(with_transaction_timeout(&server.url())).await;
+        assert!(matches!(limit(&error), UnsupportedLimit::TooOld(_)), "{error}");
+        return;
+    }
+    let pool = PostgresPool::connect(with_transaction_timeout(&server.url())).await.unwrap();
+    pool.batch_execute("CREATE TABLE t (n int)").await.unwrap();
+    let transaction = pool.begin().await.unwrap();
+    transaction.execute("INSERT INTO t VALUES (1)", &[]).await.unwrap();
+    crate::common::eventually("the session ends", || async { pool.driver().ends().count("25P04") == 1 }).await;
+    let error = transaction.commit().await.unwrap_err();
+    assert_eq!((error.outcome(), error.is_closed()), (Outcome::NotDone, true), "{error}");
+    assert_eq!(error.time_limit(), Some(TimeLimit::Transaction), "{error}");
+    assert_eq!(pool.query_one("SELECT count(*) FROM t", &[]).await.unwrap().get::<_, i64>(0), 0);
+    // Whoever keeps to it is left alone, however long his session lives.
+    for _ in 0..3 {
+        let lease = pool.acquire().await.unwrap();
+        assert_eq!(Queries::execute(&*lease, "SELECT pg_sleep(0.1)", &[]).await.unwrap(), 1);
+    }
+    assert_eq!(pool.stats().opened, 2);
 }
 
 #[tokio::test]

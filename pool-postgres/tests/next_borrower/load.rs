@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;
-use pool_postgres::{PostgresConnection, PostgresPool};
+use pool_postgres::{PostgresConnection, PostgresPool, Query};
 use tokio::time::timeout;
+use tokio_postgres::Row;
 
 use crate::common::{config, database, sessions_on_server, watcher};
 use crate::leftovers::is_in_transaction;
@@ -17,16 +18,16 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 const SESSIONS: usize = 4;
 const USERS: u64 = 8;
 
-fn drops() -> u64 {
+pub(crate) fn drops() -> u64 {
     let number = std::env::var("POOL_DROPS").ok();
     number.map_or(200, |number| number.parse().expect("POOL_DROPS is a number"))
 }
 
 /// Numbers that look like chance, and are the same each time.
-struct Chance(u64);
+pub(crate) struct Chance(pub(crate) u64);
 
 impl Chance {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -45,6 +46,8 @@ async fn work(connection: &mut PostgresConnection, marker: &str, kind: u64) -> R
             join_all((0..3).map(|_| connection.query_one("SELECT pg_sleep(0.002)", &[]))).await;
             Ok(())
         }
+        8 => limited(connection, marker).await,
+        9 => stream(connection, marker).await,
         other => Ok(connection.batch_execute(&statements(marker, other)).await?),
     }
 }
@@ -53,6 +56,24 @@ async fn read(connection: &PostgresConnection, marker: &str) -> Result<(), Error
     let many = "SELECT $1::text || n FROM generate_series(1, 20000) n";
     let rows = connection.query(many, &[&marker]).await?;
     assert!(rows.iter().all(|row| row.get::<_, &str>(0).starts_with(marker)), "rows of somebody else");
+    Ok(())
+}
+
+/// As the pool asks: what is dropped is cancelled, and what takes too long.
+async fn limited(connection: &PostgresConnection, marker: &str) -> Result<(), Error> {
+    let query = Query::new("SELECT $1::text FROM pg_sleep(0.003)").timeout(Duration::from_millis(4));
+    match pool_postgres::Queries::query_one(connection, query, &[&marker]).await {
+        Ok(row) => assert_eq!(row.get::<_, &str>(0), marker, "rows of somebody else"),
+        Err(error) => assert!(error.is_timeout(), "the error of somebody else: {error}"),
+    }
+    Ok(())
+}
+
+async fn stream(connection: &PostgresConnection, marker: &str) -> Result<(), Error> {
+    let rows = connection.stream("SELECT $1::text || n FROM generate_series(1, 20000) n", &[&marker]).await?;
+    let is_ours = |row: Row| row.get::<_, &str>(0).starts_with(marker);
+    let others = rows.try_fold(0, async |others, row| Ok(others + u32::from(!is_ours(row)))).await?;
+    assert_eq!(others, 0, "rows of somebody else");
     Ok(())
 }
 
@@ -114,9 +135,10 @@ async fn borrow(pool: PostgresPool, user: u64, left: Arc<AtomicU64>) -> u64 {
         let mut lease = pool.acquire_owned().await.expect("a session");
         look(&lease, &marker).await;
         let moment = Duration::from_micros(chance.below(12_000));
-        let outcome = timeout(moment, work(&mut lease, &marker, chance.below(8))).await;
+        let outcome = timeout(moment, work(&mut lease, &marker, chance.below(10))).await;
         if let Ok(Err(error)) = &outcome {
-            let error = error.downcast_ref::<tokio_postgres::Error>().expect("an error of the server");
+            let of_server = error.downcast_ref::<tokio_postgres::Error>();
+            let error = of_server.unwrap_or_else(|| panic!("no error of the server: {error}"));
             let said = error.as_db_error().map(tokio_postgres::error::DbError::message);
             assert_eq!(said, Some(marker.as_str()), "the error of somebody else: {error}");
         }

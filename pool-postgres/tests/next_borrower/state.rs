@@ -169,6 +169,99 @@ async fn copies_are_followed_to_their_end() {
     it.end().await;
 }
 
+/// Of every kind, as the tests of PostgreSQL itself have it: what works and what does not, inside of transactions and outside, with rows that are large and many.
+const TRAFFIC: [&str; 48] = [
+    "CREATE TABLE boolean (f1 bool, f2 text DEFAULT 'nothing')",
+    "INSERT INTO boolean (f1) VALUES (bool 't'), (bool 'false'), (NULL)",
+    "INSERT INTO boolean (f1) VALUES (bool 'XXX')",
+    "SELECT f1, f2 FROM boolean ORDER BY 1 NULLS FIRST",
+    "SELECT repeat('long', 1000000)",
+    "SELECT n, repeat('row', n) FROM generate_series(1, 3000) n",
+    "SELECT",
+    "SELECT FROM generate_series(1, 100)",
+    "SELECT 1/0",
+    "SELECT n / (5 - n) FROM generate_series(1, 10) n",
+    "this is no SQL",
+    "",
+    "VALUES (1, 'one'), (2, 'two')",
+    "BEGIN ISOLATION LEVEL SERIALIZABLE",
+    "SAVEPOINT one",
+    "UPDATE boolean SET f2 = repeat('x', 100000) RETURNING *",
+    "SAVEPOINT two",
+    "SELECT * FROM nowhere",
+    "SELECT 'it has failed'",
+    "ROLLBACK TO two",
+    "RELEASE one",
+    "DECLARE foo CURSOR WITH HOLD FOR SELECT n, repeat('c', 100) FROM generate_series(1, 1000) n",
+    "FETCH 500 FROM foo",
+    "MOVE BACKWARD ALL IN foo",
+    "COMMIT AND CHAIN",
+    "FETCH ALL FROM foo",
+    "BEGIN",
+    "ROLLBACK",
+    "ROLLBACK",
+    "CLOSE foo",
+    "PREPARE q (int, text) AS SELECT $1 + 1, $2 || 'x' FROM generate_series(1, 10)",
+    "EXECUTE q (1, 'a')",
+    "EXECUTE q ('no number', 'a')",
+    "EXPLAIN (ANALYZE, TIMING OFF) EXECUTE q (1, 'a')",
+    "DEALLOCATE q",
+    "DO $$ BEGIN FOR n IN 1..200 LOOP RAISE NOTICE '%', repeat('n', n); RAISE WARNING '%', n; END LOOP; END $$",
+    "DO $$ BEGIN PERFORM 1/0; EXCEPTION WHEN division_by_zero THEN RAISE NOTICE 'caught'; END $$",
+    "DO $$ BEGIN RAISE INFO 'before'; RAISE EXCEPTION 'after' USING DETAIL = repeat('d', 10000); END $$",
+    "CREATE TEMP TABLE IF NOT EXISTS temporary ON COMMIT DROP AS SELECT 1",
+    "DROP TABLE IF EXISTS nothing",
+    "LISTEN news",
+    "NOTIFY news, 'to oneself'",
+    "SET client_min_messages = debug1",
+    "SELECT set_config('TimeZone', 'Asia/Tokyo', false)",
+    "RESET ALL",
+    "START TRANSACTION READ ONLY; INSERT INTO boolean DEFAULT VALUES",
+    "END",
+    "TRUNCATE boolean; SELECT pg_advisory_lock(7); SELECT pg_advisory_unlock_all(); UNLISTEN *",
+];
+
+impl Watched {
+    /// Whatever that is.
+    async fn agrees_with_the_server(&self, after: &str) {
+        eventually(after, async || self.lease.activity().status != SessionStatus::Active).await;
+        let activity = self.lease.activity();
+        assert_eq!((activity.status.to_string(), activity.in_flight), (self.server_says().await, 0), "after {after}");
+    }
+}
+
+#[tokio::test]
+async fn traffic_of_every_kind_leaves_what_the_server_says() {
+    let it = Watched::start().await;
+    for sql in TRAFFIC {
+        // It fails or not.
+        let _ = it.lease.batch_execute(sql).await;
+        it.agrees_with_the_server(sql).await;
+    }
+    it.agrees(SessionStatus::Idle, "all of it").await;
+    it.lease.batch_execute("DROP TABLE boolean").await.unwrap();
+    for sql in TRAFFIC {
+        let _ = it.lease.query(sql, &[]).await;
+        it.agrees_with_the_server(&format!("{sql}, prepared")).await;
+    }
+    it.lease.batch_execute("ROLLBACK; DROP TABLE boolean").await.unwrap();
+    // As many at once as come, of both protocols, and nobody waits in between.
+    for size in [2, 5, 16, TRAFFIC.len()] {
+        for part in TRAFFIC.chunks(size) {
+            let asking = part.iter().zip(0..).map(async |(sql, n)| match n % 3 {
+                0 => it.lease.query(*sql, &[]).await.is_ok(),
+                1 => it.lease.simple_query(sql).await.is_ok(),
+                _ => it.lease.batch_execute(sql).await.is_ok(),
+            });
+            join_all(asking).await;
+            it.agrees_with_the_server(&format!("{size} from {:?}", part.first())).await;
+        }
+        let _ = it.lease.batch_execute("ROLLBACK; DROP TABLE IF EXISTS boolean; CLOSE ALL").await;
+        it.agrees(SessionStatus::Idle, "a round").await;
+    }
+    it.end().await;
+}
+
 mod bytes_of_a_row {
     pub(super) type Row = &'static [u8];
 
