@@ -14,10 +14,11 @@ use crate::number::number;
 /// Measures, prints and writes. Fails in the sense of the operating system if it is to check, and a claim does not hold.
 pub(crate) fn summarize(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let seen = measure(args);
-    println!("| contender | answers/s | p50 µs | p99 µs |\n| --- | --: | --: | --: |");
+    println!("| contender | answers/s | p50 µs | p99 µs | processor µs |\n| --- | --: | --: | --: | --: |");
     for it in &seen {
         let micros = |quantile| number(nanos(it.times.value_at_quantile(quantile)) / 1e3);
-        println!("| {} | {} | {} | {} |", it.name, number(median(&it.rates)), micros(0.5), micros(0.99));
+        let (rate, processor) = (number(median(&it.rates)), number(processor(it)));
+        println!("| {} | {rate} | {} | {} | {processor} |", it.name, micros(0.5), micros(0.99));
     }
     println!();
     let figures: BTreeMap<_, _> = seen.iter().map(|it| (it.name, &it.rates)).collect();
@@ -34,6 +35,7 @@ fn claims(seen: &[Seen]) -> Vec<Claim> {
         |name| seen.iter().find(|it| it.name == name).map_or(f64::NAN, |it| nanos(it.times.value_at_quantile(0.5)));
     let (ours, bare, deadpool) = (rates("pool"), rates("tokio-postgres"), rates("deadpool-postgres"));
     let kept = rates("kept");
+    let of = |name| seen.iter().find(|it| it.name == name).map_or(f64::NAN, processor);
     vec![
         at_least(
             0.98,
@@ -50,7 +52,18 @@ fn claims(seen: &[Seen]) -> Vec<Claim> {
         reported("the first by the median of the rounds' own ratios", median(&ratios(kept, bare))),
         reported("the second in the same way", median(&ratios(ours, bare))),
         reported("the third in the same way", median(&ratios(ours, deadpool))),
+        reported(
+            "processor time of this process for an answer over that of the client alone",
+            of("pool") / of("tokio-postgres"),
+        ),
+        reported("over that of deadpool-postgres", of("pool") / of("deadpool-postgres")),
     ]
+}
+
+/// Microseconds of the processors for an answer.
+fn processor(seen: &Seen) -> f64 {
+    let answers = u32::try_from(seen.answers).unwrap_or(u32::MAX).max(1);
+    seen.processor.as_secs_f64() * 1e6 / f64::from(answers)
 }
 
 fn ratios(ones: &[f64], others: &[f64]) -> Vec<f64> {
