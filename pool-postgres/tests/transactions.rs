@@ -11,6 +11,8 @@ mod stage;
 mod begin;
 #[path = "transactions/commit.rs"]
 mod commit;
+#[path = "transactions/copying.rs"]
+mod copying;
 #[path = "transactions/dropped.rs"]
 mod dropped;
 #[path = "transactions/ended_by_work.rs"]

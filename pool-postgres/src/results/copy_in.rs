@@ -27,8 +27,8 @@ const REFUSED: &str = "the server has refused the data";
 /// **Dropped** without `finish`, the copy fails on the server, and nothing is inserted. The connection is put in order before anybody else gets it; one that is kept can be used at once. In a
 /// transaction that makes the transaction fail, as every error does.
 ///
-/// Made by [`PostgresPool::copy_in`](crate::PostgresPool::copy_in), on a connection of its own that goes back at the end, and by
-/// [`PostgresConnection::copy_in`](crate::PostgresConnection::copy_in).
+/// Made by [`PostgresPool::copy_in`](crate::PostgresPool::copy_in), on a connection of its own that goes back at the end; by
+/// [`PostgresConnection::copy_in`](crate::PostgresConnection::copy_in); and by [`PostgresTransaction::copy_in`](crate::PostgresTransaction::copy_in).
 ///
 /// # Example
 ///

@@ -69,7 +69,7 @@ impl PostgresTransaction<'_> {
     }
 
     /// An error of it. After an answer that the client cannot read the session is of no use, and nobody else knows.
-    pub(super) fn failed(&self, error: QueryError) -> QueryError {
+    pub(crate) fn failed(&self, error: QueryError) -> QueryError {
         if error.diagnosis().fate == Fate::Close && matches!(self.home, Home::Own(_)) {
             self.cut();
         }

@@ -11,7 +11,7 @@ use crate::common::eventually;
 use crate::stage::{Stage, begin_and_leave, insert, outside};
 
 /// Does something with a future that is dropped after every number of polls, until it ends before.
-async fn whenever_it_is_dropped(mut case: impl AsyncFnMut(Cut) -> bool) {
+pub(crate) async fn whenever_it_is_dropped(mut case: impl AsyncFnMut(Cut) -> bool) {
     for manner in Manner::ALL {
         let mut polls = usize::from(manner != Manner::AtOnce);
         while !case(Cut { polls, manner }).await {
