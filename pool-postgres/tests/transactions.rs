@@ -19,6 +19,8 @@ mod dropped;
 mod ended_by_work;
 #[path = "transactions/lost.rs"]
 mod lost;
+#[path = "transactions/retried.rs"]
+mod retried;
 #[path = "transactions/runner.rs"]
 mod runner;
 #[path = "transactions/savepoints.rs"]

@@ -23,6 +23,8 @@ const TEXT: u64 = 512;
 enum Request {
     /// Startup, or a simple query.
     Simple,
+    /// A simple query that begins with `COMMIT`, or what is the same.
+    Commit,
     /// Ended by `Sync`.
     Extended,
     /// Ended by `Sync`, and nothing but the closing of statements: whoever comes next need not wait for the answer.
@@ -58,6 +60,9 @@ pub(super) struct Follower {
 /// So much is kept of the number of the server's process and what comes with it.
 const PROCESS: u64 = 4;
 
+/// So much is kept of a simple query: enough to see whether it is a `COMMIT`.
+const BEGINNING: u64 = 16;
+
 impl Follower {
     pub(super) fn new(session: Arc<Session>, recorder: Option<Recorder>) -> Self {
         // The startup, which is answered as any request.
@@ -66,7 +71,7 @@ impl Follower {
             session,
             startup_left: None,
             startup_header: Vec::new(),
-            sent: Headers::default(),
+            sent: Headers::looking_into(&[(b'Q', BEGINNING)]),
             // The names of what is completed, parameters, errors and notices, and the process.
             received: Headers::looking_into(&[
                 (b'C', TAG as u64),
@@ -147,7 +152,7 @@ impl Follower {
     fn follow_sent(&mut self, bytes: &[u8]) {
         let bytes = self.skip_startup(bytes);
         let mut sent = mem::take(&mut self.sent);
-        sent.scan(bytes, |kind, _| self.note_sent(kind));
+        sent.scan(bytes, |kind, beginning| self.note_sent(kind, beginning));
         self.sent = sent;
         if self.sent.is_at_border() {
             self.end_simple();
@@ -155,16 +160,15 @@ impl Follower {
         self.session.requests().note_partial(self.works || self.has_begun);
     }
 
-    /// A message of this kind is sent.
-    fn note_sent(&mut self, kind: u8) {
+    /// A message of this kind is sent, with this beginning.
+    fn note_sent(&mut self, kind: u8, beginning: &[u8]) {
         self.end_simple();
         match kind {
-            b'Q' | b'F' => {
-                self.unanswered.push_back(Request::Simple);
-                self.session.traffic().note_asked();
-                self.has_begun = true;
-                self.begin(true);
+            b'Q' if is_commit(beginning) => {
+                self.session.note_commit_asked();
+                self.begin_simple(Request::Commit);
             }
+            b'Q' | b'F' => self.begin_simple(Request::Simple),
             b'S' if mem::take(&mut self.works) => {
                 self.unanswered.push_back(Request::Extended);
                 self.session.requests().note_sent();
@@ -188,6 +192,20 @@ impl Follower {
         if matches!(kind, b'c' | b'f') && !self.in_step && !self.session.copying.is_taking() {
             self.session.condemn();
         }
+    }
+
+    /// A request of one message begins.
+    fn begin_simple(&mut self, request: Request) {
+        self.unanswered.push_back(request);
+        self.note_turn();
+        self.session.traffic().note_asked();
+        self.has_begun = true;
+        self.begin(true);
+    }
+
+    /// Another request may be the one that the server is at.
+    fn note_turn(&self) {
+        self.session.set_committing(self.unanswered.front() == Some(&Request::Commit));
     }
 
     /// If a request of one message has begun, it has been sent to its end.
@@ -248,7 +266,7 @@ impl Follower {
     /// A command is completed. Its name comes first.
     fn note_completed(&mut self, beginning: &[u8]) {
         let name = beginning.split(|byte| *byte == 0).next().unwrap_or_default();
-        let is_simple = self.unanswered.front() == Some(&Request::Simple);
+        let is_simple = matches!(self.unanswered.front(), Some(Request::Simple | Request::Commit));
         if keeps_its_rows(name, mem::take(&mut self.has_answered), is_simple) {
             self.session.note_changes(Changes::TEMPORARY);
         }
@@ -270,12 +288,21 @@ impl Follower {
             // An answer too many, after a COPY that did not go as its client thinks.
             None => session.condemn(),
         }
+        self.note_turn();
+        let session = &self.session;
         // Something may have been sent in part.
         if !self.works && self.unanswered.iter().all(|request| *request == Request::Housekeeping) {
             self.stopwatch.answered();
             session.set(status);
         }
     }
+}
+
+/// Whether a simple query begins with what commits a transaction. One behind a comment or behind other statements is not seen.
+fn is_commit(beginning: &[u8]) -> bool {
+    let text = beginning.trim_ascii_start();
+    let word = text.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
+    [&b"COMMIT"[..], b"END"].iter().any(|name| text[..word].eq_ignore_ascii_case(name))
 }
 
 fn note_error(session: &Session, words: Words, in_step: bool) {
@@ -297,5 +324,46 @@ fn note(session: &Session, kind: u8, beginning: &[u8]) {
         b'N' => session.note_notice(Words::read(beginning)),
         b'K' => session.note_process(beginning),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_is_told_by_how_it_begins() {
+        for text in ["COMMIT\0", " \n\tcommit;\0", "Commit AND CHAIN\0", "END\0", "end transaction\0", "COMMIT/**/\0"] {
+            assert!(is_commit(text.as_bytes()), "{text}");
+        }
+        for text in ["", "\0", "COMMITTED\0", "ENDING\0", "end_of\0", "SELECT 1\0", "ROLLBACK\0", "-- a\nCOMMIT\0"] {
+            assert!(!is_commit(text.as_bytes()), "{text}");
+        }
+    }
+
+    /// However it is written, and whatever is in front of it.
+    #[test]
+    fn a_commit_is_under_way_from_its_turn_to_its_answer() {
+        let query = |sql: &str| {
+            [&b"Q"[..], &u32::try_from(sql.len() + 5).unwrap().to_be_bytes(), sql.as_bytes(), b"\0"].concat()
+        };
+        let ready = [b'Z', 0, 0, 0, 5, b'T'];
+        for most in [1, 7, 100] {
+            let session = Arc::new(Session::default());
+            let mut follower = Follower::new(Arc::clone(&session), None);
+            follower.on_sent(&[0, 0, 0, 8, 0, 3, 0, 0]);
+            follower.on_received(&ready);
+            let begun = session.mark();
+            for piece in [query("SELECT 1"), query("COMMIT"), query("SELECT 2")].concat().chunks(most) {
+                follower.on_sent(piece);
+            }
+            assert!(!begun.asks_no_commit_until(session.mark()));
+            let under_way = [(); 3].map(|()| {
+                let is_committing = session.is_committing();
+                follower.on_received(&ready);
+                is_committing
+            });
+            assert_eq!((under_way, session.is_committing()), ([false, true, false], false), "{most}");
+        }
     }
 }

@@ -33,6 +33,10 @@ pub(crate) struct Session {
     bound: AtomicU64,
     /// Those that begin and end transactions.
     turns: Turns,
+    /// How often a `COMMIT` was sent, as far as the beginnings of simple queries tell.
+    commits_asked: AtomicU64,
+    /// Whether that is what the server is at.
+    committing: AtomicBool,
     /// What an error has made of the connection: nothing, or one of the two below.
     verdict: AtomicU8,
     /// Whether the server is a standby, and whether it writes only if told to, as it reports it.
@@ -93,6 +97,7 @@ pub struct Mark {
     writes: u64,
     completed: u64,
     bound: u64,
+    commits_asked: u64,
     turn: Turn,
     at_rest: bool,
 }
@@ -101,6 +106,11 @@ impl Mark {
     /// Whether no transaction was open and no answer due.
     pub(crate) fn was_at_rest(self) -> bool {
         self.at_rest
+    }
+
+    /// Whether no `COMMIT` was sent between the two, as far as that is seen.
+    pub(crate) fn asks_no_commit_until(self, later: Self) -> bool {
+        self.commits_asked == later.commits_asked
     }
 }
 
@@ -180,6 +190,7 @@ impl Session {
             writes: self.writes.load(Ordering::Acquire),
             completed: self.completed.load(Ordering::Acquire),
             bound: self.bound.load(Ordering::Acquire),
+            commits_asked: self.commits_asked.load(Ordering::Acquire),
             turn: self.turns.now(),
             at_rest: self.is_at_rest(),
         }
@@ -209,6 +220,21 @@ impl Session {
     /// Whether no transaction has been committed since, nor another one begun.
     pub(crate) fn has_committed_nothing_since(&self, mark: Mark) -> bool {
         mark.turn.has_committed_nothing_by(self.turns.now())
+    }
+
+    /// A `COMMIT` is sent. Only whoever holds the wire writes.
+    pub(super) fn note_commit_asked(&self) {
+        self.commits_asked.fetch_add(1, Ordering::Release);
+    }
+
+    /// Whether the server is at a `COMMIT`. Only whoever holds the wire says so.
+    pub(super) fn set_committing(&self, is_committing: bool) {
+        self.committing.store(is_committing, Ordering::Release);
+    }
+
+    /// Whether the request that the server is at is a `COMMIT`, as far as its beginning tells.
+    pub(crate) fn is_committing(&self) -> bool {
+        self.committing.load(Ordering::Acquire)
     }
 
     /// The server has completed a command of this name. Only whoever holds the wire reads.

@@ -20,8 +20,22 @@ pub(crate) const COMMIT: &str = "COMMIT";
 
 const ID: &str = "SELECT pg_catalog.pg_current_xact_id_if_assigned()";
 
+/// What has become of a transaction that had begun at one mark, if `COMMIT`, which was sent after another one, has failed with this error.
+pub(crate) fn outcome_of_commit(
+    connection: &PostgresConnection,
+    error: &tokio_postgres::Error,
+    diagnosis: Diagnosis,
+    begun: Mark,
+    since: Mark,
+) -> Outcome {
+    let is_over =
+        is_refusal(error, diagnosis) || connection.is_unsent(error, since) || was_ended_idle(connection, error);
+    let is_first = begun.asks_no_commit_until(since) && connection.session().has_committed_nothing_since(begun);
+    if is_over && is_first { Outcome::NotDone } else { Outcome::Unknown }
+}
+
 /// Whether the server has answered `COMMIT` by an error after which the session goes on: then the transaction was rolled back. What somebody in between says, or somebody who goes away, is no answer.
-pub(crate) fn is_refusal(error: &tokio_postgres::Error, diagnosis: Diagnosis) -> bool {
+fn is_refusal(error: &tokio_postgres::Error, diagnosis: Diagnosis) -> bool {
     let goes_on = error.as_db_error().is_some_and(|said| said.parsed_severity() == Some(Severity::Error));
     goes_on && diagnosis.fate != Fate::Close && diagnosis.advice != Advice::OutcomeUnknown
 }
@@ -33,7 +47,7 @@ impl PostgresTransaction<'_> {
     /// `COMMIT` with `ROLLBACK` ([`TransactionError::RolledBack`]), or has never been asked. [`Unknown`](Outcome::Unknown): the session has ended after `COMMIT` was sent, or the answer did not come in time; or a statement
     /// has ended the transaction before ([`TransactionError::EndedByWork`]). The server can be [asked](crate::TrackId) afterwards.
     ///
-    /// Cancel safety: what was sent is carried out, unless it takes long and the connection goes back to its pool, which has it cancelled then; nobody learns whether it has been. What was not is rolled back. Whatever is asked of the connection next is not inside of the transaction.
+    /// Cancel safety: what was sent is carried out, unless the connection goes back to its pool and it takes longer than half of [`reset_timeout`](pool_core::Config::reset_timeout), after which it is cancelled; nobody learns whether it has been. What was not is rolled back. Whatever is asked of the connection next is not inside of the transaction.
     ///
     /// # Errors
     ///
@@ -115,14 +129,8 @@ impl PostgresTransaction<'_> {
 
     /// What has become of it, if `COMMIT`, which was sent after the mark, has failed.
     fn outcome(&self, error: &QueryError, since: Mark) -> Outcome {
-        let (connection, Some(cause)) = (self.connection(), error.client_error()) else { return Outcome::Unknown };
-        let is_refused = is_refusal(cause, error.diagnosis());
-        let is_over = is_refused || connection.is_unsent(cause, since) || was_ended_idle(connection, cause);
-        if is_over && connection.session().has_committed_nothing_since(self.begun) {
-            Outcome::NotDone
-        } else {
-            Outcome::Unknown
-        }
+        let Some(cause) = error.client_error() else { return Outcome::Unknown };
+        outcome_of_commit(self.connection(), cause, error.diagnosis(), self.begun, since)
     }
 
     pub(super) fn ended_by_work(&self, step: QueryStep, sql: &str) -> QueryError {
@@ -131,7 +139,8 @@ impl PostgresTransaction<'_> {
 }
 
 /// Whether the server has ended the session because nothing was asked of it inside of the transaction for too long: then it has not seen the `COMMIT`. That is the answer which the client takes for that to `COMMIT`,
-/// or the last that was heard of the session.
+/// or the last that was heard of the session. It looks for this before it takes up a request and never after that. Of `transaction_timeout` (25P04) that does not hold: it may run out in the middle of a commit, and be told once that
+/// is through.
 fn was_ended_idle(connection: &PostgresConnection, error: &tokio_postgres::Error) -> bool {
     let is_idle = |code: &SqlState| *code == SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT;
     error.code().is_some_and(is_idle)

@@ -11,7 +11,7 @@ mod savepoint;
 mod statement;
 mod status;
 
-pub(crate) use commit::{COMMIT, is_refusal};
+pub(crate) use commit::{COMMIT, outcome_of_commit};
 pub use error::TransactionError;
 pub use options::{TrackId, TransactionOptions};
 pub(crate) use statement::queue;

@@ -68,12 +68,13 @@ impl PostgresTransaction<'_> {
         Ok(())
     }
 
-    /// An error of it. After an answer that the client cannot read the session is of no use, and nobody else knows.
+    /// An error of it. After an answer that the client cannot read the session is of no use, and nobody else knows. If a statement has committed a part of the transaction, it must not be done again as a whole.
     pub(crate) fn failed(&self, error: QueryError) -> QueryError {
         if error.diagnosis().fate == Fate::Close && matches!(self.home, Home::Own(_)) {
             self.cut();
         }
-        error
+        let is_partly_done = !self.connection().session().has_committed_nothing_since(self.begun);
+        if is_partly_done { error.partly_done() } else { error }
     }
 
     /// Ends the session.
