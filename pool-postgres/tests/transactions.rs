@@ -17,6 +17,8 @@ mod copying;
 mod dropped;
 #[path = "transactions/ended_by_work.rs"]
 mod ended_by_work;
+#[path = "transactions/late.rs"]
+mod late;
 #[path = "transactions/lost.rs"]
 mod lost;
 #[path = "transactions/retried.rs"]

@@ -7,10 +7,11 @@ use std::task::Poll;
 use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres::error::{Severity, SqlState};
 
-use super::statement::{refuse, say};
+use super::statement::{late, refuse, say};
 use super::{PostgresTransaction, TrackId, TransactionError, TransactionId};
 use crate::connection::PostgresConnection;
 use crate::diagnosis::{Advice, Diagnosis, Fate};
+use crate::limits::patient;
 use crate::query::{QueryError, QueryStep};
 use crate::retry::Outcome;
 use crate::tap::{Ending, Mark};
@@ -44,7 +45,7 @@ impl PostgresTransaction<'_> {
     /// Commits, and says whether the server has. What was done in a savepoint is kept for as long as the transaction around it is not rolled back.
     ///
     /// If it fails, [`QueryError::outcome`] says what is known. [`NotDone`](Outcome::NotDone): nothing of the transaction is there, since the server has refused it, as for a constraint that is deferred, or has answered
-    /// `COMMIT` with `ROLLBACK` ([`TransactionError::RolledBack`]), or has never been asked. [`Unknown`](Outcome::Unknown): the session has ended after `COMMIT` was sent, or the answer did not come in time; or a statement
+    /// `COMMIT` with `ROLLBACK` ([`TransactionError::RolledBack`]), or has never been asked. [`Unknown`](Outcome::Unknown): the session has ended after `COMMIT` was sent, or the answer did not come within [`query_timeout`](crate::Limits::query_timeout), and the server may commit still; or a statement
     /// has ended the transaction before ([`TransactionError::EndedByWork`]). The server can be [asked](crate::TrackId) afterwards.
     ///
     /// Cancel safety: what was sent is carried out, unless the connection goes back to its pool and it takes longer than half of [`reset_timeout`](pool_core::Config::reset_timeout), after which it is cancelled; nobody learns whether it has been. What was not is rolled back. Whatever is asked of the connection next is not inside of the transaction.
@@ -89,8 +90,9 @@ impl PostgresTransaction<'_> {
         if connection.session().has_ended_one_since(self.begun) {
             return Err(self.ended_by_work(QueryStep::Commit, COMMIT));
         }
-        // Owned across the await: nothing.
-        let (answer, since, id) = self.say_commit().await;
+        // Owned across the awaits: nothing. Before the second one nothing has been sent that would commit.
+        let known = self.ask_before().await?;
+        let (answer, since, id) = self.say_commit(known).await;
         match answer.map(|()| connection.session().ending_since(self.begun)) {
             Ok(Ending::Committed) => {
                 self.set_open(false);
@@ -108,14 +110,20 @@ impl PostgresTransaction<'_> {
         }
     }
 
-    /// The answer to `COMMIT`, when it was sent, and what the server has said about the transaction's number.
-    async fn say_commit(&self) -> (Result<(), QueryError>, Mark, Option<TransactionId>) {
+    /// The number of the transaction, if it is to be known before `COMMIT` is sent.
+    async fn ask_before(&self) -> Result<Option<TransactionId>, QueryError> {
+        if self.options.track_id != TrackId::BeforeCommit {
+            return Ok(None);
+        }
         let connection = self.connection();
-        let known = match self.options.track_id {
-            // Owned across the await: nothing. Nothing has been sent that would commit.
-            TrackId::BeforeCommit => ask_id(connection).await,
-            TrackId::Never | TrackId::WithCommit => None,
-        };
+        // Owned across the await: nothing.
+        let asked = patient(connection, ask_id(connection)).await;
+        asked.map_err(|timed_out| late(connection, QueryStep::Commit, ID, timed_out).settled(Outcome::NotDone))
+    }
+
+    /// The answer to `COMMIT`, when it was sent, and what the server has said about the transaction's number.
+    async fn say_commit(&self, known: Option<TransactionId>) -> (Result<(), QueryError>, Mark, Option<TransactionId>) {
+        let connection = self.connection();
         let since = connection.mark();
         let committing = say(connection, QueryStep::Commit, COMMIT, || {});
         // Owned across the awaits: the requests.
