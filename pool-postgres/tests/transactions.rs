@@ -21,6 +21,8 @@ mod ended_by_work;
 mod late;
 #[path = "transactions/lost.rs"]
 mod lost;
+#[path = "transactions/procedures.rs"]
+mod procedures;
 #[path = "transactions/retried.rs"]
 mod retried;
 #[path = "transactions/runner.rs"]

@@ -91,7 +91,7 @@ struct Inner {
     diagnosis: Diagnosis,
     /// By its number, if it is a `COMMIT` of which nobody knows what has become.
     transaction: Option<TransactionId>,
-    /// Whether a part of the transaction that it belongs to has been committed.
+    /// Whether a part of it may have been committed, or of the transaction that it belongs to.
     is_partly_done: bool,
     cause: Cause,
     /// What may help.
@@ -161,7 +161,7 @@ impl QueryError {
         self
     }
 
-    /// As it is, inside of a transaction that a statement has committed in part.
+    /// As it is, of something that may have been committed in part.
     pub(crate) fn partly_done(mut self) -> Self {
         self.0.is_partly_done = true;
         self.settled(Outcome::Unknown)
@@ -188,8 +188,8 @@ impl QueryError {
         &self.0.statement
     }
 
-    /// Whether it may have been done. It goes by the commands that the server has reported as completed: what a statement has committed on its own before it failed, as a procedure, a `DO` block, `VACUUM` or `CREATE INDEX CONCURRENTLY` may,
-    /// shows nowhere.
+    /// Whether it may have been done. It goes by the commands that the server has reported as completed. What a procedure or a block of code has committed on its own before it failed shows nowhere, so that outside of a transaction nobody knows of a `CALL`, nor
+    /// of a `DO` that has `COMMIT`, `CALL` or `EXECUTE` in it. What `VACUUM` or `CREATE INDEX CONCURRENTLY` has left when it fails does not count.
     pub fn outcome(&self) -> Outcome {
         self.0.outcome
     }

@@ -1,6 +1,7 @@
 //! What is asked of a session, whom one may ask, and how that fails.
 
 mod error;
+mod inside;
 mod pool;
 mod queries;
 mod summary;

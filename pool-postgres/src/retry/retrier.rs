@@ -121,8 +121,8 @@ impl Retrier {
     /// Runs a statement that must not be done twice, outside of a transaction. It is tried again only if it has not been done for certain: no connection could be had, nothing was sent on a
     /// session that had ended, or the server reported an error, completed nothing, and goes on.
     ///
-    /// It is meant for one statement. Of several, the first that is completed ends all retries. A procedure that commits on its own, with `CALL` or `DO`, is not for this: what it has
-    /// committed before it fails shows nowhere.
+    /// It is meant for one statement. Of several, the first that is completed ends all retries. What a procedure that commits on its own has committed before it fails shows nowhere: a `CALL` or a
+    /// `DO` of the methods of [`Queries`](crate::Queries) is not tried again, and one of [`tokio_postgres::Client`] is not for this.
     ///
     /// Cancel safety: as [`idempotent`](Self::idempotent).
     ///

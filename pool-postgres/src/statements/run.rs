@@ -24,7 +24,8 @@ pub(super) struct Failure {
 impl Failure {
     fn into_error(self, connection: &PostgresConnection, query: &Query<'_>) -> QueryError {
         let hint = hint(&self.error);
-        QueryError::of(connection, self.step, query.sql(), self.since, self.error).hinting(hint)
+        let error = QueryError::of(connection, self.step, query.sql(), self.since, self.error).hinting(hint);
+        error.unless_committed(connection, query.sql(), self.since, false)
     }
 }
 
@@ -229,7 +230,10 @@ pub(crate) async fn run_batch(connection: &PostgresConnection, query: &Query<'_>
     let mark = connection.mark();
     // Owned across the await: nothing.
     let answer = connection.client().batch_execute(&connection.tagged(query)).await;
-    answer.map_err(|error| QueryError::of(connection, QueryStep::Execute, query.sql(), mark, error))
+    answer.map_err(|error| {
+        let error = QueryError::of(connection, QueryStep::Execute, query.sql(), mark, error);
+        error.unless_committed(connection, query.sql(), mark, true)
+    })
 }
 
 impl Statements {

@@ -100,12 +100,18 @@ pub struct Mark {
     commits_asked: u64,
     turn: Turn,
     at_rest: bool,
+    inside: bool,
 }
 
 impl Mark {
     /// Whether no transaction was open and no answer due.
     pub(crate) fn was_at_rest(self) -> bool {
         self.at_rest
+    }
+
+    /// Whether a transaction was open when the server was ready last.
+    pub(crate) fn was_inside(self) -> bool {
+        self.inside
     }
 
     /// Whether no `COMMIT` was sent between the two, as far as that is seen.
@@ -193,6 +199,7 @@ impl Session {
             commits_asked: self.commits_asked.load(Ordering::Acquire),
             turn: self.turns.now(),
             at_rest: self.is_at_rest(),
+            inside: self.turns.is_inside(),
         }
     }
 
