@@ -67,7 +67,7 @@ pub enum Fate {
     /// What its user has left behind is cleared away: the transaction has failed and is rolled back.
     Reset,
     /// It is closed. The pool sees to that after what a server reports and after a stream that fails; an answer that the client cannot read is known to its user alone, who
-    /// [discards](pool_core::Lease::discard) the lease.
+    /// [discards](pool_core::Lease::discard) the lease, unless it was an answer to the methods of this crate.
     Close,
     /// It is closed, since its server does not write: it is a standby, or was told to be read-only. What else goes there may be retired with
     /// [`Pool::retire_host`](pool_core::Pool::retire_host). The pool asks what the server has said about itself, so that a transaction that its own user has made read-only does no

@@ -9,7 +9,7 @@ use tokio_postgres::error::{DbError, SqlState};
 use super::{Query, Summary};
 use crate::chain::{Whole, postgres};
 use crate::connection::PostgresConnection;
-use crate::diagnosis::{Advice, Diagnosis, Fate};
+use crate::diagnosis::{Advice, Diagnosis, Fate, Kind};
 use crate::retry::Outcome;
 use crate::tap::Mark;
 use crate::transactions::{TransactionError, TransactionId};
@@ -115,6 +115,7 @@ impl QueryError {
     ) -> Self {
         let diagnosis = connection.diagnose(&error, since);
         let outcome = connection.outcome(&error, diagnosis, since);
+        connection.note_unreadable(&error);
         Self::new(step, sql, outcome, diagnosis, error).on(connection)
     }
 
@@ -237,6 +238,13 @@ impl QueryError {
 }
 
 impl PostgresConnection {
+    /// After an answer that the client cannot read, nobody else is to have the session.
+    pub(crate) fn note_unreadable(&self, error: &tokio_postgres::Error) {
+        if Kind::of(error) == Kind::Protocol {
+            self.session().condemn();
+        }
+    }
+
     /// Whether what has begun after the mark, and has failed with this error, may have been done. A server that reports an error of one statement has not done it, also if it is not ready for the next
     /// one yet.
     pub(crate) fn outcome(&self, error: &tokio_postgres::Error, diagnosis: Diagnosis, since: Mark) -> Outcome {

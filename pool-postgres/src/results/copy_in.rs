@@ -18,6 +18,7 @@ use crate::retry::Outcome;
 const PIECE: usize = 64 << 10;
 
 const TORN: &str = "only a part of some data was sent, since the future that sent it was dropped";
+const TWICE: &str = "the server has told the number of rows twice";
 const REFUSED: &str = "the server has refused the data";
 
 /// Takes the data of a `COPY ... FROM STDIN`, in the format of the statement. Nothing is inserted before [`finish`](Self::finish) says so, and then all of it is; in a transaction, once that is committed.
@@ -180,12 +181,26 @@ impl<'a> CopyIn<'a> {
         // Owned across the await: the sink, and the connection or its lease. Dropped before the server has been told, the copy fails.
         let rows = sink.as_mut().finish().await;
         let rows = rows.map_err(|error| self.request.error(&self.held, QueryStep::Copy, error))?;
-        // That was the number of rows. The server commits only after that, and says that it is ready, which the client does not expect here.
         // Owned across the await: the same.
+        self.end_of_answer(sink.as_mut()).await?;
+        if self.held.session().copying.is_refused() { Err(self.fail(REFUSED)) } else { Ok(rows) }
+    }
+
+    /// Waits for the end of the answer, once the server has said how many rows there are: it commits only after that, and says that it is ready, which the client does not expect here. It was something else that should not have come if
+    /// the session has not seen that end, or if more comes than the end of the request.
+    async fn end_of_answer(&self, mut sink: Pin<&mut CopyInSink<Bytes>>) -> Result<(), QueryError> {
+        let late = |error| Err(self.request.late_error(&self.held, QueryStep::Copy, error));
+        let twice = || Err(self.request.wrong(&self.held, QueryStep::Copy, Outcome::Unknown, TWICE));
+        // Owned across the awaits: nothing.
         match poll_fn(|cx| sink.as_mut().poll_finish(cx)).await {
-            Err(error) if !is_other_message(&error) => Err(self.request.late_error(&self.held, QueryStep::Copy, error)),
-            _ if self.held.session().copying.is_refused() => Err(self.fail(REFUSED)),
-            _ => Ok(rows),
+            Err(error) if is_other_message(&error) && !self.held.session().is_busy() => {}
+            Err(error) => return late(error),
+            Ok(_) => return twice(),
+        }
+        match poll_fn(|cx| sink.as_mut().poll_finish(cx)).await {
+            Err(error) if error.is_closed() => Ok(()),
+            Err(error) => late(error),
+            Ok(_) => twice(),
         }
     }
 

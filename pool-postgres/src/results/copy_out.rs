@@ -134,7 +134,8 @@ impl Stream for CopyOut<'_> {
                 (None, None) => this.last = Some(LAST),
                 // The client expects data alone, and calls an error what else there is.
                 (Some(Err(error)), Some(left)) if is_other_message(&error) => match left {
-                    0 | 1 => break None,
+                    0 | 1 if open.request.is_completed(&open.held) => break None,
+                    0 | 1 => break Some(open.failed(Some(error), true)),
                     _ => this.last = Some(left - 1),
                 },
                 (failed, last) => break Some(open.failed(failed.and_then(Result::err), last.is_some())),

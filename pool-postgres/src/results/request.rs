@@ -74,6 +74,11 @@ impl Request {
         Self { number: self.number.filter(|number| *number == answered), ..self }
     }
 
+    /// Whether the server has said that a command was completed since it was sent.
+    pub(super) fn is_completed(&self, connection: &PostgresConnection) -> bool {
+        !connection.session().has_completed_nothing_since(self.mark)
+    }
+
     /// Nobody wants the rest of the answer.
     pub(super) fn stop(&self, connection: &PostgresConnection) {
         if let Some(number) = self.number {
@@ -111,6 +116,7 @@ impl Request {
         diagnosis: Diagnosis,
         error: Error,
     ) -> QueryError {
+        connection.note_unreadable(&error);
         let end = connection.ended().filter(|_| error.is_closed());
         let failed = match end {
             Some(end) => QueryError::new(step, &self.sql, outcome, diagnosis, Ended { end, error }),
