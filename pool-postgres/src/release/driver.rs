@@ -6,7 +6,7 @@ use tokio::time::{Instant, timeout};
 use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres::error::SqlState;
 
-use super::statements::{PREPARED, undoing};
+use super::statements::{PREPARED, and_forgetting, undoing};
 use crate::config::{OpenTransaction, ReleaseMode};
 use crate::connection::PostgresConnection;
 use crate::driver::PostgresDriver;
@@ -25,7 +25,7 @@ impl PostgresDriver {
             ReleaseMode::Verified => changes.is_none() && !connection.is_used(),
             ReleaseMode::Clean | ReleaseMode::Custom => !connection.is_used(),
         };
-        is_clean && session.is_at_rest()
+        is_clean && session.is_at_rest() && !session.prepared.has_orphans()
     }
 
     /// Why a session cannot be put in order, if that is known without asking the server.
@@ -101,7 +101,11 @@ impl PostgresDriver {
             ReleaseMode::Changed | ReleaseMode::Verified => session.changes(),
             ReleaseMode::Clean => Changes::ANYTHING,
         };
-        let undoing = undoing(changes, session.is_in_transaction());
+        let mut undoing = undoing(changes, session.is_in_transaction());
+        let orphans = session.prepared.take_orphans();
+        if !orphans.is_empty() {
+            undoing = and_forgetting(undoing, &orphans);
+        }
         // To ask for nothing is a sign of life, too.
         let verifies = undoing.is_empty() && self.config().release.mode == ReleaseMode::Verified;
         if verifies { ";".to_owned() } else { undoing }

@@ -13,6 +13,7 @@ use crate::connection::PostgresConnection;
 use crate::limits::limited;
 use crate::query::{Query, QueryError, QueryStep};
 use crate::retry::Outcome;
+use crate::statements::prepare_as;
 
 /// More than this is sent in several pieces, so that nothing on the way has to keep it all.
 const PIECE: usize = 64 << 10;
@@ -67,7 +68,7 @@ impl<'a> CopyIn<'a> {
     ) -> Result<(Request, Pin<Box<CopyInSink<Bytes>>>), QueryError> {
         let request = Request::new(connection, query);
         // Owned across the await: nothing.
-        let prepared = connection.client().prepare(query.sql()).await;
+        let prepared = prepare_as(connection, query.sql(), &[]).await;
         let statement = prepared.map_err(|error| request.error(connection, QueryStep::Prepare, error))?;
         let Some(name) = name_of(&statement) else {
             let why = "the client does not tell the name of its statement";

@@ -14,6 +14,7 @@ use crate::diagnosis::{Advice, Diagnosis, Fate};
 use crate::limits::limited;
 use crate::query::{Query, QueryError, QueryStep};
 use crate::retry::Outcome;
+use crate::statements::prepare_as;
 
 /// What the server says after the data: that the command is complete, and that it is ready.
 const LAST: u8 = 2;
@@ -70,7 +71,7 @@ impl<'a> CopyOut<'a> {
     ) -> Result<(Request, Pin<Box<CopyOutStream>>), QueryError> {
         let before = Request::new(connection, query);
         // Owned across the await: nothing.
-        let prepared = connection.client().prepare(query.sql()).await;
+        let prepared = prepare_as(connection, query.sql(), &[]).await;
         let statement = prepared.map_err(|error| before.error(connection, QueryStep::Prepare, error))?;
         // Owned across the await: the statement.
         let request = Request::alone(connection, query).await;

@@ -6,6 +6,7 @@ use tokio_postgres::{Error, Statement};
 
 use super::ask::{Ask, Params};
 use super::describe::describe;
+use super::prepare::prepare_as;
 use super::{Statements, Way, is_plain};
 use crate::connection::PostgresConnection;
 use crate::diagnosis::{Diagnosis, Kind};
@@ -177,9 +178,8 @@ async fn execute_typed<A: Ask>(
 /// Prepares a statement, and keeps it.
 async fn prepare(connection: &PostgresConnection, query: &Query<'_>) -> Result<Statement, Failure> {
     let since = connection.mark();
-    // Owned across the await: nothing. Dropped, the server prepares it in vain.
-    let prepared =
-        connection.client().prepare_typed(&connection.tagged(query), query.types().unwrap_or_default()).await;
+    // Owned across the await: nothing. Dropped, the server prepares it in vain, and forgets it when the connection comes back.
+    let prepared = prepare_as(connection, &connection.tagged(query), query.types().unwrap_or_default()).await;
     let statement = prepared.map_err(|error| Failure { step: QueryStep::Prepare, error, since, was_known: false })?;
     connection.statements().keep(query, &statement);
     Ok(statement)

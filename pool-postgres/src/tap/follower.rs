@@ -11,6 +11,7 @@ use super::command::TAG;
 use super::copying::FLUSH;
 use super::headers::Headers;
 use super::parameters::PARAMETER;
+use super::prepared;
 use super::session::Session;
 use super::stopwatch::Stopwatch;
 use super::words::Words;
@@ -71,7 +72,7 @@ impl Follower {
             session,
             startup_left: None,
             startup_header: Vec::new(),
-            sent: Headers::looking_into(&[(b'Q', BEGINNING)]),
+            sent: Headers::looking_into(&[(b'Q', BEGINNING), (b'P', prepared::BEGINNING)]),
             // The names of what is completed, parameters, errors and notices, and the process.
             received: Headers::looking_into(&[
                 (b'C', TAG as u64),
@@ -177,6 +178,9 @@ impl Follower {
             // `Close` and `Flush`; a password belongs to the startup.
             b'C' | b'H' | b'p' => {}
             _ => {
+                if kind == b'P' {
+                    self.session.prepared.note(beginning);
+                }
                 self.note_end_of_copy(kind);
                 if !mem::replace(&mut self.works, true) {
                     self.session.traffic().note_asked();

@@ -11,6 +11,7 @@ mod follower;
 mod guard;
 mod headers;
 mod parameters;
+mod prepared;
 mod requests;
 mod session;
 mod stopwatch;

@@ -10,6 +10,7 @@ use super::changes::Changes;
 use super::command::LastCommand;
 use super::copying::Copying;
 use super::parameters::Parameters;
+use super::prepared::Prepared;
 use super::requests::Requests;
 use super::traffic::Traffic;
 use super::turns::{Ending, Turn, Turns};
@@ -55,6 +56,7 @@ pub(crate) struct Session {
     /// Whether the client has wanted to read when its messages were moved last.
     reads: AtomicBool,
     pub(crate) copying: Copying,
+    pub(crate) prepared: Prepared,
 }
 
 /// A parameter that is on or off, as the server has reported it last, if it has.
