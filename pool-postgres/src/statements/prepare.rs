@@ -27,7 +27,7 @@ struct Preparing<'a> {
 impl Drop for Preparing<'_> {
     fn drop(&mut self) {
         if self.is_awaited && !std::thread::panicking() {
-            // What it is called is known when it is sent.
+            // What it is called is known when it is sent, which may be later.
             self.connection.settle();
             self.connection.session().prepared.abandon(self.since, self.sql);
         }
