@@ -89,28 +89,33 @@ mod shown {
     #[tokio::main]
     pub(crate) async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         let server = EphemeralPostgres::start()?;
-        let mut config: PostgresConfig = server.url().parse()?;
+        let pool = open(&server.url()).await?;
+        let address = env::args().nth(1);
+        let listener = TcpListener::bind(address.as_deref().unwrap_or("127.0.0.1:0")).await?;
+        let at = listener.local_addr()?.to_string();
+        println!("serving on http://{at}");
+        let until_end = async move {
+            if address.is_some() {
+                drop(tokio::signal::ctrl_c().await);
+            } else {
+                ask_all(&at).await.unwrap_or_else(|error| panic!("{error}"));
+            }
+        };
+        axum::serve(listener, service(pool.clone())).with_graceful_shutdown(until_end).await?;
+        // After the last request.
+        pool.disconnect().await;
+        Ok(())
+    }
+
+    async fn open(url: &str) -> Result<PostgresPool, Box<dyn Error + Send + Sync>> {
+        let mut config: PostgresConfig = url.parse()?;
         // A request that cannot be served soon is better told so.
         config.pool.acquire_timeout = Duration::from_secs(2);
         config.limits.query_timeout = Some(Duration::from_secs(5));
         let pool = PostgresPool::connect(config).await?;
         pool.batch_execute("CREATE TABLE account (id bigint PRIMARY KEY, amount bigint NOT NULL)").await?;
         pool.execute("INSERT INTO account VALUES (1, 100), (2, 0)", &[]).await?;
-        let address = env::args().nth(1);
-        let listener = TcpListener::bind(address.as_deref().unwrap_or("127.0.0.1:0")).await?;
-        let at = listener.local_addr()?.to_string();
-        println!("serving on http://{at}");
-        let serving = axum::serve(listener, service(pool.clone()));
-        if address.is_some() {
-            serving.with_graceful_shutdown(async { drop(tokio::signal::ctrl_c().await) }).await?;
-        } else {
-            serving
-                .with_graceful_shutdown(async move { ask_all(&at).await.unwrap_or_else(|error| panic!("{error}")) })
-                .await?;
-        }
-        // After the last request.
-        pool.disconnect().await;
-        Ok(())
+        Ok(pool)
     }
 
     async fn ask_all(at: &str) -> Result<(), Box<dyn Error + Send + Sync>> {

@@ -111,14 +111,20 @@ impl PostgresDriver {
         if verifies { ";".to_owned() } else { undoing }
     }
 
+    /// Whether what is under way, and has been waited for since then, is not to be cancelled: the server is being asked already, or it commits.
+    fn has_time(&self, connection: &PostgresConnection, since: Instant) -> bool {
+        let session = connection.session();
+        let may_commit = session.is_committing() && since.elapsed() < self.config().pool.reset_timeout / 2;
+        may_commit || session.requests().is_held()
+    }
+
     /// Returns once the server has answered everything that has been asked of the session so far. What takes long is cancelled: at once, but for a `COMMIT`, which has half of the time that there is. It has mostly been
     /// done by then, and one that waits for a standby would be told to wait no more.
     async fn come_to_rest(&self, connection: &PostgresConnection) -> Result<(), ConnectError> {
         if connection.settle() && !connection.session().is_busy() {
             return Ok(());
         }
-        let (session, began_at) = (connection.session(), Instant::now());
-        let may_commit = || session.is_committing() && began_at.elapsed() < self.config().pool.reset_timeout / 2;
+        let began_at = Instant::now();
         // Queues behind everything else.
         let mut last = pin!(connection.batch_execute(""));
         loop {
@@ -129,8 +135,7 @@ impl PostgresDriver {
                     return Err(connection.server().error(ConnectStep::Session, error));
                 }
                 Ok(_) => return Ok(()),
-                // The server is being asked already.
-                Err(_) if session.requests().is_held() || may_commit() => {}
+                Err(_) if self.has_time(connection, began_at) => {}
                 Err(_) => connection.peer().cancel(&connection.cancel_token()).await?,
             }
         }

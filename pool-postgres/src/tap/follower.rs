@@ -177,18 +177,21 @@ impl Follower {
             b'S' => self.unanswered.push_back(Request::Housekeeping),
             // `Close` and `Flush`; a password belongs to the startup.
             b'C' | b'H' | b'p' => {}
-            _ => {
-                if kind == b'P' {
-                    self.session.prepared.note(beginning);
-                }
-                self.note_end_of_copy(kind);
-                if !mem::replace(&mut self.works, true) {
-                    self.session.traffic().note_asked();
-                }
-                // `Execute`.
-                self.begin(kind == b'E');
-            }
+            _ => self.note_part(kind, beginning),
         }
+    }
+
+    /// A part of a request is sent.
+    fn note_part(&mut self, kind: u8, beginning: &[u8]) {
+        if kind == b'P' {
+            self.session.prepared.note(beginning);
+        }
+        self.note_end_of_copy(kind);
+        if !mem::replace(&mut self.works, true) {
+            self.session.traffic().note_asked();
+        }
+        // `Execute`.
+        self.begin(kind == b'E');
     }
 
     /// `CopyDone` or `CopyFail`, perhaps: the server has refused before, or may, and then it is ready twice.
