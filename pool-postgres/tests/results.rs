@@ -17,6 +17,8 @@ mod copy_out;
 mod cursors;
 #[path = "results/memory.rs"]
 mod memory;
+#[path = "results/protocol.rs"]
+mod protocol;
 #[path = "results/refused.rs"]
 mod refused;
 #[path = "results/rows.rs"]

@@ -6,6 +6,8 @@
 #[allow(dead_code)] // others need more of it
 mod common;
 
+#[path = "statements/dropped.rs"]
+mod dropped;
 #[path = "statements/healing.rs"]
 mod healing;
 #[path = "statements/kept.rs"]

@@ -11,12 +11,20 @@ mod stage;
 mod begin;
 #[path = "transactions/commit.rs"]
 mod commit;
+#[path = "transactions/copying.rs"]
+mod copying;
 #[path = "transactions/dropped.rs"]
 mod dropped;
 #[path = "transactions/ended_by_work.rs"]
 mod ended_by_work;
+#[path = "transactions/late.rs"]
+mod late;
 #[path = "transactions/lost.rs"]
 mod lost;
+#[path = "transactions/procedures.rs"]
+mod procedures;
+#[path = "transactions/retried.rs"]
+mod retried;
 #[path = "transactions/runner.rs"]
 mod runner;
 #[path = "transactions/savepoints.rs"]

@@ -41,6 +41,38 @@ pub(crate) async fn limited<T, R: Future<Output = Result<T, QueryError>>>(
     answer
 }
 
+/// Waits for an answer for as long as a request may take that says nothing else, and has nothing cancelled: what begins or ends a transaction has to be carried out, or what follows it fails.
+///
+/// Cancel safety: that of what is waited for.
+pub(crate) async fn patient<T>(
+    connection: &PostgresConnection,
+    asking: impl Future<Output = T>,
+) -> Result<T, TimedOut> {
+    // Owned across the awaits: the request.
+    match connection.limits().query_timeout {
+        None => Ok(asking.await),
+        Some(limit) => {
+            let answer = within(connection, limit, pin!(asking)).await;
+            answer.ok_or_else(|| TimedOut::unanswered(limit))
+        }
+    }
+}
+
+/// What comes of a future within some time.
+async fn within<T>(
+    connection: &PostgresConnection,
+    time: Duration,
+    mut future: Pin<&mut impl Future<Output = T>>,
+) -> Option<T> {
+    let mut timer = pin!(timer(connection.runtime(), time));
+    // Owned across the await: the timer.
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending => timer.as_mut().poll(context).map(|()| None),
+    })
+    .await
+}
+
 /// Keeps watch over one request, from before it is begun to after its answer. Dropped before that is told, it has the server cancel what is under way.
 pub(crate) struct Guard<'a> {
     connection: &'a PostgresConnection,
@@ -100,7 +132,7 @@ impl<'a> Guard<'a> {
     ) -> Result<T, QueryError> {
         let since = self.connection.mark();
         // Owned across the awaits: the request, by the caller. What is under way when the future is dropped is cancelled.
-        if let Some(answer) = self.within(limit, request.as_mut()).await {
+        if let Some(answer) = within(self.connection, limit, request.as_mut()).await {
             return answer;
         }
         self.leave();
@@ -126,7 +158,7 @@ impl<'a> Guard<'a> {
             heard = alone.is_none().then(|| self.connection.line().heard()).flatten();
             let looking = poll_fn(|context| self.look(request.as_mut(), &mut heard, context));
             // Owned across the await: nothing but the request, by the caller.
-            let answer = self.within(patience, pin!(looking)).await;
+            let answer = within(self.connection, patience, pin!(looking)).await;
             if answer.is_some() {
                 return answer;
             }
@@ -162,17 +194,6 @@ impl<'a> Guard<'a> {
 
     fn close_timeout(&self) -> Duration {
         self.connection.server().settings.config.pool.close_timeout
-    }
-
-    /// What comes of a future within some time.
-    async fn within<T>(&self, time: Duration, mut future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
-        let mut timer = pin!(timer(self.connection.runtime(), time));
-        // Owned across the await: the timer.
-        poll_fn(|context| match future.as_mut().poll(context) {
-            Poll::Ready(value) => Poll::Ready(Some(value)),
-            Poll::Pending => timer.as_mut().poll(context).map(|()| None),
-        })
-        .await
     }
 
     /// Has it cancelled, in the background. `None` if that is not possible, since nothing of it is under way, or it cannot be told from what others have asked; or else whether the session is to be closed if

@@ -6,7 +6,7 @@ use tokio_postgres::error::SqlState;
 
 use crate::query::{Cause, Ended, QueryError};
 
-/// A request took longer than its limit at the client, and was cancelled: the cause of a [`QueryError`], beside what the server has answered to the cancellation. [`QueryError::outcome`] says whether it may have been done.
+/// A request took longer than its limit at the client, and was cancelled, unless it begins or ends a transaction: the cause of a [`QueryError`], beside what the server has answered to the cancellation. [`QueryError::outcome`] says whether it may have been done.
 ///
 /// # Example
 ///

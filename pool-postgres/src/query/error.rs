@@ -91,6 +91,8 @@ struct Inner {
     diagnosis: Diagnosis,
     /// By its number, if it is a `COMMIT` of which nobody knows what has become.
     transaction: Option<TransactionId>,
+    /// Whether a part of it may have been committed, or of the transaction that it belongs to.
+    is_partly_done: bool,
     cause: Cause,
     /// What may help.
     hint: Option<&'static str>,
@@ -125,8 +127,8 @@ impl QueryError {
         cause: impl Into<Cause>,
     ) -> Self {
         let statement = Summary(sql).to_string();
-        let (host, transaction, cause, hint) = (None, None, cause.into(), None);
-        Self(Box::new(Inner { step, statement, host, outcome, diagnosis, transaction, cause, hint }))
+        let (host, transaction, is_partly_done, cause, hint) = (None, None, false, cause.into(), None);
+        Self(Box::new(Inner { step, statement, host, outcome, diagnosis, transaction, is_partly_done, cause, hint }))
     }
 
     /// As it is, on this connection.
@@ -159,11 +161,21 @@ impl QueryError {
         self
     }
 
+    /// As it is, of something that may have been committed in part.
+    pub(crate) fn partly_done(mut self) -> Self {
+        self.0.is_partly_done = true;
+        self.settled(Outcome::Unknown)
+    }
+
+    /// Whether a transaction may have been committed, as a whole or in part, when it failed.
+    pub(crate) fn may_have_committed(&self) -> bool {
+        self.0.is_partly_done || (self.0.step == QueryStep::Commit && self.0.outcome == Outcome::Unknown)
+    }
+
     /// As it is, for another reason, of which the one so far is a part.
     pub(crate) fn because<C: Into<Cause>>(self, cause: impl FnOnce(Cause) -> C) -> Self {
-        let Inner { cause: before, step, statement, host, outcome, diagnosis, transaction, hint } = *self.0;
-        let cause = cause(before).into();
-        Self(Box::new(Inner { step, statement, host, outcome, diagnosis, transaction, cause, hint }))
+        let inner = *self.0;
+        Self(Box::new(Inner { cause: cause(inner.cause).into(), ..inner }))
     }
 
     /// What it was about when it failed.
@@ -176,8 +188,8 @@ impl QueryError {
         &self.0.statement
     }
 
-    /// Whether it may have been done. It goes by the commands that the server has reported as completed: what a statement has committed on its own before it failed, as a procedure, a `DO` block, `VACUUM` or `CREATE INDEX CONCURRENTLY` may,
-    /// shows nowhere.
+    /// Whether it may have been done. It goes by the commands that the server has reported as completed. What a procedure or a block of code has committed on its own before it failed shows nowhere, so that outside of a transaction nobody knows of a `CALL`, nor
+    /// of a `DO` that has `COMMIT`, `CALL` or `EXECUTE` in it. What `VACUUM` or `CREATE INDEX CONCURRENTLY` has left when it fails does not count.
     pub fn outcome(&self) -> Outcome {
         self.0.outcome
     }

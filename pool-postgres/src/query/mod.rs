@@ -2,6 +2,7 @@
 
 mod ended;
 mod error;
+mod inside;
 mod pool;
 mod queries;
 mod summary;

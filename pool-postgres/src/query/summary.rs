@@ -33,6 +33,18 @@ fn put(f: &mut fmt::Formatter<'_>, gap: bool, text: &str) -> Result<usize, fmt::
     Ok(text.len() + usize::from(gap))
 }
 
+/// The first word of a statement, behind white space and comments.
+pub(super) fn first_word(sql: &str) -> &str {
+    let mut words = Words { rest: sql };
+    loop {
+        match words.next_word() {
+            Some(Word::Gap) => {}
+            Some(Word::Text(text)) => return text,
+            Some(Word::Literal) | None => return "",
+        }
+    }
+}
+
 enum Word<'a> {
     /// White space, or a comment.
     Gap,

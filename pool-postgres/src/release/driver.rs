@@ -2,12 +2,12 @@
 
 use std::pin::pin;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres::error::SqlState;
 
 use super::settle::settled;
-use super::statements::{PREPARED, undoing};
+use super::statements::{PREPARED, and_forgetting, undoing};
 use crate::config::{OpenTransaction, ReleaseMode};
 use crate::connection::PostgresConnection;
 use crate::driver::PostgresDriver;
@@ -26,7 +26,7 @@ impl PostgresDriver {
             ReleaseMode::Verified => changes.is_none() && !connection.is_used(),
             ReleaseMode::Clean | ReleaseMode::Custom => !connection.is_used(),
         };
-        is_clean && session.is_at_rest()
+        is_clean && session.is_at_rest() && !session.prepared.has_orphans()
     }
 
     /// Why a session cannot be put in order, if that is known without asking the server.
@@ -63,7 +63,7 @@ impl PostgresDriver {
     pub(crate) async fn tidy(&self, connection: &PostgresConnection) -> Result<(), ConnectError> {
         let _duty = connection.session().on_duty();
         // Owned across the awaits: nothing.
-        come_to_rest(connection).await?;
+        self.come_to_rest(connection).await?;
         execute(connection, &undoing(Changes::NONE, connection.session().is_in_transaction())).await
     }
 
@@ -72,7 +72,7 @@ impl PostgresDriver {
     /// Cancel safety: nobody knows in what state the session is.
     pub(crate) async fn put_in_order(&self, connection: &mut PostgresConnection) -> Result<(), ConnectError> {
         // Owned across the awaits: nothing. Whoever drops the future closes the connection.
-        come_to_rest(connection).await?;
+        self.come_to_rest(connection).await?;
         // What was under way is known only now.
         if let Some(reason) = self.beyond_repair(connection) {
             tell(connection, reason);
@@ -103,31 +103,43 @@ impl PostgresDriver {
             ReleaseMode::Changed | ReleaseMode::Verified => session.changes(),
             ReleaseMode::Clean => Changes::ANYTHING,
         };
-        let undoing = undoing(changes, session.is_in_transaction());
+        let mut undoing = undoing(changes, session.is_in_transaction());
+        let orphans = session.prepared.take_orphans();
+        if !orphans.is_empty() {
+            undoing = and_forgetting(undoing, &orphans);
+        }
         // To ask for nothing is a sign of life, too.
         let verifies = undoing.is_empty() && self.config().release.mode == ReleaseMode::Verified;
         if verifies { ";".to_owned() } else { undoing }
     }
-}
 
-/// Returns once the server has answered everything that has been asked of the session so far.
-async fn come_to_rest(connection: &PostgresConnection) -> Result<(), ConnectError> {
-    if connection.settle() && !connection.session().is_busy() {
-        return Ok(());
+    /// Whether what is under way, and has been waited for since then, is not to be cancelled: the server is being asked already, or it commits.
+    fn has_time(&self, connection: &PostgresConnection, since: Instant) -> bool {
+        let session = connection.session();
+        let may_commit = session.is_committing() && since.elapsed() < self.config().pool.reset_timeout / 2;
+        may_commit || session.requests().is_held()
     }
-    // Queues behind everything else.
-    let mut last = pin!(connection.batch_execute(""));
-    loop {
-        // Owned across the awaits: the question, which keeps its place when it is dropped.
-        match timeout(PATIENCE, &mut last).await {
-            // A cancellation that came late has hit the empty query, and nobody minds.
-            Ok(Err(error)) if error.code() != Some(&SqlState::QUERY_CANCELED) => {
-                return Err(connection.server().error(ConnectStep::Session, error));
+
+    /// Returns once the server has answered everything that has been asked of the session so far. What takes long is cancelled: at once, but for a `COMMIT`, which has half of the time that there is. It has mostly been
+    /// done by then, and one that waits for a standby would be told to wait no more.
+    async fn come_to_rest(&self, connection: &PostgresConnection) -> Result<(), ConnectError> {
+        if connection.settle() && !connection.session().is_busy() {
+            return Ok(());
+        }
+        let began_at = Instant::now();
+        // Queues behind everything else.
+        let mut last = pin!(connection.batch_execute(""));
+        loop {
+            // Owned across the awaits: the question, which keeps its place when it is dropped.
+            match timeout(PATIENCE, &mut last).await {
+                // A cancellation that came late has hit the empty query, and nobody minds.
+                Ok(Err(error)) if error.code() != Some(&SqlState::QUERY_CANCELED) => {
+                    return Err(connection.server().error(ConnectStep::Session, error));
+                }
+                Ok(_) => return Ok(()),
+                Err(_) if self.has_time(connection, began_at) => {}
+                Err(_) => connection.peer().cancel(&connection.cancel_token()).await?,
             }
-            Ok(_) => return Ok(()),
-            // The server is being asked already.
-            Err(_) if connection.session().requests().is_held() => {}
-            Err(_) => connection.peer().cancel(&connection.cancel_token()).await?,
         }
     }
 }

@@ -30,9 +30,26 @@ pub(super) fn undoing(changes: Changes, is_in_transaction: bool) -> String {
     end.into_iter().chain(needed.map(|(_, sql)| *sql)).collect::<Vec<_>>().join("; ")
 }
 
+/// The same, and what asks which of these statements are there, so that they are forgotten: they were prepared for the pool's user, who has not waited for that.
+pub(super) fn and_forgetting(undoing: String, names: &[String]) -> String {
+    let names = names.join("', '");
+    let asking = format!("SELECT name AS {PREPARED} FROM pg_catalog.pg_prepared_statements WHERE name IN ('{names}')");
+    if undoing.is_empty() { asking } else { undoing + "; " + &asking }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_nobody_has_a_use_for_is_asked_for_last() {
+        let asking = and_forgetting(String::new(), &["s1".to_owned(), "s20".to_owned()]);
+        assert!(
+            asking.starts_with("SELECT name AS pool_prepared_by_sql ") && asking.ends_with("('s1', 's20')"),
+            "{asking}"
+        );
+        assert_eq!(and_forgetting("ROLLBACK".to_owned(), &["s1".to_owned()]).find("; SELECT"), Some(8));
+    }
 
     #[test]
     fn what_was_changed_is_undone_and_nothing_else() {

@@ -13,11 +13,13 @@ use crate::connection::PostgresConnection;
 use crate::limits::limited;
 use crate::query::{Query, QueryError, QueryStep};
 use crate::retry::Outcome;
+use crate::statements::prepare_as;
 
 /// More than this is sent in several pieces, so that nothing on the way has to keep it all.
 const PIECE: usize = 64 << 10;
 
 const TORN: &str = "only a part of some data was sent, since the future that sent it was dropped";
+const TWICE: &str = "the server has told the number of rows twice";
 const REFUSED: &str = "the server has refused the data";
 
 /// Takes the data of a `COPY ... FROM STDIN`, in the format of the statement. Nothing is inserted before [`finish`](Self::finish) says so, and then all of it is; in a transaction, once that is committed.
@@ -27,8 +29,8 @@ const REFUSED: &str = "the server has refused the data";
 /// **Dropped** without `finish`, the copy fails on the server, and nothing is inserted. The connection is put in order before anybody else gets it; one that is kept can be used at once. In a
 /// transaction that makes the transaction fail, as every error does.
 ///
-/// Made by [`PostgresPool::copy_in`](crate::PostgresPool::copy_in), on a connection of its own that goes back at the end, and by
-/// [`PostgresConnection::copy_in`](crate::PostgresConnection::copy_in).
+/// Made by [`PostgresPool::copy_in`](crate::PostgresPool::copy_in), on a connection of its own that goes back at the end; by
+/// [`PostgresConnection::copy_in`](crate::PostgresConnection::copy_in); and by [`PostgresTransaction::copy_in`](crate::PostgresTransaction::copy_in).
 ///
 /// # Example
 ///
@@ -66,7 +68,7 @@ impl<'a> CopyIn<'a> {
     ) -> Result<(Request, Pin<Box<CopyInSink<Bytes>>>), QueryError> {
         let request = Request::new(connection, query);
         // Owned across the await: nothing.
-        let prepared = connection.client().prepare(query.sql()).await;
+        let prepared = prepare_as(connection, query.sql(), &[]).await;
         let statement = prepared.map_err(|error| request.error(connection, QueryStep::Prepare, error))?;
         let Some(name) = name_of(&statement) else {
             let why = "the client does not tell the name of its statement";
@@ -183,12 +185,26 @@ impl<'a> CopyIn<'a> {
         // Owned across the await: the sink, and the connection or its lease. Dropped before the server has been told, the copy fails.
         let rows = sink.as_mut().finish().await;
         let rows = rows.map_err(|error| self.request.error(&self.held, QueryStep::Copy, error))?;
-        // That was the number of rows. The server commits only after that, and says that it is ready, which the client does not expect here.
         // Owned across the await: the same.
+        self.end_of_answer(sink.as_mut()).await?;
+        if self.held.session().copying.is_refused() { Err(self.fail(REFUSED)) } else { Ok(rows) }
+    }
+
+    /// Waits for the end of the answer, once the server has said how many rows there are: it commits only after that, and says that it is ready, which the client does not expect here. It was something else that should not have come if
+    /// the session has not seen that end, or if more comes than the end of the request.
+    async fn end_of_answer(&self, mut sink: Pin<&mut CopyInSink<Bytes>>) -> Result<(), QueryError> {
+        let late = |error| Err(self.request.late_error(&self.held, QueryStep::Copy, error));
+        let twice = || Err(self.request.wrong(&self.held, QueryStep::Copy, Outcome::Unknown, TWICE));
+        // Owned across the awaits: nothing.
         match poll_fn(|cx| sink.as_mut().poll_finish(cx)).await {
-            Err(error) if !is_other_message(&error) => Err(self.request.late_error(&self.held, QueryStep::Copy, error)),
-            _ if self.held.session().copying.is_refused() => Err(self.fail(REFUSED)),
-            _ => Ok(rows),
+            Err(error) if is_other_message(&error) && !self.held.session().is_busy() => {}
+            Err(error) => return late(error),
+            Ok(_) => return twice(),
+        }
+        match poll_fn(|cx| sink.as_mut().poll_finish(cx)).await {
+            Err(error) if error.is_closed() => Ok(()),
+            Err(error) => late(error),
+            Ok(_) => twice(),
         }
     }
 

@@ -12,7 +12,8 @@ const ENOUGH: usize = 32 << 10;
 
 /// Takes the rows of a `COPY ... FROM STDIN (FORMAT binary)`, with values of Rust's. For the rest it is as [`CopyIn`].
 ///
-/// Made by [`PostgresPool::copy_in_rows`](crate::PostgresPool::copy_in_rows) and [`PostgresConnection::copy_in_rows`](crate::PostgresConnection::copy_in_rows).
+/// Made by [`PostgresPool::copy_in_rows`](crate::PostgresPool::copy_in_rows), [`PostgresConnection::copy_in_rows`](crate::PostgresConnection::copy_in_rows) and
+/// [`PostgresTransaction::copy_in_rows`](crate::PostgresTransaction::copy_in_rows).
 ///
 /// # Example
 ///

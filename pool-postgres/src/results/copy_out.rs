@@ -14,6 +14,7 @@ use crate::diagnosis::{Advice, Diagnosis, Fate};
 use crate::limits::limited;
 use crate::query::{Query, QueryError, QueryStep};
 use crate::retry::Outcome;
+use crate::statements::prepare_as;
 
 /// What the server says after the data: that the command is complete, and that it is ready.
 const LAST: u8 = 2;
@@ -70,7 +71,7 @@ impl<'a> CopyOut<'a> {
     ) -> Result<(Request, Pin<Box<CopyOutStream>>), QueryError> {
         let before = Request::new(connection, query);
         // Owned across the await: nothing.
-        let prepared = connection.client().prepare(query.sql()).await;
+        let prepared = prepare_as(connection, query.sql(), &[]).await;
         let statement = prepared.map_err(|error| before.error(connection, QueryStep::Prepare, error))?;
         // Owned across the await: the statement.
         let request = Request::alone(connection, query).await;
@@ -134,7 +135,8 @@ impl Stream for CopyOut<'_> {
                 (None, None) => this.last = Some(LAST),
                 // The client expects data alone, and calls an error what else there is.
                 (Some(Err(error)), Some(left)) if is_other_message(&error) => match left {
-                    0 | 1 => break None,
+                    0 | 1 if open.request.is_completed(&open.held) => break None,
+                    0 | 1 => break Some(open.failed(Some(error), true)),
                     _ => this.last = Some(left - 1),
                 },
                 (failed, last) => break Some(open.failed(failed.and_then(Result::err), last.is_some())),

@@ -11,7 +11,7 @@ use crate::connection::PostgresConnection;
 use crate::limits::limited;
 use crate::query::{Query, QueryError, QueryStep};
 use crate::retry::Outcome;
-use crate::statements::Params;
+use crate::statements::{Params, prepare_as};
 use crate::tap::Changes;
 use crate::transactions::queue;
 
@@ -151,7 +151,7 @@ impl<'a> Cursor<'a> {
             Fetch::Prepared(statement) => held.client().query(statement, &[]).await,
             // With the types of its columns, which the client would ask for in the middle of the answer otherwise.
             Fetch::Text(sql) => {
-                let prepared = held.client().prepare(sql).await;
+                let prepared = prepare_as(held, sql, &[]).await;
                 let statement = prepared.map_err(|error| request.error(held, QueryStep::Prepare, error))?;
                 let batch = held.client().query(&statement, &[]).await;
                 self.fetch = Fetch::Prepared(statement);
@@ -255,7 +255,7 @@ async fn execute(
 ) -> Result<(), QueryError> {
     connection.ask(query);
     // Owned across the await: nothing.
-    let prepared = connection.client().prepare(sql).await;
+    let prepared = prepare_as(connection, sql, &[]).await;
     let statement = prepared.map_err(|error| request.error(connection, QueryStep::Prepare, error))?;
     connection.ask(query);
     // Owned across the await: the statement, which is closed when it is dropped.

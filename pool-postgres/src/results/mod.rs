@@ -11,6 +11,7 @@ mod cursor_rows;
 mod pool;
 mod request;
 mod rows;
+mod transaction;
 
 pub use copy_in::CopyIn;
 pub use copy_in_rows::CopyInRows;

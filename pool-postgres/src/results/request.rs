@@ -76,6 +76,11 @@ impl Request {
         Self { number: self.number.filter(|number| *number == answered), ..self }
     }
 
+    /// Whether the server has said that a command was completed since it was sent.
+    pub(super) fn is_completed(&self, connection: &PostgresConnection) -> bool {
+        !connection.session().has_completed_nothing_since(self.mark)
+    }
+
     /// Nobody wants the rest of the answer.
     pub(super) fn stop(&self, connection: &PostgresConnection) {
         if let Some(number) = self.number {

@@ -12,8 +12,9 @@ use crate::chain::postgres;
 use crate::diagnosis::{Advice, Diagnosis};
 use crate::driver::PostgresDriver;
 use crate::pool::PostgresOwnedLease;
+use crate::query::QueryError;
 use crate::tap::{Ending, Mark};
-use crate::transactions::{COMMIT, is_refusal};
+use crate::transactions::{COMMIT, outcome_of_commit};
 
 pub(super) type Cause = Box<dyn StdError + Send + Sync>;
 
@@ -30,6 +31,7 @@ pub(super) struct Failure {
 
 impl Failure {
     fn new(error: Cause, diagnosis: Option<Diagnosis>, outcome: Outcome) -> Self {
+        let outcome = outcome.max(told(&*error));
         let found = postgres(&*error).zip(diagnosis);
         let reason = found.map_or(RetryReason::NotNow, |(error, diagnosis)| RetryReason::of(error, diagnosis));
         // An error that is not the client's own is the work's, and nobody knows what it means.
@@ -46,6 +48,18 @@ impl Failure {
     fn cut_off(outcome: Outcome) -> Self {
         Self { cut_off: true, ..Self::new(AttemptError::CutOff.into(), None, outcome) }
     }
+}
+
+/// What an error says itself of a transaction that was ended, as that of another connection may be.
+fn told(error: &(dyn StdError + 'static)) -> Outcome {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.downcast_ref().is_some_and(QueryError::may_have_committed) {
+            return Outcome::Unknown;
+        }
+        next = error.source();
+    }
+    Outcome::NotDone
 }
 
 /// One attempt: a lease, and the moment at which it has to be over.
@@ -116,9 +130,12 @@ impl Attempt {
 
     /// Whatever has failed, it was not `COMMIT`.
     async fn not_committed(mut self, driver: &PostgresDriver, error: Cause, outcome: Outcome) -> Failure {
-        let diagnosis = self.diagnose(&error);
+        let (diagnosis, begun) = (self.diagnose(&error), self.mark);
         // Owned across the await: the lease. Dropped, it goes back and is put in order by the pool.
         self.put_in_order(driver).await;
+        // What its work has sent and not waited for is known only now.
+        let is_asked = !begun.asks_no_commit_until(self.lease.mark());
+        let outcome = if is_asked { Outcome::Unknown } else { outcome };
         Failure::new(error, diagnosis, outcome)
     }
 
@@ -134,8 +151,8 @@ impl Attempt {
             Ok(Err(error)) => error,
             Err(_) => return Err(Failure::cut_off(Outcome::Unknown)),
         };
-        let (diagnosis, unsent) = (self.lease.diagnose(&error, mark), self.lease.is_unsent(&error, mark));
-        let outcome = if unsent || is_refusal(&error, diagnosis) { Outcome::NotDone } else { Outcome::Unknown };
+        let diagnosis = self.lease.diagnose(&error, mark);
+        let outcome = outcome_of_commit(&self.lease, &error, diagnosis, self.mark, mark);
         Err(Failure::new(error.into(), Some(diagnosis), outcome))
     }
 

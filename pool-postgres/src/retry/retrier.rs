@@ -121,8 +121,8 @@ impl Retrier {
     /// Runs a statement that must not be done twice, outside of a transaction. It is tried again only if it has not been done for certain: no connection could be had, nothing was sent on a
     /// session that had ended, or the server reported an error, completed nothing, and goes on.
     ///
-    /// It is meant for one statement. Of several, the first that is completed ends all retries. A procedure that commits on its own, with `CALL` or `DO`, is not for this: what it has
-    /// committed before it fails shows nowhere.
+    /// It is meant for one statement. Of several, the first that is completed ends all retries. What a procedure that commits on its own has committed before it fails shows nowhere: a `CALL` or a
+    /// `DO` of the methods of [`Queries`](crate::Queries) is not tried again, and one of [`tokio_postgres::Client`] is not for this.
     ///
     /// Cancel safety: as [`idempotent`](Self::idempotent).
     ///
@@ -171,12 +171,13 @@ impl Retrier {
 
     /// Runs work inside of a transaction and commits it. The whole is tried again after 40001 and 40P01, and after whatever else may pass, as long as it has not been committed for certain.
     ///
-    /// The work is given a lease with an open transaction and must not end it: what it commits itself, in part or as a whole, is not tried again if that is seen, but an answer that is lost shows
-    /// nothing. If it fails, the transaction is rolled back; it is tried again if its error, or one below that, is a
+    /// The work is given a lease with an open transaction and must not end it: what it commits itself, in part or as a whole, is not tried again if that is seen: by what the server has
+    /// completed, and by a simple query that begins with `COMMIT`. If it fails, the transaction is rolled back; it is tried again if its error, or one below that, is a
     /// [`tokio_postgres::Error`] that advises it. What the work does outside of the transaction may be done several times. If it lets an error of a statement pass, the server has
     /// rolled back what is to be committed: that is [`AttemptError::RolledBack`](super::AttemptError::RolledBack) and not a success.
     ///
-    /// If the session ends after `COMMIT` was sent, nobody knows whether it was committed: it is not tried again, and [`RetryError::outcome`] says so.
+    /// If the session ends after `COMMIT` was sent, nobody knows whether it was committed: it is not tried again, and [`RetryError::outcome`] says so. Only if the server has ended it for being idle inside of the transaction (25P03),
+    /// it has never seen that `COMMIT`, and the whole is tried again.
     ///
     /// Cancel safety: dropping the future gives the lease back and the pool rolls the transaction back; a `COMMIT` that was sent may be carried out.
     ///

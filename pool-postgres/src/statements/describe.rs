@@ -5,6 +5,7 @@ use std::task::{Context, Waker};
 
 use tokio_postgres::{Client, Statement};
 
+use super::prepare::prepare_as;
 use super::run::Failure;
 use crate::connection::PostgresConnection;
 use crate::query::{Query, QueryStep};
@@ -17,14 +18,14 @@ pub(super) async fn describe(connection: &PostgresConnection, query: &Query<'_>)
     let failed = |error| Failure { step: QueryStep::Prepare, error, since, was_known: false };
     connection.ask(query);
     if !is_alone {
-        // Owned across the await: nothing. Dropped, the server prepares it in vain.
-        return client.prepare_typed(query.sql(), query.types().unwrap_or_default()).await.map_err(failed);
+        // Owned across the await: nothing. Dropped, the server prepares it in vain, and forgets it when the connection comes back.
+        return prepare_as(connection, query.sql(), query.types().unwrap_or_default()).await.map_err(failed);
     }
     let mut open = Open { client, is_open: true };
     // Owned across the awaits: the transaction, which is rolled back when the future is dropped; and the statement.
     client.batch_execute("BEGIN").await.map_err(failed)?;
     connection.ask(query);
-    let statement = client.prepare_typed(query.sql(), query.types().unwrap_or_default()).await.map_err(failed)?;
+    let statement = prepare_as(connection, query.sql(), query.types().unwrap_or_default()).await.map_err(failed)?;
     connection.ask(query);
     // Whoever is next is not to be taken for a part of it.
     client.batch_execute("ROLLBACK").await.map_err(failed)?;

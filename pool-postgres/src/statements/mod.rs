@@ -4,6 +4,7 @@ mod ask;
 mod cache;
 mod describe;
 mod knowledge;
+mod prepare;
 mod run;
 mod settings;
 mod stats;
@@ -11,6 +12,7 @@ mod warm;
 
 pub(crate) use ask::{All, Count, One, Optional, Params};
 pub(crate) use knowledge::Knowledge;
+pub(crate) use prepare::prepare_as;
 pub(crate) use run::{Ready, is_outdated, ready, run, run_batch};
 pub(crate) use settings::{CACHE, PREPARE_AFTER, WARM};
 pub use settings::{StatementMode, StatementSettings};
@@ -138,7 +140,7 @@ impl PostgresConnection {
     /// It is one of those that make room for others: whoever executes it later than the next calls here may have to ask again, and gets an error that it does not exist if somebody has had the server
     /// forget all of them. The [queries](crate::Queries) of this crate see to that by themselves.
     ///
-    /// Cancel safety: nothing is lost; it may be prepared in vain.
+    /// Cancel safety: nothing is lost; it may be prepared in vain, and is forgotten when the connection comes back to its pool.
     ///
     /// # Errors
     ///

@@ -6,6 +6,7 @@ use tokio_postgres::{Error, Statement};
 
 use super::ask::{Ask, Params};
 use super::describe::describe;
+use super::prepare::prepare_as;
 use super::{Statements, Way, is_plain};
 use crate::connection::PostgresConnection;
 use crate::diagnosis::{Diagnosis, Kind};
@@ -24,7 +25,8 @@ pub(super) struct Failure {
 impl Failure {
     fn into_error(self, connection: &PostgresConnection, query: &Query<'_>) -> QueryError {
         let hint = hint(&self.error);
-        QueryError::of(connection, self.step, query.sql(), self.since, self.error).hinting(hint)
+        let error = QueryError::of(connection, self.step, query.sql(), self.since, self.error).hinting(hint);
+        error.unless_committed(connection, query.sql(), self.since, false)
     }
 }
 
@@ -181,8 +183,8 @@ async fn execute_typed<A: Ask>(
 async fn prepare(connection: &PostgresConnection, query: &Query<'_>) -> Result<Statement, Failure> {
     let (since, sql) = (connection.mark(), connection.tagged(query));
     connection.ask(query);
-    // Owned across the await: nothing. Dropped, the server prepares it in vain.
-    let prepared = connection.client().prepare_typed(&sql, query.types().unwrap_or_default()).await;
+    // Owned across the await: nothing. Dropped, the server prepares it in vain, and forgets it when the connection comes back.
+    let prepared = prepare_as(connection, &sql, query.types().unwrap_or_default()).await;
     let statement = prepared.map_err(|error| Failure { step: QueryStep::Prepare, error, since, was_known: false })?;
     connection.statements().keep(query, &statement);
     Ok(statement)
@@ -234,7 +236,10 @@ pub(crate) async fn run_batch(connection: &PostgresConnection, query: &Query<'_>
     connection.ask(query);
     // Owned across the await: nothing.
     let answer = connection.client().batch_execute(&sql).await;
-    answer.map_err(|error| QueryError::of(connection, QueryStep::Execute, query.sql(), mark, error))
+    answer.map_err(|error| {
+        let error = QueryError::of(connection, QueryStep::Execute, query.sql(), mark, error);
+        error.unless_committed(connection, query.sql(), mark, true)
+    })
 }
 
 impl Statements {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tokio_postgres::{Error, Statement};
 
+use super::prepare::prepare_as;
 use crate::connection::PostgresConnection;
 use crate::query::Query;
 
@@ -18,7 +19,7 @@ type Preparing<'a> = Pin<Box<dyn Future<Output = Result<Statement, Error>> + Sen
 
 async fn prepare(connection: &PostgresConnection, sql: &str) -> Result<Statement, Error> {
     // Owned across the await: the text.
-    connection.client().prepare(&connection.tagged(&Query::new(sql))).await
+    prepare_as(connection, &connection.tagged(&Query::new(sql)), &[]).await
 }
 
 /// Prepares what is used most on all connections, in one round trip. What the server refuses by now is forgotten.
@@ -53,6 +54,6 @@ pub(crate) async fn warm(connection: &PostgresConnection) {
         });
         if under_way.is_empty() { Poll::Ready(()) } else { Poll::Pending }
     });
-    // Owned across the await: the requests. Dropped, the server prepares in vain.
+    // Owned across the await: the requests. Dropped, the server prepares in vain, and forgets it when the connection comes back for the first time.
     let _ = timeout(PATIENCE, all).await;
 }

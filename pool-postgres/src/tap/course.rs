@@ -16,6 +16,8 @@ use super::words::Words;
 enum Request {
     /// Startup, or a simple query.
     Simple,
+    /// A simple query that begins with `COMMIT`, or what is the same.
+    Commit,
     /// Ended by `Sync`.
     Extended,
     /// A COPY that takes data and has one `Sync` alone, which has been sent.
@@ -72,16 +74,15 @@ impl Course {
         self.session.requests().note_partial(self.works || self.has_begun);
     }
 
-    /// A message of this kind is sent.
-    pub(super) fn note_sent(&mut self, kind: u8) {
+    /// A message of this kind is sent, with this beginning.
+    pub(super) fn note_sent(&mut self, kind: u8, beginning: &[u8]) {
         self.end_simple();
         match kind {
-            b'Q' | b'F' => {
-                self.owe(Request::Simple);
-                self.session.traffic().note_asked();
-                self.has_begun = true;
-                self.begin(true);
+            b'Q' if is_commit(beginning) => {
+                self.session.note_commit_asked();
+                self.begin_simple(Request::Commit);
             }
+            b'Q' | b'F' => self.begin_simple(Request::Simple),
             b'S' if mem::take(&mut self.works) => {
                 let is_copy = mem::take(&mut self.is_copying);
                 self.owe(if is_copy { Request::Copy } else { Request::Extended });
@@ -90,15 +91,21 @@ impl Course {
             b'S' => self.unanswered.push_back(Request::Housekeeping),
             // `Close` and `Flush`; a password belongs to the startup.
             b'C' | b'H' | b'p' => {}
-            _ => {
-                self.note_end_of_copy(kind);
-                if !mem::replace(&mut self.works, true) {
-                    self.session.traffic().note_asked();
-                }
-                // `Execute`.
-                self.begin(kind == b'E');
-            }
+            _ => self.note_part(kind, beginning),
         }
+    }
+
+    /// A part of a request is sent.
+    fn note_part(&mut self, kind: u8, beginning: &[u8]) {
+        if kind == b'P' {
+            self.session.prepared.note(beginning);
+        }
+        self.note_end_of_copy(kind);
+        if !mem::replace(&mut self.works, true) {
+            self.session.traffic().note_asked();
+        }
+        // `Execute`.
+        self.begin(kind == b'E');
     }
 
     /// `CopyDone` or `CopyFail`, perhaps: the server has refused before, or may, and then it is ready twice.
@@ -106,6 +113,20 @@ impl Course {
         if matches!(kind, b'c' | b'f') && !self.is_copying && !self.session.copying.is_taking() {
             self.session.condemn();
         }
+    }
+
+    /// A request of one message begins.
+    fn begin_simple(&mut self, request: Request) {
+        self.owe(request);
+        self.note_turn();
+        self.session.traffic().note_asked();
+        self.has_begun = true;
+        self.begin(true);
+    }
+
+    /// Another request may be the one that the server is at.
+    fn note_turn(&self) {
+        self.session.set_committing(self.unanswered.front() == Some(&Request::Commit));
     }
 
     /// If a request of one message has begun, it has been sent to its end.
@@ -149,7 +170,7 @@ impl Course {
     /// A command is completed. Its name comes first.
     fn note_completed(&mut self, beginning: &[u8]) {
         let name = beginning.split(|byte| *byte == 0).next().unwrap_or_default();
-        let is_simple = self.unanswered.front() == Some(&Request::Simple);
+        let is_simple = matches!(self.unanswered.front(), Some(Request::Simple | Request::Commit));
         if keeps_its_rows(name, mem::take(&mut self.has_answered), is_simple) {
             self.session.note_changes(Changes::TEMPORARY);
         }
@@ -180,12 +201,20 @@ impl Course {
             // An answer too many, after a COPY that did not go as its client thinks.
             None => session.condemn(),
         }
+        self.note_turn();
         // Something may have been sent in part.
         if self.in_flight() == 0 {
             self.stopwatch.answered();
             self.session.set(status);
         }
     }
+}
+
+/// Whether a simple query begins with what commits a transaction. One behind a comment or behind other statements is not seen.
+fn is_commit(beginning: &[u8]) -> bool {
+    let text = beginning.trim_ascii_start();
+    let word = text.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
+    [&b"COMMIT"[..], b"END"].iter().any(|name| text[..word].eq_ignore_ascii_case(name))
 }
 
 fn note_error(session: &Session, words: Words, in_step: bool) {
@@ -207,5 +236,47 @@ fn note(session: &Session, kind: u8, beginning: &[u8]) {
         b'N' => session.note_notice(Words::read(beginning)),
         b'K' => session.note_process(beginning),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tap::follower::Follower;
+
+    #[test]
+    fn a_commit_is_told_by_how_it_begins() {
+        for text in ["COMMIT\0", " \n\tcommit;\0", "Commit AND CHAIN\0", "END\0", "end transaction\0", "COMMIT/**/\0"] {
+            assert!(is_commit(text.as_bytes()), "{text}");
+        }
+        for text in ["", "\0", "COMMITTED\0", "ENDING\0", "end_of\0", "SELECT 1\0", "ROLLBACK\0", "-- a\nCOMMIT\0"] {
+            assert!(!is_commit(text.as_bytes()), "{text}");
+        }
+    }
+
+    /// However it is written, and whatever is in front of it.
+    #[test]
+    fn a_commit_is_under_way_from_its_turn_to_its_answer() {
+        let query = |sql: &str| {
+            [&b"Q"[..], &u32::try_from(sql.len() + 5).unwrap().to_be_bytes(), sql.as_bytes(), b"\0"].concat()
+        };
+        let ready = [b'Z', 0, 0, 0, 5, b'T'];
+        for most in [1, 7, 100] {
+            let session = Arc::new(Session::default());
+            let mut follower = Follower::new(Arc::clone(&session), None);
+            follower.on_sent(&[0, 0, 0, 8, 0, 3, 0, 0]);
+            follower.on_received(&ready);
+            let begun = session.mark();
+            for piece in [query("SELECT 1"), query("COMMIT"), query("SELECT 2")].concat().chunks(most) {
+                follower.on_sent(piece);
+            }
+            assert!(!begun.asks_no_commit_until(session.mark()));
+            let under_way = [(); 3].map(|()| {
+                let is_committing = session.is_committing();
+                follower.on_received(&ready);
+                is_committing
+            });
+            assert_eq!((under_way, session.is_committing()), ([false, true, false], false), "{most}");
+        }
     }
 }

@@ -9,6 +9,7 @@ use super::copying::FLUSH;
 use super::course::Course;
 use super::headers::{Headers, Kept, kept};
 use super::parameters::PARAMETER;
+use super::prepared;
 use super::session::Session;
 
 /// So much is kept of an error or a notice. Codes come before texts there, and texts are told by how they begin.
@@ -18,7 +19,13 @@ const TEXT: u16 = 512;
 const PROCESS: u16 = 4;
 
 /// The names of what is completed, parameters, errors and notices, and the process.
-static KEPT: Kept = kept(&[(b'C', TAG), (b'S', PARAMETER), (b'E', TEXT), (b'N', TEXT), (b'K', PROCESS)]);
+static KEPT_OF_RECEIVED: Kept = kept(&[(b'C', TAG), (b'S', PARAMETER), (b'E', TEXT), (b'N', TEXT), (b'K', PROCESS)]);
+
+/// So much is kept of a simple query: enough to see whether it is a `COMMIT`.
+const BEGINNING: u16 = 16;
+
+/// What is asked by a simple query, and what is prepared.
+static KEPT_OF_SENT: Kept = kept(&[(b'Q', BEGINNING), (b'P', prepared::BEGINNING)]);
 
 /// Follows both directions of one connection.
 #[derive(Debug)]
@@ -41,8 +48,8 @@ impl Follower {
             course: Course::new(session, recorder),
             startup_left: None,
             startup_header: Vec::new(),
-            sent: Headers::default(),
-            received: Headers::looking_into(&KEPT),
+            sent: Headers::looking_into(&KEPT_OF_SENT),
+            received: Headers::looking_into(&KEPT_OF_RECEIVED),
             written: 0,
             sync_at: None,
         }
@@ -92,7 +99,7 @@ impl Follower {
             (self.sync_at, self.course.is_copying) = (None, true);
         }
         let messages = self.skip_startup(bytes);
-        self.sent.scan(messages, |kind, _| self.course.note_sent(kind));
+        self.sent.scan(messages, |kind, beginning| self.course.note_sent(kind, beginning));
         self.course.on_sent(self.sent.is_at_border());
         self.session().traffic().note_sent(bytes.len(), self.course.in_flight());
     }

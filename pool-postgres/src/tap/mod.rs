@@ -13,6 +13,7 @@ mod guard;
 mod headers;
 mod parameters;
 mod place;
+mod prepared;
 mod requests;
 mod session;
 mod stopwatch;

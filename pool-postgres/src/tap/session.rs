@@ -10,6 +10,7 @@ use super::changes::Changes;
 use super::command::LastCommand;
 use super::copying::Copying;
 use super::parameters::Parameters;
+use super::prepared::Prepared;
 use super::requests::Requests;
 use super::traffic::Traffic;
 use super::turns::{Ending, Turn, Turns};
@@ -33,6 +34,10 @@ pub(crate) struct Session {
     bound: AtomicU64,
     /// Those that begin and end transactions.
     turns: Turns,
+    /// How often a `COMMIT` was sent, as far as the beginnings of simple queries tell.
+    commits_asked: AtomicU64,
+    /// Whether that is what the server is at.
+    committing: AtomicBool,
     /// What an error has made of the connection: nothing, or one of the two below.
     verdict: AtomicU8,
     /// Whether the server is a standby, and whether it writes only if told to, as it reports it.
@@ -51,6 +56,7 @@ pub(crate) struct Session {
     /// Whether the client has wanted to read when its messages were moved last.
     reads: AtomicBool,
     pub(crate) copying: Copying,
+    pub(crate) prepared: Prepared,
 }
 
 /// A parameter that is on or off, as the server has reported it last, if it has.
@@ -93,14 +99,26 @@ pub struct Mark {
     writes: u64,
     completed: u64,
     bound: u64,
+    commits_asked: u64,
     turn: Turn,
     at_rest: bool,
+    inside: bool,
 }
 
 impl Mark {
     /// Whether no transaction was open and no answer due.
     pub(crate) fn was_at_rest(self) -> bool {
         self.at_rest
+    }
+
+    /// Whether a transaction was open when the server was ready last.
+    pub(crate) fn was_inside(self) -> bool {
+        self.inside
+    }
+
+    /// Whether no `COMMIT` was sent between the two, as far as that is seen.
+    pub(crate) fn asks_no_commit_until(self, later: Self) -> bool {
+        self.commits_asked == later.commits_asked
     }
 }
 
@@ -180,8 +198,10 @@ impl Session {
             writes: self.writes.load(Ordering::Acquire),
             completed: self.completed.load(Ordering::Acquire),
             bound: self.bound.load(Ordering::Acquire),
+            commits_asked: self.commits_asked.load(Ordering::Acquire),
             turn: self.turns.now(),
             at_rest: self.is_at_rest(),
+            inside: self.turns.is_inside(),
         }
     }
 
@@ -209,6 +229,21 @@ impl Session {
     /// Whether no transaction has been committed since, nor another one begun.
     pub(crate) fn has_committed_nothing_since(&self, mark: Mark) -> bool {
         mark.turn.has_committed_nothing_by(self.turns.now())
+    }
+
+    /// A `COMMIT` is sent. Only whoever holds the wire writes.
+    pub(super) fn note_commit_asked(&self) {
+        self.commits_asked.fetch_add(1, Ordering::Release);
+    }
+
+    /// Whether the server is at a `COMMIT`. Only whoever holds the wire says so.
+    pub(super) fn set_committing(&self, is_committing: bool) {
+        self.committing.store(is_committing, Ordering::Release);
+    }
+
+    /// Whether the request that the server is at is a `COMMIT`, as far as its beginning tells.
+    pub(crate) fn is_committing(&self) -> bool {
+        self.committing.load(Ordering::Acquire)
     }
 
     /// The server has completed a command of this name. Only whoever holds the wire reads.

@@ -88,6 +88,11 @@ impl Turns {
         }
     }
 
+    /// Whether a transaction was open when the server was ready last.
+    pub(super) fn is_inside(&self) -> bool {
+        matches!(self.ready.load(Ordering::Acquire), b'T' | b'E')
+    }
+
     /// Whether it has been outside of a transaction, and so the login is over.
     pub(super) fn has_rested(&self) -> bool {
         self.rests.load(Ordering::Relaxed) > 0

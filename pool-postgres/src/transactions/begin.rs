@@ -152,7 +152,10 @@ impl<'a> PostgresTransaction<'a> {
             // What is refused has begun nothing; there may be one of somebody else's.
             self.set_open(false);
         }
-        answer.map_err(|error| self.failed(error.settled(Outcome::NotDone)))?;
+        if let Err(error) = answer {
+            self.begun = connection.mark();
+            return Err(self.failed(error.settled(Outcome::NotDone)));
+        }
         if !connection.session().has_begun() {
             // It is somebody else's.
             self.set_open(false);

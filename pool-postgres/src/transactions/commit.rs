@@ -7,10 +7,11 @@ use std::task::Poll;
 use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres::error::{Severity, SqlState};
 
-use super::statement::{refuse, say};
+use super::statement::{late, refuse, say};
 use super::{PostgresTransaction, TrackId, TransactionError, TransactionId};
 use crate::connection::PostgresConnection;
 use crate::diagnosis::{Advice, Diagnosis, Fate};
+use crate::limits::patient;
 use crate::query::{QueryError, QueryStep};
 use crate::retry::Outcome;
 use crate::tap::{Ending, Mark};
@@ -20,8 +21,22 @@ pub(crate) const COMMIT: &str = "COMMIT";
 
 const ID: &str = "SELECT pg_catalog.pg_current_xact_id_if_assigned()";
 
+/// What has become of a transaction that had begun at one mark, if `COMMIT`, which was sent after another one, has failed with this error.
+pub(crate) fn outcome_of_commit(
+    connection: &PostgresConnection,
+    error: &tokio_postgres::Error,
+    diagnosis: Diagnosis,
+    begun: Mark,
+    since: Mark,
+) -> Outcome {
+    let is_over =
+        is_refusal(error, diagnosis) || connection.is_unsent(error, since) || was_ended_idle(connection, error);
+    let is_first = begun.asks_no_commit_until(since) && connection.session().has_committed_nothing_since(begun);
+    if is_over && is_first { Outcome::NotDone } else { Outcome::Unknown }
+}
+
 /// Whether the server has answered `COMMIT` by an error after which the session goes on: then the transaction was rolled back. What somebody in between says, or somebody who goes away, is no answer.
-pub(crate) fn is_refusal(error: &tokio_postgres::Error, diagnosis: Diagnosis) -> bool {
+fn is_refusal(error: &tokio_postgres::Error, diagnosis: Diagnosis) -> bool {
     let goes_on = error.as_db_error().is_some_and(|said| said.parsed_severity() == Some(Severity::Error));
     goes_on && diagnosis.fate != Fate::Close && diagnosis.advice != Advice::OutcomeUnknown
 }
@@ -30,10 +45,10 @@ impl PostgresTransaction<'_> {
     /// Commits, and says whether the server has. What was done in a savepoint is kept for as long as the transaction around it is not rolled back.
     ///
     /// If it fails, [`QueryError::outcome`] says what is known. [`NotDone`](Outcome::NotDone): nothing of the transaction is there, since the server has refused it, as for a constraint that is deferred, or has answered
-    /// `COMMIT` with `ROLLBACK` ([`TransactionError::RolledBack`]), or has never been asked. [`Unknown`](Outcome::Unknown): the session has ended after `COMMIT` was sent, or the answer did not come in time; or a statement
+    /// `COMMIT` with `ROLLBACK` ([`TransactionError::RolledBack`]), or has never been asked. [`Unknown`](Outcome::Unknown): the session has ended after `COMMIT` was sent, or the answer did not come within [`query_timeout`](crate::Limits::query_timeout), and the server may commit still; or a statement
     /// has ended the transaction before ([`TransactionError::EndedByWork`]). The server can be [asked](crate::TrackId) afterwards.
     ///
-    /// Cancel safety: what was sent is carried out, unless it takes long and the connection goes back to its pool, which has it cancelled then; nobody learns whether it has been. What was not is rolled back. Whatever is asked of the connection next is not inside of the transaction.
+    /// Cancel safety: what was sent is carried out, unless the connection goes back to its pool and it takes longer than half of [`reset_timeout`](pool_core::Config::reset_timeout), after which it is cancelled; nobody learns whether it has been. What was not is rolled back. Whatever is asked of the connection next is not inside of the transaction.
     ///
     /// # Errors
     ///
@@ -75,8 +90,9 @@ impl PostgresTransaction<'_> {
         if connection.session().has_ended_one_since(self.begun) {
             return Err(self.ended_by_work(QueryStep::Commit, COMMIT));
         }
-        // Owned across the await: nothing.
-        let (answer, since, id) = self.say_commit().await;
+        // Owned across the awaits: nothing. Before the second one nothing has been sent that would commit.
+        let known = self.ask_before().await?;
+        let (answer, since, id) = self.say_commit(known).await;
         match answer.map(|()| connection.session().ending_since(self.begun)) {
             Ok(Ending::Committed) => {
                 self.set_open(false);
@@ -94,14 +110,20 @@ impl PostgresTransaction<'_> {
         }
     }
 
-    /// The answer to `COMMIT`, when it was sent, and what the server has said about the transaction's number.
-    async fn say_commit(&self) -> (Result<(), QueryError>, Mark, Option<TransactionId>) {
+    /// The number of the transaction, if it is to be known before `COMMIT` is sent.
+    async fn ask_before(&self) -> Result<Option<TransactionId>, QueryError> {
+        if self.options.track_id != TrackId::BeforeCommit {
+            return Ok(None);
+        }
         let connection = self.connection();
-        let known = match self.options.track_id {
-            // Owned across the await: nothing. Nothing has been sent that would commit.
-            TrackId::BeforeCommit => ask_id(connection).await,
-            TrackId::Never | TrackId::WithCommit => None,
-        };
+        // Owned across the await: nothing.
+        let asked = patient(connection, ask_id(connection)).await;
+        asked.map_err(|timed_out| late(connection, QueryStep::Commit, ID, timed_out).settled(Outcome::NotDone))
+    }
+
+    /// The answer to `COMMIT`, when it was sent, and what the server has said about the transaction's number.
+    async fn say_commit(&self, known: Option<TransactionId>) -> (Result<(), QueryError>, Mark, Option<TransactionId>) {
+        let connection = self.connection();
         let since = connection.mark();
         let committing = say(connection, QueryStep::Commit, COMMIT, || {});
         // Owned across the awaits: the requests.
@@ -115,14 +137,8 @@ impl PostgresTransaction<'_> {
 
     /// What has become of it, if `COMMIT`, which was sent after the mark, has failed.
     fn outcome(&self, error: &QueryError, since: Mark) -> Outcome {
-        let (connection, Some(cause)) = (self.connection(), error.client_error()) else { return Outcome::Unknown };
-        let is_refused = is_refusal(cause, error.diagnosis());
-        let is_over = is_refused || connection.is_unsent(cause, since) || was_ended_idle(connection, cause);
-        if is_over && connection.session().has_committed_nothing_since(self.begun) {
-            Outcome::NotDone
-        } else {
-            Outcome::Unknown
-        }
+        let Some(cause) = error.client_error() else { return Outcome::Unknown };
+        outcome_of_commit(self.connection(), cause, error.diagnosis(), self.begun, since)
     }
 
     pub(super) fn ended_by_work(&self, step: QueryStep, sql: &str) -> QueryError {
@@ -131,7 +147,8 @@ impl PostgresTransaction<'_> {
 }
 
 /// Whether the server has ended the session because nothing was asked of it inside of the transaction for too long: then it has not seen the `COMMIT`. That is the answer which the client takes for that to `COMMIT`,
-/// or the last that was heard of the session.
+/// or the last that was heard of the session. It looks for this before it takes up a request and never after that. Of `transaction_timeout` (25P04) that does not hold: it may run out in the middle of a commit, and be told once that
+/// is through.
 fn was_ended_idle(connection: &PostgresConnection, error: &tokio_postgres::Error) -> bool {
     let is_idle = |code: &SqlState| *code == SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT;
     error.code().is_some_and(is_idle)

@@ -11,7 +11,7 @@ mod savepoint;
 mod statement;
 mod status;
 
-pub(crate) use commit::{COMMIT, is_refusal};
+pub(crate) use commit::{COMMIT, outcome_of_commit};
 pub use error::TransactionError;
 pub use options::{TrackId, TransactionOptions};
 pub(crate) use statement::queue;
@@ -84,7 +84,7 @@ impl Home<'_> {
 }
 
 impl PostgresTransaction<'_> {
-    /// The connection, for what transactions do not have: streams, `COPY`, portals. It must not be used to end the transaction.
+    /// The connection, for what a transaction does not have itself, such as [`activity`](PostgresConnection::activity). It must not be used to end the transaction.
     ///
     /// # Example
     ///

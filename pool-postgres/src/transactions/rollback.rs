@@ -68,12 +68,14 @@ impl PostgresTransaction<'_> {
         Ok(())
     }
 
-    /// An error of it. After an answer that the client cannot read the pool closes the session when it comes back; nothing else is done in the transaction until then.
-    pub(super) fn failed(&self, error: QueryError) -> QueryError {
+    /// An error of it. After an answer that the client cannot read the pool closes the session when it comes back; nothing else is done in the transaction until then. If a statement has committed a part of the transaction, it must not be done again
+    /// as a whole.
+    pub(crate) fn failed(&self, error: QueryError) -> QueryError {
         if error.diagnosis().fate == Fate::Close && matches!(self.home, Home::Own(_)) {
             self.cut();
         }
-        error
+        let is_partly_done = !self.connection().session().has_committed_nothing_since(self.begun);
+        if is_partly_done { error.partly_done() } else { error }
     }
 
     /// Ends the session.

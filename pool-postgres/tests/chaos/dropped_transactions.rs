@@ -3,8 +3,10 @@
 use std::future::Future;
 use std::num::NonZeroU64;
 
+use futures_util::TryStreamExt;
 use pool_postgres::{PostgresOwnedLease, PostgresTransaction, Queries, QueryError, TransactionOptions};
 use pool_testkit::cancel::Cut;
+use tokio_postgres::types::Type;
 
 use crate::asking::LIMIT;
 use crate::dropped::{Case, Stage};
@@ -33,7 +35,7 @@ async fn open<'a>(stage: &Stage, lease: &'a mut PostgresOwnedLease) -> PostgresT
     transaction
 }
 
-pub(crate) const TRANSACTIONS: [Case; 10] = [
+pub(crate) const TRANSACTIONS: [Case; 13] = [
     ("begin", |stage, cut| {
         Box::pin(async move {
             stage.strike().await;
@@ -124,6 +126,51 @@ pub(crate) const TRANSACTIONS: [Case; 10] = [
                 tx.execute("SELECT 1 / 0", &[]).await
             };
             ended(stage, cut, stage.chaos.pool.transaction(work)).await
+        })
+    }),
+    // Half of the work is inserted, and half is copied.
+    ("copy_in", |stage, cut| {
+        Box::pin(async move {
+            stage.strike().await;
+            let work = async |mut tx: PostgresTransaction<'static>| {
+                tx.execute(&format!("INSERT INTO {} VALUES (1)", stage.table), &[]).await?;
+                let mut copy = tx.copy_in(format!("COPY {} FROM STDIN", stage.table)).await?;
+                copy.send("-1\n").await?;
+                copy.finish().await
+            };
+            ended(stage, cut, stage.chaos.pool.transaction(work)).await
+        })
+    }),
+    ("copy_in_rows", |stage, cut| {
+        Box::pin(async move {
+            let mut lease = lease(stage).await;
+            let mut transaction = lease.begin().await.unwrap();
+            stage.strike().await;
+            let copied = async {
+                let copy = format!("COPY {} FROM STDIN (FORMAT binary)", stage.table);
+                let mut rows = transaction.copy_in_rows(copy, &[Type::INT4]).await?;
+                rows.write(&[&1]).await?;
+                rows.write(&[&-1]).await?;
+                rows.finish().await
+            };
+            let copied = ended(stage, cut, copied).await;
+            let _ = tokio::time::timeout(stage.fault.patience, transaction.commit()).await;
+            copied
+        })
+    }),
+    // What is read is stopped, and the transaction fails with it.
+    ("stream", |stage, cut| {
+        Box::pin(async move {
+            let mut lease = lease(stage).await;
+            let transaction = open(stage, &mut lease).await;
+            stage.strike().await;
+            let read = async {
+                let mut rows = transaction.stream("SELECT generate_series(1, 100)", &[]).await?;
+                rows.try_next().await
+            };
+            let read = ended(stage, cut, read).await;
+            let _ = tokio::time::timeout(stage.fault.patience, transaction.commit()).await;
+            read
         })
     }),
     ("transaction_status", |stage, cut| {

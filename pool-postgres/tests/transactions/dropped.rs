@@ -11,7 +11,7 @@ use crate::common::eventually;
 use crate::stage::{Stage, begin_and_leave, insert, outside};
 
 /// Does something with a future that is dropped after every number of polls, until it ends before.
-async fn whenever_it_is_dropped(mut case: impl AsyncFnMut(Cut) -> bool) {
+pub(crate) async fn whenever_it_is_dropped(mut case: impl AsyncFnMut(Cut) -> bool) {
     for manner in Manner::ALL {
         let mut polls = usize::from(manner != Manner::AtOnce);
         while !case(Cut { polls, manner }).await {
@@ -340,5 +340,44 @@ async fn a_transaction_can_be_dropped_when_its_runtime_has_ended() {
     })
     .await;
     assert!(it.numbers().await.is_empty());
+    it.close().await;
+}
+
+/// As if each commit took so long.
+const SLOW: &str = "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END'; CREATE CONSTRAINT TRIGGER wait AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait()";
+
+/// Nobody waits for it any more, and its connection goes back: it is carried out before anybody else gets that.
+#[tokio::test]
+async fn a_commit_that_is_dropped_has_time_to_end_when_its_connection_goes_back() {
+    let it = Stage::new(1).await;
+    it.other.batch_execute(SLOW).await.unwrap();
+    for (number, by_statement) in [(1, false), (2, true)] {
+        let transaction = it.pool.begin().await.unwrap();
+        transaction.execute(&insert(number), &[]).await.unwrap();
+        if by_statement {
+            begin_and_leave(transaction.client().batch_execute("\n commit;")).await;
+            drop(transaction);
+        } else {
+            begin_and_leave(transaction.commit()).await;
+        }
+        outside(&it.pool.acquire().await.unwrap()).await;
+        assert!(it.numbers().await.contains(&number), "{number}");
+    }
+    assert_eq!(it.pool.stats().opened, 1, "in one session");
+    it.close().await;
+}
+
+/// One that does not end in time is cancelled, and rolled back; its connection is kept.
+#[tokio::test]
+async fn a_commit_that_is_dropped_and_does_not_end_is_cancelled() {
+    let it = Stage::new(1).await;
+    it.other.batch_execute(&SLOW.replace("0.5", "600")).await.unwrap();
+    let transaction = it.pool.begin().await.unwrap();
+    transaction.execute(&insert(1), &[]).await.unwrap();
+    begin_and_leave(transaction.commit()).await;
+    it.at_work().await;
+    outside(&it.pool.acquire().await.unwrap()).await;
+    assert!(it.numbers().await.is_empty());
+    assert_eq!(it.pool.stats().opened, 1, "in one session");
     it.close().await;
 }

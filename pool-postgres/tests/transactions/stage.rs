@@ -8,7 +8,7 @@ use futures_util::poll;
 use pool_postgres::retry::Outcome;
 use pool_postgres::tokio_postgres::Client;
 use pool_postgres::tokio_postgres::error::SqlState;
-use pool_postgres::{PostgresOwnedLease, PostgresPool, QueryError, QueryStep, TransactionError};
+use pool_postgres::{PostgresConfig, PostgresOwnedLease, PostgresPool, QueryError, QueryStep, TransactionError};
 use pool_testkit::postgres::TestDatabase;
 use pool_testkit::proxy::Proxy;
 
@@ -30,6 +30,11 @@ pub(crate) struct Stage {
 impl Stage {
     /// With a pool of so many connections.
     pub(crate) async fn new(max_conns: usize) -> Self {
+        Self::with(max_conns, |_| {}).await
+    }
+
+    /// The same, with other settings.
+    pub(crate) async fn with(max_conns: usize, change: impl FnOnce(&mut PostgresConfig)) -> Self {
         let database = database();
         let watch = watcher(&database).await;
         let direct = config(database.url(), 1);
@@ -39,6 +44,7 @@ impl Stage {
         through.hosts = vec![pool_postgres::Host::new("127.0.0.1".to_owned(), proxy.address().port())];
         through.pool.backoff_initial = Duration::from_millis(1);
         through.application_name = Some("users".to_owned());
+        change(&mut through);
         let other = PostgresPool::connect(direct).await.unwrap().acquire_owned().await.unwrap();
         other.batch_execute(TABLE).await.unwrap();
         let pool = PostgresPool::connect(through).await.unwrap();
