@@ -159,7 +159,7 @@ fn orderings(file: &File) -> Vec<String> {
 
 /// The names of the orderings in the code.
 fn ordering_names() -> BTreeSet<String> {
-    let sources = files("pool-core/src", ".rs");
+    let sources: Vec<_> = ["pool-core/src", "pool-postgres/src"].into_iter().flat_map(|at| files(at, ".rs")).collect();
     let calls =
         sources.iter().flat_map(|file| file.text.split([' ', ',', '(']).zip(file.text.split([' ', ',', '(']).skip(1)));
     let named = calls.filter(|(call, _)| matches!(call.trim(), "order" | "full_fence"));
