@@ -5,8 +5,10 @@ use std::task::{Wake, Waker};
 
 use super::atomics::{AtomicBool, AtomicU64, Ordering, order};
 
-/// What the wire wakes instead of the session's task: it wakes that, and remembers that something has happened. As long as it has not been rung, to move the messages would move none: everything
-/// that the wire waits for was told to ring.
+/// What the wire wakes instead of the session's task: it wakes that, and remembers that something has happened.
+///
+/// Silence says this much: what somebody has asked and had the answer to is not in the client's queue, and what the server has sent and the runtime has heard of has been read. It does not say that the queue is empty. Whoever puts something there takes
+/// the waker out first and rings then; who does so in between finds none. So one who drops a request unanswered may find silence, for as long as another one, such as the closing of a statement on another thread, is about to ring.
 #[derive(Debug)]
 pub(crate) struct Bell {
     is_rung: AtomicBool,

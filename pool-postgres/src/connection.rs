@@ -2,6 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use crate::server::{Peer, Server};
 use crate::socket::Stream;
 use crate::statements::{Knowledge, Statements};
 use crate::tap::{Changes, Grip, Hold, Mark, Session, Target};
-use crate::wire::{Shared, Sink, run};
+use crate::wire::{Driven, Shared, Sink, run};
 
 /// One session with PostgreSQL; derefs to [`tokio_postgres::Client`].
 #[derive(Debug)]
@@ -44,6 +45,8 @@ pub struct PostgresConnection {
     kept: Changes,
     /// How often its messages had been moved when it was found to be in order.
     in_order_after: Option<u64>,
+    /// Whether something may be in the client's queue that nobody waits for.
+    is_loose: AtomicBool,
 }
 
 /// Whether a session has been used since it was put in order, and what was changed.
@@ -62,7 +65,7 @@ impl PostgresConnection {
         let runtime = Handle::current();
         let task = runtime.spawn(run(Arc::clone(&wire)));
         let (wanted, accepted_at) = (TargetSessionAttrs::Any, Instant::now());
-        let (in_order_at, kept, in_order_after) = (0, Changes::NONE, None);
+        let (in_order_at, kept, in_order_after, is_loose) = (0, Changes::NONE, None, AtomicBool::new(true));
         let statements = Statements::new(&peer.server.settings.config.statements, knowledge, tally.counters());
         Self {
             client,
@@ -78,6 +81,7 @@ impl PostgresConnection {
             in_order_at,
             kept,
             in_order_after,
+            is_loose,
         }
     }
 
@@ -97,9 +101,20 @@ impl PostgresConnection {
         self.session.role().filter(|role| role.unsuitable(self.wanted).is_some())
     }
 
-    /// The client that it derefs to.
+    /// The client that it derefs to, for anything: something of what it is asked may stay in its queue.
     pub(crate) fn client(&self) -> &Client {
+        self.note_loose();
         &self.client
+    }
+
+    /// The same, for one who waits for the answer, and says so if he does not or if it is an error.
+    pub(crate) fn client_waited_for(&self) -> &Client {
+        &self.client
+    }
+
+    /// Something may be in the client's queue that nobody waits for.
+    pub(crate) fn note_loose(&self) {
+        self.is_loose.store(true, Ordering::Relaxed);
     }
 
     /// What it has prepared.
@@ -292,17 +307,27 @@ impl PostgresConnection {
         }
     }
 
+    /// As [`settle`](Self::settle), for one who has it for himself. Mostly there is nothing to do: who has used it has waited for all answers, and the bell is silent.
+    pub(crate) fn settle_alone(&mut self) -> bool {
+        if *self.is_loose.get_mut() {
+            let settled = self.settle();
+            *self.is_loose.get_mut() = !settled;
+            return settled;
+        }
+        self.settle_by(Driven::catch_up)
+    }
+
     /// How often its messages have been moved, if there is nothing to move; for [`found_in_order`](Self::found_in_order).
     pub(crate) fn silent_at(&self) -> Option<u64> {
         self.wire.silent_at()
     }
 
-    /// It was in order after its messages had been moved so often. To be told before it is looked at whether it is.
+    /// It was in order after its messages had been moved so often. To be asked before it is looked at whether it is.
     pub(crate) fn found_in_order(&mut self, silent_at: Option<u64>) {
         self.in_order_after = silent_at;
     }
 
-    /// Whether nothing has happened on its wire since it was found to be in order. Says so once, so that one who has had it in the meantime is not believed.
+    /// Whether nothing has happened on its wire since it was found to be in order, when nothing was in the client's queue but the closing of statements. Says so once, so that one who has had it in the meantime is not believed.
     pub(crate) fn is_untouched(&mut self) -> bool {
         let after = self.in_order_after.take();
         after.is_some() && after == self.silent_at()
@@ -312,13 +337,17 @@ impl PostgresConnection {
     /// client that was polled once and dropped has left its request in a queue where nobody else sees it. `false` if the
     /// session's own task is at it and did not get done in a moment, or if nothing is sent for now, since the server is being asked to cancel something.
     pub(crate) fn settle(&self) -> bool {
+        self.settle_by(|driven| _ = driven.advance())
+    }
+
+    fn settle_by(&self, move_messages: impl Fn(&mut Driven)) -> bool {
         /// A few microseconds, which is what one turn of the task takes.
         const SPINS: u32 = 500;
         /// The system may have taken the processor from the task in the middle of its turn.
         const YIELDS: u32 = 100;
         for attempt in 0..SPINS + YIELDS {
             if let Some(mut driven) = self.wire.try_lock() {
-                driven.catch_up();
+                move_messages(&mut driven);
                 return !self.session.requests().is_held() && driven.is_read();
             }
             if attempt < SPINS { std::hint::spin_loop() } else { std::thread::yield_now() }
@@ -447,12 +476,13 @@ impl Deref for PostgresConnection {
     type Target = Client;
 
     fn deref(&self) -> &Client {
-        &self.client
+        self.client()
     }
 }
 
 impl DerefMut for PostgresConnection {
     fn deref_mut(&mut self) -> &mut Client {
+        self.note_loose();
         &mut self.client
     }
 }

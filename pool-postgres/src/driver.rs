@@ -209,9 +209,10 @@ impl Driver for PostgresDriver {
         if connection.is_untouched() {
             return SessionState::Clean;
         }
+        let settled = connection.settle_alone();
+        // What happens from now on is not seen below, or not all of it.
         let silent_at = connection.silent_at();
-        let settled = connection.settle();
-        if connection.is_closed() {
+        if connection.client_waited_for().is_closed() {
             report_end(connection);
             SessionState::Broken
         } else if connection.is_condemned(settled) {

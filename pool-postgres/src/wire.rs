@@ -111,7 +111,7 @@ impl Driven {
         Poll::Ready(())
     }
 
-    /// As [`advance`](Self::advance), unless nothing has happened since that was done last: then there is nothing to move.
+    /// As [`advance`](Self::advance), unless nothing has happened since that was done last, as far as the bell tells: then there is nothing to move but what somebody is about to ring for.
     pub(crate) fn catch_up(&mut self) {
         if self.ring.as_ref().is_none_or(|ring| ring.bell.is_rung()) {
             let _ = self.advance();

@@ -108,6 +108,9 @@ impl<'a> Guard<'a> {
             // It may not have been sent.
             self.connection.session().requests().muddle();
         }
+        if answer.is_err() {
+            self.connection.note_loose();
+        }
         self.has_ended = true;
         self.leave();
         match answer {
@@ -275,6 +278,7 @@ impl Drop for Guard<'_> {
         if self.has_ended {
             return;
         }
+        self.connection.note_loose();
         let is_expired = !self.is_awaited;
         self.leave();
         if is_expired || self.connection.limits().cancel_on_drop {

@@ -159,7 +159,7 @@ async fn execute<A: Ask>(
     let since = connection.mark();
     connection.ask(query);
     // Owned across the await: nothing.
-    let answer = A::ask(connection.client(), statement, params).await;
+    let answer = A::ask(connection.client_waited_for(), statement, params).await;
     answer.map_err(|error| Failure { step: QueryStep::Execute, error, since, was_known })
 }
 
