@@ -29,7 +29,8 @@ impl QueryError {
     ) -> Self {
         let session = connection.session();
         let is_begun = !session.is_unwritten_since(since) && (simple || !session.has_bound_nothing_since(since));
-        let may_have = self.step() == QueryStep::Execute && is_begun && !since.was_inside() && commits_inside(sql);
+        let is_it = matches!(self.step(), QueryStep::Execute | QueryStep::Fetch | QueryStep::Copy);
+        let may_have = is_it && is_begun && !since.was_inside() && commits_inside(sql);
         if may_have { self.partly_done() } else { self }
     }
 }
@@ -45,6 +46,8 @@ mod tests {
             " -- why\n /* so */ call p($1)",
             "DO $$ BEGIN INSERT INTO t VALUES (1); COMMIT; END $$",
             "do 'BEGIN Call p(); END'",
+            ";CALL p()",
+            "; -- why\n; do 'BEGIN COMMIT; END'",
             "DO LANGUAGE plpython3u $$ plpy.commit() $$",
         ] {
             assert!(commits_inside(sql), "{sql}");

@@ -33,12 +33,12 @@ fn put(f: &mut fmt::Formatter<'_>, gap: bool, text: &str) -> Result<usize, fmt::
     Ok(text.len() + usize::from(gap))
 }
 
-/// The first word of a statement, behind white space and comments.
+/// The first word of a statement, behind white space, comments, and statements that are empty.
 pub(super) fn first_word(sql: &str) -> &str {
     let mut words = Words { rest: sql };
     loop {
         match words.next_word() {
-            Some(Word::Gap) => {}
+            Some(Word::Gap | Word::Text(";")) => {}
             Some(Word::Text(text)) => return text,
             Some(Word::Literal) | None => return "",
         }

@@ -92,7 +92,8 @@ impl Request {
     pub(super) fn error(&self, connection: &PostgresConnection, step: QueryStep, error: Error) -> QueryError {
         let diagnosis = connection.diagnose(&error, self.mark);
         let outcome = connection.outcome(&error, diagnosis, self.mark);
-        self.failed(connection, step, outcome, diagnosis, error)
+        let failed = self.failed(connection, step, outcome, diagnosis, error);
+        failed.unless_committed(connection, &self.sql, self.mark, false)
     }
 
     /// The client reports an error, and nothing can have been done.

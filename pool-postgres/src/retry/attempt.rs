@@ -115,27 +115,33 @@ impl Attempt {
         // Owned across the await: the lease. Dropped, it goes back; a transaction that begins meanwhile is rolled back.
         match timeout_at(self.deadline, self.lease.batch_execute(begin)).await {
             Ok(Ok(())) => self.mark = self.lease.mark(),
-            Ok(Err(error)) => return Err(self.not_committed(driver, error.into(), Outcome::NotDone).await),
+            Ok(Err(error)) => return Err(self.not_begun(driver, error.into()).await),
             Err(_) => return Err(Failure::cut_off(Outcome::NotDone)),
         }
         // Owned across the await: the lease, here and by the work. Dropped, it goes back; what is under way is cancelled and the transaction rolled back.
         let error: Cause = match timeout_at(self.deadline, work(Arc::clone(&self.lease))).await {
             Ok(Ok(value)) => return self.commit().await.map(|()| value),
             Ok(Err(error)) => error.into(),
-            Err(_) => return Err(Failure::cut_off(self.uncommitted())),
+            Err(_) => return Err(Failure::cut_off(self.uncommitted().max(self.unasked()))),
         };
-        let outcome = self.uncommitted();
-        Err(self.not_committed(driver, error, outcome).await)
+        Err(self.not_committed(driver, error).await)
     }
 
-    /// Whatever has failed, it was not `COMMIT`.
-    async fn not_committed(mut self, driver: &PostgresDriver, error: Cause, outcome: Outcome) -> Failure {
-        let (diagnosis, begun) = (self.diagnose(&error), self.mark);
+    /// It is not known to have begun, and nothing was done in it.
+    async fn not_begun(mut self, driver: &PostgresDriver, error: Cause) -> Failure {
+        let diagnosis = self.diagnose(&error);
+        // Owned across the await: the lease. Dropped, it goes back and is put in order by the pool.
+        self.put_in_order(driver).await;
+        Failure::new(error, diagnosis, Outcome::NotDone)
+    }
+
+    /// The work has failed.
+    async fn not_committed(mut self, driver: &PostgresDriver, error: Cause) -> Failure {
+        let (diagnosis, before) = (self.diagnose(&error), self.uncommitted());
         // Owned across the await: the lease. Dropped, it goes back and is put in order by the pool.
         self.put_in_order(driver).await;
         // What its work has sent and not waited for is known only now.
-        let is_asked = !begun.asks_no_commit_until(self.lease.mark());
-        let outcome = if is_asked { Outcome::Unknown } else { outcome };
+        let outcome = before.max(self.unasked());
         Failure::new(error, diagnosis, outcome)
     }
 
@@ -178,6 +184,15 @@ impl Attempt {
     /// Of a transaction that had begun at the mark, and for which no `COMMIT` was sent, but perhaps by its work.
     fn uncommitted(&self) -> Outcome {
         if self.lease.session().has_ended_one_since(self.mark) { Outcome::Unknown } else { Outcome::NotDone }
+    }
+
+    /// Of a transaction that had begun at the mark, rolled back or not: its work may have sent a `COMMIT`, as far as that is seen, or one has been answered.
+    fn unasked(&self) -> Outcome {
+        // It may be in the client's queue still.
+        self.lease.settle();
+        let is_unasked = self.mark.asks_no_commit_until(self.lease.mark());
+        let is_none = is_unasked && self.lease.session().has_committed_nothing_since(self.mark);
+        if is_none { Outcome::NotDone } else { Outcome::Unknown }
     }
 
     /// What the pool would do in the background: afterwards everything has been answered, nothing goes on, and no lock is held.

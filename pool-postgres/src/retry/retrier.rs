@@ -172,7 +172,8 @@ impl Retrier {
     /// Runs work inside of a transaction and commits it. The whole is tried again after 40001 and 40P01, and after whatever else may pass, as long as it has not been committed for certain.
     ///
     /// The work is given a lease with an open transaction and must not end it: what it commits itself, in part or as a whole, is not tried again if that is seen: by what the server has
-    /// completed, and by a simple query that begins with `COMMIT`. If it fails, the transaction is rolled back; it is tried again if its error, or one below that, is a
+    /// completed, also of what the work has asked and not waited for, and by a simple query that begins with `COMMIT` or `END`, answered or not; the same goes for work that the deadline cuts off. Any other statement that commits is not seen if its answer
+    /// does not come: the session is lost before that, the deadline is over, or the work has kept its lease. If it fails, the transaction is rolled back; it is tried again if its error, or one below that, is a
     /// [`tokio_postgres::Error`] that advises it. What the work does outside of the transaction may be done several times. If it lets an error of a statement pass, the server has
     /// rolled back what is to be committed: that is [`AttemptError::RolledBack`](super::AttemptError::RolledBack) and not a success.
     ///

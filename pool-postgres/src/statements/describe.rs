@@ -18,7 +18,7 @@ pub(super) async fn describe(connection: &PostgresConnection, query: &Query<'_>)
     let failed = |error| Failure { step: QueryStep::Prepare, error, since, was_known: false };
     connection.ask(query);
     if !is_alone {
-        // Owned across the await: nothing. Dropped, the server prepares it in vain, and forgets it when the connection comes back.
+        // Owned across the await: nothing. Dropped, the server prepares it in vain, and forgets it when the connection comes back, if it can.
         return prepare_as(connection, query.sql(), query.types().unwrap_or_default()).await.map_err(failed);
     }
     let mut open = Open { client, is_open: true };

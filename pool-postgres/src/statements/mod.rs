@@ -140,7 +140,7 @@ impl PostgresConnection {
     /// It is one of those that make room for others: whoever executes it later than the next calls here may have to ask again, and gets an error that it does not exist if somebody has had the server
     /// forget all of them. The [queries](crate::Queries) of this crate see to that by themselves.
     ///
-    /// Cancel safety: nothing is lost; it may be prepared in vain, and is forgotten when the connection comes back to its pool.
+    /// Cancel safety: nothing is lost; it may be prepared in vain, and is forgotten when the connection comes back to its pool, unless it cannot be told from others or a proxy stands in between.
     ///
     /// # Errors
     ///

@@ -183,7 +183,7 @@ async fn execute_typed<A: Ask>(
 async fn prepare(connection: &PostgresConnection, query: &Query<'_>) -> Result<Statement, Failure> {
     let (since, sql) = (connection.mark(), connection.tagged(query));
     connection.ask(query);
-    // Owned across the await: nothing. Dropped, the server prepares it in vain, and forgets it when the connection comes back.
+    // Owned across the await: nothing. Dropped, the server prepares it in vain, and forgets it when the connection comes back, if it can.
     let prepared = prepare_as(connection, &sql, query.types().unwrap_or_default()).await;
     let statement = prepared.map_err(|error| Failure { step: QueryStep::Prepare, error, since, was_known: false })?;
     connection.statements().keep(query, &statement);

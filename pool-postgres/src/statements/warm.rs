@@ -54,6 +54,6 @@ pub(crate) async fn warm(connection: &PostgresConnection) {
         });
         if under_way.is_empty() { Poll::Ready(()) } else { Poll::Pending }
     });
-    // Owned across the await: the requests. Dropped, the server prepares in vain, and forgets it when the connection comes back for the first time.
+    // Owned across the await: the requests. Dropped, the server prepares in vain, and forgets it when the connection comes back for the first time, if it can.
     let _ = timeout(PATIENCE, all).await;
 }

@@ -26,8 +26,6 @@ pub(crate) struct Prepared {
 struct Lists {
     /// The last ones, each with its number.
     last: VecDeque<(u64, Box<[u8]>)>,
-    /// The texts of those that are of no use to anybody and have not been sent yet.
-    expected: Vec<String>,
     orphans: Vec<String>,
 }
 
@@ -44,11 +42,6 @@ impl Prepared {
             lists.last.pop_front();
         }
         lists.last.push_back((number, beginning.into()));
-        let mut expected = lists.expected.iter().enumerate();
-        if let Some((at, name)) = expected.find_map(|(at, text)| Some((at, name_of(beginning, text)?))) {
-            lists.expected.swap_remove(at);
-            self.abandon_named(&mut lists, name);
-        }
         self.count.store(number, Ordering::Release);
     }
 
@@ -57,24 +50,17 @@ impl Prepared {
         self.count.load(Ordering::Acquire)
     }
 
-    /// Nobody waits for a statement with this text, which the client was asked to prepare when there had been so many. If there are several like it since, nobody can tell which it is, and all stay. If there is none, its request is held back still.
+    /// Nobody waits for a statement with this text, which the client was asked to prepare when there had been so many, and whose request has been sent. If there are several like it since, or some have made room, nobody can tell which it is, and all stay.
     pub(crate) fn abandon(&self, since: u64, text: &str) {
         let mut lists = self.lists();
         let later = lists.last.iter().filter(|(number, _)| *number > since);
         let mut names = later.filter_map(|(_, beginning)| name_of(beginning, text));
-        match (names.next(), names.next()) {
-            (Some(name), None) => self.abandon_named(&mut lists, name),
-            // Unless it is so long ago that it has made room.
-            (None, _) if lists.last.front().is_none_or(|(first, _)| *first <= since + 1) => {
-                lists.expected.push(text.to_owned());
-            }
-            _ => {}
+        let (Some(name), None) = (names.next(), names.next()) else { return };
+        // What has made room may be this one, and the other one somebody's.
+        if lists.last.front().is_some_and(|(first, _)| *first <= since + 1) {
+            lists.orphans.push(name);
+            self.has_orphans.store(true, Ordering::Release);
         }
-    }
-
-    fn abandon_named(&self, lists: &mut Lists, name: String) {
-        lists.orphans.push(name);
-        self.has_orphans.store(true, Ordering::Release);
     }
 
     /// Whether there are any that nobody has any use for.
@@ -116,8 +102,6 @@ mod tests {
         prepared.abandon(since, "SELECT 9");
         assert!(!prepared.has_orphans(), "that was before, and the other one has no name");
         prepared.note(b"s9\0SELECT 9\0\0\0");
-        assert_eq!(prepared.take_orphans(), ["s9"], "it was held back");
-        prepared.note(b"s10\0SELECT 9\0\0\0");
         assert!(!prepared.has_orphans(), "that is another one");
         prepared.note(b"s2\0SELECT 1\0\0\0");
         prepared.note(b"s3\0SELECT 1, 2\0\0\0");
@@ -138,11 +122,10 @@ mod tests {
         for number in 0..=KEPT {
             prepared.note(format!("s{number}\0SELECT {number}\0\0\0").as_bytes());
         }
-        prepared.abandon(0, "SELECT 1");
-        assert_eq!(prepared.take_orphans(), ["s1"]);
         assert_eq!(prepared.lists().last.len(), KEPT);
-        prepared.abandon(0, "SELECT 0");
-        prepared.note(b"s0\0SELECT 0\0\0\0");
-        assert!(!prepared.has_orphans(), "that is another one");
+        prepared.abandon(0, "SELECT 1");
+        assert!(!prepared.has_orphans(), "one with the same text may have made room");
+        prepared.abandon(1, "SELECT 1");
+        assert_eq!(prepared.take_orphans(), ["s1"]);
     }
 }

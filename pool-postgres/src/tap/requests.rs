@@ -188,7 +188,7 @@ impl Requests {
     }
 
     /// Whether nothing of what the client has been given is left to be sent, after all that can be has been.
-    fn is_drained(&self) -> bool {
+    pub(crate) fn is_drained(&self) -> bool {
         !self.is_partial.load(Ordering::Acquire) && !self.is_stuck.load(Ordering::Acquire)
     }
 

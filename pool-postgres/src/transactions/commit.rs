@@ -46,13 +46,14 @@ impl PostgresTransaction<'_> {
     ///
     /// If it fails, [`QueryError::outcome`] says what is known. [`NotDone`](Outcome::NotDone): nothing of the transaction is there, since the server has refused it, as for a constraint that is deferred, or has answered
     /// `COMMIT` with `ROLLBACK` ([`TransactionError::RolledBack`]), or has never been asked. [`Unknown`](Outcome::Unknown): the session has ended after `COMMIT` was sent, or the answer did not come within [`query_timeout`](crate::Limits::query_timeout), and the server may commit still; or a statement
-    /// has ended the transaction before ([`TransactionError::EndedByWork`]). The server can be [asked](crate::TrackId) afterwards.
+    /// has ended the transaction before ([`TransactionError::EndedByWork`]). The server can be [asked](crate::TrackId) afterwards. Of a savepoint it is unknown only if no answer came in time: then it is not undone, and what was done in
+    /// it is kept with the transaction around it.
     ///
     /// Cancel safety: what was sent is carried out, unless the connection goes back to its pool and it takes longer than half of [`reset_timeout`](pool_core::Config::reset_timeout), after which it is cancelled; nobody learns whether it has been. What was not is rolled back. Whatever is asked of the connection next is not inside of the transaction.
     ///
     /// # Errors
     ///
-    /// [`QueryError`]. The transaction is over then, and a savepoint undone.
+    /// [`QueryError`]. The transaction is over then, and a savepoint undone, unless its outcome is unknown.
     ///
     /// # Example
     ///
@@ -80,8 +81,12 @@ impl PostgresTransaction<'_> {
         // Owned across the await: nothing. Once it is sent it is not to be undone, which would be an error if it has been carried out.
         let released = say(self.connection(), QueryStep::Commit, release, || self.set_open(false)).await;
         released.map_err(|error| {
-            self.set_open(true);
-            self.failed(error.settled(Outcome::NotDone))
+            // Only one that the server has refused is there still, and can be gone back to.
+            let is_refused = error.sqlstate().is_some();
+            self.set_open(is_refused);
+            // Of a session that has ended nothing is left: the transaction around it was not committed.
+            let is_undone = is_refused || error.is_closed();
+            self.failed(error.settled(if is_undone { Outcome::NotDone } else { Outcome::Unknown }))
         })
     }
 

@@ -114,3 +114,22 @@ async fn a_begin_that_is_not_answered_in_time_leaves_no_transaction() {
     assert_eq!(it.numbers().await, [1, 2]);
     it.close().await;
 }
+
+/// The savepoint is gone, and to go back to it would be an error, after which nothing of the transaction around it could be kept.
+#[tokio::test]
+async fn a_savepoint_that_is_not_committed_in_time_may_be_and_harms_nobody() {
+    let it = limited().await;
+    let mut lease = it.pool.acquire().await.unwrap();
+    let mut around = lease.begin().await.unwrap();
+    let savepoint = around.savepoint().await.unwrap();
+    savepoint.execute(&insert(1), &[]).await.unwrap();
+    it.proxy.set(Direction::ToClient, Toxic::Hold);
+    let error = error_of(savepoint.commit()).await;
+    it.proxy.calm().await;
+    is_late(&error, QueryStep::Commit, Outcome::Unknown);
+    around.execute(&insert(2), &[]).await.unwrap();
+    around.commit().await.unwrap();
+    assert_eq!(it.numbers().await, [1, 2]);
+    drop(lease);
+    it.close().await;
+}

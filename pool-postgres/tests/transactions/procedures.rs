@@ -1,5 +1,6 @@
 //! Statements that commit on their own, and fail afterwards.
 
+use futures_util::TryStreamExt;
 use pool_postgres::diagnosis::Advice;
 use pool_postgres::retry::{GaveUp, Outcome, RetryPolicy};
 use pool_postgres::tokio_postgres::error::SqlState;
@@ -30,7 +31,10 @@ async fn of_what_commits_on_its_own_nobody_knows() {
     assert_eq!(told(&it.pool.batch_execute("/* so */ CALL half(3)").await.unwrap_err()), UNKNOWN);
     assert_eq!(told(&it.pool.batch_execute(block(4, "COMMIT;")).await.unwrap_err()), UNKNOWN);
     assert_eq!(told(&it.pool.execute(block(5, "CALL half(6);"), &[]).await.unwrap_err()), UNKNOWN);
-    assert_eq!(it.numbers().await, [1, 2, 3, 4, 5, 6]);
+    let mut rows = it.pool.stream(call, &[&7]).await.unwrap();
+    assert_eq!(told(&rows.try_next().await.unwrap_err()), UNKNOWN);
+    assert_eq!(told(&it.pool.batch_execute(";; CALL half(8)").await.unwrap_err()), UNKNOWN);
+    assert_eq!(it.numbers().await, [1, 2, 3, 4, 5, 6, 7, 8]);
     it.close().await;
 }
 
@@ -50,6 +54,11 @@ async fn what_has_not_been_executed_or_cannot_commit_has_not_been_done() {
     transaction.rollback().await.unwrap();
     let transaction = it.pool.begin().await.unwrap();
     not_done(transaction.batch_execute("CALL half(3)").await.unwrap_err());
+    transaction.rollback().await.unwrap();
+    let transaction = it.pool.begin().await.unwrap();
+    let mut rows = transaction.stream("CALL half($1)", &[&4]).await.unwrap();
+    not_done(rows.try_next().await.unwrap_err());
+    drop(rows);
     transaction.rollback().await.unwrap();
     assert!(it.numbers().await.is_empty());
     it.close().await;

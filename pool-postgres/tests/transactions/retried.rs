@@ -8,6 +8,7 @@ use pool_postgres::retry::{GaveUp, Outcome, Retrier, RetryError, RetryPolicy};
 use pool_postgres::tokio_postgres::Client;
 use pool_postgres::{PostgresOwnedLease, PostgresTransaction, Queries, QueryError};
 use pool_testkit::proxy::{Direction, End, Place, Toxic};
+use tokio::sync::Notify;
 
 use crate::common::eventually;
 use crate::stage::{Stage, begin_and_leave, insert};
@@ -130,5 +131,54 @@ async fn a_commit_of_the_work_that_is_lost_is_not_done_again() {
     let error = retrier(&it).transaction(work).await.unwrap_err();
     it.proxy.calm().await;
     assert_eq!((told(&error), it.numbers().await), (ONCE, vec![0]), "{error}");
+    it.close().await;
+}
+
+/// What does not look like one, and is answered while the session is put in order.
+#[tokio::test]
+async fn a_commit_whose_answer_comes_after_the_work_is_not_done_again() {
+    for commit in ["/* so */ COMMIT", "SELECT 1; COMMIT", "prepared"] {
+        let it = Stage::new(1).await;
+        let (attempts, has_failed) = (AtomicI32::new(0), Notify::new());
+        let work = async |lease: Arc<PostgresOwnedLease>| -> Result<(), QueryError> {
+            lease.batch_execute(&insert(attempts.fetch_add(1, Ordering::Relaxed))).await?;
+            let statement = lease.prepare_cached("COMMIT").await?;
+            it.proxy.set(Direction::ToClient, Toxic::Hold);
+            if commit == "prepared" {
+                begin_and_leave(Client::execute(&lease, &statement, &[])).await;
+            } else {
+                begin_and_leave(Client::batch_execute(&lease, commit)).await;
+            }
+            let error = it.other.batch_execute(CONFLICT).await;
+            has_failed.notify_one();
+            error
+        };
+        let answered = async {
+            has_failed.notified().await;
+            it.proxy.calm().await;
+        };
+        let retrier = retrier(&it);
+        let (outcome, ()) = futures_util::join!(retrier.transaction(work), answered);
+        let error = outcome.expect_err(commit);
+        assert_eq!((told(&error), it.numbers().await), (ONCE, vec![0]), "{commit}: {error}");
+        it.close().await;
+    }
+}
+
+/// The deadline comes before the answer.
+#[tokio::test]
+async fn a_commit_of_the_work_that_is_cut_off_may_have_been_done() {
+    let it = Stage::new(1).await;
+    let mut policy = RetryPolicy::default();
+    policy.deadline = Duration::from_secs(5);
+    let work = async |lease: Arc<PostgresOwnedLease>| -> Result<(), QueryError> {
+        lease.batch_execute(&insert(0)).await?;
+        it.proxy.set(Direction::ToClient, Toxic::Hold);
+        lease.batch_execute("COMMIT").await
+    };
+    let error = it.pool.retrying(policy).unwrap().transaction(work).await.unwrap_err();
+    it.proxy.calm().await;
+    assert_eq!((error.attempts, error.outcome), (1, Outcome::Unknown), "{error}");
+    assert_eq!(it.numbers().await, [0]);
     it.close().await;
 }
