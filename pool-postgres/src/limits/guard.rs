@@ -171,7 +171,8 @@ impl<'a> Guard<'a> {
         if let Poll::Ready(answer) = answer {
             return Some(answer);
         }
-        if may_cut {
+        // Whoever is held back by the cancellation uses it, too.
+        if may_cut && !self.connection.session().requests().are_awaited() {
             tracing::info!(host = self.connection.host(), "a session is closed that does not answer");
             self.connection.line().cut(self.close_timeout());
         }
