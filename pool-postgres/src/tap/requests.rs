@@ -122,7 +122,8 @@ impl Requests {
 
     /// Of what somebody has asked, others cannot tell what has become: it was perhaps not sent, or goes on though he has what he has waited for.
     pub(crate) fn muddle(&self) {
-        self.muddled.store(self.sent() + 1, Ordering::Release);
+        // Not a store: another one may have looked later, and been faster.
+        self.muddled.fetch_max(self.sent() + 1, Ordering::Release);
     }
 
     /// What he has asked last, if he has asked anything.
