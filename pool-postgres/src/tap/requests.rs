@@ -161,6 +161,11 @@ impl Requests {
         self.has_ended.load(Ordering::Acquire) || self.answered() == self.sent()
     }
 
+    /// Whether more may become known of what cannot be found: something is under way, or is being cancelled.
+    pub(crate) fn may_tell_more(&self) -> bool {
+        self.is_held() || !self.is_quiet()
+    }
+
     /// Whether all has been answered, and what comes next is held back nevertheless, since a cancellation is still on its way.
     pub(crate) fn is_held_for_nothing(&self) -> bool {
         self.is_held() && self.is_quiet()
