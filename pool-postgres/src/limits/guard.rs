@@ -203,15 +203,15 @@ impl<'a> Guard<'a> {
     /// Has it cancelled, in the background. `None` if that is not possible, since nothing of it is under way, or it cannot be told from what others have asked; or else whether the session is to be closed if
     /// nothing is heard of it. It is none of the first so many requests if `heard` says so.
     fn cancel(&mut self, heard: Option<u64>) -> Option<bool> {
-        let place = Requests::place(self.query)?;
-        let grip = self.connection.line().grip(Target::Place(place.after(heard.unwrap_or(0))));
+        let place = Requests::place(self.query)?.after(heard.unwrap_or(0));
+        let grip = self.connection.line().grip(Target::Place(place));
         let may_cut = match grip {
             Grip::Held(_) => true,
             Grip::Later { others, .. } => !others,
             Grip::Behind => return Some(true),
             Grip::Never => return None,
         };
-        // Once for each.
+        // Once for each, and once more when it is known better where it is.
         if self.cancelled.replace(place) != Some(place) {
             let has_answer = self.has_answer.get_or_insert_default();
             self.connection.cancellation().until(has_answer).begin(grip);
