@@ -20,7 +20,7 @@ use crate::retry::Outcome;
 use crate::server::PATIENCE;
 use crate::tap::{Grip, Mark, Place, Requests, Target};
 
-/// How often a request is looked for that has come to its limit.
+/// How often a request is looked for that has come to its limit, if nothing is under way by which it could be found.
 const TRIES: u32 = 3;
 
 /// Runs a request within its limits. If the future is dropped, the server is asked to cancel it. It is made in its place: futures are large, and to hand one on is to copy it.
@@ -156,15 +156,18 @@ impl<'a> Guard<'a> {
             // Again and again, since what is answered may go on with the next step, as from preparing to executing.
             let alone = self.cancel(heard);
             may_cut = alone.unwrap_or(false);
-            lost = if alone.is_some() { 0 } else { lost + 1 };
-            let patience = if alone.is_some() { PATIENCE } else { Duration::ZERO };
-            heard = alone.is_none().then(|| self.connection.line().heard()).flatten();
-            let looking = poll_fn(|context| self.look(request.as_mut(), &mut heard, context));
+            // What is ahead of it, and cannot be told from it, can be once it has been answered.
+            let may_be_found = alone.is_some() || self.connection.session().requests().may_tell_more();
+            lost = if may_be_found { 0 } else { lost + 1 };
+            let patience = if may_be_found { PATIENCE } else { Duration::ZERO };
+            let mut seen = alone.is_none().then(|| self.connection.line().heard()).flatten();
+            let looking = poll_fn(|context| self.look(request.as_mut(), &mut seen, context));
             // Owned across the await: nothing but the request, by the caller.
             let answer = within(self.connection, patience, pin!(looking)).await;
             if answer.is_some() {
                 return answer;
             }
+            heard = heard.max(seen);
             if ends.is_some_and(|ends| ends <= Instant::now()) {
                 break;
             }
@@ -174,7 +177,8 @@ impl<'a> Guard<'a> {
         if let Poll::Ready(answer) = answer {
             return Some(answer);
         }
-        if may_cut {
+        // Whoever is held back by the cancellation uses it, too.
+        if may_cut && !self.connection.session().requests().are_awaited() {
             tracing::info!(host = self.connection.host(), "a session is closed that does not answer");
             self.connection.line().cut(self.close_timeout());
         }
@@ -185,11 +189,11 @@ impl<'a> Guard<'a> {
     fn look<T>(
         &self,
         request: Pin<&mut impl Future<Output = T>>,
-        heard: &mut Option<u64>,
+        seen: &mut Option<u64>,
         context: &mut Context<'_>,
     ) -> Poll<T> {
         if self.connection.session().requests().is_held_for_nothing() {
-            *heard = None;
+            *seen = None;
             return Poll::Pending;
         }
         request.poll(context)
@@ -202,15 +206,15 @@ impl<'a> Guard<'a> {
     /// Has it cancelled, in the background. `None` if that is not possible, since nothing of it is under way, or it cannot be told from what others have asked; or else whether the session is to be closed if
     /// nothing is heard of it. It is none of the first so many requests if `heard` says so.
     fn cancel(&mut self, heard: Option<u64>) -> Option<bool> {
-        let place = Requests::place(self.query)?;
-        let grip = self.connection.line().grip(Target::Place(place.after(heard.unwrap_or(0))));
+        let place = Requests::place(self.query)?.after(heard.unwrap_or(0));
+        let grip = self.connection.line().grip(Target::Place(place));
         let may_cut = match grip {
             Grip::Held(_) => true,
             Grip::Later { others, .. } => !others,
             Grip::Behind => return Some(true),
             Grip::Never => return None,
         };
-        // Once for each.
+        // Once for each, and once more when it is known better where it is.
         if self.cancelled.replace(place) != Some(place) {
             let has_answer = self.has_answer.get_or_insert_default();
             self.connection.cancellation().until(has_answer).begin(grip);

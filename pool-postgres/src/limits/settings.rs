@@ -31,7 +31,7 @@ pub struct Limits {
     /// How long a request may take that says nothing else by [`Query::timeout`](crate::Query::timeout), from when it is begun on its connection to its answer: 1 ms to 10 years. What takes longer is cancelled on the server,
     /// and fails with [`TimedOut`](crate::TimedOut). What begins and ends a [transaction](crate::PostgresTransaction) has so long, too, but is not cancelled. Default none.
     pub query_timeout: Option<Duration>,
-    /// How long a request that has been cancelled for its [timeout](Self::query_timeout) is waited for, so that it is known what has become of it: 1 ms to 10 years. If nothing is heard by then, the session is closed. Default 2 s.
+    /// How long a request that has been cancelled for its [timeout](Self::query_timeout) is waited for, so that it is known what has become of it: 1 ms to 10 years. If nothing is heard by then, the session is closed, unless others use it, too: then the request may go on. Default 2 s.
     pub cancel_timeout: Duration,
     /// Whether the server is asked to cancel a request whose future is dropped before the answer has come. The next request on the same connection is not sent before that is through. Default `true`.
     ///

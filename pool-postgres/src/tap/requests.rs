@@ -43,7 +43,7 @@ struct Wakers {
 /// Whether the server may be asked to cancel what somebody does not wait for any more.
 #[derive(Debug)]
 pub(crate) enum Grip {
-    /// It may: this one request is under way and no other, and nothing is sent until the guard is dropped.
+    /// It may: what is under way is this request, and perhaps others for which nobody waits any more either; and nothing is sent until the guard is dropped.
     Held(Hold),
     /// Not yet, since it is not there or not alone; others that somebody waits for may be in the way.
     Later { target: Target, others: bool },
@@ -122,12 +122,18 @@ impl Requests {
 
     /// Of what somebody has asked, others cannot tell what has become: it was perhaps not sent, or goes on though he has what he has waited for.
     pub(crate) fn muddle(&self) {
-        self.muddled.store(self.sent() + 1, Ordering::Release);
+        // Not a store: another one may have looked later, and been faster.
+        self.muddled.fetch_max(self.sent() + 1, Ordering::Release);
     }
 
     /// What he has asked last, if he has asked anything.
     pub(crate) fn place(query: &Query<'_>) -> Option<Place> {
         query.terms.asked.place()
+    }
+
+    /// Whether anybody waits for an answer who has not said that he does not want to any more.
+    pub(crate) fn are_awaited(&self) -> bool {
+        self.askers.load(Ordering::Relaxed) > 0
     }
 
     /// Somebody has been answered, or does not want to be any more.
@@ -153,6 +159,11 @@ impl Requests {
     /// Whether nothing is under way.
     fn is_quiet(&self) -> bool {
         self.has_ended.load(Ordering::Acquire) || self.answered() == self.sent()
+    }
+
+    /// Whether more may become known of what cannot be found: something is under way, or is being cancelled.
+    pub(crate) fn may_tell_more(&self) -> bool {
+        self.is_held() || !self.is_quiet()
     }
 
     /// Whether all has been answered, and what comes next is held back nevertheless, since a cancellation is still on its way.
@@ -222,7 +233,7 @@ impl Requests {
     fn is_muddled(&self, place: Place) -> bool {
         let is_one_of_many = place.count > 1;
         is_one_of_many
-            && (self.askers.load(Ordering::Relaxed) > 0 || self.muddled.load(Ordering::Acquire) > place.before)
+            && (self.are_awaited() || self.muddled.load(Ordering::Acquire) > place.before)
     }
 
     /// Whether the request with this number is under way, all of it and no other one.

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use futures_util::{FutureExt, TryStreamExt};
+use pool_postgres::retry::Outcome;
 use pool_postgres::{PostgresOwnedLease, PostgresPool, Queries, Query};
+use pool_testkit::postgres::TestDatabase;
 use tokio::time::timeout;
 use tokio_postgres::Client;
 
@@ -80,18 +82,102 @@ async fn what_comes_between_two_steps_is_not_cancelled() {
     other.await.unwrap();
 }
 
-/// What was in the client's queue before it, and sent after it had begun, counts for nothing.
+/// A pool for one session, in which a request that was cancelled is waited for so long.
+async fn patient(cancel_timeout: Duration) -> (TestDatabase, PostgresPool) {
+    let database = database();
+    let mut config = config(database.url(), 1);
+    config.limits.cancel_timeout = cancel_timeout;
+    let pool = PostgresPool::connect(config).await.unwrap();
+    (database, pool)
+}
+
+/// What was in the client's queue before it, and sent after it had begun, counts for nothing, whether that is answered before its time is over or after.
 #[tokio::test]
 async fn what_is_behind_others_in_the_queue_is_cancelled_when_its_time_is_over() {
-    let (_database, pool) = pool(1).await;
+    let (_database, pool) = patient(LONG).await;
     let lease = pool.acquire_owned().await.unwrap();
-    let mut ahead = Box::pin(Client::batch_execute(&lease, "SELECT 1"));
+    for sql in ["SELECT 1", "SELECT pg_sleep(1)"] {
+        let mut ahead = Box::pin(Client::batch_execute(&lease, sql));
+        assert!(ahead.as_mut().now_or_never().is_none());
+        let error = timeout(LONG, Queries::batch_execute(&*lease, Query::new(FOR_EVER).timeout(SHORT))).await;
+        let error = error.expect("in time").unwrap_err();
+        assert!(error.is_timeout() && error.as_db_error().is_some(), "{error}");
+        ahead.await.unwrap();
+    }
+    assert_eq!((pool.driver().query_stats().cancelled, lease.is_closed()), (2, false));
+}
+
+/// The other one is somebody's, who keeps his session.
+#[tokio::test]
+async fn what_cannot_be_told_from_others_is_given_up_and_costs_them_nothing() {
+    let (_database, pool) = patient(3 * SHORT).await;
+    let lease = pool.acquire_owned().await.unwrap();
+    let mut ahead = Box::pin(Client::batch_execute(&lease, "SELECT pg_sleep(3)"));
+    assert!(ahead.as_mut().now_or_never().is_none());
+    let error = Queries::batch_execute(&*lease, Query::new(FOR_EVER).timeout(SHORT)).await.unwrap_err();
+    assert_eq!((error.is_timeout(), error.outcome()), (true, Outcome::Unknown), "{error}");
+    ahead.await.unwrap();
+    assert_eq!((pool.driver().query_stats().cancelled, lease.is_closed()), (0, false));
+}
+
+/// It is to be cancelled before it is known where it is, and is found once that is.
+#[tokio::test]
+async fn what_is_found_later_than_its_cancellation_began_is_cancelled() {
+    let (database, pool) = patient(LONG).await;
+    let watcher = watcher(&database).await;
+    let lease = pool.acquire_owned().await.unwrap();
+    let process = process(&lease).await;
+    let mut first = Box::pin(Client::batch_execute(&lease, "SELECT pg_sleep(1)"));
+    assert!(first.as_mut().now_or_never().is_none());
+    runs(&watcher, process, "SELECT pg_sleep(1)").await;
+    // More than there is room for on the way, as long as the server does something else.
+    let large = format!("SELECT pg_sleep(0.5) /*{}*/", "x".repeat(32 << 20));
+    let mut ahead = Box::pin(Client::batch_execute(&lease, &large));
     assert!(ahead.as_mut().now_or_never().is_none());
     let error = timeout(LONG, Queries::batch_execute(&*lease, Query::new(FOR_EVER).timeout(SHORT))).await;
     let error = error.expect("in time").unwrap_err();
     assert!(error.is_timeout() && error.as_db_error().is_some(), "{error}");
+    first.await.unwrap();
     ahead.await.unwrap();
     assert_eq!((pool.driver().query_stats().cancelled, lease.is_closed()), (1, false));
+}
+
+/// It is held back meanwhile, and asked when the server is done with what does not let itself be cancelled.
+#[tokio::test]
+async fn whoever_is_held_back_keeps_his_session() {
+    let (_database, pool) = patient(Duration::from_secs(3)).await;
+    let lease = pool.acquire_owned().await.unwrap();
+    let stubborn = "DO $$ DECLARE ends timestamptz := clock_timestamp() + interval '6 seconds'; BEGIN
+        WHILE clock_timestamp() < ends LOOP
+            BEGIN PERFORM pg_sleep(0.1); EXCEPTION WHEN query_canceled THEN NULL; END;
+        END LOOP; END $$";
+    let limited = Queries::batch_execute(&*lease, Query::new(stubborn).timeout(SHORT));
+    let held_back = async {
+        let is_cancelled = async || pool.driver().query_stats().cancelled == 1;
+        eventually("it is cancelled", is_cancelled).await;
+        Queries::execute(&*lease, "SELECT 1", &[]).await
+    };
+    let (limited, held_back) = futures_util::join!(limited, held_back);
+    let error = limited.unwrap_err();
+    assert_eq!((error.is_timeout(), error.outcome()), (true, Outcome::Unknown), "{error}");
+    assert_eq!((held_back.expect("not cut off"), lease.is_closed()), (1, false));
+}
+
+/// Nobody waits for it: what comes next is cancelled all the same when it is dropped, too.
+#[tokio::test]
+async fn what_follows_something_that_was_left_in_the_queue_is_cancelled() {
+    let (_database, pool) = pool(1).await;
+    let mut lease = pool.acquire_owned().await.unwrap();
+    let before = process(&lease).await;
+    let asked = |lease: &PostgresOwnedLease| {
+        assert!(Box::pin(Queries::batch_execute(&**lease, FOR_EVER)).now_or_never().is_none());
+    };
+    drop(lease.transaction().await.unwrap());
+    asked(&lease);
+    assert_eq!(timeout(LONG, process(&lease)).await.expect("behind a transaction"), before);
+    assert!(Box::pin(Client::batch_execute(&lease, "SELECT 1")).now_or_never().is_none());
+    asked(&lease);
+    assert_eq!(timeout(LONG, process(&lease)).await.expect("behind a request"), before);
 }
 
 /// One after the other, all that nobody waits for any more is cancelled.
@@ -142,6 +228,25 @@ async fn what_was_never_sent_is_not_counted() {
     runs(&watcher, process, long).await;
     drop(one);
     other.await.unwrap();
+}
+
+/// The next one is cancelled as if that had not been asked, though a third one waits.
+#[tokio::test]
+async fn what_was_never_sent_is_in_nobodys_way() {
+    let (database, pool) = pool(1).await;
+    let watcher = watcher(&database).await;
+    let lease = pool.acquire_owned().await.unwrap();
+    let process_before = process(&lease).await;
+    let number = "SELECT $1::int";
+    assert!(Queries::query(&*lease, number, &[&1_i32]).await.is_ok(), "it is prepared");
+    let mut waits = Box::pin(Queries::batch_execute(&*lease, "SELECT pg_sleep(1)"));
+    assert!(waits.as_mut().now_or_never().is_none());
+    runs(&watcher, process_before, "SELECT pg_sleep(1)").await;
+    let unsendable = Queries::query(&*lease, number, &[&"text"]).now_or_never();
+    assert!(unsendable.is_some_and(|outcome| outcome.is_err()));
+    assert!(Box::pin(Queries::batch_execute(&*lease, FOR_EVER)).now_or_never().is_none());
+    waits.await.unwrap();
+    assert_eq!(timeout(LONG, process(&lease)).await.expect("it is cancelled"), process_before);
 }
 
 /// What one has left to itself goes on, though the next one, which was asked together with it, comes to its limit.
