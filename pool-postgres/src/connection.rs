@@ -387,6 +387,8 @@ impl PostgresConnection {
             // Owned across the await: the stream, by the call, and the session without it. Dropping the stream closes it.
             line.peer.dismiss(stream, &line.token, false).await;
         }
+        // Owned across the await: the session, which was cut off before if there is anything to wait for. It keeps its place until the server has let go of it.
+        self.wire.dismissed().await;
         let mut task = AbortOnDrop(self.task);
         // The task says goodbye to the server when its client is gone.
         drop(self.client);
@@ -414,9 +416,9 @@ impl Line {
     /// Ends the session: its user's requests fail, and then, in the background, the server is made to let go of it.
     pub(crate) fn cut(self, limit: Duration) {
         let Some(stream) = self.take_stream() else { return };
-        let runtime = self.runtime.clone();
+        let (runtime, wire) = (self.runtime.clone(), Arc::clone(&self.wire));
         // Dropped if the runtime has ended: then the session has, too.
-        drop(runtime.spawn(async move {
+        wire.dismissed_by(runtime.spawn(async move {
             // Owned across the await: the stream. Dropping it closes it.
             let _ = timeout(limit, self.peer.dismiss(stream, &self.token, self.session.is_busy())).await;
         }));

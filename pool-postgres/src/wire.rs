@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::task::{Context, Poll, Waker};
 
+use tokio::task::JoinHandle;
 use tokio_postgres::{AsyncMessage, Connection, Notification};
 
 use crate::bell::Bell;
@@ -25,13 +26,35 @@ pub(crate) struct Shared {
     driven: Mutex<Driven>,
     /// That of the task, once it has run.
     bell: OnceLock<Arc<Bell>>,
+    /// What has the server let go of a session that was cut off.
+    dismissal: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Shared {
     pub(crate) fn new(wire: Wire, session: Arc<Session>, counts: Arc<Counts>) -> Self {
         let driven =
             Mutex::new(Driven { wire: Some(wire), ring: None, session, counts, end: None, parted: false, sink: None });
-        Self { driven, bell: OnceLock::new() }
+        Self { driven, bell: OnceLock::new(), dismissal: Mutex::default() }
+    }
+
+    /// The session was cut off, and this has the server let go of it.
+    pub(crate) fn dismissed_by(&self, task: JoinHandle<()>) {
+        *self.dismissal() = Some(task);
+    }
+
+    /// Returns once the server has let go of a session that was cut off, or that was given up.
+    ///
+    /// Cancel safety: it goes on in the background.
+    pub(crate) async fn dismissed(&self) {
+        let dismissal = self.dismissal().take();
+        if let Some(dismissal) = dismissal {
+            // Owned across the await: a handle, without which the task goes on.
+            let _ = dismissal.await;
+        }
+    }
+
+    fn dismissal(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
+        self.dismissal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// As [`Bell::silent_at`].

@@ -232,8 +232,7 @@ impl Requests {
     /// Whether what has this place cannot be told from what others wait for.
     fn is_muddled(&self, place: Place) -> bool {
         let is_one_of_many = place.count > 1;
-        is_one_of_many
-            && (self.are_awaited() || self.muddled.load(Ordering::Acquire) > place.before)
+        is_one_of_many && (self.are_awaited() || self.muddled.load(Ordering::Acquire) > place.before)
     }
 
     /// Whether the request with this number is under way, all of it and no other one.
