@@ -106,7 +106,7 @@ impl<'a> Guard<'a> {
         }
         if answer.as_ref().is_err_and(|error| error.as_db_error().is_none() && !error.is_timeout()) {
             // It may not have been sent.
-            self.connection.session().requests().muddle();
+            self.connection.session().requests().give_back(self.query);
         }
         self.has_ended = true;
         self.leave();
