@@ -106,7 +106,7 @@ impl<'a> Guard<'a> {
         }
         if answer.as_ref().is_err_and(|error| error.as_db_error().is_none() && !error.is_timeout()) {
             // It may not have been sent.
-            self.connection.session().requests().muddle();
+            self.connection.session().requests().give_back(self.query);
         }
         if answer.is_err() {
             self.connection.note_loose();
@@ -158,8 +158,8 @@ impl<'a> Guard<'a> {
             may_cut = alone.unwrap_or(false);
             // What is ahead of it, and cannot be told from it, can be once it has been answered.
             let may_be_found = alone.is_some() || self.connection.session().requests().may_tell_more();
-            lost = if may_be_found { 0 } else { lost + 1 };
-            let patience = if may_be_found { PATIENCE } else { Duration::ZERO };
+            let patience;
+            (lost, patience) = if may_be_found { (0, PATIENCE) } else { (lost + 1, Duration::ZERO) };
             let mut seen = alone.is_none().then(|| self.connection.line().heard()).flatten();
             let looking = poll_fn(|context| self.look(request.as_mut(), &mut seen, context));
             // Owned across the await: nothing but the request, by the caller.
@@ -177,12 +177,18 @@ impl<'a> Guard<'a> {
         if let Poll::Ready(answer) = answer {
             return Some(answer);
         }
-        // Whoever is held back by the cancellation uses it, too.
-        if may_cut && !self.connection.session().requests().are_awaited() {
+        if may_cut {
+            self.cut();
+        }
+        None
+    }
+
+    /// Closes a session that does not answer, unless others use it: whoever is held back by the cancellation does, too.
+    fn cut(&self) {
+        if !self.connection.session().requests().are_awaited() {
             tracing::info!(host = self.connection.host(), "a session is closed that does not answer");
             self.connection.line().cut(self.close_timeout());
         }
-        None
     }
 
     /// Polls a request, unless what has been answered may be a step, and the next one would be held back, where it could not be cancelled. Then nothing has been seen of it.

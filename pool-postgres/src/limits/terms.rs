@@ -114,7 +114,12 @@ impl PostgresConnection {
 
     /// The client is given a request for a query, without an await in between.
     pub(crate) fn ask(&self, query: &Query<'_>) {
-        self.session().requests().ask(query);
+        let requests = self.session().requests();
+        // Something has happened on the wire, as when somebody has left a request in the queue, where this one could not be told from it. Several are sent together.
+        if requests.is_asked_alone() && self.silent_at().is_none() {
+            self.settle();
+        }
+        requests.ask(query);
     }
 
     /// What bounds its requests.

@@ -109,9 +109,14 @@ impl Requests {
             return;
         }
         let place = Place { before: self.begun(), count: 1 };
-        let place = if self.askers.load(Ordering::Relaxed) > 1 { self.behind(place) } else { place };
+        let place = if self.is_asked_alone() { place } else { self.behind(place) };
         self.last.store(place.pack(), Ordering::Relaxed);
         query.terms.asked.note(place);
+    }
+
+    /// Whether nobody else waits for anything, as far as one who asks can tell.
+    pub(crate) fn is_asked_alone(&self) -> bool {
+        self.askers.load(Ordering::Relaxed) <= 1
     }
 
     /// What others have asked may still be in the client's queue.
@@ -124,6 +129,16 @@ impl Requests {
     pub(crate) fn muddle(&self) {
         // Not a store: another one may have looked later, and been faster.
         self.muddled.fetch_max(self.sent() + 1, Ordering::Release);
+    }
+
+    /// What he has asked last has failed, perhaps before it was sent: then nobody is behind it. If it was sent after all, whoever asks next cannot be told from it, or is behind all that was.
+    pub(crate) fn give_back(&self, query: &Query<'_>) {
+        self.muddle();
+        if let Some(place) = Self::place(query) {
+            let ahead = Place { count: place.count - 1, ..place };
+            // If others have asked since, these stay where they are.
+            let _ = self.last.compare_exchange(place.pack(), ahead.pack(), Ordering::Relaxed, Ordering::Relaxed);
+        }
     }
 
     /// What he has asked last, if he has asked anything.
@@ -406,6 +421,13 @@ mod tests {
         requests.ask(&queries[0]);
         assert_eq!(places(), [place(7, 1), place(6, 1), place(5, 3)].map(Some), "what is sent is not in the queue");
         assert_eq!(Requests::place(&queries[0].clone()), None);
+        requests.give_back(&queries[0]);
+        requests.ask(&queries[2]);
+        assert_eq!(Requests::place(&queries[2]), Some(place(7, 1)), "nobody is behind what was not sent");
+        requests.ask(&queries[1]);
+        requests.give_back(&queries[2]);
+        requests.ask(&queries[0]);
+        assert_eq!(Requests::place(&queries[0]), Some(place(7, 3)), "others have asked since");
     }
 
     #[test]

@@ -153,14 +153,18 @@ async fn whoever_is_held_back_keeps_his_session() {
         END LOOP; END $$";
     let limited = Queries::batch_execute(&*lease, Query::new(stubborn).timeout(SHORT));
     let held_back = async {
-        let is_cancelled = async || pool.driver().query_stats().cancelled == 1;
-        eventually("it is cancelled", is_cancelled).await;
+        cancelled(&pool, 1).await;
         Queries::execute(&*lease, "SELECT 1", &[]).await
     };
     let (limited, held_back) = futures_util::join!(limited, held_back);
     let error = limited.unwrap_err();
     assert_eq!((error.is_timeout(), error.outcome()), (true, Outcome::Unknown), "{error}");
     assert_eq!((held_back.expect("not cut off"), lease.is_closed()), (1, false));
+}
+
+/// So many have been cancelled. Until then nothing is asked that would be behind it.
+async fn cancelled(pool: &PostgresPool, count: u64) {
+    eventually("it is cancelled", async || pool.driver().query_stats().cancelled == count).await;
 }
 
 /// Nobody waits for it: what comes next is cancelled all the same when it is dropped, too.
@@ -174,10 +178,12 @@ async fn what_follows_something_that_was_left_in_the_queue_is_cancelled() {
     };
     drop(lease.transaction().await.unwrap());
     asked(&lease);
-    assert_eq!(timeout(LONG, process(&lease)).await.expect("behind a transaction"), before);
+    cancelled(&pool, 1).await;
+    assert_eq!(process(&lease).await, before);
     assert!(Box::pin(Client::batch_execute(&lease, "SELECT 1")).now_or_never().is_none());
     asked(&lease);
-    assert_eq!(timeout(LONG, process(&lease)).await.expect("behind a request"), before);
+    cancelled(&pool, 2).await;
+    assert_eq!(process(&lease).await, before);
 }
 
 /// One after the other, all that nobody waits for any more is cancelled.
@@ -246,7 +252,8 @@ async fn what_was_never_sent_is_in_nobodys_way() {
     assert!(unsendable.is_some_and(|outcome| outcome.is_err()));
     assert!(Box::pin(Queries::batch_execute(&*lease, FOR_EVER)).now_or_never().is_none());
     waits.await.unwrap();
-    assert_eq!(timeout(LONG, process(&lease)).await.expect("it is cancelled"), process_before);
+    cancelled(&pool, 1).await;
+    assert_eq!(process(&lease).await, process_before);
 }
 
 /// What one has left to itself goes on, though the next one, which was asked together with it, comes to its limit.
@@ -282,12 +289,13 @@ async fn whoever_waits_has_his_answer_whatever_becomes_of_the_others() {
             let _ = timeout(moment(round + n), Queries::batch_execute(&**lease, sql)).await;
         });
         let limited = (0..2).map(|n| async move {
-            let query = Query::new("SELECT pg_sleep(0.002)").timeout(moment(3 * round + n));
+            let query = Query::new("SELECT pg_sleep(0.05)").timeout(moment(3 * round + n));
             if let Err(error) = Queries::execute(&**lease, query, &[]).await {
                 assert!(error.is_timeout(), "{error}");
             }
         });
-        let plain = (0..3_i64).map(|n| async move {
+        // With them, what is limited is often answered before it can be cancelled.
+        let plain = (0..if round % 3 == 0 { 0 } else { 3_i64 }).map(|n| async move {
             let row = Queries::query_one(&**lease, "SELECT $1::int8", &[&n]).await.expect("not hit");
             assert_eq!(row.get::<_, i64>(0), n);
             let row = Client::query_one(lease, "SELECT $1::int8 FROM pg_sleep(0.001)", &[&n]).await;
@@ -301,6 +309,6 @@ async fn whoever_waits_has_his_answer_whatever_becomes_of_the_others() {
         futures_util::join!(all.0, all.1, all.2);
     }
     let stats = pool.driver().query_stats();
-    println!("{stats:?}");
+    assert!(stats.dropped > 0 && stats.timed_out > 0 && stats.cancelled > 0, "{stats:?}");
     assert!(!lease.is_closed());
 }

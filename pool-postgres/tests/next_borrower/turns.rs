@@ -1,5 +1,6 @@
 //! The task of a session that is taken off its processor in the middle of its turn: it has passed an answer on, and is not done yet. That costs nobody his session.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -16,6 +17,11 @@ const SLOW: &str = "slow turns";
 /// For how long: more than anybody spins for.
 const TURN: Duration = Duration::from_millis(20);
 
+thread_local! {
+    /// How many turns have taken long on this thread.
+    static SLOWED: Cell<u32> = const { Cell::new(0) };
+}
+
 /// The thread on which one turn ends by a panic, once it is to.
 const WILD: &str = "wild turns";
 static PANICS: AtomicBool = AtomicBool::new(false);
@@ -26,7 +32,10 @@ pub(crate) fn hear(line: &[u8]) {
         return;
     }
     match thread::current().name() {
-        Some(SLOW) => thread::sleep(TURN),
+        Some(SLOW) => {
+            SLOWED.set(SLOWED.get() + 1);
+            thread::sleep(TURN);
+        }
         Some(WILD) => assert!(!PANICS.swap(false, Ordering::SeqCst), "in the middle of a turn"),
         _ => {}
     }
@@ -83,6 +92,9 @@ fn borrow_again_and_again(hooks: Vec<HookPoint>, change: impl FnOnce(&mut Postgr
         pool.stats()
     });
     assert_eq!((stats.adopted, stats.opened, stats.broken), (1, 1, 0), "{stats:?}");
+    // On its only thread. Else the client has another word for it by now, and nothing was tried.
+    let slowed = slow.block_on(slow.spawn(async { SLOWED.get() })).unwrap();
+    assert!(slowed > 10, "{slowed} turns took long");
     // It ends with its runtime.
     slow.shutdown_background();
 }
