@@ -1,0 +1,31 @@
+//! What a trial comes to.
+
+use std::error::Error;
+use std::pin::Pin;
+use std::time::Duration;
+
+/// What can go wrong without being the defect that is looked for.
+pub(crate) type Tried<T> = Result<T, Box<dyn Error>>;
+
+/// Tries one defect on the server of a URL.
+pub(crate) type Trial = fn(String) -> Pin<Box<dyn Future<Output = Tried<Seen>>>>;
+
+/// What was seen.
+pub(crate) struct Seen {
+    pub(crate) shows: bool,
+    /// One line.
+    pub(crate) said: String,
+}
+
+impl Seen {
+    pub(crate) fn new(shows: bool, said: impl Into<String>) -> Self {
+        Self { shows, said: said.into() }
+    }
+
+    /// What an attempt says that had so much time, and whether it has taken all of it; a defect if the word of the cause is missing, or it has.
+    pub(crate) fn failure(error: &str, cause: &str, took: Duration, patience: Duration) -> Self {
+        let (names_it, at_once) = (error.contains(cause), took < patience);
+        let when = if at_once { "at once" } else { "after all of its time" };
+        Self::new(!names_it || !at_once, format!("\"{error}\", {when}"))
+    }
+}
