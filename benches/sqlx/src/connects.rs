@@ -1,12 +1,12 @@
 //! How connections come to be, and go.
 
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool, raw_sql};
-use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
 use crate::seen::{Seen, Tried};
@@ -27,7 +27,7 @@ async fn failure(pool: &PgPool, cause: &str) -> Seen {
 
 /// Nobody listens.
 pub(crate) async fn refused(_: String) -> Tried<Seen> {
-    let port = TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port();
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let pool = pool(&format!("postgres://postgres@127.0.0.1:{port}/postgres"), 1)?;
     Ok(failure(&pool, "refused").await)
 }
@@ -93,7 +93,7 @@ pub(crate) async fn panic(url: String) -> Tried<Seen> {
 }
 
 /// The configuration is printed for a programmer.
-pub(crate) async fn secret(_: String) -> Tried<Seen> {
+pub(crate) fn secret() -> Tried<Seen> {
     let options: PgConnectOptions = "postgres://app:s3cr3t@localhost/app".parse()?;
     let tells = format!("{options:?}").contains("s3cr3t");
     Ok(Seen::new(tells, if tells { "has the password" } else { "has no password" }))

@@ -22,10 +22,11 @@ impl Seen {
         Self { shows, said: said.into() }
     }
 
-    /// What an attempt says that had so much time, and whether it has taken all of it; a defect if the word of the cause is missing, or it has.
+    /// What an attempt says that had so much time, and whether it has taken all of it; a defect if it does not say the word of the cause.
     pub(crate) fn failure(error: &str, cause: &str, took: Duration, patience: Duration) -> Self {
-        let (names_it, at_once) = (error.contains(cause), took < patience);
-        let when = if at_once { "at once" } else { "after all of its time" };
-        Self::new(!names_it || !at_once, format!("\"{error}\", {when}"))
+        let names_it = error.contains(cause);
+        let short = if names_it { format!("... {cause} ...") } else { error.to_owned() };
+        let when = if took < patience { "at once" } else { "after all of its time" };
+        Self::new(!names_it, format!("\"{short}\", {when}"))
     }
 }
