@@ -74,5 +74,5 @@ pub(crate) async fn attributes(url: String) -> Tried<Seen> {
     let url = format!("{url}?options=-c%20default_transaction_read_only%3Don&target_session_attrs=read-write");
     let Ok(pool) = one(&url).await else { return Ok(Seen::new(false, "an error")) };
     let read_only: String = query_scalar("SHOW transaction_read_only").fetch_one(&pool).await?;
-    Ok(Seen::new(read_only == "on", "a session that cannot, and a line in the log"))
+    Ok(Seen::new(read_only == "on", "a session that cannot"))
 }
