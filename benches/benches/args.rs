@@ -45,6 +45,7 @@ impl Args {
     }
 
     /// Whether the command line has this option.
+    #[allow(dead_code)] // not every benchmark has such an option
     pub(crate) fn has(&self, option: &str) -> bool {
         self.picked.iter().any(|(by, _)| *by == option)
     }
