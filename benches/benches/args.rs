@@ -2,7 +2,7 @@
 
 use lexopt::prelude::*;
 
-/// An option that picks some of what can be measured, with the names that it allows.
+/// An option that picks some of what can be measured, with the names that it allows; none for one that has no value.
 pub(crate) type Choice = (&'static str, Vec<&'static str>);
 
 /// What to do.
@@ -44,6 +44,12 @@ impl Args {
         picked.peek().is_none() || picked.any(|(_, picked)| picked == name)
     }
 
+    /// Whether the command line has this option.
+    #[allow(dead_code)] // not every benchmark has such an option
+    pub(crate) fn has(&self, option: &str) -> bool {
+        self.picked.iter().any(|(by, _)| *by == option)
+    }
+
     fn option(
         &mut self,
         name: &str,
@@ -52,7 +58,10 @@ impl Args {
         parser: &mut lexopt::Parser,
     ) -> Result<(), lexopt::Error> {
         if let Some((option, allowed)) = choices.iter().find(|(option, _)| *option == name) {
-            let picked = parser.value()?.parse_with(|text| one_of(allowed, text))?;
+            let picked = match &allowed[..] {
+                [] => String::new(),
+                allowed => parser.value()?.parse_with(|text| one_of(allowed, text))?,
+            };
             self.picked.push((option, picked));
         } else if let Some(option) = numbers.iter().find(|option| **option == name) {
             self.numbers.push((option, parser.value()?.parse_with(positive)?));

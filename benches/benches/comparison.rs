@@ -8,14 +8,18 @@ mod comparison {
     mod engines;
     mod managers;
     mod sessions;
+    mod sqlx;
     mod table;
 
     pub(crate) use self::table::print;
 }
 
 #[cfg(not(feature = "loom"))]
+mod sqlx_peer;
+
+#[cfg(not(feature = "loom"))]
 const USAGE: &str = "\
-Shows defects of other pools on them and on this one, prints a table, and fails if this one has any of them.
+Shows defects of other pools on them and on this one, prints a table, and fails if this one has any of them. sqlx is built for it in benches/sqlx.
   cargo bench -p pool-benches --bench comparison";
 
 /// The models take the engine apart, so there is nothing to compare.

@@ -10,10 +10,13 @@ mod folder;
 #[cfg(not(feature = "loom"))]
 mod number;
 #[cfg(not(feature = "loom"))]
+mod sqlx_peer;
+#[cfg(not(feature = "loom"))]
 #[path = "select"]
 mod select {
     mod contenders;
     mod rounds;
+    mod sqlx;
     mod summary;
 
     pub(crate) use self::contenders::choices;
@@ -28,6 +31,7 @@ Has a PostgreSQL of its own answer one prepared statement again and again, by co
     --rounds N       how often all take turns (default 45, quick 3)
     --connections N  how many each has, with a task for each (default 8)
     --only CONTENDER this one alone; more than once for several
+    --with-sqlx      sqlx as well, in a process of its own, which is built in benches/sqlx
     --quick          short turns: for a look, not for a judgement";
 
 /// The models take the engine apart, so there is nothing to measure.

@@ -11,12 +11,11 @@ use tokio::time::timeout;
 use super::table::Row;
 
 /// A table for each pool, and one who looks from outside.
-struct World {
+pub(crate) struct World {
     server: EphemeralPostgres,
 }
 
-pub(crate) async fn all() -> Vec<Row> {
-    let world = World { server: EphemeralPostgres::start().expect("a server") };
+pub(crate) async fn all(world: &World) -> Vec<Row> {
     vec![
         world.lost_write("deadpool-postgres", &world.deadpool()).await,
         world.lost_write("bb8-postgres", &world.bb8().await).await,
@@ -27,7 +26,7 @@ pub(crate) async fn all() -> Vec<Row> {
 }
 
 /// Whoever is asked for one session after the other.
-trait Pool {
+pub(crate) trait Pool {
     /// Begins a transaction, and goes.
     async fn leave_open(&self);
     /// Inserts a row, on its own.
@@ -78,6 +77,14 @@ async fn leave(client: &Client) {
 }
 
 impl World {
+    pub(crate) fn start() -> Self {
+        Self { server: EphemeralPostgres::start().expect("a server") }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.server.url()
+    }
+
     fn deadpool(&self) -> deadpool_postgres::Pool {
         let config = self.server.url().parse().expect("a URI");
         let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
@@ -90,30 +97,33 @@ impl World {
         bb8::Pool::builder().max_size(1).build(manager.expect("a URI")).await.expect("a pool")
     }
 
-    async fn ours(&self) -> PostgresPool {
+    pub(crate) async fn ours(&self) -> PostgresPool {
         let mut config: PostgresConfig = self.server.url().parse().expect("a URI");
         (config.pool.max_size, config.pool.min_size) = (1, 0);
         PostgresPool::connect(config).await.expect("a pool")
     }
 
-    /// How many rows are there for everybody else, after somebody has left a transaction open and the next one has inserted one.
-    async fn rows_of(&self, pool: &impl Pool, table: &str) -> i64 {
-        let (client, connection) =
-            pool_postgres::tokio_postgres::connect(&self.server.url(), NoTls).await.expect("a session");
+    /// One who looks from outside, and a table.
+    pub(crate) async fn outside(&self, table: &str) -> Client {
+        let (client, connection) = pool_postgres::tokio_postgres::connect(&self.url(), NoTls).await.expect("a session");
         tokio::spawn(connection);
         client.batch_execute(&format!("CREATE TABLE IF NOT EXISTS {table} (n int)")).await.expect("a table");
+        client
+    }
+
+    /// How many rows are there for everybody else, after somebody has left a transaction open and the next one has inserted one.
+    pub(crate) async fn rows_of(&self, pool: &impl Pool, table: &str) -> i64 {
+        let outside = self.outside(table).await;
         pool.leave_open().await;
-        pool.insert(table).await;
-        client.query_one(&format!("SELECT count(*) FROM {table}"), &[]).await.expect("a count").get(0)
+        inserted(pool, &outside, table).await
     }
 
     async fn lost_write(&self, name: &'static str, theirs: &impl Pool) -> Row {
         let table = name.replace('-', "_");
         let theirs = self.rows_of(theirs, &table).await;
         let ours = self.rows_of(&self.ours().await, &format!("{table}_ours")).await;
-        let said = |rows| if rows == 1 { "it is there" } else { "it is lost, without an error" }.to_owned();
         Row::new(name, "somebody leaves a transaction open; the next one inserts a row")
-            .said(said(theirs), said(ours))
+            .said(there(theirs), there(ours))
             .holds(ours == 1)
     }
 
@@ -126,8 +136,19 @@ impl World {
     }
 }
 
+/// How many rows are there for everybody else, after somebody has inserted one.
+pub(crate) async fn inserted(pool: &impl Pool, outside: &Client, table: &str) -> i64 {
+    pool.insert(table).await;
+    outside.query_one(&format!("SELECT count(*) FROM {table}"), &[]).await.expect("a count").get(0)
+}
+
+/// Whether the row is.
+pub(crate) fn there(rows: i64) -> String {
+    if rows == 1 { "it is there" } else { "it is lost, without an error" }.to_owned()
+}
+
 /// How long the next one waits for an answer.
-async fn delay(pool: &impl Pool) -> Duration {
+pub(crate) async fn delay(pool: &impl Pool) -> Duration {
     pool.leave_query().await;
     let begun = Instant::now();
     pool.ask().await;

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use tokio::runtime::Builder;
 
-use super::{engines, sessions};
+use super::{engines, sessions, sqlx};
+use crate::sqlx_peer;
 
 /// One defect.
 pub(crate) struct Row {
@@ -35,9 +36,14 @@ impl Row {
 /// Shows all of them. Fails in the sense of the operating system if something is not as it should be here.
 pub(crate) fn print() -> ExitCode {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let sqlx_is_built = sqlx_peer::build();
     let rows = runtime.block_on(async {
+        let world = sessions::World::start();
         let mut rows = engines::all().await;
-        rows.extend(sessions::all().await);
+        rows.extend(sessions::all(&world).await);
+        if sqlx_is_built.is_ok() {
+            rows.extend(sqlx::all(&world).await);
+        }
         rows
     });
     println!("| peer | what is done | there | here |\n| --- | --- | --- | --- |");
@@ -45,5 +51,8 @@ pub(crate) fn print() -> ExitCode {
         let mark = if *holds { "" } else { " (BROKEN)" };
         println!("| {peer} | {what} | {theirs} | {ours}{mark} |");
     }
-    if rows.iter().all(|row| row.holds) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if let Err(why) = &sqlx_is_built {
+        eprintln!("The rows of sqlx are missing: {why}");
+    }
+    if sqlx_is_built.is_ok() && rows.iter().all(|row| row.holds) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

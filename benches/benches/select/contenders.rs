@@ -16,8 +16,8 @@ const SQL: &str = "SELECT $1::int";
 const NAMES: [&str; 4] = ["tokio-postgres", "kept", "pool", "deadpool-postgres"];
 
 /// What an option picks.
-pub(crate) fn choices() -> [Choice; 1] {
-    [("only", NAMES.to_vec())]
+pub(crate) fn choices() -> [Choice; 2] {
+    [("only", NAMES.to_vec()), ("with-sqlx", Vec::new())]
 }
 
 /// One of those who take turns.
