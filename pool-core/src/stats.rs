@@ -52,6 +52,10 @@ pub struct PoolState {
     pub idle: usize,
     /// Connections in the hands of callers.
     pub leased: usize,
+    /// Of these, connections that are [shared](crate::Pool::share).
+    pub shared: usize,
+    /// Shared leases: how many use these.
+    pub users: usize,
     /// Connections [kept](crate::HealthConfig::reserve) for checks of the pool's health, one for each monitor at most, and those that somebody [keeps](crate::OwnedLease::keep) for something else that lasts.
     pub reserved: usize,
     /// Connections being opened.
@@ -77,8 +81,11 @@ pub struct PoolState {
 
 impl fmt::Display for PoolState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { idle, leased, reserved, opening, in_maintenance, checking, waiting, max_size, paused, .. } = self;
+        let Self { idle, leased, shared, users, reserved, opening, in_maintenance, checking, waiting, max_size, paused, .. } = self;
         write!(f, "{leased} leased, {idle} idle, {opening} opening, {in_maintenance} in maintenance")?;
+        if *shared > 0 {
+            write!(f, " ({shared} shared by {users})")?;
+        }
         if *checking > 0 {
             write!(f, " ({checking} being checked)")?;
         }

@@ -22,7 +22,7 @@ use crate::gate::{Generation, Joined};
 use crate::handoff::{Entry, Grant, Left};
 use crate::hooks::{HookFailure, HookPoint};
 use crate::queue::Ticket;
-use crate::slot::{Claim, Facts};
+use crate::slot::{Claim, Facts, SharedClaim};
 use crate::tag::Tag;
 
 impl<D: Driver> Engine<D> {
@@ -69,11 +69,16 @@ impl<D: Driver> Engine<D> {
     /// long, because the thread that looks was stopped, say.
     #[cold]
     pub(crate) fn acquire_patiently(&self) -> Option<Claim<D::Connection>> {
+        self.try_patiently(|| self.acquire_at_once(Occasion::WithoutWaiting))
+    }
+
+    /// Tries as long as the pool is looking at a connection itself, and that does not take long.
+    pub(super) fn try_patiently<T>(&self, at_once: impl Fn() -> Option<T>) -> Option<T> {
         for _ in 0..PATIENCE {
             let ended = self.inspections.ended();
-            let claim = self.acquire_at_once(Occasion::WithoutWaiting);
-            if claim.is_some() || self.inspections.none_since(ended) {
-                return claim;
+            let found = at_once();
+            if found.is_some() || self.inspections.none_since(ended) {
+                return found;
             }
             (0..BREATH).for_each(|_| std::hint::spin_loop());
         }
@@ -102,6 +107,8 @@ pub(crate) struct Waiting<'a, D: Driver> {
     came_in: Generation,
     /// Whether the queue has another deadline than this, namely none.
     is_timed_here: bool,
+    /// Whether it can do with a connection that others use, too.
+    shares: bool,
     /// What the driver has to make of the connection afterwards, if it is not that.
     needs: Option<&'a Tag>,
     /// Whether it has left a connection to others, having too little time for what has to be done first.
@@ -112,6 +119,24 @@ pub(crate) struct Waiting<'a, D: Driver> {
     timer: EndedByHand<(Id, Pin<Box<Sleep>>)>,
     /// The hook that has the connection in its hands.
     preparing: EndedByHand<Hook<'a, D>>,
+}
+
+/// What somebody gets who waits.
+pub(crate) enum Taken<C> {
+    Whole(Claim<C>),
+    /// A place on a connection that others use, too: for those who share.
+    Place(SharedClaim<C>),
+}
+
+impl<C> Taken<C> {
+    /// The connection of somebody who does not share.
+    #[inline]
+    pub(crate) fn whole(self) -> Claim<C> {
+        match self {
+            Self::Whole(claim) => claim,
+            Self::Place(_) => unreachable!("a waiter that wants a connection for itself was given a place beside others"),
+        }
+    }
 }
 
 /// Dropped by [`Waiting::end`], so that to drop a future that never waited is to look whether it did.
@@ -133,6 +158,7 @@ impl<'a, D: Driver> Waiting<'a, D> {
             deadline,
             came_in,
             is_timed_here: false,
+            shares: false,
             needs: None,
             has_passed_on: false,
             refused: 0,
@@ -143,7 +169,7 @@ impl<'a, D: Driver> Waiting<'a, D> {
 }
 
 impl<D: Driver> Future for Waiting<'_, D> {
-    type Output = Result<Claim<D::Connection>, AcquireError>;
+    type Output = Result<Taken<D::Connection>, AcquireError>;
 
     // Owned while it is pending: the ticket, or what the hook has in its hands. Dropping it leaves the queue and passes on a grant that came first, or closes the connection.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -152,7 +178,7 @@ impl<D: Driver> Future for Waiting<'_, D> {
                 let prepared = ready!(hook.as_mut().poll(context));
                 *self.preparing = None;
                 match self.take_prepared(prepared) {
-                    Some(outcome) => return Poll::Ready(outcome),
+                    Some(outcome) => return Poll::Ready(outcome.map(Taken::Whole)),
                     None => continue,
                 }
             }
@@ -167,10 +193,14 @@ impl<D: Driver> Future for Waiting<'_, D> {
                     } else if engine.hooks_at(HookPoint::BeforeHandOut).is_some() {
                         *self.preparing = Some(Box::pin(engine.prepare(claim, Duration::from_nanos(left))));
                     } else {
-                        return Poll::Ready(self.conclude(Grant::Slot(claim)));
+                        return Poll::Ready(self.conclude(Grant::Slot(claim)).map(Taken::Whole));
                     }
                 }
-                Ok(grant) => return Poll::Ready(self.conclude(grant)),
+                Ok(Grant::Shared(place)) => {
+                    self.count_place();
+                    return Poll::Ready(Ok(Taken::Place(place)));
+                }
+                Ok(grant) => return Poll::Ready(self.conclude(grant).map(Taken::Whole)),
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
@@ -181,6 +211,12 @@ impl<'a, D: Driver> Waiting<'a, D> {
     /// For somebody who has this made of the connection, if it is not that.
     pub(super) fn needing(mut self, needs: Option<&'a Tag>) -> Self {
         self.needs = needs;
+        self
+    }
+
+    /// For somebody who can do with a connection that others use, too.
+    pub(super) fn sharing(mut self) -> Self {
+        self.shares = true;
         self
     }
 
@@ -315,6 +351,10 @@ impl<'a, D: Driver> Waiting<'a, D> {
             Grant::Slot(claim) if !self.engine.core.may_have(&claim, self.came_in) => {
                 self.engine.judge_again(claim).map(Grant::Slot)
             }
+            Grant::Shared(place) if !self.engine.core.may_have(place.claim(), self.came_in) => {
+                self.engine.leave_unused(place);
+                None
+            }
             grant => Some(grant),
         }
     }
@@ -330,7 +370,10 @@ impl<'a, D: Driver> Waiting<'a, D> {
         ensure_janitor(engine);
         self.is_timed_here = self.needs_a_timer(runtime);
         let deadline = if self.is_timed_here { u64::MAX } else { self.deadline };
-        let (entry, joined, came_in) = engine.core.join(waker, deadline, self.place, |claim| engine.serve(claim));
+        let (entry, joined, came_in) = engine.core.join(waker, deadline, self.place, self.shares, |claim| engine.serve(claim));
+        if self.shares {
+            engine.admit();
+        }
         self.came_in = came_in;
         let grant = match entry {
             Entry::Served(grant) => self.accept(grant),
@@ -358,8 +401,10 @@ impl<'a, D: Driver> Waiting<'a, D> {
     /// The pool had been closed before this joined: what came from somebody who had not heard of it is not for this.
     #[cold]
     fn refuse(&mut self, grant: Option<EngineGrant<D>>) -> EngineGrant<D> {
-        if let Some(Grant::Slot(claim)) = grant.or_else(|| self.leave()) {
-            self.engine.offer(claim);
+        match grant.or_else(|| self.leave()) {
+            Some(Grant::Slot(claim)) => self.engine.offer(claim),
+            Some(Grant::Shared(place)) => self.engine.leave_unused(place),
+            _ => {}
         }
         // It may have been for one who was counted before the close, and enters the queue only now: that one is owed what this has counted.
         self.engine.core.send_away(wake);
@@ -388,10 +433,18 @@ impl<'a, D: Driver> Waiting<'a, D> {
     /// Leaves the queue, with the grant that came first, if one did.
     fn leave(&mut self) -> Option<EngineGrant<D>> {
         match self.engine.core.leave(self.ticket.take()?) {
-            Left::Nothing => None,
+            Left::Nothing => {
+                // The next in the queue may be one who shares.
+                self.engine.admit();
+                None
+            }
             Left::Grant(grant) => self.accept(grant),
             Left::PassedOn(offered) => {
                 self.engine.follow_up(offered);
+                None
+            }
+            Left::Place(place, restored) => {
+                self.engine.settle_place(place, restored);
                 None
             }
         }
@@ -412,8 +465,10 @@ impl<'a, D: Driver> Waiting<'a, D> {
     fn give_up(&mut self) {
         self.engine.events.cancelled.add(1);
         self.engine.count_wait(self.waited());
-        if let Some(Grant::Slot(claim)) = self.leave() {
-            self.engine.put_back(claim);
+        match self.leave() {
+            Some(Grant::Slot(claim)) => self.engine.put_back(claim),
+            Some(Grant::Shared(place)) => self.engine.leave_unused(place),
+            _ => {}
         }
     }
 
@@ -422,7 +477,7 @@ impl<'a, D: Driver> Waiting<'a, D> {
         let engine = self.engine;
         if let Grant::Slot(claim) = grant {
             self.count_success(engine.core.table.facts(&claim));
-            if engine.is_watched() {
+            if engine.is_watched() && !self.shares {
                 engine.note_lease(&claim, self.place);
             }
             return Ok(claim);
@@ -441,6 +496,13 @@ impl<'a, D: Driver> Waiting<'a, D> {
             }
             _ => self.give_in(),
         })
+    }
+
+    /// Counts the wait for a place beside others. What is written in the slot is its owner's, and there is none.
+    #[cold]
+    fn count_place(&self) {
+        self.engine.events.shared_waits.add(1);
+        self.engine.count_wait(self.waited());
     }
 
     /// Written by the one who holds the slot, as everything that is counted about it.

@@ -192,6 +192,8 @@ impl<D: Driver> Engine<D> {
         while let Some(claim) = self.settle(offered) {
             offered = self.core.offer(claim);
         }
+        // The next in the queue may be one who shares.
+        self.admit();
     }
 
     /// As `follow_up`; one of an earlier generation that may stay comes back.

@@ -20,7 +20,7 @@ struct Counted {
 impl Counted {
     fn enter(&mut self, deadline: u64) -> Ticket {
         self.unpromised += 1;
-        match self.queue.enter(Waker::noop().clone(), deadline, Location::caller()) {
+        match self.queue.enter(Waker::noop().clone(), deadline, Location::caller(), false) {
             Entered::Waiting(ticket) => ticket,
             Entered::Granted(note) => panic!("nobody gave {note}"),
         }
@@ -291,7 +291,7 @@ fn those_who_join_again_at_once_keep_nobody_busy() {
 #[test]
 fn somebody_who_waits_is_seen_while_others_come_and_go() {
     let queue = Fifo::default();
-    let enter = |deadline| match queue.enter(Waker::noop().clone(), deadline, Location::caller()) {
+    let enter = |deadline| match queue.enter(Waker::noop().clone(), deadline, Location::caller(), false) {
         Entered::Waiting(ticket) => ticket,
         Entered::Granted(note) => panic!("nobody gave {note}"),
     };

@@ -200,7 +200,7 @@ struct Line {
 
 impl Line {
     fn enter(&self, at: &'static Location<'static>) {
-        match self.queue.enter(Waker::noop().clone(), 0, at) {
+        match self.queue.enter(Waker::noop().clone(), 0, at, false) {
             Entered::Waiting(ticket) => self.tickets.lock().unwrap().push(ticket),
             Entered::Granted(note) => panic!("{note} was given to nobody"),
         }
