@@ -21,6 +21,8 @@ mod handoff;
 mod pause;
 #[path = "loom/queue.rs"]
 mod queue;
+#[path = "loom/sharing.rs"]
+mod sharing;
 #[path = "loom/slots.rs"]
 mod slots;
 #[path = "loom/time.rs"]

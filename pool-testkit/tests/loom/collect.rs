@@ -17,7 +17,8 @@ fn take_back(scene: &Scene) -> usize {
     let core = &scene.core;
     core.take_uncollected(
         |_| true,
-        |_, mut claim, _| {
+        |_, grant, _| {
+            let Grant::Slot(mut claim) = grant else { panic!("nobody shares here") };
             taken += 1;
             touch(core, &mut claim);
             offer(core, claim);

@@ -198,7 +198,7 @@ fn a_waiter_that_is_late_finds_its_segment() {
     let turning = |line: &Line| {
         line.leave(1);
         for _ in 0..2 {
-            let Entered::Waiting(ticket) = line.queue.enter(Waker::noop().clone(), 0, Location::caller()) else {
+            let Entered::Waiting(ticket) = line.queue.enter(Waker::noop().clone(), 0, Location::caller(), false) else {
                 panic!("nobody gives")
             };
             assert!(matches!(line.queue.cancel(ticket, || true), Cancelled::Left));

@@ -1,0 +1,436 @@
+//! Slots that several use at a time: the last one has it alone, nobody waits beside room, and nobody overtakes (I4, I5, I26).
+
+use std::future::poll_fn;
+use std::panic::Location;
+use std::sync::Mutex;
+use std::task::{Context, Poll, Waker};
+
+use pool_core::internals::{
+    Claim, Entry, Found, Grant, IdleOrder, Joined, Left, Offered, Parted, Party, SharedClaim, Ticket, Usher,
+};
+
+use crate::common::{Pool, assert_at_rest, at_once, close_leaving, open, race, retire, touch};
+
+/// A pool whose connections several use, and what the racers hand to each other out of sight of the model.
+struct Scene {
+    core: Pool,
+    held: Mutex<Vec<Claim<u64>>>,
+    places: Mutex<Vec<SharedClaim<u64>>>,
+    tickets: Mutex<Vec<Ticket>>,
+}
+
+/// What somebody has who shares.
+enum Mine {
+    Place(SharedClaim<u64>),
+    Closed,
+}
+
+impl Scene {
+    /// A pool in which so many use a connection.
+    fn new(most: usize, max_size: usize) -> Self {
+        let core = Pool::new(max_size, IdleOrder::Recent).shared_by(most);
+        Self { core, held: Mutex::default(), places: Mutex::default(), tickets: Mutex::default() }
+    }
+
+    /// With idle connections.
+    fn with_idle(self, idle: usize) -> Self {
+        for number in 0..idle {
+            let claim = open(&self.core, number as u64);
+            self.release(claim);
+        }
+        self
+    }
+
+    /// With connections that somebody has alone.
+    fn with_held(self, held: usize) -> Self {
+        for number in 0..held {
+            self.held.lock().unwrap().push(open(&self.core, number as u64));
+        }
+        self
+    }
+
+    /// With a connection that so many use.
+    fn with_users(self, users: usize) -> Self {
+        let claim = open(&self.core, 7);
+        let first = self.let_in(claim);
+        let mut places = vec![first];
+        for _ in 1..users {
+            let Some(Found::Place(place, _)) = self.core.find_room(0) else { panic!("there is room") };
+            places.push(place);
+        }
+        *self.places.lock().unwrap() = places;
+        self
+    }
+
+    /// With waiters that have joined one after the other; whether each shares.
+    fn with_waiters(self, waiters: &[bool]) -> Self {
+        for shares in waiters {
+            let Ok(ticket) = self.join(&Context::from_waker(Waker::noop()), *shares) else { panic!("nothing is free") };
+            self.tickets.lock().unwrap().push(ticket);
+        }
+        self
+    }
+
+    fn held(&self) -> Claim<u64> {
+        self.held.lock().unwrap().pop().expect("the model holds one more")
+    }
+
+    fn place(&self) -> SharedClaim<u64> {
+        self.places.lock().unwrap().pop().expect("the model has one more place")
+    }
+
+    /// The waiter that has waited for longest.
+    fn waiter(&self) -> Ticket {
+        self.tickets.lock().unwrap().remove(0)
+    }
+
+    fn admit(&self) {
+        self.core.admit(&mut Door(self));
+    }
+
+    fn let_in(&self, claim: Claim<u64>) -> SharedClaim<u64> {
+        let (place, is_wanted) = self.core.let_in(claim);
+        if is_wanted {
+            self.admit();
+        }
+        place
+    }
+
+    fn leave(&self, place: SharedClaim<u64>) {
+        match self.core.part(place) {
+            Parted::Room if self.core.is_room_wanted() => self.admit(),
+            Parted::Room => {}
+            Parted::Whole(mut claim, _) => {
+                touch(&self.core, &mut claim);
+                self.release(claim);
+            }
+        }
+    }
+
+    fn release(&self, claim: Claim<u64>) {
+        match self.core.begin_release(claim) {
+            Ok(_) => {}
+            Err(unfinished) => self.follow_up(self.core.finish(unfinished)),
+        }
+    }
+
+    fn follow_up(&self, offered: Offered<u64>) {
+        match offered {
+            Offered::Parked | Offered::Paused => {}
+            Offered::Handed(waker) => waker.into_iter().for_each(Waker::wake),
+            Offered::Closed(claim) | Offered::Outdated(claim) => retire(&self.core, claim),
+            Offered::Excess(claim) => close_leaving(&self.core, claim),
+        }
+        self.admit();
+    }
+
+    fn offer(&self, claim: Claim<u64>) -> bool {
+        self.follow_up(self.core.offer(claim));
+        true
+    }
+
+    fn join(&self, context: &Context<'_>, shares: bool) -> Result<Ticket, Grant<u64>> {
+        let (core, waker) = (&self.core, context.waker().clone());
+        let (entry, joined, _) = core.join(waker, u64::MAX, Location::caller(), shares, |claim| self.offer(claim));
+        if shares {
+            self.admit();
+        }
+        match entry {
+            Entry::Queued(ticket) if joined == Joined::Closed => {
+                self.pass_on(self.give_up(ticket));
+                core.send_away(Waker::wake);
+                Err(Grant::Closed)
+            }
+            Entry::Queued(ticket) => Ok(ticket),
+            Entry::Served(grant) => Err(grant),
+        }
+    }
+
+    /// Leaves the queue, with what came first.
+    fn give_up(&self, ticket: Ticket) -> Option<Grant<u64>> {
+        match self.core.leave(ticket) {
+            Left::Nothing => self.admit(),
+            Left::Grant(grant) => return Some(grant),
+            Left::PassedOn(offered) => self.follow_up(offered),
+            Left::Place(place, restored) => {
+                self.core.settle_debt(restored, &mut Door(self));
+                self.leave_unused(place);
+            }
+        }
+        None
+    }
+
+    fn leave_unused(&self, place: SharedClaim<u64>) {
+        match self.core.part_unused(place) {
+            Parted::Room if self.core.is_room_wanted() => self.admit(),
+            Parted::Room => {}
+            Parted::Whole(claim, _) => self.release(claim),
+        }
+    }
+
+    fn pass_on(&self, grant: Option<Grant<u64>>) {
+        match grant {
+            Some(Grant::Slot(claim)) => drop(self.offer(claim)),
+            Some(Grant::Shared(place)) => self.leave_unused(place),
+            _ => {}
+        }
+    }
+
+    /// Waits until a grant comes. Loom reports a deadlock if none does.
+    fn wait(&self, shares: bool) -> Grant<u64> {
+        let mut ticket = None;
+        loom::future::block_on(poll_fn(|context| {
+            if ticket.is_none() {
+                match self.join(context, shares) {
+                    Ok(mine) => ticket = Some(mine),
+                    Err(grant) => return Poll::Ready(grant),
+                }
+            }
+            self.core.look(&mut ticket, context.waker()).map_or(Poll::Pending, Poll::Ready)
+        }))
+    }
+
+    /// As one who shares.
+    fn share(&self) -> Mine {
+        loop {
+            match self.core.find_room(0) {
+                Some(Found::Idle(claim)) if self.core.may_keep(self.core.table.facts(&claim)) => {
+                    return Mine::Place(self.let_in(claim));
+                }
+                Some(Found::Idle(claim)) => drop(self.offer(claim)),
+                Some(Found::Place(place, _)) if self.core.may_keep(self.core.table.facts(place.claim())) => {
+                    return Mine::Place(place);
+                }
+                Some(Found::Place(place, _)) => self.leave_unused(place),
+                None => break,
+            }
+        }
+        match self.wait(true) {
+            Grant::Slot(claim) => Mine::Place(self.let_in(claim)),
+            Grant::Shared(place) => Mine::Place(place),
+            Grant::Closed => Mine::Closed,
+            grant => panic!("nobody fails or is late in these models: {grant:?}"),
+        }
+    }
+
+    /// What the waiter that has waited for longest has got by now.
+    fn granted(&self) -> Option<Grant<u64>> {
+        self.core.look(&mut Some(self.waiter()), Waker::noop())
+    }
+}
+
+struct Door<'a>(&'a Scene);
+
+impl Usher<u64> for Door<'_> {
+    fn judge(&mut self, place: SharedClaim<u64>, _: Party) -> Option<SharedClaim<u64>> {
+        Some(place)
+    }
+
+    fn leave(&mut self, place: SharedClaim<u64>) {
+        self.0.leave_unused(place);
+    }
+
+    fn wake(&mut self, waker: Waker) {
+        waker.wake();
+    }
+
+    fn serve(&mut self, claim: Claim<u64>) -> bool {
+        self.0.offer(claim)
+    }
+}
+
+/// Uses a place, so that loom sees who reads the cell.
+fn look_at(scene: &Scene, place: &SharedClaim<u64>) {
+    assert!(*scene.core.table.get(place.claim()) < 100);
+}
+
+/// A racer that shares from beginning to end.
+fn sharing(scene: &Scene) {
+    if let Mine::Place(place) = scene.share() {
+        look_at(scene, &place);
+        scene.leave(place);
+    }
+}
+
+/// A racer that wants a connection for itself, from beginning to end.
+fn using(scene: &Scene) {
+    let mut claim = at_once(&scene.core).unwrap_or_else(|| match scene.wait(false) {
+        Grant::Slot(claim) => claim,
+        grant => panic!("nobody else is to be served here: {grant:?}"),
+    });
+    touch(&scene.core, &mut claim);
+    scene.release(claim);
+}
+
+/// A racer that leaves its place.
+fn leaving(scene: &Scene) {
+    let place = scene.place();
+    look_at(scene, &place);
+    scene.leave(place);
+}
+
+/// A racer that gives back what it has alone.
+fn releasing(scene: &Scene) {
+    let claim = scene.held();
+    scene.release(claim);
+}
+
+/// The waiter that came first leaves again, with what came meanwhile.
+fn giving_up(scene: &Scene) {
+    let ticket = scene.waiter();
+    scene.pass_on(scene.give_up(ticket));
+}
+
+/// The waiter that came first has a place by now, and leaves it.
+fn assert_admitted(scene: &Scene) {
+    match scene.granted() {
+        Some(Grant::Shared(place)) => scene.leave(place),
+        Some(Grant::Slot(claim)) => scene.release(claim),
+        other => panic!("it was forgotten beside room: {other:?}"),
+    }
+}
+
+/// Whoever joins sees what the first user has done, and the last one has it alone.
+#[test]
+fn two_share_one_connection() {
+    race(3, || Scene::new(2, 1).with_idle(1), [sharing, sharing], |scene| assert_at_rest(&scene.core, 1));
+}
+
+#[test]
+fn the_last_of_several_users_has_it_alone() {
+    race(3, || Scene::new(2, 1).with_users(2), [leaving, leaving], |scene| assert_at_rest(&scene.core, 1));
+}
+
+/// No more than may, and the third is not forgotten.
+#[test]
+fn a_place_that_is_left_and_a_waiter_find_each_other() {
+    race(3, || Scene::new(2, 1).with_users(2), [leaving, sharing], |scene| {
+        leaving(&scene);
+        assert_at_rest(&scene.core, 1);
+    });
+}
+
+#[test]
+fn one_who_shares_and_one_who_does_not_take_turns() {
+    race(2, || Scene::new(2, 1).with_idle(1), [sharing, using], |scene| assert_at_rest(&scene.core, 1));
+}
+
+/// Users leave and none come until the connection is nobody's.
+#[test]
+fn a_connection_is_drained_for_one_who_wants_it_alone() {
+    race(2, || Scene::new(2, 1).with_users(1), [leaving, using], |scene| assert_at_rest(&scene.core, 1));
+}
+
+/// A connection goes to the oldest waiter while a place becomes free, which is for the one behind it: one of the two who have changed something sees both.
+#[test]
+fn the_one_behind_is_admitted_when_its_turn_comes() {
+    race(
+        3,
+        || Scene::new(2, 2).with_held(1).with_users(2).with_waiters(&[false, true]),
+        [leaving, releasing],
+        |scene| {
+            let Some(Grant::Slot(claim)) = scene.granted() else { panic!("the first one has nothing") };
+            assert_admitted(&scene);
+            scene.release(claim);
+            leaving(&scene);
+            assert_at_rest(&scene.core, 2);
+        },
+    );
+}
+
+/// The same, if the oldest waiter gives up.
+#[test]
+fn the_one_behind_is_admitted_when_the_one_before_gives_up() {
+    race(
+        3,
+        || Scene::new(2, 1).with_users(2).with_waiters(&[false, true]),
+        [leaving, giving_up],
+        |scene| {
+            assert_admitted(&scene);
+            leaving(&scene);
+            assert_at_rest(&scene.core, 1);
+        },
+    );
+}
+
+/// One who is being admitted gives up: its place, or its turn, is the next one's.
+#[test]
+fn one_who_gives_up_does_not_take_the_place_of_the_next() {
+    race(
+        3,
+        || Scene::new(2, 1).with_users(2).with_waiters(&[true, true]),
+        [leaving, giving_up],
+        |scene| {
+            assert_admitted(&scene);
+            leaving(&scene);
+            assert_at_rest(&scene.core, 1);
+        },
+    );
+}
+
+/// The same, if the next one cannot do with a place: it is not lost to those who can.
+#[test]
+fn a_place_for_one_who_gives_up_is_not_for_one_who_wants_all() {
+    race(
+        3,
+        || Scene::new(2, 1).with_users(2).with_waiters(&[true, false]),
+        [leaving, giving_up],
+        |scene| {
+            assert!(scene.core.gate().glance().waiting() == 1, "the other one still waits");
+            leaving(&scene);
+            let Some(Grant::Slot(claim)) = scene.granted() else { panic!("it was forgotten") };
+            scene.release(claim);
+            assert_at_rest(&scene.core, 1);
+        },
+    );
+}
+
+/// Two places become free at the same moment, and two wait for them.
+#[test]
+fn two_places_are_for_two() {
+    race(
+        2,
+        || Scene::new(3, 1).with_users(3).with_waiters(&[true, true]),
+        [leaving, leaving],
+        |scene| {
+            assert_admitted(&scene);
+            assert_admitted(&scene);
+            leaving(&scene);
+            assert_at_rest(&scene.core, 1);
+        },
+    );
+}
+
+/// Whoever gets a whole connection and shares it lets those in who wait behind.
+#[test]
+fn a_connection_that_comes_back_is_for_all_who_share() {
+    race(2, || Scene::new(2, 1).with_held(1).with_waiters(&[true]), [releasing, sharing_behind], |scene| {
+        assert_at_rest(&scene.core, 1);
+    });
+}
+
+/// One who came first takes what came for it, and the one of this racer comes behind.
+fn sharing_behind(scene: &Scene) {
+    let mut ticket = Some(scene.waiter());
+    let grant = loom::future::block_on(poll_fn(|context| {
+        scene.core.look(&mut ticket, context.waker()).map_or(Poll::Pending, Poll::Ready)
+    }));
+    let Grant::Slot(claim) = grant else { panic!("it is to have all of it: {grant:?}") };
+    let place = scene.let_in(claim);
+    sharing(scene);
+    scene.leave(place);
+}
+
+/// Whoever closes the pool finds every connection, those that several use when the last of them has left.
+#[test]
+fn a_close_finds_what_is_shared() {
+    let closing = |scene: &Scene| {
+        scene.core.gate().close();
+        scene.core.send_away(Waker::wake);
+        (0..scene.core.table.size())
+            .filter_map(|index| scene.core.table.claim_at(index))
+            .for_each(|claim| retire(&scene.core, claim));
+    };
+    race(3, || Scene::new(2, 1).with_users(1), [closing, leaving], |scene| assert_at_rest(&scene.core, 0));
+    race(2, || Scene::new(2, 1).with_idle(1), [closing, sharing], |scene| assert_at_rest(&scene.core, 0));
+}
