@@ -48,6 +48,11 @@ impl Party {
         self.0 & DISCARDED != 0
     }
 
+    /// Whether nobody may join any more, who comes.
+    pub fn is_shut(self) -> bool {
+        self.0 & OPEN == 0
+    }
+
     /// Whether another one may join, if so many may at a time.
     #[inline]
     fn has_room(self, most: usize) -> bool {
@@ -170,17 +175,16 @@ impl Sharing {
     /// Something has changed: there is room, or another one has come to the head of the queue. `true` for one who admits now, and ends that by `is_done`.
     #[must_use]
     pub fn call(&self) -> bool {
-        // ORDERING: Release, pairs with Acquire in `is_done`: whoever admits once more sees what has changed. Acquire, pairs with Release there: whoever admits next
-        // sees what those have seen who came before.
+        // ORDERING: Release, pairs with Acquire in `is_done` and here: whoever admits once more, or next, sees what has changed before this call. `is_done` does not
+        // break the chain: it is an exchange, too.
         self.calls.fetch_add(1, order("sharing.call", Ordering::AcqRel)) == 0
     }
 
     /// Whether nobody has called since there were so many calls, one of them that of the one who admits; how many there are is noted otherwise.
     #[must_use]
     pub fn is_done(&self, heard: &mut u64) -> bool {
-        // ORDERING: Release and Acquire, as in `call`.
-        let (done, more) = (order("sharing.done", Ordering::Release), order("sharing.once_more", Ordering::Acquire));
-        match self.calls.compare_exchange(*heard, 0, done, more) {
+        // ORDERING: Acquire on failure, pairs with Release in `call`. Success: Relaxed, what there was to be seen has been.
+        match self.calls.compare_exchange(*heard, 0, Ordering::Relaxed, order("sharing.once_more", Ordering::Acquire)) {
             Ok(_) => true,
             Err(now) => {
                 *heard = now;

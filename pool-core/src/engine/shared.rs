@@ -159,8 +159,15 @@ impl<D: Driver> Engine<D> {
     fn is_to_drain(&self, facts: &Facts) -> bool {
         let sight = self.core.gate().glance();
         sight.generation() != facts.generation()
-            || sight.is_oversize()
+            || (sight.is_oversize() && self.are_too_few_drained())
             || (facts.is_doubtful(self.epoch.get()) && self.has_to_leave(facts))
+    }
+
+    /// Whether fewer connections are shut than there are too many.
+    #[cold]
+    fn are_too_few_drained(&self) -> bool {
+        let shut = self.core.sharing.parties().filter(|party| party.is_shut()).count();
+        self.core.capacity.read().excess() > shut
     }
 
     fn has_to_leave(&self, facts: &Facts) -> bool {

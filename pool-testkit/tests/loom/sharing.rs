@@ -6,7 +6,8 @@ use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
 
 use pool_core::internals::{
-    Claim, Entry, Found, Grant, IdleOrder, Joined, Left, Offered, Parted, Party, SharedClaim, Ticket, Usher,
+    Claim, Entered, Entry, Fifo, Found, Grant, Heard, IdleOrder, Joined, Left, Offered, Parted, Party, Resumed,
+    SharedClaim, Ticket, Usher,
 };
 
 use crate::common::{Pool, assert_at_rest, at_once, close_leaving, open, race, retire, touch};
@@ -219,6 +220,47 @@ impl Scene {
     }
 }
 
+/// A queue, and what is put into it.
+struct Line {
+    queue: Fifo,
+    tickets: Mutex<Vec<Ticket>>,
+}
+
+impl Line {
+    fn enter(&self, shares: bool) {
+        match self.queue.enter(Waker::noop().clone(), 0, Location::caller(), shares) {
+            Entered::Waiting(ticket) => self.tickets.lock().unwrap().push(ticket),
+            Entered::Granted(note) => panic!("nobody was there to give {note}"),
+        }
+    }
+
+    /// The next life of the first segment begins with the next ticket; in the last one all have shared.
+    fn in_its_next_life() -> Self {
+        let line = Self { queue: Fifo::default(), tickets: Mutex::default() };
+        for note in 0..4 {
+            line.enter(true);
+            assert!(matches!(line.queue.resume(note), Resumed::Delivered(_)));
+            let mut ticket = line.tickets.lock().unwrap().pop();
+            assert_eq!(line.queue.look(&mut ticket, Waker::noop()), Heard::Granted(note));
+        }
+        line
+    }
+}
+
+/// What is known about a waiter is known about this one, and not about one who was in its cell before.
+#[test]
+fn one_who_wants_all_is_not_taken_for_one_who_shares() {
+    let admitting = |line: &Line| {
+        assert!(!line.queue.is_sharer_next(), "it is taken for another one");
+        assert!(line.queue.resume_sharer(9).is_none(), "a place is given to one who wants all");
+    };
+    race(3, Line::in_its_next_life, [|line: &Line| line.enter(false), admitting], |line| {
+        assert!(matches!(line.queue.resume(1), Resumed::Delivered(_)));
+        let mut ticket = line.tickets.lock().unwrap().pop();
+        assert_eq!(line.queue.look(&mut ticket, Waker::noop()), Heard::Granted(1));
+    });
+}
+
 struct Door<'a>(&'a Scene);
 
 impl Usher<u64> for Door<'_> {
@@ -294,6 +336,26 @@ fn assert_admitted(scene: &Scene) {
 #[test]
 fn two_share_one_connection() {
     race(3, || Scene::new(2, 1).with_idle(1), [sharing, sharing], |scene| assert_at_rest(&scene.core, 1));
+}
+
+/// Whoever joins sees what was done to the connection before others were let in.
+#[test]
+fn whoever_joins_sees_what_the_owner_has_done() {
+    let letting_in = |scene: &Scene| {
+        let mut claim = scene.held();
+        touch(&scene.core, &mut claim);
+        let place = scene.let_in(claim);
+        scene.leave(place);
+    };
+    let joining = |scene: &Scene| match scene.core.find_room(0) {
+        Some(Found::Place(place, _)) => {
+            look_at(scene, &place);
+            scene.leave(place);
+        }
+        Some(Found::Idle(claim)) => scene.release(claim),
+        None => {}
+    };
+    race(3, || Scene::new(2, 1).with_held(1), [letting_in, joining], |scene| assert_at_rest(&scene.core, 1));
 }
 
 #[test]
