@@ -56,6 +56,8 @@ pub struct PoolState {
     pub shared: usize,
     /// Shared leases: how many use these.
     pub users: usize,
+    /// How many more may join them, as far as they take more users.
+    pub room: usize,
     /// Connections [kept](crate::HealthConfig::reserve) for checks of the pool's health, one for each monitor at most, and those that somebody [keeps](crate::OwnedLease::keep) for something else that lasts.
     pub reserved: usize,
     /// Connections being opened.

@@ -1,6 +1,7 @@
-//! Acquire: at once if a connection is idle and nobody waits, otherwise by queueing.
+//! Acquire, if nothing can be had [at once](super::at_once): by queueing.
 
 use std::future::Future;
+use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::pin::Pin;
@@ -14,81 +15,16 @@ use tokio::time::{Sleep, sleep_until};
 use super::hooked::Prepared;
 use super::limit::Limit;
 use super::panics::{caught, wake};
-use super::release::{Condition, Occasion};
-use super::{Engine, EngineGrant, ensure_janitor, hint};
+use super::want::{Alone, Want};
+use super::{Engine, EngineGrant, ensure_janitor};
 use crate::driver::Driver;
 use crate::error::AcquireError;
 use crate::gate::{Generation, Joined};
 use crate::handoff::{Entry, Grant, Left};
 use crate::hooks::{HookFailure, HookPoint};
 use crate::queue::Ticket;
-use crate::slot::{Claim, Facts, SharedClaim};
+use crate::slot::{Claim, Facts};
 use crate::tag::Tag;
-
-impl<D: Driver> Engine<D> {
-    /// The fast path: an idle connection, if there is one and nobody waits.
-    #[inline(always)] // see `Acquiring`
-    pub(crate) fn acquire_at_once(&self, occasion: Occasion) -> Option<Claim<D::Connection>> {
-        loop {
-            let mut claim = self.core.claim_at_once(hint::take(self.core.table.id()))?;
-            let slot = self.core.table.open(&mut claim);
-            match self.condition_of(slot.facts, slot.connection, occasion) {
-                Condition::Usable if self.core.may_keep(slot.facts) => {
-                    let uses = slot.facts.uses.get() + 1;
-                    slot.facts.uses.set(uses);
-                    if uses >= slot.facts.next_look.get() {
-                        // The last call, so that nothing has to be kept across it.
-                        return Some(self.look_at_lease(claim));
-                    }
-                    return Some(claim);
-                }
-                // It broke, expired or was replaced while it was idle, or the pool is paused or closed: on to the next one, if there is one.
-                other => self.set_aside(claim, other)?,
-            }
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn look_at_lease(&self, claim: Claim<D::Connection>) -> Claim<D::Connection> {
-        let facts = self.core.table.facts(&claim);
-        self.look_at_use(facts, facts.uses.get());
-        claim
-    }
-
-    /// Counts a lease that begins.
-    pub(super) fn count_use(&self, facts: &Facts) {
-        let uses = facts.uses.get() + 1;
-        facts.uses.set(uses);
-        if uses >= facts.next_look.get() {
-            self.look_at_use(facts, uses);
-        }
-    }
-
-    /// As `acquire_at_once`, for somebody who does not wait: not even a connection that the pool is looking at itself at this moment is missed. Unless that takes
-    /// long, because the thread that looks was stopped, say.
-    #[cold]
-    pub(crate) fn acquire_patiently(&self) -> Option<Claim<D::Connection>> {
-        self.try_patiently(|| self.acquire_at_once(Occasion::WithoutWaiting))
-    }
-
-    /// Tries as long as the pool is looking at a connection itself, and that does not take long.
-    pub(super) fn try_patiently<T>(&self, at_once: impl Fn() -> Option<T>) -> Option<T> {
-        for _ in 0..PATIENCE {
-            let ended = self.inspections.ended();
-            let found = at_once();
-            if found.is_some() || self.inspections.none_since(ended) {
-                return found;
-            }
-            (0..BREATH).for_each(|_| std::hint::spin_loop());
-        }
-        None
-    }
-}
-
-/// How often somebody tries who does not wait, and how many instants pass in between: some ten microseconds altogether.
-const PATIENCE: u32 = 100;
-const BREATH: u32 = 32;
 
 /// Queues for a connection, for as long as a limit or the pool's acquire timeout.
 ///
@@ -96,7 +32,7 @@ const BREATH: u32 = 32;
 /// its own is for a caller on another runtime, because nobody promises that the janitor's is being driven.
 ///
 /// Written by hand, as an `async fn` would be in everybody's way: dropping one that never waited is nothing, and so is moving it.
-pub(crate) struct Waiting<'a, D: Driver> {
+pub(crate) struct Waiting<'a, D: Driver, W: Want<D::Connection> = Alone> {
     pub(super) engine: &'a Arc<Engine<D>>,
     /// Who asks.
     place: &'static Location<'static>,
@@ -107,8 +43,8 @@ pub(crate) struct Waiting<'a, D: Driver> {
     came_in: Generation,
     /// Whether the queue has another deadline than this, namely none.
     is_timed_here: bool,
-    /// Whether it can do with a connection that others use, too.
-    shares: bool,
+    /// What it can do with.
+    wants: PhantomData<W>,
     /// What the driver has to make of the connection afterwards, if it is not that.
     needs: Option<&'a Tag>,
     /// Whether it has left a connection to others, having too little time for what has to be done first.
@@ -121,31 +57,13 @@ pub(crate) struct Waiting<'a, D: Driver> {
     preparing: EndedByHand<Hook<'a, D>>,
 }
 
-/// What somebody gets who waits.
-pub(crate) enum Taken<C> {
-    Whole(Claim<C>),
-    /// A place on a connection that others use, too: for those who share.
-    Place(SharedClaim<C>),
-}
-
-impl<C> Taken<C> {
-    /// The connection of somebody who does not share.
-    #[inline]
-    pub(crate) fn whole(self) -> Claim<C> {
-        match self {
-            Self::Whole(claim) => claim,
-            Self::Place(_) => unreachable!("a waiter that wants a connection for itself was given a place beside others"),
-        }
-    }
-}
-
 /// Dropped by [`Waiting::end`], so that to drop a future that never waited is to look whether it did.
 type EndedByHand<T> = ManuallyDrop<Option<T>>;
 
 /// A call of a hook, with the connection.
 type Hook<'a, D> = Pin<Box<dyn Future<Output = Prepared<<D as Driver>::Connection>> + Send + 'a>>;
 
-impl<'a, D: Driver> Waiting<'a, D> {
+impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
     pub(crate) fn new(engine: &'a Arc<Engine<D>>, limit: Limit, place: &'static Location<'static>) -> Self {
         let started = engine.clock.now();
         let deadline = started.saturating_add(limit.of(engine));
@@ -158,7 +76,7 @@ impl<'a, D: Driver> Waiting<'a, D> {
             deadline,
             came_in,
             is_timed_here: false,
-            shares: false,
+            wants: PhantomData,
             needs: None,
             has_passed_on: false,
             refused: 0,
@@ -168,8 +86,8 @@ impl<'a, D: Driver> Waiting<'a, D> {
     }
 }
 
-impl<D: Driver> Future for Waiting<'_, D> {
-    type Output = Result<Taken<D::Connection>, AcquireError>;
+impl<D: Driver, W: Want<D::Connection>> Future for Waiting<'_, D, W> {
+    type Output = Result<W::Taken, AcquireError>;
 
     // Owned while it is pending: the ticket, or what the hook has in its hands. Dropping it leaves the queue and passes on a grant that came first, or closes the connection.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -178,7 +96,7 @@ impl<D: Driver> Future for Waiting<'_, D> {
                 let prepared = ready!(hook.as_mut().poll(context));
                 *self.preparing = None;
                 match self.take_prepared(prepared) {
-                    Some(outcome) => return Poll::Ready(outcome.map(Taken::Whole)),
+                    Some(outcome) => return Poll::Ready(outcome.map(W::whole)),
                     None => continue,
                 }
             }
@@ -193,30 +111,24 @@ impl<D: Driver> Future for Waiting<'_, D> {
                     } else if engine.hooks_at(HookPoint::BeforeHandOut).is_some() {
                         *self.preparing = Some(Box::pin(engine.prepare(claim, Duration::from_nanos(left))));
                     } else {
-                        return Poll::Ready(self.conclude(Grant::Slot(claim)).map(Taken::Whole));
+                        return Poll::Ready(self.conclude(Grant::Slot(claim)).map(W::whole));
                     }
                 }
                 Ok(Grant::Shared(place)) => {
                     self.count_place();
-                    return Poll::Ready(Ok(Taken::Place(place)));
+                    return Poll::Ready(Ok(W::place(place)));
                 }
-                Ok(grant) => return Poll::Ready(self.conclude(grant).map(Taken::Whole)),
+                Ok(grant) => return Poll::Ready(self.conclude(grant).map(W::whole)),
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
     }
 }
 
-impl<'a, D: Driver> Waiting<'a, D> {
+impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
     /// For somebody who has this made of the connection, if it is not that.
     pub(super) fn needing(mut self, needs: Option<&'a Tag>) -> Self {
         self.needs = needs;
-        self
-    }
-
-    /// For somebody who can do with a connection that others use, too.
-    pub(super) fn sharing(mut self) -> Self {
-        self.shares = true;
         self
     }
 
@@ -370,8 +282,8 @@ impl<'a, D: Driver> Waiting<'a, D> {
         ensure_janitor(engine);
         self.is_timed_here = self.needs_a_timer(runtime);
         let deadline = if self.is_timed_here { u64::MAX } else { self.deadline };
-        let (entry, joined, came_in) = engine.core.join(waker, deadline, self.place, self.shares, |claim| engine.serve(claim));
-        if self.shares {
+        let (entry, joined, came_in) = engine.core.join(waker, deadline, self.place, W::SHARES, |claim| engine.serve(claim));
+        if W::SHARES {
             engine.admit();
         }
         self.came_in = came_in;
@@ -477,7 +389,7 @@ impl<'a, D: Driver> Waiting<'a, D> {
         let engine = self.engine;
         if let Grant::Slot(claim) = grant {
             self.count_success(engine.core.table.facts(&claim));
-            if engine.is_watched() && !self.shares {
+            if engine.is_watched() && !W::SHARES {
                 engine.note_lease(&claim, self.place);
             }
             return Ok(claim);
@@ -530,7 +442,7 @@ const ALL_MEASURED: u64 = 256;
 /// After these, one in so many.
 const SAMPLE: u64 = 16;
 
-impl<D: Driver> Drop for Waiting<'_, D> {
+impl<D: Driver, W: Want<D::Connection>> Drop for Waiting<'_, D, W> {
     #[inline]
     fn drop(&mut self) {
         self.end();

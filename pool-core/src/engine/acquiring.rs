@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::Engine;
-use super::acquire::{Taken, Waiting};
+use super::acquire::Waiting;
 use super::limit::Limit;
 use super::release::Occasion;
 use crate::driver::Driver;
@@ -68,7 +68,7 @@ fn wait<'a, D: Driver>(
         *progress = Progress::Waiting(Waiting::new(engine, limit, place));
     }
     let Progress::Waiting(waiting) = progress else { panic!("an acquire was polled after it had ended") };
-    let outcome = Pin::new(waiting).poll(context).map_ok(Taken::whole);
+    let outcome = Pin::new(waiting).poll(context);
     if outcome.is_ready() {
         *progress = Progress::Ended;
     }

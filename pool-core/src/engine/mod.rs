@@ -2,6 +2,7 @@
 
 mod acquire;
 mod acquiring;
+mod at_once;
 mod attempts;
 mod budget;
 mod changes;
@@ -42,6 +43,7 @@ mod tasks;
 mod trip;
 mod uncollected;
 mod usual;
+mod want;
 mod warm_up;
 
 use clock::{Clock, nanos};

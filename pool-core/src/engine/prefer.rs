@@ -112,7 +112,7 @@ pub(crate) async fn prefer<D: Driver>(
         }
         Some(claim) => claim,
         // Owned across the await: what `Waiting` says.
-        None => waiting.await?.whole(),
+        None => waiting.await?,
     };
     // Owned across the await: the connection, by the call.
     seeker.make_fit(claim).await

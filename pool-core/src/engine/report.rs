@@ -19,14 +19,19 @@ impl<D: Driver> Engine<D> {
     fn state_of(&self, counts: &Counts) -> PoolState {
         let sight = self.core.gate().glance();
         let reserved = self.reserved().min(counts.leased);
-        let parties = self.core.sharing.parties();
-        let (shared, users) = parties.fold((0, 0), |(shared, users), party| (shared + 1, users + party.users()));
+        let (mut shared, mut users, mut room) = (0, 0, 0);
+        for party in self.core.sharing.parties() {
+            shared += 1;
+            users += party.users();
+            room += if party.is_shut() { 0 } else { self.core.sharing.most().saturating_sub(party.users()) };
+        }
         PoolState {
             size: counts.opening + counts.idle + counts.leased + counts.resetting + counts.closing,
             idle: counts.idle,
             leased: counts.leased - reserved,
             shared,
             users,
+            room,
             reserved,
             opening: counts.opening,
             in_maintenance: counts.resetting + counts.closing,

@@ -7,10 +7,11 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::task::Waker;
 
-use super::acquire::{Taken, Waiting};
+use super::acquire::Waiting;
 use super::limit::Limit;
 use super::panics::{caught, report, wake};
 use super::release::{Condition, Occasion};
+use super::want::Want;
 use super::Engine;
 use crate::driver::Driver;
 use crate::error::AcquireError;
@@ -29,9 +30,30 @@ pub(crate) async fn share<D: Driver<Connection: Sync>>(
         return Ok(place);
     }
     // Owned across the await: what `Waiting` says.
-    match Waiting::new(engine, limit, place).sharing().await? {
+    match Waiting::<D, Together>::new(engine, limit, place).await? {
         Taken::Whole(claim) => Ok(engine.let_in(claim)),
         Taken::Place(place) => Ok(place),
+    }
+}
+
+/// A connection, or a place beside others.
+struct Together;
+
+enum Taken<C> {
+    Whole(Claim<C>),
+    Place(SharedClaim<C>),
+}
+
+impl<C> Want<C> for Together {
+    const SHARES: bool = true;
+    type Taken = Taken<C>;
+
+    fn whole(claim: Claim<C>) -> Taken<C> {
+        Taken::Whole(claim)
+    }
+
+    fn place(place: SharedClaim<C>) -> Taken<C> {
+        Taken::Place(place)
     }
 }
 
