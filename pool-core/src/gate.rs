@@ -244,7 +244,8 @@ impl Gate {
     /// passes meanwhile.
     #[must_use]
     pub fn begin_to_admit(&self, generation: Generation) -> bool {
-        let agreed = |sight: Sight| sight.generation() == generation && !sight.is_paused() && sight.0 & ENDING != ENDING;
+        let agreed =
+            |sight: Sight| sight.generation() == generation && !sight.is_paused() && sight.0 & ENDING != ENDING;
         self.take_one(agreed, ONE_ENDING)
     }
 

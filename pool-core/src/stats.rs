@@ -83,7 +83,20 @@ pub struct PoolState {
 
 impl fmt::Display for PoolState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { idle, leased, shared, users, reserved, opening, in_maintenance, checking, waiting, max_size, paused, .. } = self;
+        let Self {
+            idle,
+            leased,
+            shared,
+            users,
+            reserved,
+            opening,
+            in_maintenance,
+            checking,
+            waiting,
+            max_size,
+            paused,
+            ..
+        } = self;
         write!(f, "{leased} leased, {idle} idle, {opening} opening, {in_maintenance} in maintenance")?;
         if *shared > 0 {
             write!(f, " ({shared} shared by {users})")?;

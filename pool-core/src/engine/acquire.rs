@@ -1,4 +1,4 @@
-//! Acquire, if nothing can be had [at once](super::at_once): by queueing.
+//! Acquire: at once if a connection is idle and nobody waits, otherwise by queueing.
 
 use std::future::Future;
 use std::marker::PhantomData;
@@ -15,16 +15,82 @@ use tokio::time::{Sleep, sleep_until};
 use super::hooked::Prepared;
 use super::limit::Limit;
 use super::panics::{caught, wake};
+use super::release::{Condition, Occasion};
 use super::want::{Alone, Want};
-use super::{Engine, EngineGrant, ensure_janitor};
+use super::{Engine, EngineGrant, ensure_janitor, hint};
 use crate::driver::Driver;
 use crate::error::AcquireError;
 use crate::gate::{Generation, Joined};
 use crate::handoff::{Entry, Grant, Left};
-use crate::hooks::{HookFailure, HookPoint};
+use crate::hooks::HookPoint;
 use crate::queue::Ticket;
-use crate::slot::{Claim, Facts};
+use crate::slot::{Claim, Facts, SharedClaim};
 use crate::tag::Tag;
+
+impl<D: Driver> Engine<D> {
+    /// The fast path: an idle connection, if there is one and nobody waits.
+    #[inline(always)] // see `Acquiring`
+    pub(crate) fn acquire_at_once(&self, occasion: Occasion) -> Option<Claim<D::Connection>> {
+        loop {
+            let mut claim = self.core.claim_at_once(hint::take(self.core.table.id()))?;
+            let slot = self.core.table.open(&mut claim);
+            match self.condition_of(slot.facts, slot.connection, occasion) {
+                Condition::Usable if self.core.may_keep(slot.facts) => {
+                    let uses = slot.facts.uses.get() + 1;
+                    slot.facts.uses.set(uses);
+                    if uses >= slot.facts.next_look.get() {
+                        // The last call, so that nothing has to be kept across it.
+                        return Some(self.look_at_lease(claim));
+                    }
+                    return Some(claim);
+                }
+                // It broke, expired or was replaced while it was idle, or the pool is paused or closed: on to the next one, if there is one.
+                other => self.set_aside(claim, other)?,
+            }
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn look_at_lease(&self, claim: Claim<D::Connection>) -> Claim<D::Connection> {
+        let facts = self.core.table.facts(&claim);
+        self.look_at_use(facts, facts.uses.get());
+        claim
+    }
+
+    /// Counts a lease that begins.
+    pub(super) fn count_use(&self, facts: &Facts) {
+        let uses = facts.uses.get() + 1;
+        facts.uses.set(uses);
+        if uses >= facts.next_look.get() {
+            self.look_at_use(facts, uses);
+        }
+    }
+
+    /// As `acquire_at_once`, for somebody who does not wait: not even a connection that the pool is looking at itself at this moment is missed. Unless that takes
+    /// long, because the thread that looks was stopped, say.
+    #[cold]
+    pub(crate) fn acquire_patiently(&self) -> Option<Claim<D::Connection>> {
+        self.try_patiently(|| self.acquire_at_once(Occasion::WithoutWaiting))
+    }
+
+    /// Tries as long as the pool is looking at a connection itself, and that does not take long.
+    pub(super) fn try_patiently<T>(&self, at_once: impl Fn() -> Option<T>) -> Option<T> {
+        for _ in 0..PATIENCE {
+            let ended = self.inspections.ended();
+            let found = at_once();
+            if found.is_some() || self.inspections.none_since(ended) {
+                return found;
+            }
+            (0..BREATH).for_each(|_| std::hint::spin_loop());
+        }
+        None
+    }
+}
+
+/// How often somebody tries who does not wait, and how many instants pass in between: some ten microseconds altogether.
+const PATIENCE: u32 = 100;
+const BREATH: u32 = 32;
 
 /// Queues for a connection, for as long as a limit or the pool's acquire timeout.
 ///
@@ -50,7 +116,7 @@ pub(crate) struct Waiting<'a, D: Driver, W: Want<D::Connection> = Alone> {
     /// Whether it has left a connection to others, having too little time for what has to be done first.
     has_passed_on: bool,
     /// How many connections a hook has had closed.
-    refused: usize,
+    pub(super) refused: usize,
     /// With the runtime that drives it.
     timer: EndedByHand<(Id, Pin<Box<Sleep>>)>,
     /// The hook that has the connection in its hands.
@@ -179,38 +245,6 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
         Poll::Pending
     }
 
-    /// What comes of a hook; `None` if there is to be another connection, and time for it.
-    pub(super) fn take_prepared(
-        &mut self,
-        prepared: Prepared<D::Connection>,
-    ) -> Option<Result<Claim<D::Connection>, AcquireError>> {
-        match prepared {
-            Prepared::Ready(claim) => Some(self.conclude(Grant::Slot(claim))),
-            Prepared::Another => {
-                self.refused += 1;
-                self.take_another()
-            }
-            Prepared::Refused(failure) => Some(Err(self.fail(failure))),
-        }
-    }
-
-    /// `None` if there is to be another one. Not for ever: each costs a connection, and a hook that likes none of as many as there can be likes none at all.
-    fn take_another(&self) -> Option<Result<Claim<D::Connection>, AcquireError>> {
-        let refused = self.refused;
-        if refused > self.engine.config.load().max_size {
-            return Some(Err(self.fail(HookFailure::LikesNone { refused })));
-        }
-        if self.engine.clock.now() < self.deadline { None } else { Some(self.conclude(Grant::Expired)) }
-    }
-
-    #[cold]
-    fn fail(&self, failure: HookFailure) -> AcquireError {
-        let waited = self.waited();
-        self.engine.count_wait(waited);
-        self.engine.events.failed.add(1);
-        AcquireError::Hook { situation: self.engine.situation(waited), failure: Arc::new(failure) }
-    }
-
     /// Polled outside of a runtime: goes on waiting if it waits already and somebody keeps its time.
     #[cold]
     fn poll_outside(&mut self, context: &mut Context<'_>) -> Poll<Result<EngineGrant<D>, AcquireError>> {
@@ -263,12 +297,18 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
             Grant::Slot(claim) if !self.engine.core.may_have(&claim, self.came_in) => {
                 self.engine.judge_again(claim).map(Grant::Slot)
             }
-            Grant::Shared(place) if !self.engine.core.may_have(place.claim(), self.came_in) => {
-                self.engine.leave_unused(place);
-                None
-            }
+            Grant::Shared(place) => self.accept_place(place),
             grant => Some(grant),
         }
+    }
+
+    #[cold]
+    fn accept_place(&self, place: SharedClaim<D::Connection>) -> Option<EngineGrant<D>> {
+        if self.engine.core.may_have(place.claim(), self.came_in) {
+            return Some(Grant::Shared(place));
+        }
+        self.engine.leave_unused(place);
+        None
     }
 
     fn join(&mut self, context: &mut Context<'_>, runtime: Id) -> Option<EngineGrant<D>> {
@@ -282,7 +322,8 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
         ensure_janitor(engine);
         self.is_timed_here = self.needs_a_timer(runtime);
         let deadline = if self.is_timed_here { u64::MAX } else { self.deadline };
-        let (entry, joined, came_in) = engine.core.join(waker, deadline, self.place, W::SHARES, |claim| engine.serve(claim));
+        let (entry, joined, came_in) =
+            engine.core.join(waker, deadline, self.place, W::SHARES, |claim| engine.serve(claim));
         if W::SHARES {
             engine.admit();
         }
@@ -385,7 +426,7 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
     }
 
     /// Turns the grant into an answer, and counts the wait.
-    fn conclude(&self, grant: EngineGrant<D>) -> Result<Claim<D::Connection>, AcquireError> {
+    pub(super) fn conclude(&self, grant: EngineGrant<D>) -> Result<Claim<D::Connection>, AcquireError> {
         let engine = self.engine;
         if let Grant::Slot(claim) = grant {
             self.count_success(engine.core.table.facts(&claim));
@@ -432,7 +473,7 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
     }
 
     /// For how long, in nanoseconds.
-    fn waited(&self) -> u64 {
+    pub(super) fn waited(&self) -> u64 {
         self.engine.clock.now().saturating_sub(self.started)
     }
 }

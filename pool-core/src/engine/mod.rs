@@ -2,7 +2,6 @@
 
 mod acquire;
 mod acquiring;
-mod at_once;
 mod attempts;
 mod budget;
 mod changes;

@@ -7,12 +7,12 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::task::Waker;
 
+use super::Engine;
 use super::acquire::Waiting;
 use super::limit::Limit;
 use super::panics::{caught, report, wake};
 use super::release::{Condition, Occasion};
 use super::want::Want;
-use super::Engine;
 use crate::driver::Driver;
 use crate::error::AcquireError;
 use crate::gate::Joined;
@@ -93,11 +93,7 @@ impl<D: Driver<Connection: Sync>> Engine<D> {
 
     /// An idle connection that was claimed, if it may be used; `Some(None)` if it has gone elsewhere, and there may be another one.
     #[allow(clippy::option_option)] // both say something
-    fn take_idle(
-        &self,
-        mut claim: Claim<D::Connection>,
-        occasion: Occasion,
-    ) -> Option<Option<Claim<D::Connection>>> {
+    fn take_idle(&self, mut claim: Claim<D::Connection>, occasion: Occasion) -> Option<Option<Claim<D::Connection>>> {
         let slot = self.core.table.open(&mut claim);
         match self.condition_of(slot.facts, slot.connection, occasion) {
             Condition::Usable if self.core.may_keep(slot.facts) => {
@@ -150,18 +146,21 @@ impl<D: Driver> Engine<D> {
     }
 
     /// Admits those who share, if the oldest waiter is one of them and there is room. Called by whoever has made room, or has changed who is the oldest.
+    #[inline]
     pub(super) fn admit(&self) {
         if self.core.shares() {
-            self.core.admit(&mut Door(self));
+            self.admit_those_who_share();
         }
     }
 
+    #[cold]
+    #[inline(never)] // or those who do not share would pay for it
+    fn admit_those_who_share(&self) {
+        self.core.admit(&mut Door(self));
+    }
+
     /// A place on a connection that is to take another user. Otherwise nobody joins any more, and it is left.
-    fn look_at_place(
-        &self,
-        place: SharedClaim<D::Connection>,
-        party: Party,
-    ) -> Option<SharedClaim<D::Connection>> {
+    fn look_at_place(&self, place: SharedClaim<D::Connection>, party: Party) -> Option<SharedClaim<D::Connection>> {
         let facts = self.core.table.facts(place.claim());
         let uses = facts.uses.get() + party.joined().saturating_sub(1);
         let left = self.uses_left(facts, uses);

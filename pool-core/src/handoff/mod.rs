@@ -281,13 +281,20 @@ impl<C> Core<C> {
     }
 
     fn grant(&self, note: Note) -> Grant<C> {
+        if note >= SLOTS {
+            return self.other_grant(note);
+        }
+        // SAFETY: the note was sent by `send`, which delivers it once, to whoever collects it or takes it back; the queue orders the delivery
+        // before this.
+        Grant::Slot(unsafe { self.table.receive(note) })
+    }
+
+    #[cold]
+    fn other_grant(&self, note: Note) -> Grant<C> {
         match note {
             FAILED => Grant::Failed,
             CLOSED => Grant::Closed,
-            place if place >= SHARED => Grant::Shared(self.place(place)),
-            // SAFETY: every other note was sent by `send`, which delivers it once, to whoever collects it or takes it back; the queue orders the delivery
-            // before this.
-            slot => Grant::Slot(unsafe { self.table.receive(slot) }),
+            place => Grant::Shared(self.place(place)),
         }
     }
 

@@ -186,7 +186,11 @@ impl<C> Core<C> {
             return true;
         }
         let refused = outcome.is_some();
-        if refused { self.gate.end() } else { self.settle_debt(Some(self.gate.restore()), usher) }
+        if refused {
+            self.gate.end()
+        } else {
+            self.settle_debt(Some(self.gate.restore()), usher)
+        }
         usher.leave(place);
         refused
     }

@@ -366,10 +366,15 @@ fn the_last_of_several_users_has_it_alone() {
 /// No more than may, and the third is not forgotten.
 #[test]
 fn a_place_that_is_left_and_a_waiter_find_each_other() {
-    race(3, || Scene::new(2, 1).with_users(2), [leaving, sharing], |scene| {
-        leaving(&scene);
-        assert_at_rest(&scene.core, 1);
-    });
+    race(
+        3,
+        || Scene::new(2, 1).with_users(2),
+        [leaving, sharing],
+        |scene| {
+            leaving(&scene);
+            assert_at_rest(&scene.core, 1);
+        },
+    );
 }
 
 #[test]
@@ -466,9 +471,14 @@ fn two_places_are_for_two() {
 /// Whoever gets a whole connection and shares it lets those in who wait behind.
 #[test]
 fn a_connection_that_comes_back_is_for_all_who_share() {
-    race(2, || Scene::new(2, 1).with_held(1).with_waiters(&[true]), [releasing, sharing_behind], |scene| {
-        assert_at_rest(&scene.core, 1);
-    });
+    race(
+        2,
+        || Scene::new(2, 1).with_held(1).with_waiters(&[true]),
+        [releasing, sharing_behind],
+        |scene| {
+            assert_at_rest(&scene.core, 1);
+        },
+    );
 }
 
 /// One who came first takes what came for it, and the one of this racer comes behind.

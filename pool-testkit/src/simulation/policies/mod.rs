@@ -84,16 +84,8 @@ trait Policy {
 type Draw = fn(&mut Random) -> Box<dyn Policy>;
 
 /// All of them.
-const POLICIES: [Draw; 8] = [
-    hooks::draw,
-    schedule::draw,
-    tags::draw,
-    leaks::draw,
-    adapt::draw,
-    budget::draw,
-    uncollected::draw,
-    sharing::draw,
-];
+const POLICIES: [Draw; 8] =
+    [hooks::draw, schedule::draw, tags::draw, leaks::draw, adapt::draw, budget::draw, uncollected::draw, sharing::draw];
 
 /// Puts some policies in force, one at least, and lets them do something in between.
 pub(super) fn add_to(mut scenario: Scenario, seed: u64) -> Scenario {

@@ -52,8 +52,7 @@ impl Stage {
 
     pub(super) fn acquire(&mut self, limit: u64, slow: bool) -> Checked {
         let pool = self.pool.clone();
-        let acquire =
-            async move { pool.acquire_owned_timeout(Duration::from_millis(limit)).await.map(Got::Whole) };
+        let acquire = async move { pool.acquire_owned_timeout(Duration::from_millis(limit)).await.map(Got::Whole) };
         self.begin(acquire, limit, slow, false)
     }
 

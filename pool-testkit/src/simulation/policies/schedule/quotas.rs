@@ -109,7 +109,9 @@ impl Schedule {
 
     /// While nothing is owed to a budget, all that the pool has is for requests, but for what is kept; and no more, if the budget has no more.
     fn limit_is_right(&self, stage: &Stage, standing: &Standing) -> Checked {
-        let Some(share) = stage.pool.budget_share().filter(|share| share.owed == 0 && !stage.closed) else { return Ok(()) };
+        let Some(share) = stage.pool.budget_share().filter(|share| share.owed == 0 && !stage.closed) else {
+            return Ok(());
+        };
         let seen = stage.pool.state();
         let least = seen.size.min(seen.max_size).saturating_sub(self.config.kept);
         let limit = standing.limit;
