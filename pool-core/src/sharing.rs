@@ -18,7 +18,9 @@ use crate::chunks::Chunks;
 use crate::sync::{AtomicU64, Ordering, order};
 
 const ONE_USER: u64 = 1;
-const USERS: u64 = (1 << 16) - 1;
+/// More than this many never use a connection.
+const MOST: u16 = u16::MAX;
+const USERS: u64 = MOST as u64;
 /// Others may join.
 const OPEN: u64 = 1 << 16;
 /// One of those who have left says that the connection is of no further use.
@@ -87,7 +89,7 @@ impl Sharing {
 
     /// So many may use a connection at a time, at most 65,535.
     pub fn set_most(&mut self, most: usize) {
-        self.most = most.min(USERS as usize);
+        self.most = most.min(usize::from(MOST));
     }
 
     /// How many may use a connection at a time; zero if none is shared.

@@ -162,7 +162,7 @@ impl<D: Driver, W: Want<D::Connection>> Future for Waiting<'_, D, W> {
                 let prepared = ready!(hook.as_mut().poll(context));
                 *self.preparing = None;
                 match self.take_prepared(prepared) {
-                    Some(outcome) => return Poll::Ready(outcome.map(W::whole)),
+                    Some(outcome) => return Poll::Ready(outcome),
                     None => continue,
                 }
             }
@@ -177,14 +177,10 @@ impl<D: Driver, W: Want<D::Connection>> Future for Waiting<'_, D, W> {
                     } else if engine.hooks_at(HookPoint::BeforeHandOut).is_some() {
                         *self.preparing = Some(Box::pin(engine.prepare(claim, Duration::from_nanos(left))));
                     } else {
-                        return Poll::Ready(self.conclude(Grant::Slot(claim)).map(W::whole));
+                        return Poll::Ready(self.conclude(Grant::Slot(claim)));
                     }
                 }
-                Ok(Grant::Shared(place)) => {
-                    self.count_place();
-                    return Poll::Ready(Ok(W::place(place)));
-                }
-                Ok(grant) => return Poll::Ready(self.conclude(grant).map(W::whole)),
+                Ok(grant) => return Poll::Ready(self.conclude(grant)),
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
@@ -297,7 +293,7 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
             Grant::Slot(claim) if !self.engine.core.may_have(&claim, self.came_in) => {
                 self.engine.judge_again(claim).map(Grant::Slot)
             }
-            Grant::Shared(place) => self.accept_place(place),
+            Grant::Shared(place) if W::SHARES => self.accept_place(place),
             grant => Some(grant),
         }
     }
@@ -426,17 +422,18 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
     }
 
     /// Turns the grant into an answer, and counts the wait.
-    pub(super) fn conclude(&self, grant: EngineGrant<D>) -> Result<Claim<D::Connection>, AcquireError> {
+    pub(super) fn conclude(&self, grant: EngineGrant<D>) -> Result<W::Taken, AcquireError> {
         let engine = self.engine;
         if let Grant::Slot(claim) = grant {
             self.count_success(engine.core.table.facts(&claim));
             if engine.is_watched() && !W::SHARES {
                 engine.note_lease(&claim, self.place);
             }
-            return Ok(claim);
+            return Ok(W::whole(claim));
         }
         let waited = self.waited();
         Err(match grant {
+            Grant::Shared(place) => return Ok(self.conclude_place(place)),
             Grant::Closed => {
                 engine.count_wait(waited);
                 engine.events.refused.add(1);
@@ -453,9 +450,10 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
 
     /// Counts the wait for a place beside others. What is written in the slot is its owner's, and there is none.
     #[cold]
-    fn count_place(&self) {
+    fn conclude_place(&self, place: SharedClaim<D::Connection>) -> W::Taken {
         self.engine.events.shared_waits.add(1);
         self.engine.count_wait(self.waited());
+        W::place(place)
     }
 
     /// Written by the one who holds the slot, as everything that is counted about it.

@@ -240,7 +240,7 @@ impl<D: Driver, W: Want<D::Connection>> Waiting<'_, D, W> {
     pub(super) fn take_prepared(
         &mut self,
         prepared: Prepared<D::Connection>,
-    ) -> Option<Result<Claim<D::Connection>, AcquireError>> {
+    ) -> Option<Result<W::Taken, AcquireError>> {
         match prepared {
             Prepared::Ready(claim) => Some(self.conclude(Grant::Slot(claim))),
             Prepared::Another => {
@@ -252,7 +252,7 @@ impl<D: Driver, W: Want<D::Connection>> Waiting<'_, D, W> {
     }
 
     /// `None` if there is to be another one. Not for ever: each costs a connection, and a hook that likes none of as many as there can be likes none at all.
-    fn take_another(&self) -> Option<Result<Claim<D::Connection>, AcquireError>> {
+    fn take_another(&self) -> Option<Result<W::Taken, AcquireError>> {
         let refused = self.refused;
         if refused > self.engine.config.load().max_size {
             return Some(Err(self.fail(HookFailure::LikesNone { refused })));

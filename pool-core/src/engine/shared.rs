@@ -69,8 +69,7 @@ impl<D: Driver<Connection: Sync>> Engine<D> {
     /// A place, if nobody waits: on an idle connection, or else beside others.
     pub(crate) fn share_at_once(&self, occasion: Occasion) -> Option<SharedClaim<D::Connection>> {
         loop {
-            let start = self.random.next() as usize;
-            match self.core.find_room(start)? {
+            match self.core.find_room(self.random.next())? {
                 Found::Idle(claim) => {
                     if let Some(claim) = self.take_idle(claim, occasion)? {
                         return Some(self.let_in(claim));

@@ -67,14 +67,15 @@ impl<C> Core<C> {
 
     /// A slot for a newcomer that shares, unless somebody waits or the pool is closed or paused: an idle one, or a place in the one that the fewest use of those it looks at, from `start`
     /// on.
-    pub fn find_room(&self, start: usize) -> Option<Found<C>> {
+    pub fn find_room(&self, start: u64) -> Option<Found<C>> {
         if !self.gate.glance().lets_pass_in_order() {
             return None;
         }
         let size = self.table.size().max(1);
+        let start = usize::try_from(start % size as u64).unwrap_or(0);
         // Once more for each that somebody else has taken meanwhile.
         loop {
-            let index = self.least_used((0..size).map(|step| (start % size + step) % size))?;
+            let index = self.least_used((0..size).map(|step| (start + step) % size))?;
             if let Some(claim) = self.table.claim_at(index) {
                 return Some(Found::Idle(claim));
             }
@@ -182,14 +183,16 @@ impl<C> Core<C> {
         if let Some(Resumed::Delivered(waker)) = outcome {
             // The place is that one's.
             self.gate.end();
-            waker.into_iter().for_each(|waker| usher.wake(waker));
+            if let Some(waker) = waker {
+                usher.wake(waker);
+            }
             return true;
         }
         let refused = outcome.is_some();
         if refused {
-            self.gate.end()
+            self.gate.end();
         } else {
-            self.settle_debt(Some(self.gate.restore()), usher)
+            self.settle_debt(Some(self.gate.restore()), usher);
         }
         usher.leave(place);
         refused

@@ -106,12 +106,12 @@ impl Policy for Sharing {
     }
 
     fn check(&mut self, stage: &mut Stage, _: u64) -> Checked {
-        let (state, users) = (stage.pool.state(), stage.sharers.len());
+        let (seen, users) = (stage.pool.state(), stage.sharers.len());
         let woken = stage.waiters.iter().filter(|waiter| waiter.shares && waiter.acquire.woken().is_some()).count();
-        ensure!((users..=users + woken).contains(&state.users), "{users} share, and {woken} may: {state:?}");
-        ensure!(state.users <= state.shared * self.by, "{} may share one: {state:?}", self.by);
-        let forgotten = state.room > 0 && stage.shares_next() && !stage.paused && !stage.closed;
-        ensure!(!forgotten, "somebody waits beside room: {state:?}");
+        ensure!((users..=users + woken).contains(&seen.users), "{users} share, and {woken} may: {seen:?}");
+        ensure!(seen.users <= seen.shared * self.by, "{} may share one: {seen:?}", self.by);
+        let forgotten = seen.room > 0 && stage.shares_next() && !stage.paused && !stage.closed;
+        ensure!(!forgotten, "somebody waits beside room: {seen:?}");
         Ok(())
     }
 }
