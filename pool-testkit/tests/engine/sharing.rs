@@ -261,9 +261,9 @@ async fn the_last_user_gives_it_back_as_it_is() {
         let (one, other) = (pool.share().await.unwrap(), pool.share().await.unwrap());
         let asked = driver.begun(Call::Inspect);
         if breaks {
-            one.break_it()
+            one.break_it();
         } else {
-            one.make_dirty()
+            one.make_dirty();
         }
         drop(one);
         assert_eq!(driver.begun(Call::Inspect), asked, "nobody is asked while others use it");
