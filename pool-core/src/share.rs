@@ -88,7 +88,7 @@ impl<D: Driver<Connection: Sync>> Pool<D> {
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let pool = Pool::builder(Counters).max_size(1).build()?;
+    /// let pool = Pool::builder(Counters).max_size(1).min_size(0).build()?;
     /// let (one, other) = (pool.share().await?, pool.share().await?);
     /// one.fetch_add(1, Ordering::Relaxed);
     /// assert_eq!(other.load(Ordering::Relaxed), 1);

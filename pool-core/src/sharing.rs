@@ -15,6 +15,7 @@
 use crossbeam_utils::CachePadded;
 
 use crate::chunks::Chunks;
+use crate::counters::Moments;
 use crate::sync::{AtomicU64, Ordering, order};
 
 const ONE_USER: u64 = 1;
@@ -79,12 +80,14 @@ pub struct Sharing {
     words: Chunks<CachePadded<AtomicU64>>,
     /// How many have asked since somebody began to admit those who wait.
     calls: CachePadded<AtomicU64>,
+    /// Places on their way to those who wait, or waiting to be collected.
+    pub sent: Moments,
 }
 
 impl Sharing {
     /// Nobody shares a connection.
     pub fn off() -> Self {
-        Self { most: 0, words: Chunks::new(), calls: CachePadded::new(AtomicU64::new(0)) }
+        Self { most: 0, words: Chunks::new(), calls: CachePadded::new(AtomicU64::new(0)), sent: Moments::default() }
     }
 
     /// So many may use a connection at a time, at most 65,535.

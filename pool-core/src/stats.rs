@@ -83,24 +83,20 @@ pub struct PoolState {
 
 impl fmt::Display for PoolState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            idle,
-            leased,
-            shared,
-            users,
-            reserved,
-            opening,
-            in_maintenance,
-            checking,
-            waiting,
-            max_size,
-            paused,
-            ..
-        } = self;
-        write!(f, "{leased} leased, {idle} idle, {opening} opening, {in_maintenance} in maintenance")?;
+        let Self { leased, shared, users, .. } = self;
+        write!(f, "{leased} leased")?;
         if *shared > 0 {
             write!(f, " ({shared} shared by {users})")?;
         }
+        self.write_rest(f)
+    }
+}
+
+impl PoolState {
+    /// All but those that are leased.
+    fn write_rest(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { idle, reserved, opening, in_maintenance, checking, waiting, max_size, paused, .. } = self;
+        write!(f, ", {idle} idle, {opening} opening, {in_maintenance} in maintenance")?;
         if *checking > 0 {
             write!(f, " ({checking} being checked)")?;
         }

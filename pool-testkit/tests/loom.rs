@@ -21,6 +21,8 @@ mod handoff;
 mod pause;
 #[path = "loom/queue.rs"]
 mod queue;
+#[path = "loom/shared.rs"]
+mod shared;
 #[path = "loom/sharing.rs"]
 mod sharing;
 #[path = "loom/slots.rs"]

@@ -337,6 +337,14 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
         if grant.is_some() || self.ticket.is_none() {
             return grant;
         }
+        self.call_on_others(deadline);
+        None
+    }
+
+    /// Tells those of the wait who are to end it.
+    #[inline]
+    fn call_on_others(&self, deadline: u64) {
+        let engine = self.engine;
         if engine.alarm.advance(deadline) {
             engine.bell.notify_one();
         }
@@ -344,7 +352,6 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
         if engine.unserved.is_up() {
             engine.bell.notify_one();
         }
-        None
     }
 
     /// The pool had been closed before this joined: what came from somebody who had not heard of it is not for this.

@@ -179,6 +179,7 @@ impl<C> Core<C> {
             usher.leave(place);
             return true;
         }
+        self.sharing.sent.enter();
         let outcome = self.queue.resume_sharer(SHARED + self.table.note(&place));
         if let Some(Resumed::Delivered(waker)) = outcome {
             // The place is that one's.
@@ -188,6 +189,7 @@ impl<C> Core<C> {
             }
             return true;
         }
+        self.sharing.sent.leave();
         let refused = outcome.is_some();
         if refused {
             self.gate.end();
@@ -233,8 +235,9 @@ impl<C> Core<C> {
         Err((self.place(note), restored))
     }
 
-    /// The place that a note stands for.
+    /// The place that a note stands for, for the one who collects it.
     pub(super) fn place(&self, note: Note) -> SharedClaim<C> {
+        self.sharing.sent.leave();
         // SAFETY: counted by `admit_one`, which sent the note; it is delivered once, to whoever collects it or takes it back, and the queue orders the delivery before
         // this.
         match unsafe { self.table.join((note - SHARED) as usize) } {

@@ -385,7 +385,9 @@ fn hostile_wakers_break_nothing() {
     let mut queue = Counted::default();
     // One whose waker cannot be dropped leaves; another's cannot be cloned for a look.
     queue.unpromised += 1;
-    let Entered::Waiting(leaving) = queue.queue.enter(hostile(), 0, Location::caller(), false) else { panic!("nobody gives") };
+    let Entered::Waiting(leaving) = queue.queue.enter(hostile(), 0, Location::caller(), false) else {
+        panic!("nobody gives")
+    };
     let mut looking = Some(queue.enter(0));
     let waker = std::mem::ManuallyDrop::new(hostile());
     assert!(catch_unwind(AssertUnwindSafe(|| queue.queue.look(&mut looking, &waker))).is_err());
