@@ -33,7 +33,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let morning = tokio::spawn(take(orders.clone(), 4));
     while lent.len() > 2 {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        println!("an order waits: {}; the reports owe {:?}", budget.stats(), reports.share().map(|share| share.owed));
+        println!(
+            "an order waits: {}; the reports owe {:?}",
+            budget.stats(),
+            reports.budget_share().map(|share| share.owed)
+        );
         lent.pop();
     }
     let ordering = morning.await??;

@@ -71,10 +71,10 @@ impl<D: Driver> Pool<D> {
     ///
     /// ```no_run
     /// # fn lacks<D: pool_core::Driver>(pool: &pool_core::Pool<D>) -> bool {
-    /// pool.share().is_some_and(|share| share.wants > 0)
+    /// pool.budget_share().is_some_and(|share| share.wants > 0)
     /// # }
     /// ```
-    pub fn share(&self) -> Option<ShareStats> {
+    pub fn budget_share(&self) -> Option<ShareStats> {
         self.engine.share()
     }
 

@@ -243,6 +243,14 @@ pub trait Driver: Send + Sync + 'static {
         None
     }
 
+    /// How many callers may use a connection at a time who [share](crate::Pool::share) it, each through `&Connection`: at most 65,535. Asked for once, when the pool is built. The
+    /// default is 0: then a connection is for one caller at a time, however it was asked for.
+    ///
+    /// Whoever shares a connection must not change its session for the others; that is the driver's to see to.
+    fn shared_by(&self) -> usize {
+        0
+    }
+
     /// Tells whether an error of [`connect`](Driver::connect) may pass by itself.
     fn classify(&self, error: &Self::Error) -> ErrorClass;
 }

@@ -9,7 +9,8 @@ const CLOSED: u64 = 1 << 63;
 const OVERSIZE: u64 = 1 << 62;
 /// Idle slots are handed out in an order that somebody has to keep.
 const ORDERED: u64 = 1 << 61;
-/// How many are ending a wait, and have taken one from the count that may have to come back. There is one janitor at a time, and perhaps one that leaves.
+/// How many are ending a wait, and have taken one from the count that may have to come back. There is one janitor at a time, and perhaps one that leaves; and one who admits
+/// those who share.
 const ENDING: u64 = ORDERED - ONE_ENDING;
 const ONE_ENDING: u64 = 1 << 58;
 /// Nobody gets a connection who asks for one, and what is given back stays idle.
@@ -239,6 +240,15 @@ impl Gate {
         self.take_one(|sight| sight.0 & ENDING != ENDING, ONE_ENDING)
     }
 
+    /// As `reserve_for`, for one who then `ends` what was begun, or `restores` the count: it may find that the oldest waiter cannot do with what it has. No newcomer
+    /// passes meanwhile.
+    #[must_use]
+    pub fn begin_to_admit(&self, generation: Generation) -> bool {
+        let agreed =
+            |sight: Sight| sight.generation() == generation && !sight.is_paused() && sight.0 & ENDING != ENDING;
+        self.take_one(agreed, ONE_ENDING)
+    }
+
     /// The wait has ended.
     pub fn end(&self) {
         // ORDERING: Relaxed: nobody reads anything through it.
@@ -249,6 +259,12 @@ impl Gate {
     pub fn restore(&self) -> Joined {
         // ORDERING: Relaxed, as in `join`.
         Sight(self.0.fetch_add(1_u64.wrapping_sub(ONE_ENDING), Ordering::Relaxed)).joined()
+    }
+
+    /// What was reserved for somebody is not for the one who is the oldest now. As if that one joined.
+    pub fn come_back(&self) -> Joined {
+        // ORDERING: Relaxed, as in `join`.
+        Sight(self.0.fetch_add(1, Ordering::Relaxed)).joined()
     }
 
     fn take_one(&self, agreed: impl Fn(Sight) -> bool, and_add: u64) -> bool {

@@ -40,10 +40,10 @@
 //!
 //! | layer | what | files |
 //! | --- | --- | --- |
-//! | 4 | handles | `pool`, `control`, `builder`, `lease`, `kept`, `prefer`, `monitor/`, `scheduler/`, `adapter/`, `tenants/` |
+//! | 4 | handles | `pool`, `control`, `builder`, `lease`, `share`, `kept`, `prefer`, `monitor/`, `scheduler/`, `adapter/`, `tenants/` |
 //! | 3 | protocols: acquire, release, open, maintain, rotate, retire, pause, reconfigure, close | `engine/`, `budget` |
 //! | 2 | policy: pure decisions | `config`, `reconfigured`, `sizes`, `lifetime`, `rotation`, `retirement`, `warmth`, `backoff`, `breaker`, `health`, `schedule/`, `adapt/`, `shares/` |
-//! | 1 | lock-free: slots, gate, capacity, hand-over; every atomic ordering, all `unsafe` | `slot/`, `gate`, `capacity`, `counters`, `queue/`, `chunks`, `place`, `handoff` |
+//! | 1 | lock-free: slots, gate, capacity, hand-over; every atomic ordering, all `unsafe` | `slot/`, `gate`, `capacity`, `counters`, `queue/`, `chunks`, `place`, `sharing`, `handoff` |
 //! | 0 | seams | `sync`, `foreign`, `driver`, `attempt`, `connection`, `recorder`, `tag`, `hooks`, `preference`, `failure`, `situation`, `shed`, `error`, `stats`, `times` |
 #![deny(missing_docs)]
 #![cfg_attr(feature = "loom", allow(clippy::exhaustive_enums))] // as below: the models match on all outcomes
@@ -57,6 +57,7 @@ mod gate;
 mod handoff;
 mod place;
 mod queue;
+mod sharing;
 mod slot;
 mod sync;
 
@@ -67,9 +68,10 @@ pub mod internals {
     pub use crate::capacity::{Capacity, Room};
     pub use crate::counters::{Alarm, Counter, Figure, Flag, Mark, Moments, Permits, Seat};
     pub use crate::gate::{Gate, Generation, Joined};
-    pub use crate::handoff::{Core, Denial, Denied, Entry, Grant, Left, Offered};
+    pub use crate::handoff::{Core, Denial, Denied, Entry, Found, Grant, Left, Offered, Parted, Usher};
     pub use crate::queue::{Cancelled, Entered, Fifo, Heard, Resumed, Ticket};
-    pub use crate::slot::{Claim, IdleOrder, Table, Vacancy};
+    pub use crate::sharing::Party;
+    pub use crate::slot::{Claim, IdleOrder, SharedClaim, Table, Vacancy};
     pub use crate::sync::order;
 }
 
@@ -133,6 +135,8 @@ mod schedule;
 #[cfg(not(feature = "loom"))]
 mod scheduler;
 #[cfg(not(feature = "loom"))]
+mod share;
+#[cfg(not(feature = "loom"))]
 mod shares;
 #[cfg(not(feature = "loom"))]
 mod shed;
@@ -174,6 +178,7 @@ pub use crate::{
     recorder::Recorder,
     schedule::{Codel, Priority, Quota, ScheduleConfig},
     scheduler::{KeyStats, Request, ScheduleStats, ScheduledLease, Scheduler, ShedCounts},
+    share::{OwnedSharedLease, SharedLease},
     shed::{Key, Shed},
     situation::Situation,
     slot::IdleOrder,

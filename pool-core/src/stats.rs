@@ -52,6 +52,12 @@ pub struct PoolState {
     pub idle: usize,
     /// Connections in the hands of callers.
     pub leased: usize,
+    /// Of these, connections that are [shared](crate::Pool::share).
+    pub shared: usize,
+    /// Shared leases: how many use these.
+    pub users: usize,
+    /// How many more may join them, as far as they take more users.
+    pub room: usize,
     /// Connections [kept](crate::HealthConfig::reserve) for checks of the pool's health, one for each monitor at most, and those that somebody [keeps](crate::OwnedLease::keep) for something else that lasts.
     pub reserved: usize,
     /// Connections being opened.
@@ -77,8 +83,20 @@ pub struct PoolState {
 
 impl fmt::Display for PoolState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { idle, leased, reserved, opening, in_maintenance, checking, waiting, max_size, paused, .. } = self;
-        write!(f, "{leased} leased, {idle} idle, {opening} opening, {in_maintenance} in maintenance")?;
+        let Self { leased, shared, users, .. } = self;
+        write!(f, "{leased} leased")?;
+        if *shared > 0 {
+            write!(f, " ({shared} shared by {users})")?;
+        }
+        self.write_rest(f)
+    }
+}
+
+impl PoolState {
+    /// All but those that are leased.
+    fn write_rest(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { idle, reserved, opening, in_maintenance, checking, waiting, max_size, paused, .. } = self;
+        write!(f, ", {idle} idle, {opening} opening, {in_maintenance} in maintenance")?;
         if *checking > 0 {
             write!(f, " ({checking} being checked)")?;
         }

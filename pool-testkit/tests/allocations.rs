@@ -8,7 +8,7 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
-use pool_core::{AcquireError, Lease, Pool};
+use pool_core::{AcquireError, Attempt, Driver, ErrorClass, Lease, Pool, SessionState};
 use pool_testkit::fake::Numbers;
 use tokio::runtime::{Builder, Runtime};
 
@@ -108,6 +108,48 @@ fn a_wait_that_ends_with_a_connection_allocates_nothing_once_the_pool_is_warm() 
     };
     (0..3).for_each(|_| round());
     assert_eq!(allocations(|| (0..10).for_each(|_| round())), 0);
+}
+
+/// Connections that three may share.
+struct Shared;
+
+impl Driver for Shared {
+    type Connection = u64;
+    type Error = std::io::Error;
+
+    async fn connect(&self, _: &Attempt) -> Result<u64, std::io::Error> {
+        Ok(0)
+    }
+    fn inspect(&self, _: &mut u64) -> SessionState {
+        SessionState::Clean
+    }
+    fn classify(&self, _: &std::io::Error) -> ErrorClass {
+        ErrorClass::Transient
+    }
+    fn shared_by(&self) -> usize {
+        3
+    }
+}
+
+#[test]
+fn a_connection_is_shared_without_an_allocation_once_the_pool_is_warm() {
+    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let pool = Pool::builder(Shared).max_size(1).min_size(0).build().unwrap();
+    runtime.block_on(async { drop(pool.share().await) });
+    let _inside = runtime.enter();
+    let round = || {
+        for _ in 0..100 {
+            let (one, two, three) = (pool.try_share().unwrap(), pool.try_share().unwrap(), pool.try_share().unwrap());
+            let (mut waiter, mut alone) = (pin!(pool.share()), pin!(pool.acquire()));
+            assert!(poll(waiter.as_mut()).is_pending() && poll(alone.as_mut()).is_pending());
+            drop(one);
+            assert!(matches!(poll(waiter), Poll::Ready(Ok(_))));
+            drop((two, three));
+            assert!(matches!(poll(alone), Poll::Ready(Ok(_))));
+        }
+    };
+    round();
+    assert_eq!(allocations(round), 0);
 }
 
 #[test]

@@ -83,6 +83,8 @@ mod scarce;
 mod schedule;
 #[path = "engine/settings.rs"]
 mod settings;
+#[path = "engine/sharing.rs"]
+mod sharing;
 #[path = "engine/shutdown.rs"]
 mod shutdown;
 #[path = "engine/situations.rs"]

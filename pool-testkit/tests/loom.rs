@@ -23,6 +23,10 @@ mod handoff;
 mod pause;
 #[path = "loom/queue.rs"]
 mod queue;
+#[path = "loom/shared.rs"]
+mod shared;
+#[path = "loom/sharing.rs"]
+mod sharing;
 #[path = "loom/slots.rs"]
 mod slots;
 #[path = "loom/time.rs"]

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The layer of each part of `pool-core/src`, by the first name of its path.
-const LAYERS: [(&str, u8); 49] = [
+const LAYERS: [(&str, u8); 51] = [
     ("sync", 0),
     ("foreign", 0),
     ("driver", 0),
@@ -30,6 +30,7 @@ const LAYERS: [(&str, u8); 49] = [
     ("capacity", 1),
     ("counters", 1),
     ("queue", 1),
+    ("sharing", 1),
     ("handoff", 1),
     ("config", 2),
     ("reconfigured", 2),
@@ -50,6 +51,7 @@ const LAYERS: [(&str, u8); 49] = [
     ("control", 4),
     ("builder", 4),
     ("lease", 4),
+    ("share", 4),
     ("kept", 4),
     ("prefer", 4),
     ("monitor", 4),

@@ -1,6 +1,7 @@
 //! Acquire: at once if a connection is idle and nobody waits, otherwise by queueing.
 
 use std::future::Future;
+use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::pin::Pin;
@@ -15,14 +16,15 @@ use super::hooked::Prepared;
 use super::limit::Limit;
 use super::panics::{caught, wake};
 use super::release::{Condition, Occasion};
+use super::want::{Alone, Want};
 use super::{Engine, EngineGrant, ensure_janitor, hint};
 use crate::driver::Driver;
 use crate::error::AcquireError;
 use crate::gate::{Generation, Joined};
 use crate::handoff::{Entry, Grant, Left};
-use crate::hooks::{HookFailure, HookPoint};
+use crate::hooks::HookPoint;
 use crate::queue::Ticket;
-use crate::slot::{Claim, Facts};
+use crate::slot::{Claim, Facts, SharedClaim};
 use crate::tag::Tag;
 
 impl<D: Driver> Engine<D> {
@@ -69,11 +71,16 @@ impl<D: Driver> Engine<D> {
     /// long, because the thread that looks was stopped, say.
     #[cold]
     pub(crate) fn acquire_patiently(&self) -> Option<Claim<D::Connection>> {
+        self.try_patiently(|| self.acquire_at_once(Occasion::WithoutWaiting))
+    }
+
+    /// Tries as long as the pool is looking at a connection itself, and that does not take long.
+    pub(super) fn try_patiently<T>(&self, at_once: impl Fn() -> Option<T>) -> Option<T> {
         for _ in 0..PATIENCE {
             let ended = self.inspections.ended();
-            let claim = self.acquire_at_once(Occasion::WithoutWaiting);
-            if claim.is_some() || self.inspections.none_since(ended) {
-                return claim;
+            let found = at_once();
+            if found.is_some() || self.inspections.none_since(ended) {
+                return found;
             }
             (0..BREATH).for_each(|_| std::hint::spin_loop());
         }
@@ -91,7 +98,7 @@ const BREATH: u32 = 32;
 /// its own is for a caller on another runtime, because nobody promises that the janitor's is being driven.
 ///
 /// Written by hand, as an `async fn` would be in everybody's way: dropping one that never waited is nothing, and so is moving it.
-pub(crate) struct Waiting<'a, D: Driver> {
+pub(crate) struct Waiting<'a, D: Driver, W: Want<D::Connection> = Alone> {
     pub(super) engine: &'a Arc<Engine<D>>,
     /// Who asks.
     place: &'static Location<'static>,
@@ -102,12 +109,14 @@ pub(crate) struct Waiting<'a, D: Driver> {
     came_in: Generation,
     /// Whether the queue has another deadline than this, namely none.
     is_timed_here: bool,
+    /// What it can do with.
+    wants: PhantomData<W>,
     /// What the driver has to make of the connection afterwards, if it is not that.
     needs: Option<&'a Tag>,
     /// Whether it has left a connection to others, having too little time for what has to be done first.
     has_passed_on: bool,
     /// How many connections a hook has had closed.
-    refused: usize,
+    pub(super) refused: usize,
     /// With the runtime that drives it.
     timer: EndedByHand<(Id, Pin<Box<Sleep>>)>,
     /// The hook that has the connection in its hands.
@@ -120,7 +129,7 @@ type EndedByHand<T> = ManuallyDrop<Option<T>>;
 /// A call of a hook, with the connection.
 type Hook<'a, D> = Pin<Box<dyn Future<Output = Prepared<<D as Driver>::Connection>> + Send + 'a>>;
 
-impl<'a, D: Driver> Waiting<'a, D> {
+impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
     pub(crate) fn new(engine: &'a Arc<Engine<D>>, limit: Limit, place: &'static Location<'static>) -> Self {
         let started = engine.clock.now();
         let deadline = started.saturating_add(limit.of(engine));
@@ -133,6 +142,7 @@ impl<'a, D: Driver> Waiting<'a, D> {
             deadline,
             came_in,
             is_timed_here: false,
+            wants: PhantomData,
             needs: None,
             has_passed_on: false,
             refused: 0,
@@ -142,8 +152,8 @@ impl<'a, D: Driver> Waiting<'a, D> {
     }
 }
 
-impl<D: Driver> Future for Waiting<'_, D> {
-    type Output = Result<Claim<D::Connection>, AcquireError>;
+impl<D: Driver, W: Want<D::Connection>> Future for Waiting<'_, D, W> {
+    type Output = Result<W::Taken, AcquireError>;
 
     // Owned while it is pending: the ticket, or what the hook has in its hands. Dropping it leaves the queue and passes on a grant that came first, or closes the connection.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -177,7 +187,7 @@ impl<D: Driver> Future for Waiting<'_, D> {
     }
 }
 
-impl<'a, D: Driver> Waiting<'a, D> {
+impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
     /// For somebody who has this made of the connection, if it is not that.
     pub(super) fn needing(mut self, needs: Option<&'a Tag>) -> Self {
         self.needs = needs;
@@ -229,38 +239,6 @@ impl<'a, D: Driver> Waiting<'a, D> {
             return Poll::Ready(Ok(self.leave().unwrap_or(Grant::Expired)));
         }
         Poll::Pending
-    }
-
-    /// What comes of a hook; `None` if there is to be another connection, and time for it.
-    pub(super) fn take_prepared(
-        &mut self,
-        prepared: Prepared<D::Connection>,
-    ) -> Option<Result<Claim<D::Connection>, AcquireError>> {
-        match prepared {
-            Prepared::Ready(claim) => Some(self.conclude(Grant::Slot(claim))),
-            Prepared::Another => {
-                self.refused += 1;
-                self.take_another()
-            }
-            Prepared::Refused(failure) => Some(Err(self.fail(failure))),
-        }
-    }
-
-    /// `None` if there is to be another one. Not for ever: each costs a connection, and a hook that likes none of as many as there can be likes none at all.
-    fn take_another(&self) -> Option<Result<Claim<D::Connection>, AcquireError>> {
-        let refused = self.refused;
-        if refused > self.engine.config.load().max_size {
-            return Some(Err(self.fail(HookFailure::LikesNone { refused })));
-        }
-        if self.engine.clock.now() < self.deadline { None } else { Some(self.conclude(Grant::Expired)) }
-    }
-
-    #[cold]
-    fn fail(&self, failure: HookFailure) -> AcquireError {
-        let waited = self.waited();
-        self.engine.count_wait(waited);
-        self.engine.events.failed.add(1);
-        AcquireError::Hook { situation: self.engine.situation(waited), failure: Arc::new(failure) }
     }
 
     /// Polled outside of a runtime: goes on waiting if it waits already and somebody keeps its time.
@@ -315,8 +293,18 @@ impl<'a, D: Driver> Waiting<'a, D> {
             Grant::Slot(claim) if !self.engine.core.may_have(&claim, self.came_in) => {
                 self.engine.judge_again(claim).map(Grant::Slot)
             }
+            Grant::Shared(place) if W::SHARES => self.accept_place(place),
             grant => Some(grant),
         }
+    }
+
+    #[cold]
+    fn accept_place(&self, place: SharedClaim<D::Connection>) -> Option<EngineGrant<D>> {
+        if self.engine.core.may_have(place.claim(), self.came_in) {
+            return Some(Grant::Shared(place));
+        }
+        self.engine.leave_unused(place);
+        None
     }
 
     fn join(&mut self, context: &mut Context<'_>, runtime: Id) -> Option<EngineGrant<D>> {
@@ -330,7 +318,11 @@ impl<'a, D: Driver> Waiting<'a, D> {
         ensure_janitor(engine);
         self.is_timed_here = self.needs_a_timer(runtime);
         let deadline = if self.is_timed_here { u64::MAX } else { self.deadline };
-        let (entry, joined, came_in) = engine.core.join(waker, deadline, self.place, |claim| engine.serve(claim));
+        let (entry, joined, came_in) =
+            engine.core.join(waker, deadline, self.place, W::SHARES, |claim| engine.serve(claim));
+        if W::SHARES {
+            engine.admit();
+        }
         self.came_in = came_in;
         let grant = match entry {
             Entry::Served(grant) => self.accept(grant),
@@ -345,6 +337,14 @@ impl<'a, D: Driver> Waiting<'a, D> {
         if grant.is_some() || self.ticket.is_none() {
             return grant;
         }
+        self.call_on_others(deadline);
+        None
+    }
+
+    /// Tells those of the wait who are to end it.
+    #[inline]
+    fn call_on_others(&self, deadline: u64) {
+        let engine = self.engine;
         if engine.alarm.advance(deadline) {
             engine.bell.notify_one();
         }
@@ -352,14 +352,15 @@ impl<'a, D: Driver> Waiting<'a, D> {
         if engine.unserved.is_up() {
             engine.bell.notify_one();
         }
-        None
     }
 
     /// The pool had been closed before this joined: what came from somebody who had not heard of it is not for this.
     #[cold]
     fn refuse(&mut self, grant: Option<EngineGrant<D>>) -> EngineGrant<D> {
-        if let Some(Grant::Slot(claim)) = grant.or_else(|| self.leave()) {
-            self.engine.offer(claim);
+        match grant.or_else(|| self.leave()) {
+            Some(Grant::Slot(claim)) => self.engine.offer(claim),
+            Some(Grant::Shared(place)) => self.engine.leave_unused(place),
+            _ => {}
         }
         // It may have been for one who was counted before the close, and enters the queue only now: that one is owed what this has counted.
         self.engine.core.send_away(wake);
@@ -388,10 +389,18 @@ impl<'a, D: Driver> Waiting<'a, D> {
     /// Leaves the queue, with the grant that came first, if one did.
     fn leave(&mut self) -> Option<EngineGrant<D>> {
         match self.engine.core.leave(self.ticket.take()?) {
-            Left::Nothing => None,
+            Left::Nothing => {
+                // The next in the queue may be one who shares.
+                self.engine.admit();
+                None
+            }
             Left::Grant(grant) => self.accept(grant),
             Left::PassedOn(offered) => {
                 self.engine.follow_up(offered);
+                None
+            }
+            Left::Place(place, restored) => {
+                self.engine.settle_place(place, restored);
                 None
             }
         }
@@ -412,23 +421,26 @@ impl<'a, D: Driver> Waiting<'a, D> {
     fn give_up(&mut self) {
         self.engine.events.cancelled.add(1);
         self.engine.count_wait(self.waited());
-        if let Some(Grant::Slot(claim)) = self.leave() {
-            self.engine.put_back(claim);
+        match self.leave() {
+            Some(Grant::Slot(claim)) => self.engine.put_back(claim),
+            Some(Grant::Shared(place)) => self.engine.leave_unused(place),
+            _ => {}
         }
     }
 
     /// Turns the grant into an answer, and counts the wait.
-    fn conclude(&self, grant: EngineGrant<D>) -> Result<Claim<D::Connection>, AcquireError> {
+    pub(super) fn conclude(&self, grant: EngineGrant<D>) -> Result<W::Taken, AcquireError> {
         let engine = self.engine;
         if let Grant::Slot(claim) = grant {
             self.count_success(engine.core.table.facts(&claim));
-            if engine.is_watched() {
+            if engine.is_watched() && !W::SHARES {
                 engine.note_lease(&claim, self.place);
             }
-            return Ok(claim);
+            return Ok(W::whole(claim));
         }
         let waited = self.waited();
         Err(match grant {
+            Grant::Shared(place) => return Ok(self.conclude_place(place)),
             Grant::Closed => {
                 engine.count_wait(waited);
                 engine.events.refused.add(1);
@@ -441,6 +453,14 @@ impl<'a, D: Driver> Waiting<'a, D> {
             }
             _ => self.give_in(),
         })
+    }
+
+    /// Counts the wait for a place beside others. What is written in the slot is its owner's, and there is none.
+    #[cold]
+    fn conclude_place(&self, place: SharedClaim<D::Connection>) -> W::Taken {
+        self.engine.events.shared_waits.add(1);
+        self.engine.count_wait(self.waited());
+        W::place(place)
     }
 
     /// Written by the one who holds the slot, as everything that is counted about it.
@@ -458,7 +478,7 @@ impl<'a, D: Driver> Waiting<'a, D> {
     }
 
     /// For how long, in nanoseconds.
-    fn waited(&self) -> u64 {
+    pub(super) fn waited(&self) -> u64 {
         self.engine.clock.now().saturating_sub(self.started)
     }
 }
@@ -468,7 +488,7 @@ const ALL_MEASURED: u64 = 256;
 /// After these, one in so many.
 const SAMPLE: u64 = 16;
 
-impl<D: Driver> Drop for Waiting<'_, D> {
+impl<D: Driver, W: Want<D::Connection>> Drop for Waiting<'_, D, W> {
     #[inline]
     fn drop(&mut self) {
         self.end();

@@ -5,15 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Engine;
+use super::acquire::Waiting;
 use super::budget::within;
 use super::clock::nanos;
 use super::notes::Opened;
 use super::panics::{caught, guarded, report};
 use super::usual::Usual;
+use super::want::Want;
 use crate::attempt::Attempt;
 use crate::connection::ConnectionId;
 use crate::driver::Driver;
+use crate::error::AcquireError;
 use crate::foreign::drop_quietly;
+use crate::handoff::Grant;
 use crate::hooks::{AnyHooks, ConnectionFacts, HandOut, HookError, HookFailure, HookPoint};
 use crate::lifetime::RetireReason;
 use crate::slot::{Claim, Facts, Vacancy};
@@ -227,5 +231,40 @@ impl<D: Driver> Engine<D> {
     pub(super) fn id_in(&self, vacancy: &Vacancy) -> ConnectionId {
         let (slot, life) = self.core.table.next_life(vacancy);
         ConnectionId { pool: self.core.table.id(), slot, life }
+    }
+}
+
+/// # What becomes of somebody who waits
+impl<D: Driver, W: Want<D::Connection>> Waiting<'_, D, W> {
+    /// What comes of a hook; `None` if there is to be another connection, and time for it.
+    pub(super) fn take_prepared(
+        &mut self,
+        prepared: Prepared<D::Connection>,
+    ) -> Option<Result<W::Taken, AcquireError>> {
+        match prepared {
+            Prepared::Ready(claim) => Some(self.conclude(Grant::Slot(claim))),
+            Prepared::Another => {
+                self.refused += 1;
+                self.take_another()
+            }
+            Prepared::Refused(failure) => Some(Err(self.fail(failure))),
+        }
+    }
+
+    /// `None` if there is to be another one. Not for ever: each costs a connection, and a hook that likes none of as many as there can be likes none at all.
+    fn take_another(&self) -> Option<Result<W::Taken, AcquireError>> {
+        let refused = self.refused;
+        if refused > self.engine.config.load().max_size {
+            return Some(Err(self.fail(HookFailure::LikesNone { refused })));
+        }
+        if self.engine.clock.now() < self.deadline { None } else { Some(self.conclude(Grant::Expired)) }
+    }
+
+    #[cold]
+    fn fail(&self, failure: HookFailure) -> AcquireError {
+        let waited = self.waited();
+        self.engine.count_wait(waited);
+        self.engine.events.failed.add(1);
+        AcquireError::Hook { situation: self.engine.situation(waited), failure: Arc::new(failure) }
     }
 }

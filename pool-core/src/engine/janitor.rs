@@ -90,6 +90,7 @@ impl<D: Driver> Drop for Duty<D> {
         engine.janitor.leave_first();
         // Nobody keeps their time any more. Those who can still run join again, and one of them starts the next janitor.
         let _ = engine.core.expire(u64::MAX, wake, |claim| engine.serve(claim));
+        engine.admit();
         engine.tell();
     }
 }
@@ -194,6 +195,7 @@ fn keep_time<D: Driver>(engine: &Engine<D>) {
     }
     engine.alarm.silence();
     let earliest = engine.core.expire(now, wake, |claim| engine.serve(claim));
+    engine.admit();
     // One that is due and was not ended: somebody is on the way to it at this moment.
     engine.alarm.advance(earliest.max(now + SOON));
 }

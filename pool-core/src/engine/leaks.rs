@@ -154,11 +154,11 @@ impl<D: Driver> Engine<D> {
         AcquireError::SelfWait { situation: self.situation(waited), held_at }
     }
 
-    /// All leases of callers.
+    /// All leases of callers, but for those of connections that several use.
     pub(super) fn callers_leases(&self) -> impl Iterator<Item = (ConnectionId, &Facts)> {
         let pool = self.core.table.id();
         let named = move |(life, facts): (u64, _)| (ConnectionId { pool, slot: Facts::index(facts), life }, facts);
-        self.core.table.leased().map(named).filter(|(id, _)| !self.is_reserved(*id))
+        self.core.table.leased().map(named).filter(|(id, facts)| !self.is_reserved(*id) && !self.is_shared(facts))
     }
 
     /// Who has a connection now, and for how long.

@@ -54,6 +54,28 @@ impl<D: Driver> Engine<D> {
         self.config.load().max_uses.map_or(u64::MAX, |uses| facts.first_use.get().saturating_add(uses))
     }
 
+    /// Counts leases that others have had beside the one that was counted.
+    pub(super) fn count_more_uses(&self, facts: &Facts, more: u64) {
+        let (before, uses) = (facts.uses.get(), facts.uses.get() + more);
+        facts.uses.set(uses);
+        if more == 0 || uses < facts.next_look.get() {
+            return;
+        }
+        let wears = self.wears_from(facts);
+        if before < wears && wears <= uses {
+            self.wearing.raise();
+            self.bell.notify_one();
+        }
+        // Whoever has it next looks when to look again.
+        facts.good_until.set(0);
+        facts.next_look.set(uses);
+    }
+
+    /// How often a connection may be used by others that has been used so often; `None` if that is once too often.
+    pub(super) fn uses_left(&self, facts: &Facts, uses: u64) -> Option<u64> {
+        if uses < facts.next_look.get() { Some(u64::MAX) } else { self.last_use(facts).checked_sub(uses) }
+    }
+
     /// Whether a connection has been used as often as it may be by the settings in force. If not, its last lease will be noticed.
     pub(super) fn is_worn(&self, facts: &Facts) -> bool {
         let last = self.last_use(facts);

@@ -23,6 +23,7 @@ mod open;
 mod openers;
 mod outlook;
 mod panics;
+mod part;
 mod pause;
 mod prefer;
 mod probe;
@@ -35,12 +36,13 @@ mod reserves;
 mod retire;
 mod rotate;
 mod round;
-mod share;
+mod shared;
 mod tags;
 mod tasks;
 mod trip;
 mod uncollected;
 mod usual;
+mod want;
 mod warm_up;
 
 use clock::{Clock, nanos};
@@ -54,11 +56,12 @@ pub(crate) use janitor::ensure_janitor;
 pub(crate) use limit::Limit;
 pub(crate) use outlook::Outlook;
 pub(crate) use panics::{caught, guarded, report, shielded, tell_watchers};
+pub(crate) use part::{Part, guarantee};
 pub(crate) use pause::drained;
 pub(crate) use prefer::prefer;
 pub(crate) use release::Occasion;
 pub(crate) use reserves::KeptFor;
-pub(crate) use share::{Part, guarantee};
+pub(crate) use shared::share;
 pub(crate) use warm_up::{ready, warm_up};
 
 use std::sync::{Arc, Mutex};
@@ -204,6 +207,8 @@ struct Events {
     missed: Counter,
     converted: Counter,
     uncollected: Counter,
+    /// Places beside others that were waited for.
+    shared_waits: Counter,
     errors: ErrorEvents,
 }
 
@@ -242,8 +247,8 @@ impl<D: Driver> Engine<D> {
         part: Option<Part>,
     ) -> Self {
         Self {
+            core: Core::new(config.max_size, config.idle_order).shared_by(shared::most_users(&driver)),
             driver,
-            core: Core::new(config.max_size, config.idle_order),
             acquire_timeout: Figure::of(nanos(config.acquire_timeout)),
             config: ArcSwap::from_pointee(config),
             epoch: CachePadded::default(),

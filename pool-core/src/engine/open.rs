@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::budget::within;
 use super::panics::{caught, guarded, report};
-use super::share::Demanded;
+use super::part::Demanded;
 use super::{Engine, Job};
 use crate::attempt::Attempt;
 use crate::config::Config;
@@ -60,7 +60,7 @@ impl<D: Driver> Engine<D> {
     pub(super) fn reserve_replacement(self: &Arc<Self>, at_once: usize, headroom: usize) -> Option<Opener<D>> {
         // Not more than these, whatever the maximum is in the next moment: there is a slot for whoever reserves, and its index is none of the queue's notes.
         let slots = self.core.capacity.read().max.saturating_add(headroom).min(Config::MAX_SIZE_LIMIT);
-        self.core.table.grow_to(slots);
+        self.core.grow_to(slots);
         let sight = self.core.gate().look_after_publishing();
         if !self.core.capacity.reserve_replacement(headroom, slots, |room| room.opening < at_once) {
             return None;

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::Engine;
 use super::open::Opener;
 use super::panics::report;
-use super::share::Demanded;
+use super::part::Demanded;
 use crate::backoff::{Backoff, Pauses};
 use crate::breaker::Breaker;
 use crate::config::Config;

@@ -13,7 +13,9 @@ impl<D: Driver> Engine<D> {
     }
 
     pub(crate) fn resume(&self) {
-        if self.core.resume(|claim| self.serve(claim)) {
+        let resumed = self.core.resume(|claim| self.serve(claim));
+        self.admit();
+        if resumed {
             // The attempts that failed are from before.
             self.fresh_starts.add(1);
             self.bell.notify_one();

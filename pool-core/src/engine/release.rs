@@ -187,7 +187,23 @@ impl<D: Driver> Engine<D> {
 
     /// Does what is left to do for a connection that was offered.
     #[inline(never)]
-    pub(super) fn follow_up(&self, mut offered: Offered<D::Connection>) {
+    pub(super) fn follow_up(&self, offered: Offered<D::Connection>) {
+        if self.core.shares() {
+            return self.follow_up_and_admit(offered);
+        }
+        self.follow_up_alone(offered);
+    }
+
+    /// The next in the queue may be one who shares.
+    #[cold]
+    #[inline(never)] // or those who do not share would pay for it
+    fn follow_up_and_admit(&self, offered: Offered<D::Connection>) {
+        self.follow_up_alone(offered);
+        self.admit();
+    }
+
+    #[inline]
+    fn follow_up_alone(&self, mut offered: Offered<D::Connection>) {
         // Once more for each generation that begins meanwhile.
         while let Some(claim) = self.settle(offered) {
             offered = self.core.offer(claim);

@@ -19,10 +19,19 @@ impl<D: Driver> Engine<D> {
     fn state_of(&self, counts: &Counts) -> PoolState {
         let sight = self.core.gate().glance();
         let reserved = self.reserved().min(counts.leased);
+        let (mut shared, mut users, mut room) = (0, 0, 0);
+        for party in self.core.sharing.parties() {
+            shared += 1;
+            users += party.users();
+            room += if party.is_shut() { 0 } else { self.core.sharing.most().saturating_sub(party.users()) };
+        }
         PoolState {
             size: counts.opening + counts.idle + counts.leased + counts.resetting + counts.closing,
             idle: counts.idle,
             leased: counts.leased - reserved,
+            shared,
+            users,
+            room,
             reserved,
             opening: counts.opening,
             in_maintenance: counts.resetting + counts.closing,
@@ -51,12 +60,16 @@ impl<D: Driver> Engine<D> {
         let counts = self.core.table.counts();
         let (events, measures, facts) = (&self.events, &self.measures, || self.core.table.all_facts());
         let in_slots = |figure: fn(&Facts) -> &Figure| facts().map(|facts| figure(facts).get()).sum::<u64>();
-        let (acquired, served) = (in_slots(|facts| &facts.uses), in_slots(|facts| &facts.waits));
+        // Those who joined others are counted in the slot when the last one leaves.
+        let joined: u64 = self.core.sharing.parties().map(|party| party.joined().saturating_sub(1)).sum();
+        let joined = joined.saturating_sub(self.core.sharing.sent.under_way());
+        let shared_waits = events.shared_waits.get();
+        let (acquired, served) = (in_slots(|facts| &facts.uses) + joined, in_slots(|facts| &facts.waits));
         let errors = self.errors();
         Stats {
             state: self.state_of(&counts),
             acquired,
-            immediate: acquired.saturating_sub(served),
+            immediate: acquired.saturating_sub(served + shared_waits),
             waited: events.waited.get() + served,
             wait_time: Duration::from_nanos(events.wait_nanos.get() + in_slots(|facts| &facts.wait_nanos)),
             timeouts: events.timeouts.get(),

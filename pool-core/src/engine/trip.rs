@@ -95,9 +95,10 @@ impl<D: Driver> Engine<D> {
         for _ in 0..self.core.gate().glance().waiting() {
             match self.core.deny(Denial::Failed) {
                 Denied::Told(waker) => waker.into_iter().for_each(wake),
-                Denied::Nobody => return,
+                Denied::Nobody => break,
             }
         }
+        self.admit();
     }
 
     /// What one is told who has been denied a connection, after so many nanoseconds.

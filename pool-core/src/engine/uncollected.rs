@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::panic::Location;
 use std::time::Duration;
 
-use super::Engine;
 use super::clock::nanos;
 use super::panics::report;
+use super::{Engine, EngineGrant};
 use crate::driver::Driver;
-use crate::slot::Claim;
+use crate::handoff::Grant;
 
 /// The hand-overs that the last round has seen, by their numbers, and when a round saw each first. So nobody has to look at a clock when a connection is handed over.
 #[derive(Debug, Default)]
@@ -26,8 +26,8 @@ impl Uncollected {
             self.0.insert(number, seen_first(&number));
             age(&number) >= limit
         };
-        engine.core.take_uncollected(is_due, |number, claim, place| {
-            engine.pass_on_uncollected(claim, place, Duration::from_nanos(age(&number)));
+        engine.core.take_uncollected(is_due, |number, grant, place| {
+            engine.pass_on_uncollected(grant, place, Duration::from_nanos(age(&number)));
         });
     }
 }
@@ -43,10 +43,21 @@ impl<D: Driver> Engine<D> {
     }
 
     #[cold]
-    fn pass_on_uncollected(&self, claim: Claim<D::Connection>, place: &'static Location<'static>, lay: Duration) {
-        let connection = self.id(&claim);
-        // Before anything else, which may be foreign code: the claim is nobody's.
-        self.put_back(claim);
+    fn pass_on_uncollected(&self, grant: EngineGrant<D>, place: &'static Location<'static>, lay: Duration) {
+        // Before anything else, which may be foreign code: what was granted is nobody's.
+        let connection = match grant {
+            Grant::Slot(claim) => {
+                let id = self.id(&claim);
+                self.put_back(claim);
+                id
+            }
+            Grant::Shared(place) => {
+                let id = self.id(place.claim());
+                self.leave_unused(place);
+                id
+            }
+            Grant::Failed | Grant::Closed | Grant::Expired => return,
+        };
         self.count_uncollected();
         report(|| {
             tracing::warn!(%connection, %place, ?lay, "a connection was taken back that a waiter did not collect; is its future polled?");

@@ -11,8 +11,10 @@
 #![allow(unsafe_code)] // a claim on its way through the queue is a number
 
 mod outcomes;
+mod sharing;
 
 pub use outcomes::{Denial, Denied, Entry, Grant, Left, Offered};
+pub use sharing::{Found, Parted, Usher};
 
 use std::panic::Location;
 use std::task::Waker;
@@ -22,12 +24,15 @@ use crossbeam_utils::CachePadded;
 use crate::capacity::Capacity;
 use crate::gate::{Gate, Generation, Joined, Sight};
 use crate::queue::{Cancelled, Entered, Fifo, Heard, NOTE_LIMIT, Note, Overdue, Resumed, Ticket};
+use crate::sharing::Sharing;
 use crate::slot::{Claim, Facts, IdleOrder, Table, Vacancy};
 
 const SLOTS: Note = 1 << 16;
 const FAILED: Note = SLOTS;
 const CLOSED: Note = SLOTS + 1;
-const _: () = assert!(CLOSED < NOTE_LIMIT);
+/// The first of those that stand for a place beside others.
+const SHARED: Note = SLOTS + 2;
+const _: () = assert!(SHARED + SLOTS <= NOTE_LIMIT);
 
 /// The lock-free heart of a pool.
 #[derive(Debug)]
@@ -36,6 +41,8 @@ pub struct Core<C> {
     pub table: Table<C>,
     /// What may be opened.
     pub capacity: CachePadded<Capacity>,
+    /// Which of them several use.
+    pub sharing: Sharing,
     gate: CachePadded<Gate>,
     queue: Fifo,
 }
@@ -46,6 +53,7 @@ impl<C> Core<C> {
         let core = Self {
             table: Table::new(max_size),
             capacity: CachePadded::new(Capacity::new(max_size)),
+            sharing: Sharing::off(),
             gate: CachePadded::default(),
             queue: Fifo::default(),
         };
@@ -85,7 +93,7 @@ impl<C> Core<C> {
         if sight.lets_pass_in_order() { self.table.claim_in_order() } else { None }
     }
 
-    /// Joins the queue, for somebody who asks at this place. The waiter that finds nobody waiting before it passes every idle slot to `serve`, which judges and [offers](Core::offer)
+    /// Joins the queue, for somebody who asks at this place, and can do with a slot that others use, too, if it `shares`. The waiter that finds nobody waiting before it passes every idle slot to `serve`, which judges and [offers](Core::offer)
     /// it, to the queue and not to this waiter. One that finds the pool closed leaves by [`Core::leave`]. What comes of the wait has to be asked for
     /// [`Core::may_have`].
     #[inline]
@@ -94,10 +102,11 @@ impl<C> Core<C> {
         waker: Waker,
         deadline: u64,
         asked_at: &'static Location<'static>,
+        shares: bool,
         serve: impl FnMut(Claim<C>) -> bool,
     ) -> (Entry<C>, Joined, Generation) {
         let (joined, generation) = self.gate.join();
-        let entry = match self.queue.enter(waker, deadline, asked_at) {
+        let entry = match self.queue.enter(waker, deadline, asked_at, shares) {
             Entered::Waiting(ticket) => Entry::Queued(ticket),
             Entered::Granted(note) => Entry::Served(self.grant(note)),
         };
@@ -272,12 +281,20 @@ impl<C> Core<C> {
     }
 
     fn grant(&self, note: Note) -> Grant<C> {
+        if note >= SLOTS {
+            return self.other_grant(note);
+        }
+        // SAFETY: the note was sent by `send`, which delivers it once, to whoever collects it or takes it back; the queue orders the delivery
+        // before this.
+        Grant::Slot(unsafe { self.table.receive(note) })
+    }
+
+    #[cold]
+    fn other_grant(&self, note: Note) -> Grant<C> {
         match note {
             FAILED => Grant::Failed,
             CLOSED => Grant::Closed,
-            // SAFETY: every other note was sent by `send`, which delivers it once, to whoever collects it or takes it back; the queue orders the delivery
-            // before this.
-            slot => Grant::Slot(unsafe { self.table.receive(slot) }),
+            place => Grant::Shared(self.place(place)),
         }
     }
 
@@ -319,6 +336,10 @@ impl<C> Core<C> {
         match self.queue.cancel(ticket, || self.gate.withdraw()) {
             Cancelled::Left => Left::Nothing,
             Cancelled::Granted(note) => Left::Grant(self.grant(note)),
+            Cancelled::Overtaken(note) if note >= SHARED => match self.pass_on_place(note) {
+                Ok(waker) => Left::PassedOn(Offered::Handed(waker)),
+                Err((place, restored)) => Left::Place(place, restored),
+            },
             Cancelled::Overtaken(note) => Left::PassedOn(self.pass_on(note)),
         }
     }
@@ -354,20 +375,16 @@ impl<C> Core<C> {
         earliest
     }
 
-    /// Takes slots back that were handed over and that nobody has come for: those that `is_due` says so of, by the number of a hand-over. They are passed to `take`,
-    /// with that and with the place of who has not come, to be [offered](Core::offer). The waiter joins again when it looks.
+    /// Takes slots back, and places in them, that were handed over and that nobody has come for: those that `is_due` says so of, by the number of a hand-over. They are passed to `take`,
+    /// with that and with the place of who has not come, to be [offered](Core::offer) or [left](Core::part). The waiter joins again when it looks.
     pub fn take_uncollected(
         &self,
         mut is_due: impl FnMut(u64) -> bool,
-        mut take: impl FnMut(u64, Claim<C>, &'static Location<'static>),
+        mut take: impl FnMut(u64, Grant<C>, &'static Location<'static>),
     ) {
         let is_slot = |note| !matches!(note, FAILED | CLOSED);
         let due = |number, note| is_slot(note) && is_due(number);
-        self.queue.take_back(due, |number, note, asked_at| {
-            if let Grant::Slot(claim) = self.grant(note) {
-                take(number, claim, asked_at);
-            }
-        });
+        self.queue.take_back(due, |number, note, asked_at| take(number, self.grant(note), asked_at));
     }
 
     /// Tells everybody who waits that the pool is closed.
@@ -380,12 +397,19 @@ impl<C> Core<C> {
     /// Another maximum, at most 65 535. If there are more connections now, the surplus leaves as it is [offered](Core::offer); what is idle has to
     /// be claimed and offered once.
     pub fn resize(&self, max_size: usize) {
-        self.table.grow_to(max_size);
+        self.grow_to(max_size);
         if self.capacity.set_max(max_size).excess() > 0 {
             self.gate.set_oversize();
         } else {
             self.settle();
         }
+    }
+
+    /// Makes sure that there are so many slots.
+    pub fn grow_to(&self, size: usize) {
+        // First: one who finds a slot finds its word.
+        self.sharing.grow_to(size);
+        self.table.grow_to(size);
     }
 
     /// So many connections are not going to leave of which that was [counted on](Capacity::reserve_replacement). `true` if there are more than the maximum

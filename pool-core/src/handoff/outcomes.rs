@@ -2,14 +2,17 @@
 
 use std::task::Waker;
 
+use crate::gate::Joined;
 use crate::queue::Ticket;
-use crate::slot::Claim;
+use crate::slot::{Claim, SharedClaim};
 
 /// What a waiter gets.
 #[derive(Debug)]
 pub enum Grant<C> {
     /// A connection.
     Slot(Claim<C>),
+    /// A place in one that others use, too.
+    Shared(SharedClaim<C>),
     /// The pool cannot open connections.
     Failed,
     /// The pool has been closed.
@@ -74,4 +77,7 @@ pub enum Left<C> {
     Grant(Grant<C>),
     /// A slot that was meant for it has been offered to the next one.
     PassedOn(Offered<C>),
+    /// A place that was meant for it and that the next one cannot do with: it has to be left, and the count that came back with it, if one did, to be
+    /// [settled](super::Core::settle_debt).
+    Place(SharedClaim<C>, Option<Joined>),
 }

@@ -103,6 +103,8 @@ pub(super) struct Waiter {
     pub(super) deadline: u64,
     /// Where it has asked for what it waits for.
     pub(super) asked_at: &'static Location<'static>,
+    /// Whether it can do with what others use, too.
+    pub(super) shares: bool,
 }
 
 /// What a giver found.
@@ -133,6 +135,19 @@ pub(super) enum Leaving {
     Overtaken(Note),
 }
 
+/// Who is to be served here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Guest {
+    /// Nobody has come yet.
+    Unknown,
+    /// Somebody who shares, or who has left and has somebody on the way to it: a note that is delivered goes to the former, and is refused by the latter.
+    Sharer,
+    /// Somebody who wants all for itself.
+    Loner,
+    /// Nobody, any more.
+    Gone,
+}
+
 /// How long somebody waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Term {
@@ -148,6 +163,8 @@ pub(super) struct Cell {
     waker: Place<Waker>,
     /// When the waiter's time is over.
     deadline: Figure,
+    /// Whether it can do with what others use, too: not zero then.
+    shares: Figure,
     /// Who waits. Read by whoever takes a note back, while `PICKING` is set.
     asked_at: Place<&'static Location<'static>>,
 }
@@ -163,6 +180,7 @@ impl Cell {
             word: AtomicU64::new(Tag(0).word(State::Cancelled, 0)),
             waker: Place::empty(),
             deadline: Figure::default(),
+            shares: Figure::default(),
             asked_at: Place::empty(),
         }
     }
@@ -180,7 +198,8 @@ impl Cell {
         // SAFETY: as above; what may be in it needs no drop.
         unsafe { self.asked_at.put(waiter.asked_at) };
         self.deadline.set(waiter.deadline);
-        // ORDERING: Release, pairs with Acquire in `deliver` and `expire`: they find the waker, and whoever takes a note back finds the place. Acquire on
+        self.shares.set(u64::from(waiter.shares));
+        // ORDERING: Release, pairs with Acquire in `deliver` and `expire`: they find the waker, and whoever takes a note back finds the place; and in `guest`. Acquire on
         // failure, pairs with Release in `deliver`: what is handed over was made visible before.
         let (release, acquire) = (order("cell.install", Release), order("cell.install.granted", Acquire));
         let (empty, waiting) = (tag.word(State::Empty, 0), tag.word(State::Waiting, 0));
@@ -263,6 +282,18 @@ impl Cell {
             Some(State::Empty) => Term::Unknown,
             Some(State::Waiting | State::Held) => Term::Until(self.deadline.get()),
             _ => Term::Over,
+        }
+    }
+
+    /// Who is to be served here.
+    pub(super) fn guest(&self, tag: Tag) -> Guest {
+        // ORDERING: Acquire, pairs with Release in `install`: what is said about sharing is said by this waiter.
+        let word = self.word.load(order("cell.guest", Acquire));
+        match tag.state(word) {
+            Some(State::Empty) => Guest::Unknown,
+            Some(State::Waiting | State::Held) if self.shares.get() == 0 => Guest::Loner,
+            Some(State::Waiting | State::Held | State::Refused) => Guest::Sharer,
+            Some(State::Granted | State::Expired | State::Cancelled) | None => Guest::Gone,
         }
     }
 

@@ -8,7 +8,7 @@ use std::panic::Location;
 use std::task::Waker;
 
 use super::Note;
-use super::cell::{Cell, Delivery, Found, Leaving, Tag, Term, Waiter};
+use super::cell::{Cell, Delivery, Found, Guest, Leaving, Tag, Term, Waiter};
 use super::segment::{self, Segment};
 use super::segments::{FIRST, Position, Segments};
 use crate::sync::AtomicU64;
@@ -102,14 +102,14 @@ fn cell(segment: &Segment, ticket: u64) -> &Cell {
 }
 
 impl Fifo {
-    /// Joins the end of the queue. For a waiter that has counted itself, and says where it asks.
-    pub fn enter(&self, waker: Waker, deadline: u64, asked_at: &'static Location<'static>) -> Entered {
+    /// Joins the end of the queue. For a waiter that has counted itself, and says where it asks, and whether it can do with what others use, too.
+    pub fn enter(&self, waker: Waker, deadline: u64, asked_at: &'static Location<'static>, shares: bool) -> Entered {
         // ORDERING: Relaxed: a ticket is unique; what the two at one ticket exchange is ordered by the word of its cell.
         let number = self.entering.fetch_add(1, Relaxed);
         match self.segments.find(number / CELLS) {
             Position::Here(index, segment) => {
                 let finish = || self.segments.finish_one(segment);
-                let waiter = Waiter { waker, deadline, asked_at };
+                let waiter = Waiter { waker, deadline, asked_at, shares };
                 let granted = cell(segment, number).install(Tag::of(number / CELLS), waiter, finish);
                 granted.map_or(Entered::Waiting(Ticket { number, index }), Entered::Granted)
             }
@@ -136,6 +136,57 @@ impl Fifo {
                 Delivery::Done(waker) => return Resumed::Delivered(waker),
                 Delivery::Refused => return Resumed::Refused,
                 Delivery::Gone => {}
+            }
+        }
+    }
+
+    /// As `resume`, if the oldest waiter is one that shares, or one whose refusal nobody has found yet. For one at a time. `None` if it is not, or has not come yet, or nobody waits.
+    pub fn resume_sharer(&self, note: Note) -> Option<Resumed> {
+        loop {
+            let (number, segment) = self.head()?;
+            let (cell, tag) = (cell(segment, number), Tag::of(number / CELLS));
+            let guest = cell.guest(tag);
+            if matches!(guest, Guest::Unknown | Guest::Loner) {
+                return None;
+            }
+            // ORDERING: Relaxed, as in `enter`. Failure: another giver has come to this ticket.
+            if self.resuming.compare_exchange(number, number + 1, Relaxed, Relaxed).is_err() || guest == Guest::Gone {
+                continue;
+            }
+            match cell.deliver(tag, note, || self.segments.finish_one(segment)) {
+                Delivery::Done(waker) => return Some(Resumed::Delivered(waker)),
+                Delivery::Refused => return Some(Resumed::Refused),
+                Delivery::Gone => {}
+            }
+        }
+    }
+
+    /// Whether `resume_sharer` would find one, as far as anybody can tell.
+    pub fn is_sharer_next(&self) -> bool {
+        while let Some((number, segment)) = self.head() {
+            match cell(segment, number).guest(Tag::of(number / CELLS)) {
+                Guest::Sharer => return true,
+                Guest::Unknown | Guest::Loner => return false,
+                // ORDERING: Relaxed, as in `enter`: nobody is owed anything there.
+                Guest::Gone => drop(self.resuming.compare_exchange(number, number + 1, Relaxed, Relaxed)),
+            }
+        }
+        false
+    }
+
+    /// The ticket that the next giver takes, and its segment, if somebody has entered there.
+    fn head(&self) -> Option<(u64, &Segment)> {
+        loop {
+            // ORDERING: Relaxed, as in `enter`: whoever has entered meanwhile looks for itself.
+            let number = self.resuming.load(Relaxed);
+            // ORDERING: Relaxed, as above.
+            if number >= self.entering.load(Relaxed) {
+                return None;
+            }
+            match self.segments.find_serving(number / CELLS) {
+                Position::Here(_, segment) => return Some((number, segment)),
+                // ORDERING: Relaxed, as in `resume`.
+                Position::Gone(next) => drop(self.resuming.compare_exchange(number, next * CELLS, Relaxed, Relaxed)),
             }
         }
     }

@@ -20,7 +20,7 @@ struct Counted {
 impl Counted {
     fn enter(&mut self, deadline: u64) -> Ticket {
         self.unpromised += 1;
-        match self.queue.enter(Waker::noop().clone(), deadline, Location::caller()) {
+        match self.queue.enter(Waker::noop().clone(), deadline, Location::caller(), false) {
             Entered::Waiting(ticket) => ticket,
             Entered::Granted(note) => panic!("nobody gave {note}"),
         }
@@ -271,7 +271,7 @@ impl Overdue for Insistent<'_> {
     fn end(&mut self, _: Waker) {
         self.1 += 1;
         assert!(self.1 <= 1_000, "they keep it busy for ever");
-        let _ = self.0.enter(Waker::noop().clone(), 0, Location::caller());
+        let _ = self.0.enter(Waker::noop().clone(), 0, Location::caller(), false);
     }
 }
 
@@ -280,7 +280,7 @@ fn those_who_join_again_at_once_keep_nobody_busy() {
     for waiters in [1, 15, 16, 17, 100] {
         let queue = Fifo::default();
         for _ in 0..waiters {
-            let _ = queue.enter(Waker::noop().clone(), 0, Location::caller());
+            let _ = queue.enter(Waker::noop().clone(), 0, Location::caller(), false);
         }
         let mut insistent = Insistent(&queue, 0);
         let _ = queue.expire(u64::MAX, &mut insistent);
@@ -291,7 +291,7 @@ fn those_who_join_again_at_once_keep_nobody_busy() {
 #[test]
 fn somebody_who_waits_is_seen_while_others_come_and_go() {
     let queue = Fifo::default();
-    let enter = |deadline| match queue.enter(Waker::noop().clone(), deadline, Location::caller()) {
+    let enter = |deadline| match queue.enter(Waker::noop().clone(), deadline, Location::caller(), false) {
         Entered::Waiting(ticket) => ticket,
         Entered::Granted(note) => panic!("nobody gave {note}"),
     };
@@ -344,7 +344,7 @@ impl Wake for Bell {
 fn the_waker_of_the_last_look_is_woken_and_none_is_kept() {
     let (first, second) = (Arc::new(Bell::default()), Arc::new(Bell::default()));
     let queue = Fifo::default();
-    let Entered::Waiting(ticket) = queue.enter(Arc::clone(&first).into(), 0, Location::caller()) else {
+    let Entered::Waiting(ticket) = queue.enter(Arc::clone(&first).into(), 0, Location::caller(), false) else {
         panic!("nobody gives")
     };
     assert_eq!(queue.look(&mut Some(ticket), &Arc::clone(&second).into()), Heard::Nothing);
@@ -361,7 +361,7 @@ fn a_waiter_that_is_forgotten_does_not_keep_its_waker_for_ever() {
     let bell = Arc::new(Bell::default());
     let queue = Fifo::default();
     // A ticket is no guard: this is what forgetting a future does.
-    let _ = queue.enter(Arc::clone(&bell).into(), 0, Location::caller());
+    let _ = queue.enter(Arc::clone(&bell).into(), 0, Location::caller(), false);
     drop(queue);
     assert_eq!(Arc::strong_count(&bell), 1);
 }
@@ -385,7 +385,9 @@ fn hostile_wakers_break_nothing() {
     let mut queue = Counted::default();
     // One whose waker cannot be dropped leaves; another's cannot be cloned for a look.
     queue.unpromised += 1;
-    let Entered::Waiting(leaving) = queue.queue.enter(hostile(), 0, Location::caller()) else { panic!("nobody gives") };
+    let Entered::Waiting(leaving) = queue.queue.enter(hostile(), 0, Location::caller(), false) else {
+        panic!("nobody gives")
+    };
     let mut looking = Some(queue.enter(0));
     let waker = std::mem::ManuallyDrop::new(hostile());
     assert!(catch_unwind(AssertUnwindSafe(|| queue.queue.look(&mut looking, &waker))).is_err());
@@ -412,7 +414,7 @@ fn giving(queue: &Fifo) -> Waker {
 #[test]
 fn a_waker_that_is_not_needed_any_more_may_panic() {
     let queue = Fifo::default();
-    let enter = || match queue.enter(Waker::noop().clone(), 0, Location::caller()) {
+    let enter = || match queue.enter(Waker::noop().clone(), 0, Location::caller(), false) {
         Entered::Waiting(ticket) => Some(ticket),
         Entered::Granted(note) => panic!("nobody gave {note}"),
     };

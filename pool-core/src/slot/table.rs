@@ -6,6 +6,7 @@ use crossbeam_utils::CachePadded;
 
 use super::claim::{Claim, Vacancy};
 use super::idle::Idle;
+use super::shared::SharedClaim;
 use super::word::{State, Word};
 use crate::chunks::Chunks;
 use crate::counters::{Figure, Mark, SmallFigure};
@@ -227,6 +228,12 @@ impl<C> Table<C> {
         self.claim(self.slots.get(index)?)
     }
 
+    /// Whether the slot at `index` is idle; old the moment it returns.
+    #[inline]
+    pub fn is_idle(&self, index: usize) -> bool {
+        self.slots.get(index).is_some_and(|slot| slot.word.is_idle())
+    }
+
     #[inline]
     pub(super) fn claim(&self, slot: &Slot<C>) -> Option<Claim<C>> {
         slot.word.claim_idle().then(|| Claim::new(self.id, slot))
@@ -350,6 +357,11 @@ impl<C> Table<C> {
     /// Gives up a slot whose connection has been closed.
     pub fn publish_closed(&self, vacancy: Vacancy) {
         self.vacant_slot(&vacancy).word.publish_closed();
+    }
+
+    /// A place as a number, for the way to another thread.
+    pub(crate) fn note(&self, place: &SharedClaim<C>) -> u32 {
+        self.slot(place.claim()).facts.index
     }
 
     /// The claim as a number, for the way to another thread.

@@ -15,6 +15,8 @@ pub struct FakeConnection {
     id: u64,
     ledger: Ledger,
     in_hand: Arc<AtomicBool>,
+    /// How many use it together.
+    users: Arc<AtomicU64>,
     dirty: AtomicBool,
     broken: Arc<AtomicBool>,
     host: Option<String>,
@@ -37,6 +39,7 @@ impl FakeConnection {
             id,
             ledger,
             in_hand: Arc::default(),
+            users: Arc::default(),
             dirty: AtomicBool::new(false),
             broken: Arc::default(),
             host,
@@ -101,17 +104,31 @@ impl FakeConnection {
 
     /// Uses the connection until the guard is dropped. A second user at the same time is a violation in the ledger.
     pub fn take_in_hand(&self) -> InHand {
-        if self.in_hand.swap(true, Ordering::SeqCst) {
+        if self.in_hand.swap(true, Ordering::SeqCst) || self.users.load(Ordering::SeqCst) > 0 {
             self.ledger.books().violation(format!("connection {} was in two hands", self.id));
         }
         InHand(Arc::clone(&self.in_hand))
+    }
+
+    /// Uses the connection together with others until the guard is dropped. More users than the driver [allows](super::FakeDriver::share_by), or one that has it
+    /// [in hand](Self::take_in_hand), are a violation in the ledger.
+    pub fn take_part(&self) -> Part {
+        let users = self.users.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut books = self.ledger.books();
+        if self.in_hand.load(Ordering::SeqCst) {
+            books.violation(format!("connection {} was shared while somebody had it in hand", self.id));
+        }
+        if users > books.shared_by.max(1) {
+            books.violation(format!("connection {} was shared by {users}", self.id));
+        }
+        Part(Arc::clone(&self.users))
     }
 }
 
 impl Drop for FakeConnection {
     fn drop(&mut self) {
         self.ledger.note(Event::Closed(self.id));
-        let used = self.in_hand.load(Ordering::SeqCst);
+        let used = self.in_hand.load(Ordering::SeqCst) || self.users.load(Ordering::SeqCst) > 0;
         let mut books = self.ledger.books();
         books.closed += 1;
         if !books.live.remove(&self.id) {
@@ -131,5 +148,16 @@ pub struct InHand(Arc<AtomicBool>);
 impl Drop for InHand {
     fn drop(&mut self) {
         self.0.store(false, Ordering::SeqCst);
+    }
+}
+
+/// Somebody uses a connection together with others.
+#[derive(Debug)]
+#[must_use = "the use ends when this is dropped"]
+pub struct Part(Arc<AtomicU64>);
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }

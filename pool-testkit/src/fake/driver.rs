@@ -144,6 +144,11 @@ impl FakeDriver {
         self.plan().recorder.clone()
     }
 
+    /// Lets so many share a connection, in pools that are built from now on.
+    pub fn share_by(&self, users: usize) {
+        self.ledger().books().shared_by = users as u64;
+    }
+
     /// Notes a violation if there are ever more than `limit` connections, the ones being opened included.
     pub fn limit(&self, limit: usize) {
         self.ledger().books().limit = Some(limit);
@@ -320,6 +325,10 @@ impl Driver for FakeDriver {
 
     fn aborter(&self, connection: &FakeConnection) -> Option<Aborter> {
         Some(connection.aborter())
+    }
+
+    fn shared_by(&self) -> usize {
+        usize::try_from(self.ledger().books().shared_by).unwrap_or(usize::MAX)
     }
 
     fn classify(&self, error: &FakeError) -> ErrorClass {

@@ -12,6 +12,8 @@ use super::journal::{Entry, Event};
 #[derive(Debug, Default)]
 pub(super) struct Books {
     pub(super) limit: Option<usize>,
+    /// How many may share a connection.
+    pub(super) shared_by: u64,
     pub(super) connecting: usize,
     pub(super) live: HashSet<u64>,
     pub(super) peak: usize,

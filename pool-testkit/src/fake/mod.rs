@@ -23,7 +23,7 @@ mod numbers;
 mod proof;
 mod script;
 
-pub use connection::{FakeConnection, InHand};
+pub use connection::{FakeConnection, InHand, Part};
 pub use driver::{FakeDriver, FakeError};
 pub use journal::{Answer, Ending, Entry, Event};
 pub use ledger::Ledger;

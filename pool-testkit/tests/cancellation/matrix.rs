@@ -100,6 +100,26 @@ fn acquire_owned_timeout_loses_nothing() {
 }
 
 #[test]
+fn share_loses_nothing() {
+    enumerate("share");
+}
+
+#[test]
+fn share_timeout_loses_nothing() {
+    enumerate("share_timeout");
+}
+
+#[test]
+fn share_owned_loses_nothing() {
+    enumerate("share_owned");
+}
+
+#[test]
+fn share_owned_timeout_loses_nothing() {
+    enumerate("share_owned_timeout");
+}
+
+#[test]
 fn acquire_preferring_loses_nothing() {
     enumerate("acquire_preferring");
 }

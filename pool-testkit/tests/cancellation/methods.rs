@@ -22,7 +22,7 @@ fn tag() -> Tag {
 }
 
 /// All of them; `complete.rs` sees to it.
-pub(crate) const METHODS: [Method; 17] = [
+pub(crate) const METHODS: [Method; 21] = [
     Method { name: "acquire", call: |pool, cut| Box::pin(async move { cut.apply(pool.acquire()).await.is_some() }) },
     // Its time is over in the instant when things happen.
     Method {
@@ -36,6 +36,63 @@ pub(crate) const METHODS: [Method; 17] = [
     Method {
         name: "acquire_owned_timeout",
         call: |pool, cut| Box::pin(async move { cut.apply(pool.acquire_owned_timeout(PATIENT)).await.is_some() }),
+    },
+    // Beside another one, who may have the last place there is, and leaves it.
+    Method {
+        name: "share",
+        call: |pool, cut| {
+            Box::pin(async move {
+                let other = pool.try_share_owned().ok();
+                let leaving = async move {
+                    tokio::task::yield_now().await;
+                    drop(other);
+                };
+                tokio::join!(cut.apply(pool.share()), leaving).0.is_some()
+            })
+        },
+    },
+    // With one behind it, and its time is over in the instant when things happen.
+    Method {
+        name: "share_timeout",
+        call: |pool, cut| {
+            Box::pin(async move {
+                let behind = async {
+                    tokio::task::yield_now().await;
+                    drop(pool.share_timeout(PATIENT).await);
+                };
+                tokio::join!(cut.apply(pool.share_timeout(SOON)), behind).0.is_some()
+            })
+        },
+    },
+    // Behind one who wants a connection for itself.
+    Method {
+        name: "share_owned",
+        call: |pool, cut| {
+            Box::pin(async move {
+                let others = (pool.try_share_owned(), pool.try_share_owned());
+                let before = pool.acquire_timeout(PATIENT);
+                let own = async {
+                    tokio::task::yield_now().await;
+                    drop(others.0);
+                    cut.apply(pool.share_owned()).await.is_some()
+                };
+                tokio::join!(async { drop(before.await) }, async { (own.await, drop(others.1)).0 }).1
+            })
+        },
+    },
+    // Of no use to those who come after it.
+    Method {
+        name: "share_owned_timeout",
+        call: |pool, cut| {
+            Box::pin(async move {
+                let lease = cut.apply(pool.share_owned_timeout(PATIENT)).await;
+                let ended = lease.is_some();
+                if let Some(Ok(lease)) = lease {
+                    lease.discard();
+                }
+                ended
+            })
+        },
     },
     // None has the tag: each is converted.
     Method {

@@ -43,6 +43,7 @@ impl World {
         config.acquire_timeout = PATIENT;
         change(&mut config);
         driver.limit(config.max_size);
+        driver.share_by(2);
         let pool = Pool::builder(driver.clone()).config(config).seed(7).build().unwrap();
         Self { pool, driver }
     }

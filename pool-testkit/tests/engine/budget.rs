@@ -51,8 +51,8 @@ async fn hold(pool: &Pool<FakeDriver>, leases: usize) -> Vec<OwnedLease<FakeDriv
 pub(crate) async fn prove_nothing_lost(budget: &Budget, driver: &FakeDriver, pools: &[Pool<FakeDriver>]) {
     driver.recover();
     for pool in pools {
-        let kept: usize = pools.iter().filter_map(Pool::share).map(|share| share.guaranteed).sum();
-        let own = pool.share().map_or(0, |share| share.guaranteed);
+        let kept: usize = pools.iter().filter_map(Pool::budget_share).map(|share| share.guaranteed).sum();
+        let own = pool.budget_share().map_or(0, |share| share.guaranteed);
         let most = (budget.stats().cap + own - kept).min(pool.config().max_size);
         let held = timeout(60 * SECOND, hold(pool, most)).await;
         assert_eq!(held.map(|held| held.len()), Ok(most), "{budget:?} {:?}", pool.state());
@@ -300,7 +300,7 @@ async fn more_than_there_is_cannot_be_guaranteed() {
     assert_eq!(by_minimum.config().min_size, 0, "nothing has changed");
     config.min_size = 1;
     by_minimum.reconfigure(config).unwrap();
-    assert_eq!((budget.stats().guaranteed, by_minimum.share().unwrap().guaranteed), (4, 1));
+    assert_eq!((budget.stats().guaranteed, by_minimum.budget_share().unwrap().guaranteed), (4, 1));
     pools[0].close().await;
     assert_eq!(budget.stats().guaranteed, 1, "a pool that is closed needs none");
     pools.push(by_minimum);

@@ -117,7 +117,7 @@ impl Chaos {
         self.driver.limit(sum.cap.max(sum.held));
         self.driver.ledger().check();
         for pool in &self.pools {
-            let (state, share) = (pool.state(), pool.share().unwrap());
+            let (state, share) = (pool.state(), pool.budget_share().unwrap());
             assert_eq!(share.held, state.size, "what is held is what is there: {share:?} {state:?}");
         }
     }

@@ -111,7 +111,7 @@ fn all_who_ask_at_once_get_the_same_pool() {
     let states = thread::scope(|scope| {
         let ask = || {
             start.wait();
-            (0..100).map(|key| world.tenants.pool(&(key + 100)).unwrap().share().map_or(0, |_| 1)).sum::<usize>()
+            (0..100).map(|key| world.tenants.pool(&(key + 100)).unwrap().budget_share().map_or(0, |_| 1)).sum::<usize>()
         };
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>()

@@ -97,7 +97,7 @@ fn nobody_gets_an_old_connection_who_waits_after_a_new_generation() {
         let core = &scene.core;
         replacing_all(scene);
         let (entry, _, came_in) =
-            core.join(Waker::noop().clone(), NEVER, Location::caller(), |claim| serve(core, claim));
+            core.join(Waker::noop().clone(), NEVER, Location::caller(), false, |claim| serve(core, claim));
         let Entry::Queued(ticket) = entry else { panic!("nobody gives to the one who came last") };
         pass_on(core, leave(core, scene.waiter()));
         let mut ticket = Some(ticket);

@@ -17,7 +17,8 @@ fn take_back(scene: &Scene) -> usize {
     let core = &scene.core;
     core.take_uncollected(
         |_| true,
-        |_, mut claim, _| {
+        |_, grant, _| {
+            let Grant::Slot(mut claim) = grant else { panic!("nobody shares here") };
             taken += 1;
             touch(core, &mut claim);
             offer(core, claim);
@@ -200,7 +201,7 @@ struct Line {
 
 impl Line {
     fn enter(&self, at: &'static Location<'static>) {
-        match self.queue.enter(Waker::noop().clone(), 0, at) {
+        match self.queue.enter(Waker::noop().clone(), 0, at, false) {
             Entered::Waiting(ticket) => self.tickets.lock().unwrap().push(ticket),
             Entered::Granted(note) => panic!("{note} was given to nobody"),
         }

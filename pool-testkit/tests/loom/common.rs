@@ -208,7 +208,7 @@ pub(crate) const NEVER: u64 = u64::MAX;
 /// The first poll of a waiter: a place in the queue, or what came before it got there.
 pub(crate) fn join(core: &Pool, context: &Context<'_>, deadline: u64) -> Result<Ticket, Grant<u64>> {
     let (entry, joined, _) =
-        core.join(context.waker().clone(), deadline, Location::caller(), |claim| serve(core, claim));
+        core.join(context.waker().clone(), deadline, Location::caller(), false, |claim| serve(core, claim));
     match entry {
         Entry::Served(grant) if joined == Joined::Closed => Err(refuse(core, Some(grant))),
         Entry::Queued(ticket) if joined == Joined::Closed => Err(refuse(core, leave(core, ticket))),
@@ -233,6 +233,7 @@ pub(crate) fn leave(core: &Pool, ticket: Ticket) -> Option<Grant<u64>> {
             follow_up(core, offered);
             None
         }
+        Left::Place(..) => panic!("nobody shares in these models"),
     }
 }
 

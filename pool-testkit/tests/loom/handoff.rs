@@ -106,7 +106,7 @@ fn an_opener_whose_waiter_is_gone_opens_for_the_pool() {
 fn nobody_overtakes_a_waiter_that_is_being_served() {
     let waiting = |scene: &Scene| {
         let core = &scene.core;
-        let (entry, ..) = core.join(Waker::noop().clone(), NEVER, Location::caller(), |claim| {
+        let (entry, ..) = core.join(Waker::noop().clone(), NEVER, Location::caller(), false, |claim| {
             assert!(at_once(core).is_none(), "the other idle connection is for those who wait");
             serve(core, claim)
         });

@@ -32,7 +32,7 @@ impl Line {
 
     /// One more waiter, with the next name: 0, 1, and so on.
     fn enter(&self) {
-        match self.queue.enter(Waker::noop().clone(), 0, Location::caller()) {
+        match self.queue.enter(Waker::noop().clone(), 0, Location::caller(), false) {
             Entered::Waiting(ticket) => self.tickets.lock().unwrap().push(Some(ticket)),
             Entered::Granted(note) => panic!("{note} was given to nobody"),
         }
@@ -198,7 +198,7 @@ fn a_waiter_that_is_late_finds_its_segment() {
     let turning = |line: &Line| {
         line.leave(1);
         for _ in 0..2 {
-            let Entered::Waiting(ticket) = line.queue.enter(Waker::noop().clone(), 0, Location::caller()) else {
+            let Entered::Waiting(ticket) = line.queue.enter(Waker::noop().clone(), 0, Location::caller(), false) else {
                 panic!("nobody gives")
             };
             assert!(matches!(line.queue.cancel(ticket, || true), Cancelled::Left));
@@ -227,7 +227,7 @@ fn a_note_that_comes_first_waits_in_the_cell() {
         line.give();
     };
     let entering = |line: &Line| {
-        let note = match line.queue.enter(Waker::noop().clone(), 0, Location::caller()) {
+        let note = match line.queue.enter(Waker::noop().clone(), 0, Location::caller(), false) {
             Entered::Granted(note) => Some(note),
             Entered::Waiting(ticket) => match line.queue.look(&mut Some(ticket), Waker::noop()) {
                 Heard::Granted(note) => Some(note),

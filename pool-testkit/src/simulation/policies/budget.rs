@@ -39,14 +39,14 @@ pub(super) fn draw(random: &mut Random) -> Box<dyn Policy> {
 
 /// Whether somebody waits for what is guaranteed to a pool.
 fn lacks(pool: &Pool<FakeDriver>) -> bool {
-    let (seen, share) = (pool.state(), pool.share().unwrap_or_default());
+    let (seen, share) = (pool.state(), pool.budget_share().unwrap_or_default());
     seen.waiting > 0 && seen.opening == 0 && share.held < share.guaranteed.min(seen.max_size)
 }
 
 /// Whether a pool has one idle beyond what is guaranteed to it, and none is on its way out.
 fn spares(pool: &Pool<FakeDriver>) -> bool {
     let seen = pool.state();
-    seen.idle > 0 && seen.in_maintenance == 0 && pool.share().is_some_and(|share| share.held > share.guaranteed)
+    seen.idle > 0 && seen.in_maintenance == 0 && pool.budget_share().is_some_and(|share| share.held > share.guaranteed)
 }
 
 fn budget(cap: usize) -> Budget {

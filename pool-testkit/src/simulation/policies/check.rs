@@ -27,7 +27,7 @@ impl Stage {
         ensure!(there == state.size, "{there} connections and attempts: {state:?}");
         let parts = state.idle + state.leased + state.reserved + state.opening + state.in_maintenance;
         ensure!(parts == state.size, "places: {state:?}");
-        let (held, woken) = (self.held.len(), self.woken());
+        let (held, woken) = (self.in_use(), self.woken());
         let most = held + woken + self.partial;
         ensure!((held..=most).contains(&state.leased), "{held} to {most} are leased: {state:?}");
         let told = (state.paused, state.closed);

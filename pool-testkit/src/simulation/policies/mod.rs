@@ -9,6 +9,7 @@ mod check;
 mod hooks;
 mod leaks;
 mod schedule;
+mod sharing;
 mod stage;
 mod tags;
 mod uncollected;
@@ -30,6 +31,11 @@ trait Policy {
     /// Adds its own to settings that have been drawn: those of the pool at first, and others later.
     fn settings(&self, config: &mut Config, random: &mut Random) {
         let _ = (config, random);
+    }
+
+    /// The driver is there, and no pool yet.
+    fn prepare(&mut self, driver: &FakeDriver) {
+        let _ = driver;
     }
 
     /// The pool is about to be built.
@@ -78,8 +84,8 @@ trait Policy {
 type Draw = fn(&mut Random) -> Box<dyn Policy>;
 
 /// All of them.
-const POLICIES: [Draw; 7] =
-    [hooks::draw, schedule::draw, tags::draw, leaks::draw, adapt::draw, budget::draw, uncollected::draw];
+const POLICIES: [Draw; 8] =
+    [hooks::draw, schedule::draw, tags::draw, leaks::draw, adapt::draw, budget::draw, uncollected::draw, sharing::draw];
 
 /// Puts some policies in force, one at least, and lets them do something in between.
 pub(super) fn add_to(mut scenario: Scenario, seed: u64) -> Scenario {

@@ -9,6 +9,7 @@ use super::super::model::{Checked, HOSTS};
 use super::super::scenario::{Scenario, Step};
 use super::super::signal::Polled;
 use super::Policy;
+use super::sharing::Sharer;
 use super::users::Waiter;
 use crate::fake::{FakeConnection, FakeDriver, InHand};
 use crate::random::Random;
@@ -119,6 +120,7 @@ pub(super) struct Stage {
     pub(super) config: Config,
     pub(super) configured_at: u64,
     pub(super) held: Vec<Held>,
+    pub(super) sharers: Vec<Sharer>,
     pub(super) waiters: Vec<Waiter>,
     /// The pool is closed, drained: they wait for that.
     pub(super) closes: Vec<Polled<()>>,
@@ -162,6 +164,7 @@ impl Stage {
         }
         let mut builder = Pool::builder(driver.clone()).config(config.clone()).seed(scenario.seed);
         for policy in policies.iter_mut() {
+            policy.prepare(&driver);
             builder = policy.build(builder, &driver.ledger());
         }
         let pool = builder.build().map_err(|error| error.to_string())?;
@@ -174,6 +177,7 @@ impl Stage {
             config,
             configured_at: 0,
             held: Vec::new(),
+            sharers: Vec::new(),
             waiters: Vec::new(),
             closes: Vec::new(),
             opening: Opening::default(),

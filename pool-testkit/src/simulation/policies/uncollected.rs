@@ -71,7 +71,7 @@ impl Policy for Uncollected {
         if stage.paused || stage.closed || stage.is_prepared || !stage.is_steady() {
             return Ok(());
         }
-        let most = stage.held.len() + self.may_have(stage, limit) + stage.partial;
+        let most = stage.in_use() + self.may_have(stage, limit) + stage.partial;
         ensure!(
             leased <= most,
             "{most} may have a connection, {leased} are leased: what others left is not taken back"

@@ -3,7 +3,7 @@
 use std::task::Poll;
 use std::time::Duration;
 
-use pool_core::{AcquireError, OwnedLease};
+use pool_core::{AcquireError, OwnedLease, OwnedSharedLease};
 
 use super::super::ensure;
 use super::super::model::Checked;
@@ -12,7 +12,13 @@ use super::super::signal::Polled;
 use super::stage::{Held, Lease, Stage, Tenant};
 use crate::fake::{Event, FakeDriver};
 
-type Outcome = Result<OwnedLease<FakeDriver>, AcquireError>;
+/// What somebody gets.
+pub(super) enum Got {
+    Whole(OwnedLease<FakeDriver>),
+    Part(OwnedSharedLease<FakeDriver>),
+}
+
+type Outcome = Result<Got, AcquireError>;
 
 /// Somebody who waits.
 pub(super) struct Waiter {
@@ -23,7 +29,9 @@ pub(super) struct Waiter {
     /// It does not take what it was woken for until it is told to look.
     pub(super) slow: bool,
     /// It may have been sent to the end of the queue.
-    rejoined: bool,
+    pub(super) rejoined: bool,
+    /// It can do with a connection that others use, too.
+    pub(super) shares: bool,
 }
 
 impl Stage {
@@ -44,10 +52,20 @@ impl Stage {
 
     pub(super) fn acquire(&mut self, limit: u64, slow: bool) -> Checked {
         let pool = self.pool.clone();
-        let acquire = async move { pool.acquire_owned_timeout(Duration::from_millis(limit)).await };
+        let acquire = async move { pool.acquire_owned_timeout(Duration::from_millis(limit)).await.map(Got::Whole) };
+        self.begin(acquire, limit, slow, false)
+    }
+
+    pub(super) fn begin(
+        &mut self,
+        acquire: impl Future<Output = Outcome> + Send + 'static,
+        limit: u64,
+        slow: bool,
+        shares: bool,
+    ) -> Checked {
         let acquire = Polled::new(&self.sequence, acquire);
         let (joined, deadline) = (self.sequence.next(), self.clock.now() + limit);
-        self.poll(Waiter { acquire, joined, deadline, slow, rejoined: false }, u64::MAX)
+        self.poll(Waiter { acquire, joined, deadline, slow, rejoined: false, shares }, u64::MAX)
     }
 
     /// One who waits looks, woken at this point of the sequence.
@@ -67,10 +85,13 @@ impl Stage {
     fn answer(&mut self, waiter: &Waiter, woken: u64, outcome: Outcome) -> Checked {
         let now = self.clock.now();
         match outcome {
-            Ok(lease) => {
+            Ok(got) => {
                 self.books.acquired += 1;
                 self.nobody_is_overtaken(waiter, woken)?;
-                return self.take(Box::new(lease), None, now);
+                match got {
+                    Got::Whole(lease) => return self.take(Box::new(lease), None, now),
+                    Got::Part(lease) => self.join(lease),
+                }
             }
             Err(AcquireError::Timeout { .. }) => {
                 ensure!(now >= waiter.deadline, "a wait ended at {now}, its deadline is {}", waiter.deadline);

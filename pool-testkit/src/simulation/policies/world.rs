@@ -187,6 +187,9 @@ impl World {
         while !self.stage.held.is_empty() {
             self.stage.release(0, End::Clean);
         }
+        while !self.stage.sharers.is_empty() {
+            self.stage.part(0, End::Clean);
+        }
     }
 
     fn waiting(&self) -> usize {
@@ -198,7 +201,7 @@ impl World {
             self.stage.returned.clear();
             self.give_back_all();
             self.rest(250).await?;
-            if self.waiting() == 0 && self.stage.held.is_empty() {
+            if self.waiting() == 0 && self.stage.in_use() == 0 {
                 return Ok(());
             }
         }

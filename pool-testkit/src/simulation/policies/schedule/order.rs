@@ -38,7 +38,9 @@ impl Schedule {
             return false;
         }
         if other.priority == asked.priority {
-            return other.joined < asked.joined && !self.config.newest_first;
+            // One that wants more than there can be at present is in nobody's way: of a budget there may be fewer.
+            let may_fit = other.passes <= asked.passes || stage.pool.budget_share().is_none();
+            return other.joined < asked.joined && !self.config.newest_first && may_fit;
         }
         self.comes_first(stage, other, asked, woken)
     }

@@ -27,7 +27,7 @@ impl Standing {
         let tenants = known.iter().map(|key| (tenant(key.key.as_ref().map(Key::as_str)), (key.in_use, key.waiting)));
         let limit = stage.pool.config().max_size.saturating_sub(config.kept).max(1);
         // What the budget has is the scheduler's to find out.
-        let limit = if stage.pool.share().is_some() { limit.min(scheduler.stats().limit) } else { limit };
+        let limit = if stage.pool.budget_share().is_some() { limit.min(scheduler.stats().limit) } else { limit };
         Self { tenants: tenants.collect(), limit }
     }
 
@@ -109,7 +109,9 @@ impl Schedule {
 
     /// While nothing is owed to a budget, all that the pool has is for requests, but for what is kept; and no more, if the budget has no more.
     fn limit_is_right(&self, stage: &Stage, standing: &Standing) -> Checked {
-        let Some(share) = stage.pool.share().filter(|share| share.owed == 0 && !stage.closed) else { return Ok(()) };
+        let Some(share) = stage.pool.budget_share().filter(|share| share.owed == 0 && !stage.closed) else {
+            return Ok(());
+        };
         let seen = stage.pool.state();
         let least = seen.size.min(seen.max_size).saturating_sub(self.config.kept);
         let limit = standing.limit;
