@@ -144,7 +144,8 @@ impl Policy for Schedule {
     fn waiting(&self, stage: &Stage) -> usize {
         let max = stage.pool.config().max_size;
         // One that was let through before the pool shrank waits until its deadline.
-        let turns = |asked: &Asked| if asked.has_passed() && asked.passes > max { TOO_MANY } else { 1 };
+        let is_let_through = |asked: &Asked| asked.has_passed() || asked.is_woken();
+        let turns = |asked: &Asked| if is_let_through(asked) && asked.passes > max { TOO_MANY } else { 1 };
         self.requests.iter().map(turns).sum()
     }
 }
