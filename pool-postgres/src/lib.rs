@@ -27,6 +27,8 @@
 //!
 //! Results of any size take a few kilobytes: rows as they come, with [`PostgresPool::stream`], or in batches, and data that is copied out and in, with [`PostgresPool::copy_in`] and its kin.
 //!
+//! [`PostgresPool::multiplexed`] is for many callers on few connections: their queries are sent behind each other, and nobody waits until a connection is his.
+//!
 //! [`retry`] runs operations that are tried again where that helps and does no harm: transactions, statements that may be repeated, and some that may not.
 //!
 //! Connections are described as for libpq; [`libpq`] has every keyword, what is verified of a server, and what is different.
@@ -56,6 +58,7 @@ mod limits;
 mod listen;
 mod login;
 mod memory;
+mod multiplex;
 mod pool;
 mod query;
 mod random;
@@ -88,6 +91,7 @@ pub use end::{EndCause, Ends, SessionEnd};
 pub use error::{ConnectError, ConnectStep, PostgresError};
 pub use limits::{Limits, QueryEnd, QueryStats, SlowQuery, TimeLimit, TimedOut, UnsupportedLimit};
 pub use listen::{Event, ListenError, Listener, Notification, Subscription};
+pub use multiplex::{Multiplexed, Multiplexing, NeedsSession};
 pub use pool::{Health, PostgresHealthChecker, PostgresLease, PostgresOwnedLease, PostgresPool};
 pub use query::{Queries, Query, QueryError, QueryStep};
 pub use release::ReleasePolicy;

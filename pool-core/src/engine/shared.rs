@@ -127,6 +127,11 @@ impl<D: Driver> Engine<D> {
         self.leave_shared(place);
     }
 
+    /// For a user: nobody joins any more, and the connection comes back when all have left.
+    pub(crate) fn shut_shared(&self, place: &SharedClaim<D::Connection>) {
+        self.core.shut(place, false);
+    }
+
     /// As `leave_shared`, for a place that nobody has used.
     pub(super) fn leave_unused(&self, place: SharedClaim<D::Connection>) {
         self.conclude_leave(self.core.part_unused(place));
@@ -163,7 +168,7 @@ impl<D: Driver> Engine<D> {
         let facts = self.core.table.facts(place.claim());
         let uses = facts.uses.get() + party.joined().saturating_sub(1);
         let left = self.uses_left(facts, uses);
-        if left.is_none() || self.is_to_drain(facts) {
+        if left.is_none() || self.is_to_drain(facts) || !self.takes_another(&place) {
             self.core.shut(&place, false);
             self.leave_unused(place);
             return None;
@@ -172,6 +177,17 @@ impl<D: Driver> Engine<D> {
             self.core.shut(&place, false);
         }
         Some(place)
+    }
+
+    /// Whether the driver lets another one use the connection of this place.
+    fn takes_another(&self, place: &SharedClaim<D::Connection>) -> bool {
+        let connection = self.connection(place.claim());
+        caught(|| self.driver.takes_another(connection)).unwrap_or_else(|message| {
+            report(|| {
+                tracing::error!(message, "asking whether another one may share a connection panicked; nobody does")
+            });
+            false
+        })
     }
 
     /// Whether a connection is to come back before anybody else uses it: it is from before a retirement, or too old, or one that replaces it is there, or there are more

@@ -11,7 +11,7 @@ pub(crate) use ended::{Ended, told};
 pub(crate) use error::Cause;
 pub use error::{QueryError, QueryStep};
 pub use queries::Queries;
-pub(crate) use summary::Summary;
+pub(crate) use summary::{Summary, first_word, has_word};
 
 use std::borrow::Cow;
 use std::fmt;

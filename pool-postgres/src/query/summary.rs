@@ -33,16 +33,23 @@ fn put(f: &mut fmt::Formatter<'_>, gap: bool, text: &str) -> Result<usize, fmt::
     Ok(text.len() + usize::from(gap))
 }
 
-/// The first word of a statement, behind white space, comments, and statements that are empty.
-pub(super) fn first_word(sql: &str) -> &str {
+/// The first word of a statement, behind white space, comments, parentheses, and statements that are empty.
+pub(crate) fn first_word(sql: &str) -> &str {
     let mut words = Words { rest: sql };
     loop {
         match words.next_word() {
-            Some(Word::Gap | Word::Text(";")) => {}
+            Some(Word::Gap | Word::Text(";" | "(")) => {}
             Some(Word::Text(text)) => return text,
             Some(Word::Literal) | None => return "",
         }
     }
+}
+
+/// Whether a statement has this word in it, which is in small letters, outside of strings and comments; in quotation marks or not.
+pub(crate) fn has_word(sql: &str, word: &str) -> bool {
+    let mut words = Words { rest: sql };
+    std::iter::from_fn(|| words.next_word())
+        .any(|found| matches!(found, Word::Text(text) if text.trim_matches('"').eq_ignore_ascii_case(word)))
 }
 
 enum Word<'a> {

@@ -11,6 +11,7 @@ mod course;
 mod follower;
 mod guard;
 mod headers;
+mod pace;
 mod parameters;
 mod place;
 mod prepared;
