@@ -7,12 +7,12 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::task::Waker;
 
-use super::Engine;
 use super::acquire::Waiting;
 use super::limit::Limit;
 use super::panics::{caught, report, wake};
 use super::release::{Condition, Occasion};
 use super::want::Want;
+use super::{Engine, hint};
 use crate::driver::Driver;
 use crate::error::AcquireError;
 use crate::gate::Joined;
@@ -69,7 +69,9 @@ impl<D: Driver<Connection: Sync>> Engine<D> {
     /// A place, if nobody waits: on an idle connection, or else beside others.
     pub(crate) fn share_at_once(&self, occasion: Occasion) -> Option<SharedClaim<D::Connection>> {
         loop {
-            match self.core.find_room(self.random.next())? {
+            // Where this thread has just left a place, or anywhere.
+            let start = hint::take(self.core.table.id()).next();
+            match self.core.find_room(start.map_or_else(|| self.random.next(), |index| index as u64))? {
                 Found::Idle(claim) => {
                     if let Some(claim) = self.take_idle(claim, occasion)? {
                         return Some(self.let_in(claim));
@@ -147,7 +149,9 @@ impl<D: Driver> Engine<D> {
 
     /// A user leaves. Runs inside `Drop`, as a release does.
     pub(crate) fn leave_shared(&self, place: SharedClaim<D::Connection>) {
+        let index = self.core.table.index(place.claim());
         self.conclude_leave(self.core.part(place));
+        hint::put(self.core.table.id(), index);
     }
 
     /// As `leave_shared`, for one who says that the connection is of no further use: nobody joins any more, and the last one closes it.
