@@ -2,8 +2,22 @@
 #![cfg(not(feature = "loom"))]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
 
+#[path = "chaos/authority.rs"]
+mod authority;
 #[path = "real/common.rs"]
 mod common;
+#[path = "multiplexed/stage.rs"]
+mod stage;
 
+#[path = "multiplexed/adaptive.rs"]
+mod adaptive;
+#[path = "multiplexed/apart.rs"]
+mod apart;
+#[path = "multiplexed/errors.rs"]
+mod errors;
 #[path = "multiplexed/many.rs"]
 mod many;
+#[path = "multiplexed/refused.rs"]
+mod refused;
+#[path = "multiplexed/session.rs"]
+mod session;

@@ -54,6 +54,14 @@ impl<'a> Kind<'a> {
     }
 }
 
+/// How `tokio_postgres` begins the text of an error by which it refuses what it is given before anything of it is sent. A test has it make each of them.
+const REFUSALS: [&str; 2] = ["error serializing parameter ", "expected "];
+
+/// Whether the client has refused it before anything of it was sent.
+pub(crate) fn is_refused_by_the_client(error: &tokio_postgres::Error) -> bool {
+    Kind::of(error) == Kind::Client && REFUSALS.iter().any(|begin| error.to_string().starts_with(begin))
+}
+
 fn of_stream(cause: Option<&(dyn StdError + 'static)>) -> Kind<'static> {
     let kind = cause.and_then(|cause| cause.downcast_ref()).map_or(io::ErrorKind::Other, io::Error::kind);
     match kind {

@@ -21,7 +21,7 @@ use std::io;
 
 use pool_core::AcquireError;
 
-pub(crate) use kind::Kind;
+pub(crate) use kind::{Kind, is_refused_by_the_client};
 pub use table::{SQLSTATES, SqlStateRow};
 
 /// What the receiver of an error can do about it.

@@ -1,6 +1,7 @@
 //! Many callers on few connections.
 
 mod apart;
+mod params;
 mod place;
 mod queries;
 mod refused;

@@ -68,10 +68,6 @@ impl<'a> Place<'a> {
         answer
     }
 
-    /// Whether something is left in the session that the pool has to undo before anybody else uses it.
-    fn has_changed_the_session(&self) -> bool {
-        !self.lease.session().changes().is_none() && self.pool.driver().config().release.mode != ReleaseMode::Fast
-    }
 }
 
 impl Drop for Place<'_> {
@@ -84,17 +80,23 @@ impl Drop for Place<'_> {
             None if is_under_way || session.pace().exceeded() != exceeded => apart.suspect(self.sql),
             None => {}
         }
-        if self.has_changed_the_session() {
+        if self.lease.is_to_be_undone() {
             self.lease.shut();
         }
     }
 }
 
 impl PostgresConnection {
-    /// Whether another one may ask something who shares it: it goes on, nothing is held back, nothing takes long, and there is not too much under way, which nobody may wait for any more.
+    /// Whether something is left in the session that the pool has to undo before anybody else uses it.
+    fn is_to_be_undone(&self) -> bool {
+        !self.session().changes().is_none() && self.server().settings.config.release.mode != ReleaseMode::Fast
+    }
+
+    /// Whether another one may ask something who shares it: it goes on, nothing has been changed, nothing is held back, nothing takes long, and there is not too much under way, which nobody may wait for any more.
     pub(crate) fn takes_another(&self, most: usize) -> bool {
         let session = self.session();
         !self.client_waited_for().is_closed()
+            && !self.is_to_be_undone()
             && !session.requests().is_held()
             && session.in_flight() < most
             && !session.is_held_up()

@@ -3,6 +3,7 @@
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
+use super::params::{Careful, Caught};
 use super::place::Place;
 use super::refused::{check, many_statements};
 use crate::limits::limited;
@@ -217,13 +218,19 @@ impl Multiplexed {
             return self.alone::<A>(&query, params).await;
         }
         query.terms.is_shared = true;
+        let caught = Caught::default();
+        let params = caught.wrap(params);
+        let params = Careful::all(&params);
         let mut tries = 0;
         loop {
             // Owned across the awaits: the place. Dropped, it makes room.
             let place = Place::take(&self.pool, &query).await?;
-            match place.ask::<A>(&query, params).await {
+            match place.ask::<A>(&query, &params).await {
                 Err(error) if error.was_not_sent() && tries < TRIES => tries += 1,
-                outcome => return outcome,
+                outcome => {
+                    caught.go_on();
+                    return outcome;
+                }
             }
         }
     }

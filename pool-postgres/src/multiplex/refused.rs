@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::diagnosis::{Advice, Diagnosis, Fate};
-use crate::query::{Query, QueryError, QueryStep, first_word, has_word};
+use crate::query::{Query, QueryError, QueryStep, call_of, first_word, has_word, selects_into};
 use crate::retry::Outcome;
 
 /// A statement needs a session of its own: the cause of a [`QueryError`] of [`Multiplexed`](crate::Multiplexed). Nothing has been sent.
@@ -87,6 +87,9 @@ const FUNCTIONS: [&str; 11] = [
     "pg_advisory_unlock_all",
 ];
 
+/// What `EXPLAIN ANALYZE` carries out that changes the session.
+const EXPLAINED: [(&str, &str); 3] = [("create", "CREATE"), ("declare", "DECLARE"), ("execute", "EXECUTE")];
+
 /// What takes a connection for itself that a pool has in general.
 const ANYTHING: &str = "PostgresPool::acquire";
 
@@ -101,10 +104,24 @@ pub(super) fn check(sql: &str) -> Result<(), NeedsSession> {
     if !COMMANDS.iter().any(|command| word.eq_ignore_ascii_case(command)) {
         return Err(refuse(word));
     }
-    match suspect(sql).filter(|name| has_word(sql, name)) {
+    match hidden(word, sql) {
         None => Ok(()),
         Some(name) => Err(NeedsSession { what: name.to_owned(), instead: ANYTHING }),
     }
+}
+
+/// What changes the session though its first word does not say so.
+fn hidden(word: &str, sql: &str) -> Option<&'static str> {
+    if may_call(sql)
+        && let Some(function) = call_of(sql, &FUNCTIONS)
+    {
+        return Some(function);
+    }
+    if may_have_into(sql) && selects_into(sql) {
+        return Some("INTO");
+    }
+    let mut explained = EXPLAINED.iter().filter(|_| word.eq_ignore_ascii_case("explain"));
+    explained.find(|(command, _)| has_word(sql, command)).map(|(_, name)| *name)
 }
 
 #[cold]
@@ -114,19 +131,35 @@ fn refuse(word: &str) -> NeedsSession {
     NeedsSession { what: word.to_ascii_uppercase(), instead }
 }
 
-/// A function that is called somewhere, perhaps in a string or a comment. This is done for each query: what looks like no call is not looked at.
-fn suspect(sql: &str) -> Option<&'static str> {
+/// Whether one of the functions is called somewhere, perhaps in a string or a comment. This is done for each query: what looks like no call is not looked at any closer.
+fn may_call(sql: &str) -> bool {
     let bytes = sql.as_bytes();
     let mut rest = 0;
     while let Some(ahead) = bytes[rest..].iter().position(|byte| *byte == b'(') {
-        let name = before(&bytes[..rest + ahead]);
-        let found = FUNCTIONS.iter().find(|function| name.eq_ignore_ascii_case(function.as_bytes()));
-        if found.is_some() {
-            return found.copied();
+        let end = rest + ahead;
+        let name = before(&bytes[..end]);
+        if FUNCTIONS.iter().any(|function| name.eq_ignore_ascii_case(function.as_bytes())) || is_behind_a_comment(&bytes[..end]) {
+            return true;
         }
-        rest += ahead + 1;
+        rest = end + 1;
     }
-    None
+    false
+}
+
+/// Whether there may be a comment at the end.
+fn is_behind_a_comment(bytes: &[u8]) -> bool {
+    let text = bytes.trim_ascii_end();
+    let breaks = bytes[text.len()..].iter().any(|byte| matches!(byte, b'\n' | b'\r'));
+    let line = text.rsplit(|byte| matches!(byte, b'\n' | b'\r')).next().unwrap_or_default();
+    text.ends_with(b"*/") || (breaks && line.windows(2).any(|two| two == b"--"))
+}
+
+/// Whether there is an `INTO` somewhere but behind the first word, as in `INSERT INTO`: then it is looked at closer.
+fn may_have_into(sql: &str) -> bool {
+    let is_it = |four: &[u8]| four[0] | 0x20 == b'i' && four.eq_ignore_ascii_case(b"into");
+    let after = sql.trim_ascii_start();
+    let begin = if after.get(..11).is_some_and(|begin| begin.eq_ignore_ascii_case("insert into")) { 11 } else { 0 };
+    after.as_bytes()[begin..].windows(4).any(is_it)
 }
 
 /// The name at the end, in quotation marks or not.

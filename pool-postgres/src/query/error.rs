@@ -9,7 +9,7 @@ use tokio_postgres::error::{DbError, SqlState};
 use super::{Query, Summary, told};
 use crate::chain::{Whole, postgres};
 use crate::connection::PostgresConnection;
-use crate::diagnosis::{Advice, Diagnosis, Fate};
+use crate::diagnosis::{Advice, Diagnosis, Fate, is_refused_by_the_client};
 use crate::retry::Outcome;
 use crate::tap::Mark;
 use crate::transactions::{TransactionError, TransactionId};
@@ -257,6 +257,8 @@ impl PostgresConnection {
             && diagnosis.fate != Fate::Close
             && diagnosis.advice != Advice::OutcomeUnknown
             && (since.is_shared() || self.session().has_completed_nothing_since(since));
+        // Beside others nobody can tell by what was written.
+        let is_refused = is_refused || (since.is_shared() && is_refused_by_the_client(error));
         if diagnosis.safe_to_retry || is_refused || self.has_done_nothing_since(since) {
             Outcome::NotDone
         } else {

@@ -11,7 +11,7 @@ pub(crate) use ended::{Ended, told};
 pub(crate) use error::Cause;
 pub use error::{QueryError, QueryStep};
 pub use queries::Queries;
-pub(crate) use summary::{Summary, first_word, has_word};
+pub(crate) use summary::{Summary, call_of, first_word, has_word, selects_into};
 
 use std::borrow::Cow;
 use std::fmt;

@@ -52,6 +52,43 @@ pub(crate) fn has_word(sql: &str, word: &str) -> bool {
         .any(|found| matches!(found, Word::Text(text) if text.trim_matches('"').eq_ignore_ascii_case(word)))
 }
 
+/// The function of these that a statement calls, if it does: its name in quotation marks or not, and white space and comments behind it or not.
+pub(crate) fn call_of(sql: &str, functions: &[&'static str]) -> Option<&'static str> {
+    let mut words = Words { rest: sql };
+    let mut last = "";
+    while let Some(word) = words.next_word() {
+        match word {
+            Word::Gap => {}
+            Word::Literal => last = "",
+            Word::Text("(") => {
+                let name = last.trim_matches('"');
+                if let Some(function) = functions.iter().find(|function| name.eq_ignore_ascii_case(function)) {
+                    return Some(function);
+                }
+                last = "";
+            }
+            Word::Text(text) => last = text,
+        }
+    }
+    None
+}
+
+/// Whether a statement makes a table of its rows: it has an `INTO` that is none of `INSERT` or `MERGE`.
+pub(crate) fn selects_into(sql: &str) -> bool {
+    let mut words = Words { rest: sql };
+    let mut last = "";
+    while let Some(word) = words.next_word() {
+        if let Word::Text(text) = word {
+            let is_theirs = last.eq_ignore_ascii_case("insert") || last.eq_ignore_ascii_case("merge");
+            if text.eq_ignore_ascii_case("into") && !is_theirs {
+                return true;
+            }
+            last = text;
+        }
+    }
+    false
+}
+
 enum Word<'a> {
     /// White space, or a comment.
     Gap,
