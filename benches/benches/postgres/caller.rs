@@ -1,0 +1,63 @@
+//! One of many callers.
+
+use std::time::{Duration, Instant};
+
+use super::contenders::{Contender, Question};
+
+/// One query of so many of each caller is slow, if some are; the callers' turns for that are spread.
+pub(crate) const SLOW: usize = 100;
+
+/// What of a turn counts: neither how it begins, nor how it ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    begin: Instant,
+    end: Instant,
+}
+
+impl Window {
+    /// So long, after callers have been at it for a while.
+    pub(crate) fn after(warm_up: Duration, counted: Duration) -> Self {
+        let begin = Instant::now() + warm_up;
+        Self { begin, end: begin + counted }
+    }
+}
+
+/// What a caller has seen.
+#[derive(Debug, Default)]
+pub(crate) struct Answers {
+    /// How many came while it counted.
+    pub(crate) count: u64,
+    /// How many nanoseconds each took, the slow ones left out.
+    pub(crate) nanos: Vec<u64>,
+}
+
+/// Asks until the window closes. An answer is to be the one to the question.
+pub(crate) async fn call(contender: Contender, caller: usize, mixed: bool, window: Window) -> Answers {
+    let mut answers = Answers::default();
+    let mut begun = Instant::now();
+    let mut asked = 0_i32;
+    while begun < window.end {
+        let question = question(caller, asked, mixed);
+        assert_eq!(contender.ask(caller, question, asked).await, asked, "the answer to its own question");
+        let answered = Instant::now();
+        if (window.begin..window.end).contains(&answered) {
+            answers.note(question, answered - begun);
+        }
+        (begun, asked) = (answered, asked + 1);
+    }
+    answers
+}
+
+fn question(caller: usize, asked: i32, mixed: bool) -> Question {
+    let place = caller + usize::try_from(asked).unwrap_or(0);
+    if mixed && place.is_multiple_of(SLOW) { Question::Slow } else { Question::Fast }
+}
+
+impl Answers {
+    fn note(&mut self, question: Question, took: Duration) {
+        self.count += 1;
+        if question == Question::Fast {
+            self.nanos.push(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+        }
+    }
+}
