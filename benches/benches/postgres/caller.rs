@@ -27,7 +27,7 @@ impl Window {
 pub(crate) struct Answers {
     /// How many came while it counted.
     pub(crate) count: u64,
-    /// How many nanoseconds each took, the slow ones left out.
+    /// How many nanoseconds each took that was under way meanwhile, the slow ones left out. One that comes afterwards is among them: who waits all the time is seen by that alone.
     pub(crate) nanos: Vec<u64>,
 }
 
@@ -40,8 +40,9 @@ pub(crate) async fn call(contender: Contender, caller: usize, mixed: bool, windo
         let question = question(caller, asked, mixed);
         assert_eq!(contender.ask(caller, question, asked).await, asked, "the answer to its own question");
         let answered = Instant::now();
-        if (window.begin..window.end).contains(&answered) {
-            answers.note(question, answered - begun);
+        answers.count += u64::from((window.begin..window.end).contains(&answered));
+        if answered >= window.begin && question == Question::Fast {
+            answers.nanos.push(u64::try_from((answered - begun).as_nanos()).unwrap_or(u64::MAX));
         }
         (begun, asked) = (answered, asked + 1);
     }
@@ -51,13 +52,4 @@ pub(crate) async fn call(contender: Contender, caller: usize, mixed: bool, windo
 fn question(caller: usize, asked: i32, mixed: bool) -> Question {
     let place = caller + usize::try_from(asked).unwrap_or(0);
     if mixed && place.is_multiple_of(SLOW) { Question::Slow } else { Question::Fast }
-}
-
-impl Answers {
-    fn note(&mut self, question: Question, took: Duration) {
-        self.count += 1;
-        if question == Question::Fast {
-            self.nanos.push(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
-        }
-    }
 }
