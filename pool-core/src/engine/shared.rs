@@ -76,7 +76,10 @@ impl<D: Driver<Connection: Sync>> Engine<D> {
                     }
                 }
                 Found::Place(place, party) => match self.look_at_place(place, party) {
-                    Some(place) if self.core.may_keep(self.core.table.facts(place.claim())) => return Some(place),
+                    Some(place) if self.core.may_keep(self.core.table.facts(place.claim())) => {
+                        self.ask_for_room(party);
+                        return Some(place);
+                    }
                     // The pool is paused or closed.
                     Some(place) => self.leave_unused(place),
                     None => {}
@@ -116,6 +119,32 @@ impl<D: Driver<Connection: Sync>> Engine<D> {
 }
 
 impl<D: Driver> Engine<D> {
+    /// Calls the janitor if a newcomer has found no connection with fewer users than this, and that is many. Nobody waits for what is opened then.
+    fn ask_for_room(&self, party: Party) {
+        if self.is_crowd(party) {
+            let room = self.core.capacity.read();
+            if room.open < room.max && room.opening == 0 {
+                self.bell.notify_one();
+            }
+        }
+    }
+
+    /// Whether more than half of the places on a connection are taken.
+    fn is_crowd(&self, party: Party) -> bool {
+        party.users() * 2 > self.core.sharing.most()
+    }
+
+    /// One connection more than there are, if none is idle and all that are shared are crowded: callers spread over more connections before they have to wait for one.
+    pub(super) fn crowded(&self) -> usize {
+        let mut parties = self.core.sharing.parties().filter(|party| !party.is_shut()).peekable();
+        let is_crowded = parties.peek().is_some() && parties.all(|party| self.is_crowd(party));
+        if !is_crowded || self.core.table.counts().idle > 0 {
+            return 0;
+        }
+        let room = self.core.capacity.read();
+        room.open.saturating_sub(room.opening) + 1
+    }
+
     /// A user leaves. Runs inside `Drop`, as a release does.
     pub(crate) fn leave_shared(&self, place: SharedClaim<D::Connection>) {
         self.conclude_leave(self.core.part(place));
