@@ -27,6 +27,8 @@ impl Window {
 pub(crate) struct Answers {
     /// How many came while it counted.
     pub(crate) count: u64,
+    /// How many came at all.
+    pub(crate) asked: u64,
     /// How many nanoseconds each took that was under way meanwhile, the slow ones left out. One that comes afterwards is among them: who waits all the time is seen by that alone.
     pub(crate) nanos: Vec<u64>,
 }
@@ -40,6 +42,7 @@ pub(crate) async fn call(contender: Contender, caller: usize, mixed: bool, windo
         let question = question(caller, asked, mixed);
         assert_eq!(contender.ask(caller, question, asked).await, asked, "the answer to its own question");
         let answered = Instant::now();
+        answers.asked += 1;
         answers.count += u64::from((window.begin..window.end).contains(&answered));
         if answered >= window.begin && question == Question::Fast {
             answers.nanos.push(u64::try_from((answered - begun).as_nanos()).unwrap_or(u64::MAX));

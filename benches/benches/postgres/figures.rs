@@ -5,22 +5,28 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use super::caller::Answers;
+use crate::processor::processor_time;
 
 /// What was seen in a turn.
 pub(crate) struct Turn {
     pub(crate) answers: u64,
     counted: Duration,
     nanos: Histogram<u64>,
+    /// All that was asked, whether it counts or not.
+    pub(crate) asked: u64,
+    /// What the process has had of the processors for those.
+    processor: Duration,
 }
 
 impl Turn {
     /// Nothing yet, of one that counts for so long.
     pub(crate) fn of(counted: Duration) -> Self {
-        Self { answers: 0, counted, nanos: empty() }
+        Self { answers: 0, counted, nanos: empty(), asked: 0, processor: Duration::ZERO }
     }
 
     pub(crate) fn add(&mut self, answers: &Answers) {
         self.answers += answers.count;
+        self.asked += answers.asked;
         for nanos in &answers.nanos {
             self.record(*nanos, 1);
         }
@@ -29,6 +35,13 @@ impl Turn {
     /// So many answers that took so long.
     pub(crate) fn record(&mut self, nanos: u64, times: u64) {
         self.nanos.saturating_record_n(nanos, times);
+    }
+
+    /// Notes what a process has had of the processors since it had had so much.
+    pub(crate) fn used(&mut self, process: &str, before: Option<Duration>) {
+        if let (Some(before), Some(after)) = (before, processor_time(process)) {
+            self.processor += after.saturating_sub(before);
+        }
     }
 
     fn rate(&self) -> f64 {
@@ -52,6 +65,8 @@ pub(crate) struct Seen {
     rates: Vec<f64>,
     p50s: Vec<f64>,
     p99s: Vec<f64>,
+    asked: u64,
+    processor: Duration,
 }
 
 /// What is written down of it.
@@ -69,8 +84,18 @@ pub(crate) struct Figures {
 
 impl Seen {
     pub(crate) fn new(workload: &'static str, contender: &'static str) -> Self {
-        let (rates, p50s, p99s) = (Vec::new(), Vec::new(), Vec::new());
-        Self { workload, contender, answers: 0, counted: Duration::ZERO, nanos: empty(), rates, p50s, p99s }
+        Self {
+            workload,
+            contender,
+            answers: 0,
+            counted: Duration::ZERO,
+            nanos: empty(),
+            rates: Vec::new(),
+            p50s: Vec::new(),
+            p99s: Vec::new(),
+            asked: 0,
+            processor: Duration::ZERO,
+        }
     }
 
     pub(crate) fn add(&mut self, turn: &Turn) {
@@ -80,6 +105,8 @@ impl Seen {
         self.rates.push(turn.rate());
         self.p50s.push(micros(&turn.nanos, 0.5));
         self.p99s.push(micros(&turn.nanos, 0.99));
+        self.asked += turn.asked;
+        self.processor += turn.processor;
     }
 
     pub(crate) fn figures(&self) -> Figures {
@@ -89,6 +116,11 @@ impl Seen {
             p99_us: median(&self.p99s),
             p999_us: micros(&self.nanos, 0.999),
         }
+    }
+
+    /// Microseconds of the processors for a query.
+    pub(crate) fn processor(&self) -> f64 {
+        self.processor.as_secs_f64() * 1e6 / exact(self.asked)
     }
 
     /// Answers a second, by turn.

@@ -13,12 +13,12 @@ use crate::args::Args;
 pub(crate) fn measure(args: &Args) -> Result<Vec<Seen>, Box<dyn Error>> {
     let mut site = Site::open(args)?;
     let names: Vec<_> = NAMES.into_iter().filter(|name| is_wanted(args, name)).collect();
-    let (rounds, times) = extent(args);
+    let (rounds, counted) = extent(args);
     let mut seen = Vec::new();
     for workload in wanted(args) {
         // Statements are prepared, and what is slow is found out; it counts for nothing.
         for which in 0..names.len() {
-            site.take_turn(&workload, which, times)?;
+            site.take_turn(&workload, which, [counted / 4, counted])?;
         }
         seen.push((workload, names.iter().map(|name| Seen::new(workload.name, name)).collect::<Vec<_>>()));
     }
@@ -27,23 +27,16 @@ pub(crate) fn measure(args: &Args) -> Result<Vec<Seen>, Box<dyn Error>> {
         for (workload, seen) in seen.iter_mut().filter(|(workload, _)| workload.takes_part(round)) {
             for turn in 0..seen.len() {
                 let which = (round + turn) % seen.len();
-                seen[which].add(&site.take_turn(workload, which, stretched(workload, times))?);
+                seen[which].add(&site.take_turn(workload, which, workload.times(counted))?);
             }
         }
     }
     Ok(seen.into_iter().flat_map(|(_, seen)| seen).collect())
 }
 
-/// How many rounds there are; for how long a turn does not count, and for how long it does.
-fn extent(args: &Args) -> (usize, [Duration; 2]) {
+/// How many rounds there are, and for how long a turn counts.
+fn extent(args: &Args) -> (usize, Duration) {
     let (rounds, millis) = if args.quick { (1, 100) } else { (9, 400) };
     let counted = u64::try_from(args.number("millis", millis)).unwrap_or(u64::MAX);
-    let counted = Duration::from_millis(counted);
-    (args.number("rounds", rounds), [counted / 4, counted])
-}
-
-fn stretched(workload: &Workload, [warm_up, counted]: [Duration; 2]) -> [Duration; 2] {
-    let stretch = workload.stretch();
-    // Where callers wait for long, it takes long until all are where they will be.
-    [warm_up * stretch * if stretch > 1 { 2 } else { 1 }, counted * stretch]
+    (args.number("rounds", rounds), Duration::from_millis(counted))
 }

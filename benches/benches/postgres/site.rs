@@ -14,6 +14,7 @@ use super::figures::Turn;
 use super::sqlx::Sqlx;
 use super::workload::{Place, WORKLOADS, Workload};
 use crate::args::Args;
+use crate::processor::processor_time;
 
 pub(crate) struct Site {
     /// Dropped first, so that no connection outlives the server.
@@ -94,6 +95,7 @@ impl Racer {
 
 async fn take_turn(contender: &Contender, workload: &Workload, warm_up: Duration, counted: Duration) -> Turn {
     let window = Window::after(warm_up, counted);
+    let before = processor_time("self");
     let callers = 0..contender.callers(workload.callers);
     let tasks: Vec<_> =
         callers.map(|caller| tokio::spawn(call(contender.clone(), caller, workload.mixed, window))).collect();
@@ -101,6 +103,7 @@ async fn take_turn(contender: &Contender, workload: &Workload, warm_up: Duration
     for task in tasks {
         turn.add(&task.await.expect("it does not panic"));
     }
+    turn.used("self", before);
     turn
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::figures::Turn;
 use super::workload::Workload;
+use crate::processor::processor_time;
 use crate::sqlx_peer;
 
 /// That process.
@@ -15,10 +16,11 @@ pub(crate) struct Sqlx {
     answers: Lines<BufReader<ChildStdout>>,
 }
 
-/// What it says of a turn: how many answers there were, and of those that were not slow how many took about so many nanoseconds.
+/// What it says of a turn: how many answers there were while it counted, how many at all, and of those that were not slow how many took about so many nanoseconds.
 #[derive(serde::Deserialize)]
 struct Told {
     answers: u64,
+    asked: u64,
     nanos: Vec<(u64, u64)>,
 }
 
@@ -38,12 +40,16 @@ impl Sqlx {
         counted: Duration,
     ) -> Result<Turn, Box<dyn Error>> {
         let (callers, slow) = (workload.callers, if workload.mixed { super::caller::SLOW } else { 0 });
+        // `cargo run` has become the program by now, with the same number.
+        let process = self.child.id().to_string();
+        let before = processor_time(&process);
         let questions = self.child.stdin.as_mut().ok_or("it has no input")?;
         writeln!(questions, "{callers} {} {} {slow}", warm_up.as_millis(), counted.as_millis())?;
         let line = self.answers.next().ok_or("sqlx has ended, for the reason above")??;
         let told: Told = serde_json::from_str(&line)?;
         let mut turn = Turn::of(counted);
-        turn.answers = told.answers;
+        turn.used(&process, before);
+        (turn.answers, turn.asked) = (told.answers, told.asked);
         for (nanos, times) in told.nanos {
             turn.record(nanos, times);
         }

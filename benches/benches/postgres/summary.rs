@@ -24,12 +24,12 @@ pub(crate) fn choices() -> [Choice; 3] {
 pub(crate) fn summarize(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let seen = measure(args)?;
     println!(
-        "| workload | contender | queries/s | p50 µs | p99 µs | p99.9 µs |\n| --- | --- | --: | --: | --: | --: |"
+        "| workload | contender | queries/s | p50 µs | p99 µs | p99.9 µs | processor µs |\n| --- | --- | --: | --: | --: | --: | --: |"
     );
     for it in &seen {
         let Figures { queries_per_s, p50_us, p99_us, p999_us } = it.figures();
-        let [rate, p50, p99, p999] = [queries_per_s, p50_us, p99_us, p999_us].map(number);
-        println!("| {} | {} | {rate} | {p50} | {p99} | {p999} |", it.workload, it.contender);
+        let [rate, p50, p99, p999, processor] = [queries_per_s, p50_us, p99_us, p999_us, it.processor()].map(number);
+        println!("| {} | {} | {rate} | {p50} | {p99} | {p999} | {processor} |", it.workload, it.contender);
     }
     let file = report_folder()?.join("postgres.json");
     fs::write(&file, serde_json::to_string_pretty(&by_workload(&seen))?)?;

@@ -40,17 +40,22 @@ const fn on(name: &'static str, callers: usize, place: Place) -> Workload {
 }
 
 impl Workload {
-    /// Turns where callers wait for long are longer, so that each of them has many answers in one.
-    pub(crate) fn stretch(&self) -> u32 {
-        if self.is_slow() { 5 } else { 1 }
+    /// For how long a turn does not count, and for how long it does, if that is so long where nothing is in the way.
+    pub(crate) fn times(&self, counted: Duration) -> [Duration; 2] {
+        if self.is_far() {
+            // Callers wait for up to a second where each has a connection to himself.
+            return [counted * 5 / 2, counted * 5];
+        }
+        // Later most callers wait for slow answers, and few of them ask anything fast: what is hard is how it begins.
+        [if self.mixed { Duration::ZERO } else { counted / 4 }, counted]
     }
 
-    /// And there are fewer of them: in one round of three.
+    /// Where turns are longer there are fewer of them: in one round of three.
     pub(crate) fn takes_part(&self, round: usize) -> bool {
-        !self.is_slow() || round.is_multiple_of(3)
+        !self.is_far() || round.is_multiple_of(3)
     }
 
-    fn is_slow(&self) -> bool {
+    fn is_far(&self) -> bool {
         !self.place.delay.is_zero()
     }
 }

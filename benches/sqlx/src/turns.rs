@@ -29,6 +29,8 @@ struct Turn {
 struct Answers {
     /// How many came while it counted.
     count: u64,
+    /// How many came at all.
+    asked: u64,
     /// How many nanoseconds each took that was under way meanwhile, the slow ones left out.
     nanos: Vec<u64>,
 }
@@ -57,16 +59,17 @@ async fn turn(pool: &PgPool, line: &str) -> Tried<String> {
     let turn = Turn { begin, end: begin + Duration::from_millis(counted.into()), slow: slow as usize };
     let tasks: Vec<_> = (0..callers).map(|caller| tokio::spawn(call(pool.clone(), caller as usize, turn))).collect();
     // Up to a minute, in nanoseconds.
-    let (mut count, mut nanos) = (0, Histogram::<u64>::new_with_bounds(1, 60_000_000_000, 3)?);
+    let (mut count, mut asked, mut nanos) = (0, 0, Histogram::<u64>::new_with_bounds(1, 60_000_000_000, 3)?);
     for task in tasks {
         let answers = task.await??;
         count += answers.count;
+        asked += answers.asked;
         answers.nanos.into_iter().for_each(|taken| nanos.saturating_record(taken));
     }
     let recorded = nanos.iter_recorded();
     let recorded = recorded.map(|it| format!("[{},{}]", it.value_iterated_to(), it.count_at_value()));
     let recorded = recorded.collect::<Vec<_>>().join(",");
-    Ok(format!(r#"{{"answers":{count},"nanos":[{recorded}]}}"#))
+    Ok(format!(r#"{{"answers":{count},"asked":{asked},"nanos":[{recorded}]}}"#))
 }
 
 async fn call(pool: PgPool, caller: usize, turn: Turn) -> Result<Answers, sqlx::Error> {
@@ -79,6 +82,7 @@ async fn call(pool: PgPool, caller: usize, turn: Turn) -> Result<Answers, sqlx::
         let answer: i32 = query_scalar(sql).bind(asked).fetch_one(&pool).await?;
         assert_eq!(answer, asked, "the answer to its own question");
         let answered = Instant::now();
+        answers.asked += 1;
         answers.count += u64::from((turn.begin..turn.end).contains(&answered));
         if answered >= turn.begin && !is_slow {
             answers.nanos.push(u64::try_from((answered - begun).as_nanos()).unwrap_or(u64::MAX));
