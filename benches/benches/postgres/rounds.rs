@@ -3,16 +3,15 @@
 use std::error::Error;
 use std::time::Duration;
 
-use super::contenders::NAMES;
 use super::figures::Seen;
-use super::site::{Site, is_wanted, wanted};
+use super::site::{Site, wanted, wanted_contenders};
 use super::workload::Workload;
 use crate::args::Args;
 
 /// Has all take turns at each workload, each round in another order.
 pub(crate) fn measure(args: &Args) -> Result<Vec<Seen>, Box<dyn Error>> {
     let mut site = Site::open(args)?;
-    let names: Vec<_> = NAMES.into_iter().filter(|name| is_wanted(args, name)).collect();
+    let names: Vec<_> = wanted_contenders(args).collect();
     let (rounds, counted) = extent(args);
     let mut seen = Vec::new();
     for workload in wanted(args) {
