@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::figures::Seen;
 use super::site::{Site, wanted, wanted_contenders};
-use super::workload::Workload;
 use crate::args::Args;
 
 /// Has all take turns at each workload, each round in another order.
