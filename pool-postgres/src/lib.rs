@@ -45,6 +45,7 @@ mod chain;
 mod cluster;
 mod config;
 mod connection;
+mod courtesy;
 mod credentials;
 pub mod diagnosis;
 mod driver;

@@ -10,6 +10,7 @@ use tokio::task::{JoinHandle, yield_now};
 use tokio_postgres::{AsyncMessage, Connection, Notification};
 
 use crate::bell::Bell;
+use crate::courtesy;
 use crate::encrypted::Encrypted;
 use crate::end::{Counts, EndCause, SessionEnd};
 use crate::tap::{Session, Tap};
@@ -229,6 +230,7 @@ pub(crate) fn run(wire: Arc<Shared>, session: Arc<Session>) -> impl Future<Outpu
         while turn(&wire.0).await.is_continue() {
             // Whoever is about to ask something does so before anything is sent, and all of it leaves together. One who asks alone does not wait for that.
             if session.requests().are_many() {
+                courtesy::offer();
                 yield_now().await;
             }
         }

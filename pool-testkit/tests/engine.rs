@@ -27,6 +27,8 @@ mod checks;
 mod close;
 #[path = "engine/conversions.rs"]
 mod conversions;
+#[path = "engine/crowds.rs"]
+mod crowds;
 #[path = "engine/exchange.rs"]
 mod exchange;
 #[path = "engine/extremes.rs"]

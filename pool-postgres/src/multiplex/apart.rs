@@ -36,7 +36,7 @@ struct Known {
 
 /// The statements that are, or were, suspected to take long. Whoever executes one looks here before that, and so it takes no lock.
 pub(crate) struct Apart {
-    /// Whether there are any.
+    /// Whether there are any that are not cleared.
     any: AtomicBool,
     known: ArcSwap<HashMap<Box<str>, Arc<Known>>>,
     /// How many may be executed at a time.
@@ -72,6 +72,19 @@ impl Apart {
             Some(known) => known.suspect(),
             None => self.add(sql),
         }
+        self.any.store(true, Ordering::Relaxed);
+    }
+
+    /// A statement has been executed by itself, and has taken long or not.
+    pub(super) fn judge(&self, stay: Stay, is_slow: bool) {
+        stay.judge(is_slow);
+        if !is_slow {
+            self.any.store(false, Ordering::Relaxed);
+            // One that is suspected meanwhile, and overlooked here, is looked up after the next suspicion.
+            if self.known.load().values().any(|known| known.state.load(Ordering::Relaxed) != CLEARED) {
+                self.any.store(true, Ordering::Relaxed);
+            }
+        }
     }
 
     #[cold]
@@ -81,7 +94,6 @@ impl Apart {
             known.entry(sql.into()).or_insert_with(Known::suspected);
             known
         });
-        self.any.store(true, Ordering::Relaxed);
     }
 
     /// Those that are kept apart.
@@ -153,7 +165,7 @@ impl Stay {
     }
 
     /// It has been executed, and taken long or not.
-    pub(super) fn judge(mut self, is_slow: bool) {
+    fn judge(mut self, is_slow: bool) {
         let known = &self.known;
         if is_slow {
             known.quick.store(0, Ordering::Relaxed);
@@ -192,28 +204,29 @@ mod tests {
         let stay = apart.stay("a").unwrap();
         assert!(!stay.is_slow() && apart.stay("a").is_none() && apart.stay("b").is_none(), "others go on as they do");
         drop(stay);
-        apart.stay("a").expect("nothing was found out").judge(true);
+        apart.judge(apart.stay("a").expect("nothing was found out"), true);
         assert_eq!(apart.all(), ["a"]);
         for _ in 1..QUICK {
-            apart.stay("a").unwrap().judge(false);
+            apart.judge(apart.stay("a").unwrap(), false);
         }
-        apart.stay("a").unwrap().judge(true);
+        apart.judge(apart.stay("a").unwrap(), true);
         for _ in 0..QUICK {
             assert!(apart.stay("a").unwrap().is_slow());
-            apart.stay("a").unwrap().judge(false);
+            apart.judge(apart.stay("a").unwrap(), false);
         }
         assert!(apart.stay("a").is_none() && apart.all().is_empty(), "it has been quick so often in a row");
+        assert!(!apart.any.load(Ordering::Relaxed), "there is nothing to look up");
     }
 
     #[test]
     fn one_who_is_cleared_is_suspected_ever_more_rarely() {
         let apart = suspected();
-        apart.stay("a").unwrap().judge(false);
+        apart.judge(apart.stay("a").unwrap(), false);
         let mut tried = Vec::new();
         for suspicions in 2..=40 {
             apart.suspect("a");
             if let Some(stay) = apart.stay("a") {
-                stay.judge(false);
+                apart.judge(stay, false);
                 tried.push(suspicions);
             }
         }

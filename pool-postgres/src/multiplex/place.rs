@@ -76,7 +76,7 @@ impl Drop for Place<'_> {
         let (session, apart) = (self.lease.session(), self.pool.driver().apart());
         let is_under_way = !self.is_answered && session.is_held_up();
         match self.stay.take() {
-            Some(stay) => stay.judge(is_under_way || session.pace().has_just_been_exceeded()),
+            Some(stay) => apart.judge(stay, is_under_way || session.pace().has_just_been_exceeded()),
             None if is_under_way || session.pace().exceeded() != exceeded => apart.suspect(self.sql),
             None => {}
         }

@@ -56,7 +56,7 @@ pub struct Multiplexed {
 impl PostgresPool {
     /// For queries on connections that others use at the same time.
     ///
-    /// Up to [`max_in_flight`](crate::Multiplexing::max_in_flight) callers use a connection. They wait in one line with those who acquire one for themselves. The pool opens another connection when somebody has to wait; one that should
+    /// Up to [`max_in_flight`](crate::Multiplexing::max_in_flight) callers use a connection. They wait in one line with those who acquire one for themselves. The pool opens another connection when more than half of the places of all are taken; one that should
     /// spread its callers from the beginning has a [`min_size`](pool_core::Config::min_size).
     ///
     /// # Example

@@ -46,20 +46,26 @@ pub enum QueryStep {
     Listen,
 }
 
+impl QueryStep {
+    /// What is done, as errors say it.
+    const NAMES: [(Self, &str); 10] = [
+        (Self::Acquire, "acquiring a connection for"),
+        (Self::Share, "sharing a connection for"),
+        (Self::Prepare, "preparing"),
+        (Self::Execute, "executing"),
+        (Self::Fetch, "reading the rows of"),
+        (Self::Copy, "copying by"),
+        (Self::Begin, "beginning by"),
+        (Self::Commit, "committing by"),
+        (Self::RollBack, "rolling back by"),
+        (Self::Listen, "listening by"),
+    ];
+}
+
 impl fmt::Display for QueryStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Acquire => "acquiring a connection for",
-            Self::Share => "sharing a connection for",
-            Self::Prepare => "preparing",
-            Self::Execute => "executing",
-            Self::Fetch => "reading the rows of",
-            Self::Copy => "copying by",
-            Self::Begin => "beginning by",
-            Self::Commit => "committing by",
-            Self::RollBack => "rolling back by",
-            Self::Listen => "listening by",
-        })
+        let named = Self::NAMES.iter().find(|(step, _)| step == self);
+        f.write_str(named.map_or("", |(_, name)| name))
     }
 }
 
