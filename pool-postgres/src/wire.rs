@@ -239,15 +239,16 @@ pub(crate) fn run(wire: Arc<Shared>, session: Arc<Session>, is_near: bool) -> im
     }
 }
 
-/// Returns when the tasks that were ready have had their turn. Unlike tokio's `yield_now`, it leaves the task where another thread can take it, if this one is held up by what it runs next.
+/// Returns when the tasks that were ready have had their turn, and those that they have made ready. Unlike tokio's `yield_now`, it leaves the task where another thread can take it, if this one is held up by what it runs next.
 async fn give_way() {
-    let mut was_here = false;
+    const TURNS: u32 = 2;
+    let mut turns = 0;
     // Owned across the await: nothing.
     poll_fn(|context| {
-        if was_here {
+        if turns == TURNS {
             return Poll::Ready(());
         }
-        was_here = true;
+        turns += 1;
         context.waker().wake_by_ref();
         Poll::Pending
     })
