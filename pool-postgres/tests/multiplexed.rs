@@ -13,6 +13,8 @@ mod stage;
 mod adaptive;
 #[path = "multiplexed/apart.rs"]
 mod apart;
+#[path = "multiplexed/dropped.rs"]
+mod dropped;
 #[path = "multiplexed/errors.rs"]
 mod errors;
 #[path = "multiplexed/many.rs"]
@@ -21,3 +23,5 @@ mod many;
 mod refused;
 #[path = "multiplexed/session.rs"]
 mod session;
+#[path = "multiplexed/timeouts.rs"]
+mod timeouts;
