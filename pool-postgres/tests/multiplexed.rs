@@ -17,11 +17,17 @@ mod apart;
 mod dropped;
 #[path = "multiplexed/errors.rs"]
 mod errors;
+#[path = "multiplexed/failures.rs"]
+mod failures;
 #[path = "multiplexed/many.rs"]
 mod many;
+#[path = "multiplexed/places.rs"]
+mod places;
 #[path = "multiplexed/refused.rs"]
 mod refused;
 #[path = "multiplexed/session.rs"]
 mod session;
+#[path = "multiplexed/statements.rs"]
+mod statements;
 #[path = "multiplexed/timeouts.rs"]
 mod timeouts;
