@@ -31,3 +31,5 @@ mod session;
 mod statements;
 #[path = "multiplexed/timeouts.rs"]
 mod timeouts;
+#[path = "multiplexed/writes.rs"]
+mod writes;

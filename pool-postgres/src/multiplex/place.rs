@@ -67,7 +67,6 @@ impl<'a> Place<'a> {
         self.is_answered = !answer.as_ref().is_err_and(QueryError::is_timeout);
         answer
     }
-
 }
 
 impl Drop for Place<'_> {

@@ -214,7 +214,7 @@ impl Multiplexed {
                 Err(refused.into_error(&query))
             };
         }
-        if self.is_to_be_described(&query) {
+        if self.is_to_be_described(&query, params) {
             return self.alone::<A>(&query, params).await;
         }
         query.terms.is_shared = true;
@@ -236,9 +236,10 @@ impl Multiplexed {
     }
 
     /// Behind a proxy the types of a statement are asked for in a transaction.
-    fn is_to_be_described(&self, query: &Query<'_>) -> bool {
+    fn is_to_be_described(&self, query: &Query<'_>, params: Params<'_>) -> bool {
         let driver = self.pool.driver();
-        driver.config().statements.mode == StatementMode::Unprepared && !driver.knowledge.has_types(query.sql())
+        let is_proxied = driver.config().statements.mode == StatementMode::Unprepared;
+        is_proxied && !driver.knowledge.has_types(query.sql(), params.len())
     }
 
     /// On a connection that is nobody else's meanwhile.

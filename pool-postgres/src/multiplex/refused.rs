@@ -138,7 +138,9 @@ fn may_call(sql: &str) -> bool {
     while let Some(ahead) = bytes[rest..].iter().position(|byte| *byte == b'(') {
         let end = rest + ahead;
         let name = before(&bytes[..end]);
-        if FUNCTIONS.iter().any(|function| name.eq_ignore_ascii_case(function.as_bytes())) || is_behind_a_comment(&bytes[..end]) {
+        if FUNCTIONS.iter().any(|function| name.eq_ignore_ascii_case(function.as_bytes()))
+            || is_behind_a_comment(&bytes[..end])
+        {
             return true;
         }
         rest = end + 1;

@@ -59,7 +59,10 @@ async fn what_needs_a_session_has_one_and_leaves_nothing() {
 async fn many_statements_go_in_one_text() {
     let stage = Stage::start(2).await;
     let adaptive = stage.multiplexed.clone().adaptive();
-    adaptive.batch_execute("CREATE TABLE t (n int); INSERT INTO t VALUES (1), (2); SET application_name = 'other'").await.unwrap();
+    adaptive
+        .batch_execute("CREATE TABLE t (n int); INSERT INTO t VALUES (1), (2); SET application_name = 'other'")
+        .await
+        .unwrap();
     let row = adaptive.query_one("SELECT count(*), current_setting('application_name') FROM t", &[]).await.unwrap();
     assert_eq!((row.get::<_, i64>(0), row.get::<_, &str>(1)), (2, "shared"));
     stage.end().await;

@@ -24,7 +24,11 @@ async fn what_is_polled_once_and_dropped_is_nobodys_business() {
                 assert!(asking.as_mut().now_or_never().is_none());
             }
         };
-        if round % 2 == 0 { drop(futures_util::join!(others, dropped)) } else { drop(futures_util::join!(dropped, others)) }
+        if round % 2 == 0 {
+            drop(futures_util::join!(others, dropped))
+        } else {
+            drop(futures_util::join!(dropped, others))
+        }
     }
     let stats = stage.pool.stats();
     assert_eq!((stats.opened, stats.broken), (1, 0), "{stats:?}");
@@ -55,7 +59,11 @@ async fn at_any_moment(connections: usize) {
         in_time("they end", task).await.unwrap();
     }
     let stats = stage.pool.stats();
-    assert_eq!((stats.opened, stats.broken, stage.pool.driver().ends().total()), (connections as u64, 0, 0), "{stats:?}");
+    assert_eq!(
+        (stats.opened, stats.broken, stage.pool.driver().ends().total()),
+        (connections as u64, 0, 0),
+        "{stats:?}"
+    );
     assert!(stage.pool.driver().query_stats().dropped > 50, "it is about them");
     stage.end().await;
 }

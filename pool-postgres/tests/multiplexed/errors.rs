@@ -70,8 +70,10 @@ async fn ask(stage: &Stage, kind: usize, n: i32) {
 async fn stage() -> Stage {
     let stage = Stage::start(1).await;
     stage
-        .run("CREATE TABLE t (n int PRIMARY KEY); INSERT INTO t VALUES (1);
-            CREATE TABLE d (n int, UNIQUE (n) DEFERRABLE INITIALLY DEFERRED); INSERT INTO d VALUES (1)")
+        .run(
+            "CREATE TABLE t (n int PRIMARY KEY); INSERT INTO t VALUES (1);
+            CREATE TABLE d (n int, UNIQUE (n) DEFERRABLE INITIALLY DEFERRED); INSERT INTO d VALUES (1)",
+        )
         .await;
     stage
 }

@@ -69,7 +69,11 @@ async fn each_of_many_has_its_own_error_and_whoever_waits_notices_nothing() {
 }
 
 /// So many callers insert one number after the other until they are told to stop; what each was told.
-fn insert(database: &Multiplexed, callers: u64, stop: &Arc<AtomicBool>) -> Vec<tokio::task::JoinHandle<Vec<(u64, Told)>>> {
+fn insert(
+    database: &Multiplexed,
+    callers: u64,
+    stop: &Arc<AtomicBool>,
+) -> Vec<tokio::task::JoinHandle<Vec<(u64, Told)>>> {
     let caller = |caller: u64| {
         let (database, stop) = (database.clone(), Arc::clone(stop));
         tokio::spawn(async move {
@@ -81,7 +85,10 @@ fn insert(database: &Multiplexed, callers: u64, stop: &Arc<AtomicBool>) -> Vec<t
                 let number = caller << 32 | turn;
                 let outcome = database.execute(INSERT, &[&i64::try_from(number).unwrap()]).await;
                 if let Err(error) = &outcome {
-                    assert!(error.is_closed() || error.acquire_error().is_some() || error.as_db_error().is_some(), "{error}");
+                    assert!(
+                        error.is_closed() || error.acquire_error().is_some() || error.as_db_error().is_some(),
+                        "{error}"
+                    );
                     assert!(error.needs_session().is_none() && !error.is_timeout(), "{error}");
                 }
                 all.push((number, told(&outcome)));
@@ -136,7 +143,11 @@ async fn after_a_restart_all_go_on() {
     for crash in [true, false] {
         let served = pool.stats().acquired;
         eventually("they are served", async || pool.stats().acquired > served + 500).await;
-        if crash { server.kill9().unwrap() } else { server.stop().unwrap() }
+        if crash {
+            server.kill9().unwrap()
+        } else {
+            server.stop().unwrap()
+        }
         server.restart().unwrap();
     }
     let served = pool.stats().acquired;
@@ -155,7 +166,8 @@ async fn behind(stage: &Stage, change: impl FnOnce(&mut pool_postgres::PostgresC
     let proxy = Proxy::postgres(("127.0.0.1", port(stage))).await.unwrap();
     let mut config = config(stage.database.url(), 1);
     config.hosts = vec![Host::new("127.0.0.1", proxy.address().port())];
-    (config.limits.cancel_timeout, config.pool.close_timeout) = (Duration::from_millis(200), Duration::from_millis(200));
+    (config.limits.cancel_timeout, config.pool.close_timeout) =
+        (Duration::from_millis(200), Duration::from_millis(200));
     change(&mut config);
     (proxy, PostgresPool::connect(config).await.unwrap())
 }
@@ -205,7 +217,8 @@ async fn whoever_has_a_limit_is_told_though_nothing_comes_back() {
     database.execute("SELECT 1", &[]).await.unwrap();
     for direction in Direction::BOTH {
         proxy.set(direction, Toxic::Drop);
-        let outcomes = in_time("all are told", join_all((0..24).map(async |_| database.execute("SELECT 1", &[]).await))).await;
+        let outcomes =
+            in_time("all are told", join_all((0..24).map(async |_| database.execute("SELECT 1", &[]).await))).await;
         for outcome in outcomes {
             let error = outcome.unwrap_err();
             assert!(error.is_timeout() || error.is_closed(), "{error}");

@@ -159,7 +159,9 @@ async fn no_method_sends_it() {
 #[tokio::test]
 async fn what_looks_like_it_is_sent() {
     let stage = Stage::start(1).await;
-    stage.run("CREATE TABLE t (n int); CREATE FUNCTION my_set_config(int) RETURNS int LANGUAGE sql AS 'SELECT 1'").await;
+    stage
+        .run("CREATE TABLE t (n int); CREATE FUNCTION my_set_config(int) RETURNS int LANGUAGE sql AS 'SELECT 1'")
+        .await;
     for sql in SENT {
         if let Err(error) = stage.multiplexed.query(sql, &[]).await {
             panic!("{sql}: {error}");

@@ -79,7 +79,9 @@ async fn whoever_is_there_goes_on_and_nobody_new_comes() {
 #[tokio::test]
 async fn a_temporary_table_of_a_function_is_gone_with_a_mode_that_clears_everything() {
     let stage = Stage::with(1, |config| config.release.mode = pool_postgres::ReleaseMode::Clean).await;
-    stage.run("CREATE FUNCTION make() RETURNS void LANGUAGE plpgsql AS $$ BEGIN CREATE TEMP TABLE made (n int); END $$").await;
+    stage
+        .run("CREATE FUNCTION make() RETURNS void LANGUAGE plpgsql AS $$ BEGIN CREATE TEMP TABLE made (n int); END $$")
+        .await;
     for _ in 0..5 {
         stage.multiplexed.query("SELECT make()", &[]).await.unwrap();
         let row = stage.multiplexed.query_one("SELECT to_regclass('pg_temp.made') IS NULL", &[]).await.unwrap();

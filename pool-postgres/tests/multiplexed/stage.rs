@@ -98,7 +98,12 @@ impl Stage {
             assert_eq!(row.get::<_, i32>(0), number + 1);
         }));
         if timeout(LIMIT, asking).await.is_err() {
-            panic!("they wait: {} at the gate, {:?} kept apart, {}", self.at_gate().await, self.multiplexed.kept_apart(), self.pool.state());
+            panic!(
+                "they wait: {} at the gate, {:?} kept apart, {}",
+                self.at_gate().await,
+                self.multiplexed.kept_apart(),
+                self.pool.state()
+            );
         }
     }
 

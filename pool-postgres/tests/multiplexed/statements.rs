@@ -11,7 +11,7 @@ use crate::stage::{Stage, in_time};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cache_for_one_statement_serves_many() {
-    let stage = Arc::new(Stage::with(2, |config| config.statements.cache = 1).await);
+    let stage = Arc::new(Stage::with(2, |config| (config.statements.cache, config.statements.warm) = (1, 1)).await);
     let tasks = (0..48_i32).map(|task| {
         let stage = Arc::clone(&stage);
         tokio::spawn(async move {
@@ -41,7 +41,12 @@ async fn a_cache_for_one_statement_serves_many() {
 async fn a_table_that_changes_while_many_read_it_costs_nobody_an_error() {
     let stage = Arc::new(Stage::start(2).await);
     stage.run("CREATE TABLE t (n int); INSERT INTO t VALUES (1)").await;
-    for (round, change) in ["ADD COLUMN a int", "ALTER n TYPE int8", "DROP COLUMN a", "ALTER n TYPE int"].iter().cycle().take(24).enumerate() {
+    for (round, change) in ["ADD COLUMN a int", "ALTER n TYPE int8", "DROP COLUMN a", "ALTER n TYPE int"]
+        .iter()
+        .cycle()
+        .take(24)
+        .enumerate()
+    {
         let reading = (0..48).map(|_| {
             let stage = Arc::clone(&stage);
             tokio::spawn(async move {
@@ -76,7 +81,11 @@ impl tokio_postgres::types::ToSql for Number {
         ty: &tokio_postgres::types::Type,
         out: &mut tokio_postgres::types::private::BytesMut,
     ) -> Result<tokio_postgres::types::IsNull, Box<dyn std::error::Error + Sync + Send>> {
-        if *ty == tokio_postgres::types::Type::INT8 { i64::from(self.0).to_sql(ty, out) } else { self.0.to_sql(ty, out) }
+        if *ty == tokio_postgres::types::Type::INT8 {
+            i64::from(self.0).to_sql(ty, out)
+        } else {
+            self.0.to_sql(ty, out)
+        }
     }
 
     fn accepts(_: &tokio_postgres::types::Type) -> bool {
@@ -90,7 +99,9 @@ impl tokio_postgres::types::ToSql for Number {
 #[tokio::test]
 async fn what_the_server_has_forgotten_is_prepared_anew_for_all() {
     let stage = Stage::start(1).await;
-    stage.run("CREATE FUNCTION forget() RETURNS void LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$").await;
+    stage
+        .run("CREATE FUNCTION forget() RETURNS void LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$")
+        .await;
     for _ in 0..5 {
         stage.fast(20).await;
         let others = stage.fast(20);
