@@ -32,6 +32,8 @@ struct Known {
     quick: AtomicU32,
     /// How often it has been suspected.
     suspicions: AtomicU32,
+    /// Whether it has taken long when it was tried last. Once may be chance, as on a machine that is busy.
+    was_slow: AtomicBool,
 }
 
 /// The statements that are, or were, suspected to take long. Whoever executes one looks here before that, and so it takes no lock.
@@ -134,7 +136,12 @@ impl fmt::Debug for Apart {
 
 impl Known {
     fn suspected() -> Arc<Self> {
-        Arc::new(Self { state: AtomicU8::new(SUSPECTED), quick: AtomicU32::new(0), suspicions: AtomicU32::new(1) })
+        Arc::new(Self {
+            state: AtomicU8::new(SUSPECTED),
+            quick: AtomicU32::new(0),
+            suspicions: AtomicU32::new(1),
+            was_slow: AtomicBool::new(false),
+        })
     }
 
     fn swap(&self, from: u8, to: u8) -> bool {
@@ -167,11 +174,16 @@ impl Stay {
     /// It has been executed, and taken long or not.
     fn judge(mut self, is_slow: bool) {
         let known = &self.known;
+        if is_slow && self.is_trial && !known.was_slow.swap(true, Ordering::Relaxed) {
+            // It is tried once more.
+            return;
+        }
         if is_slow {
             known.quick.store(0, Ordering::Relaxed);
             known.state.store(SLOW, Ordering::Relaxed);
         } else if self.is_trial || known.quick.fetch_add(1, Ordering::Relaxed) + 1 >= QUICK {
             known.quick.store(0, Ordering::Relaxed);
+            known.was_slow.store(false, Ordering::Relaxed);
             known.state.store(CLEARED, Ordering::Relaxed);
         }
         self.is_trial = false;
@@ -205,6 +217,8 @@ mod tests {
         assert!(!stay.is_slow() && apart.stay("a").is_none() && apart.stay("b").is_none(), "others go on as they do");
         drop(stay);
         apart.judge(apart.stay("a").expect("nothing was found out"), true);
+        assert!(apart.all().is_empty(), "once may be chance");
+        apart.judge(apart.stay("a").expect("it is tried once more"), true);
         assert_eq!(apart.all(), ["a"]);
         for _ in 1..QUICK {
             apart.judge(apart.stay("a").unwrap(), false);

@@ -1,8 +1,11 @@
 //! A place on a connection, for one query.
 
+use std::time::Duration;
+
 use pool_core::{AcquireError, SharedLease};
 use tokio::sync::SemaphorePermit;
-use tokio::time::Instant;
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::apart::Stay;
 use crate::config::ReleaseMode;
@@ -12,6 +15,11 @@ use crate::limits::limited;
 use crate::pool::PostgresPool;
 use crate::query::{Query, QueryError};
 use crate::statements::{Ask, Params, run};
+
+/// How often others have a turn before it is looked again at leisure whether they have left: those who are answered take microseconds.
+const TURNS: u32 = 10;
+/// How long after that.
+const LEISURE: Duration = Duration::from_millis(1);
 
 /// A place on a connection, for one query. Dropped, it makes room, and what has been seen of the query's statement is noted.
 pub(super) struct Place<'a> {
@@ -53,7 +61,12 @@ impl<'a> Place<'a> {
         // Owned across the awaits: the permit, and a place in a queue.
         let permit = if stay.is_slow() { pool.driver().apart().enter(most, limit).await } else { None };
         let lease = pool.share_timeout(limit.saturating_sub(began.elapsed())).await;
-        (lease.inspect(SharedLease::shut), permit)
+        if let Ok(lease) = &lease {
+            lease.shut();
+            // Owned across the await: the place, and the permit. Whoever goes on with another step would be behind it; one that goes on for ever is not waited for.
+            let _ = timeout(limit.saturating_sub(began.elapsed()), alone(lease)).await;
+        }
+        (lease, permit)
     }
 
     /// Asks something.
@@ -66,6 +79,18 @@ impl<'a> Place<'a> {
         let answer = limited(connection, query, || run::<A>(connection, query, params)).await;
         self.is_answered = !answer.as_ref().is_err_and(QueryError::is_timeout);
         answer
+    }
+}
+
+/// Returns once nobody else uses a connection that nobody joins any more.
+///
+/// Cancel safety: nothing is lost.
+async fn alone(lease: &SharedLease<'_, PostgresDriver>) {
+    let mut turns = 0;
+    while lease.users() > 1 {
+        turns += 1;
+        // Owned across the awaits: nothing.
+        if turns < TURNS { yield_now().await } else { sleep(LEISURE).await }
     }
 }
 
