@@ -217,6 +217,22 @@ macro_rules! guard {
                 self.engine.shut_shared(&self.place);
             }
 
+            /// How many use the connection at this moment, this one included. Once it is [shut](Self::shut) there are fewer and fewer.
+            ///
+            /// # Example
+            ///
+            /// ```no_run
+            /// # async fn find<D: pool_core::Driver<Connection: Sync>>(pool: &pool_core::Pool<D>) -> Result<(), pool_core::AcquireError> {
+            /// let lease = pool.share().await?;
+            /// lease.shut();
+            /// let is_alone_for_good = lease.users() == 1;
+            /// # Ok(())
+            /// # }
+            /// ```
+            pub fn users(&self) -> usize {
+                self.engine.users_of(&self.place)
+            }
+
             /// The name of the connection, under which it can be [evicted](crate::Pool::evict).
             pub fn connection_id(&self) -> ConnectionId {
                 self.engine.id(self.place.claim())

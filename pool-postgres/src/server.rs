@@ -22,6 +22,8 @@ use crate::tls::{self, AnyConnector};
 
 /// How long answers that are due are waited for before the server is asked to cancel, once for each request under way.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(20);
+/// How long at most before the server is asked once more to stop what a session does that has been cut off: there may be as many requests in a row as may share a connection, and each takes one cancellation.
+const LONGEST_PATIENCE: Duration = Duration::from_millis(50);
 
 /// For how long an attempt waits to hear whether certificates have changed.
 const FOR_FILES: Duration = Duration::from_secs(1);
@@ -209,7 +211,7 @@ impl Peer {
                 return;
             }
             // Requests in a row take one cancellation each, and a large one takes time to be stopped.
-            patience = PATIENCE.max(2 * patience);
+            patience = PATIENCE.max(2 * patience).min(LONGEST_PATIENCE);
         }
     }
 }

@@ -29,6 +29,8 @@ mod corrupt;
 mod dropped;
 #[path = "chaos/dropped_listen.rs"]
 mod dropped_listen;
+#[path = "chaos/dropped_multiplexed.rs"]
+mod dropped_multiplexed;
 #[path = "chaos/dropped_queries.rs"]
 mod dropped_queries;
 #[path = "chaos/dropped_results.rs"]

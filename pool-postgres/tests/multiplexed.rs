@@ -13,11 +13,23 @@ mod stage;
 mod adaptive;
 #[path = "multiplexed/apart.rs"]
 mod apart;
+#[path = "multiplexed/dropped.rs"]
+mod dropped;
 #[path = "multiplexed/errors.rs"]
 mod errors;
+#[path = "multiplexed/failures.rs"]
+mod failures;
 #[path = "multiplexed/many.rs"]
 mod many;
+#[path = "multiplexed/places.rs"]
+mod places;
 #[path = "multiplexed/refused.rs"]
 mod refused;
 #[path = "multiplexed/session.rs"]
 mod session;
+#[path = "multiplexed/statements.rs"]
+mod statements;
+#[path = "multiplexed/timeouts.rs"]
+mod timeouts;
+#[path = "multiplexed/writes.rs"]
+mod writes;

@@ -176,6 +176,11 @@ impl<D: Driver> Engine<D> {
         self.core.shut(place, false);
     }
 
+    /// How many use the connection.
+    pub(crate) fn users_of(&self, place: &SharedClaim<D::Connection>) -> usize {
+        self.core.sharing.party(self.core.table.index(place.claim())).users()
+    }
+
     /// As `leave_shared`, for a place that nobody has used.
     pub(super) fn leave_unused(&self, place: SharedClaim<D::Connection>) {
         self.conclude_leave(self.core.part_unused(place));

@@ -37,6 +37,8 @@ struct Known {
     suspicions: AtomicU32,
     /// When it was tried last, in microseconds since the beginning.
     tried_at: AtomicU64,
+    /// Whether it has taken long when it was tried last. Once may be chance, as on a machine that is busy.
+    was_slow: AtomicBool,
 }
 
 /// The statements that are, or were, suspected to take long. Whoever executes one looks here before that, and so it takes no lock.
@@ -169,8 +171,13 @@ impl fmt::Debug for Apart {
 
 impl Known {
     fn suspected() -> Arc<Self> {
-        let (state, tried_at) = (AtomicU8::new(SUSPECTED), AtomicU64::new(u64::MAX));
-        Arc::new(Self { state, quick: AtomicU32::new(0), suspicions: AtomicU32::new(1), tried_at })
+        Arc::new(Self {
+            state: AtomicU8::new(SUSPECTED),
+            quick: AtomicU32::new(0),
+            suspicions: AtomicU32::new(1),
+            tried_at: AtomicU64::new(u64::MAX),
+            was_slow: AtomicBool::new(false),
+        })
     }
 
     fn swap(&self, from: u8, to: u8) -> bool {
@@ -203,11 +210,16 @@ impl Stay {
     /// It has been executed, and taken long or not.
     fn judge(mut self, is_slow: bool) {
         let known = &self.known;
+        if is_slow && self.is_trial && !known.was_slow.swap(true, Ordering::Relaxed) {
+            // It is tried once more.
+            return;
+        }
         if is_slow {
             known.quick.store(0, Ordering::Relaxed);
             known.state.store(SLOW, Ordering::Relaxed);
         } else if self.is_trial || known.quick.fetch_add(1, Ordering::Relaxed) + 1 >= QUICK {
             known.quick.store(0, Ordering::Relaxed);
+            known.was_slow.store(false, Ordering::Relaxed);
             known.state.store(CLEARED, Ordering::Relaxed);
         }
         self.is_trial = false;
@@ -241,6 +253,8 @@ mod tests {
         assert!(!stay.is_slow() && apart.stay("a").is_none() && apart.stay("b").is_none(), "others go on as they do");
         drop(stay);
         apart.judge(apart.stay("a").expect("nothing was found out"), true);
+        assert!(apart.all().is_empty(), "once may be chance");
+        apart.judge(apart.stay("a").expect("it is tried once more"), true);
         assert_eq!(apart.all(), ["a"]);
         for _ in 1..QUICK {
             apart.judge(apart.stay("a").unwrap(), false);

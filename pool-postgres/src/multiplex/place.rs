@@ -1,8 +1,12 @@
 //! A place on a connection, for one query.
 
+use std::time::Duration;
+
 use pool_core::{AcquireError, SharedLease};
+use tokio::runtime::Handle;
 use tokio::sync::SemaphorePermit;
-use tokio::time::Instant;
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep};
 
 use super::apart::Stay;
 use crate::config::ReleaseMode;
@@ -12,6 +16,11 @@ use crate::limits::limited;
 use crate::pool::PostgresPool;
 use crate::query::{Query, QueryError};
 use crate::statements::{Ask, Params, run};
+
+/// How often others have a turn before it is looked again at leisure whether they have left: those who are answered take microseconds.
+const TURNS: u32 = 10;
+/// How long after that.
+const LEISURE: Duration = Duration::from_millis(1);
 
 /// A place on a connection, for one query. Dropped, it makes room, and what has been seen of the query's statement is noted.
 pub(super) struct Place<'a> {
@@ -60,6 +69,8 @@ impl<'a> Place<'a> {
         let lease = pool.share_timeout(limit.saturating_sub(began.elapsed())).await;
         if let (Ok(lease), Some(_)) = (&lease, &stay) {
             lease.shut();
+            // Owned across the await: the place, and the permit. Whoever goes on with another step would be behind it; one that goes on for ever is not waited for.
+            alone(lease, limit.saturating_sub(began.elapsed())).await;
         }
         (lease, permit)
     }
@@ -74,6 +85,19 @@ impl<'a> Place<'a> {
         let answer = limited(connection, query, || run::<A>(connection, query, params)).await;
         self.is_answered = !answer.as_ref().is_err_and(QueryError::is_timeout);
         answer
+    }
+}
+
+/// Returns once nobody else uses a connection that nobody joins any more, or that takes too long. Only where somebody keeps the time.
+///
+/// Cancel safety: nothing is lost.
+async fn alone(lease: &SharedLease<'_, PostgresDriver>, limit: Duration) {
+    let began = Instant::now();
+    let mut turns = 0;
+    while lease.users() > 1 && began.elapsed() < limit && Handle::try_current().is_ok() {
+        turns += 1;
+        // Owned across the awaits: nothing.
+        if turns < TURNS { yield_now().await } else { sleep(LEISURE).await }
     }
 }
 

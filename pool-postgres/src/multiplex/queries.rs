@@ -212,6 +212,9 @@ impl Multiplexed {
             // Owned across the await: what it owns. Rare, and large.
             return if may { self.alone::<A>(&query, params).await } else { Err(refused.into_error(&query)) };
         }
+        if self.is_to_be_described(&query, params) {
+            return self.alone::<A>(&query, params).await;
+        }
         query.terms.is_shared = true;
         let caught = Caught::default();
         let careful = caught.wrap(params);
@@ -220,7 +223,7 @@ impl Multiplexed {
         loop {
             // Owned across the awaits: the place. Dropped, it makes room.
             let place = Place::take(&self.pool, &query).await?;
-            if self.is_to_be_described(&query) {
+            if self.is_to_be_described(&query, params) {
                 drop(place);
                 query.terms.is_shared = false;
                 return self.alone::<A>(&query, params).await;
@@ -236,9 +239,10 @@ impl Multiplexed {
     }
 
     /// Behind a proxy the types of a statement are asked for in a transaction.
-    fn is_to_be_described(&self, query: &Query<'_>) -> bool {
+    fn is_to_be_described(&self, query: &Query<'_>, params: Params<'_>) -> bool {
         let driver = self.pool.driver();
-        driver.config().statements.mode == StatementMode::Unprepared && !driver.knowledge.has_types(query.sql())
+        let is_proxied = driver.config().statements.mode == StatementMode::Unprepared;
+        is_proxied && !driver.knowledge.has_types(query.sql(), params.len())
     }
 
     /// On a connection that is nobody else's meanwhile.

@@ -41,9 +41,9 @@ impl Knowledge {
         self.known().get(sql).filter(|known| known.is_plain).map(|known| Arc::clone(&known.types))
     }
 
-    /// Whether the types of a statement's parameters are known, as for [`types`](Self::types).
-    pub(crate) fn has_types(&self, sql: &str) -> bool {
-        self.known().peek(sql).is_some_and(|known| known.is_plain)
+    /// Whether the types of a statement's parameters are known, as for [`types`](Self::types), and are so many.
+    pub(crate) fn has_types(&self, sql: &str, count: usize) -> bool {
+        self.known().peek(sql).is_some_and(|known| known.is_plain && known.types.len() == count)
     }
 
     /// A statement has been prepared somewhere, with parameters of these types.

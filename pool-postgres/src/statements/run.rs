@@ -13,6 +13,9 @@ use crate::diagnosis::{Diagnosis, Kind, is_refused_by_the_client};
 use crate::query::{Query, QueryError, QueryStep};
 use crate::tap::Mark;
 
+/// How often a statement is prepared once more at most, since it is another one by then.
+const TRIES: u32 = 3;
+
 /// How a statement has failed.
 pub(super) struct Failure {
     pub(super) step: QueryStep,
@@ -59,6 +62,11 @@ fn stale(error: &Error) -> Option<Stale> {
     }
 }
 
+/// Whether a statement is another one since it was prepared, however short a time ago.
+fn has_changed(error: &Error) -> bool {
+    matches!(Kind::of(error), Kind::Server { code, message } if Diagnosis::of_sqlstate(code, message).prepare_again)
+}
+
 /// Has a statement executed, and reads what it comes to. If what was known of it turns out to be out of date, and nothing has been executed, it is prepared and executed once more.
 pub(crate) async fn run<A: Ask>(
     connection: &PostgresConnection,
@@ -68,22 +76,36 @@ pub(crate) async fn run<A: Ask>(
     // Owned across the awaits: the statement, by the calls.
     match attempt::<A>(connection, query, params).await {
         Ok(answer) => Ok(answer),
-        Err(failure) if is_healed(connection, query, &failure) => {
-            // Rare, and as large as the first.
-            let again = Box::pin(attempt::<A>(connection, query, params)).await;
-            again.map_err(|failure| {
-                is_healed(connection, query, &failure);
-                failure.into_error(connection, query)
-            })
-        }
+        // Rare, and as large as the first.
+        Err(failure) if is_healed(connection, query, &failure) => Box::pin(again::<A>(connection, query, params)).await,
         Err(failure) => Err(failure.into_error(connection, query)),
+    }
+}
+
+/// Once more, and again if another one who asks on the connection has kept what is out of date, or it has become so since it was prepared.
+async fn again<A: Ask>(
+    connection: &PostgresConnection,
+    query: &Query<'_>,
+    params: Params<'_>,
+) -> Result<A::Answer, QueryError> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        // Owned across the await: the statement, by the call.
+        match attempt::<A>(connection, query, params).await {
+            Ok(answer) => return Ok(answer),
+            Err(failure) if is_healed(connection, query, &failure) && tries < TRIES => {}
+            Err(failure) => return Err(failure.into_error(connection, query)),
+        }
     }
 }
 
 /// Forgets what is out of date. Whether the statement may be executed once more: nothing has been, and no transaction has failed. The server says that it is ready to execute only after it has found
 /// the statement to be in order.
 fn is_healed(connection: &PostgresConnection, query: &Query<'_>, failure: &Failure) -> bool {
-    let Some(stale) = stale(&failure.error).filter(|_| failure.was_known) else { return false };
+    let Some(stale) = stale(&failure.error).filter(|_| failure.was_known || has_changed(&failure.error)) else {
+        return false;
+    };
     forgets(connection, query, stale, &failure.error, failure.since)
 }
 
@@ -155,7 +177,8 @@ async fn described<A: Ask>(
     let statements = connection.statements();
     // Owned across the awaits: the statement.
     let statement = known_types(connection, query).await?;
-    if !statements.is_proxied() {
+    // With more or less parameters than it has, the client refuses it.
+    if !statements.is_proxied() || statement.params().len() != params.len() {
         return execute::<A>(connection, query, &statement, params, false).await;
     }
     let types = statement.params().to_vec();

@@ -1,13 +1,22 @@
 //! What takes long holds nobody up.
 
+use std::time::Duration;
+
 use crate::stage::{GATED, Stage, in_time};
+
+/// What takes less than this is quick, on a machine that is busy.
+const QUICK: Duration = Duration::from_millis(100);
+
+async fn stage(max_conns: usize) -> Stage {
+    Stage::with(max_conns, |config| config.multiplexing.apart_after = Some(QUICK)).await
+}
 
 const OTHER: &str = "SELECT pg_advisory_xact_lock(7), 1";
 
 /// Whoever is sent before it is known that it takes long waits for it; nobody else does, and from then on nobody at all.
 #[tokio::test]
 async fn a_statement_that_is_known_to_take_long_is_waited_for_by_nobody() {
-    let stage = Stage::start(2).await;
+    let stage = stage(2).await;
     stage.teach(GATED).await;
     for _ in 0..5 {
         stage.close_gate().await;
@@ -18,7 +27,7 @@ async fn a_statement_that_is_known_to_take_long_is_waited_for_by_nobody() {
         stage.fast(100).await;
         assert_eq!(stage.at_gate().await, 1, "all this time");
         // Or it would be found to be quick.
-        stage.run("SELECT pg_sleep(0.02)").await;
+        stage.run("SELECT pg_sleep(0.3)").await;
         stage.open_gate().await;
         in_time("it ends", slow).await.unwrap().unwrap();
     }
@@ -30,12 +39,12 @@ async fn a_statement_that_is_known_to_take_long_is_waited_for_by_nobody() {
 
 #[tokio::test]
 async fn nothing_new_is_sent_behind_what_has_been_under_way_for_long() {
-    let stage = Stage::start(2).await;
+    let stage = stage(2).await;
     stage.fast(4).await;
     stage.close_gate().await;
     let slow = stage.spawn(GATED);
     stage.wait_at_gate(1).await;
-    stage.run("SELECT pg_sleep(0.2)").await;
+    stage.run("SELECT pg_sleep(0.4)").await;
     assert!(stage.multiplexed.kept_apart().is_empty(), "nobody knows of it yet");
     stage.fast(200).await;
     assert_eq!(stage.at_gate().await, 1, "all this time");
@@ -47,7 +56,7 @@ async fn nothing_new_is_sent_behind_what_has_been_under_way_for_long() {
 /// More of them than connections: half of those are for others.
 #[tokio::test]
 async fn slow_ones_never_have_all_connections() {
-    let stage = Stage::start(4).await;
+    let stage = stage(4).await;
     stage.teach(GATED).await;
     stage.close_gate().await;
     let slow: Vec<_> = (0..6).map(|_| stage.spawn(GATED)).collect();
@@ -56,7 +65,7 @@ async fn slow_ones_never_have_all_connections() {
         stage.fast(100).await;
     }
     assert_eq!(stage.at_gate().await, 2, "the others wait for their turn");
-    stage.run("SELECT pg_sleep(0.05)").await;
+    stage.run("SELECT pg_sleep(0.3)").await;
     stage.open_gate().await;
     for slow in slow {
         in_time("they end", slow).await.unwrap().unwrap();
@@ -67,7 +76,7 @@ async fn slow_ones_never_have_all_connections() {
 /// One that is dropped while it waits for its turn, or is under way, makes room for the next one.
 #[tokio::test]
 async fn a_slow_one_that_is_dropped_makes_room() {
-    let stage = Stage::start(2).await;
+    let stage = stage(2).await;
     stage.teach(GATED).await;
     stage.close_gate().await;
     let first = stage.spawn(GATED);
@@ -90,7 +99,7 @@ async fn a_slow_one_that_is_dropped_makes_room() {
 /// It was quick so often that it is one of many again; and what was only beside it never was kept apart.
 #[tokio::test]
 async fn what_is_quick_again_is_sent_among_others() {
-    let stage = Stage::start(2).await;
+    let stage = stage(2).await;
     stage.teach(OTHER).await;
     for _ in 0..20 {
         stage.multiplexed.execute(OTHER, &[]).await.unwrap();
@@ -103,7 +112,7 @@ async fn what_is_quick_again_is_sent_among_others() {
 /// Both kinds for a while: whatever is quick never waits for the gate, whenever it comes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn quick_ones_go_on_however_often_slow_ones_come() {
-    let stage = Stage::start(2).await;
+    let stage = stage(2).await;
     stage.teach(GATED).await;
     stage.close_gate().await;
     let slow: Vec<_> = (0..10).map(|_| stage.spawn(GATED)).collect();

@@ -8,7 +8,8 @@ use crate::stage::{GATED, Stage, in_time};
 const SETTER: &str = "CREATE FUNCTION rename(name text) RETURNS text LANGUAGE sql AS $$ SELECT set_config('application_name', name, false) $$";
 
 async fn name(stage: &Stage) -> String {
-    stage.multiplexed.query_one("SHOW application_name", &[]).await.unwrap().get(0)
+    let asked = stage.multiplexed.query_one("SHOW application_name", &[]);
+    in_time("an answer", asked).await.unwrap().get(0)
 }
 
 #[tokio::test]
@@ -50,10 +51,11 @@ async fn nobody_comes_once_the_server_has_told_of_it() {
 async fn whoever_is_there_goes_on_and_nobody_new_comes() {
     let stage = Stage::with(2, |config| config.multiplexing.apart_after = None).await;
     stage.run(SETTER).await;
-    stage.multiplexed.query("SELECT rename('shared'), pg_backend_pid()", &[]).await.unwrap();
+    let rename = "SELECT rename($1), pg_backend_pid()";
+    stage.multiplexed.query(rename, &[&"shared"]).await.unwrap();
     stage.multiplexed.query(GATED, &[]).await.unwrap();
     stage.close_gate().await;
-    let changing = stage.multiplexed.query_one("SELECT rename('other'), pg_backend_pid()", &[]);
+    let changing = in_time("it is changed", stage.multiplexed.query_one(rename, &[&"other"]));
     let (changed, slow) = futures_util::join!(changing, async { stage.spawn(GATED) });
     let changed: i32 = changed.unwrap().get(1);
     stage.wait_at_gate(1).await;

@@ -81,7 +81,7 @@ impl Stage {
             let slow = self.spawn(sql);
             self.wait_at_gate(1).await;
             // Longer than it may take, by the clock of the server.
-            self.run("SELECT pg_sleep(0.1)").await;
+            self.run("SELECT pg_sleep(0.3)").await;
             self.open_gate().await;
             slow.await.unwrap().unwrap();
             if self.multiplexed.kept_apart() == [sql] {
