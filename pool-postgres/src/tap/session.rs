@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::changes::Changes;
 use super::command::LastCommand;
 use super::copying::Copying;
+use super::joining::Joining;
 use super::parameters::Parameters;
 use super::prepared::Prepared;
 use super::requests::Requests;
@@ -56,6 +57,7 @@ pub(crate) struct Session {
     /// Whether the client has wanted to read when its messages were moved last.
     reads: AtomicBool,
     pub(crate) copying: Copying,
+    pub(crate) joining: Joining,
     pub(crate) prepared: Prepared,
 }
 
