@@ -27,6 +27,8 @@
 //!
 //! Results of any size take a few kilobytes: rows as they come, with [`PostgresPool::stream`], or in batches, and data that is copied out and in, with [`PostgresPool::copy_in`] and its kin.
 //!
+//! [`PostgresPool::batch`] sends many statements in one go, as one transaction or one by one.
+//!
 //! [`retry`] runs operations that are tried again where that helps and does no harm: transactions, statements that may be repeated, and some that may not.
 //!
 //! Connections are described as for libpq; [`libpq`] has every keyword, what is verified of a server, and what is different.
@@ -38,6 +40,7 @@
 
 mod activity;
 mod atomics;
+mod batches;
 mod bell;
 mod chain;
 mod cluster;
@@ -74,6 +77,7 @@ mod transactions;
 mod wire;
 
 pub use activity::{SessionActivity, SessionChanges, SessionStatus};
+pub use batches::{Batch, BatchAnswer, BatchAnswers};
 #[cfg(feature = "serde")]
 pub use config::Keywords;
 pub use config::{

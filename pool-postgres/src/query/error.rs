@@ -7,6 +7,7 @@ use pool_core::AcquireError;
 use tokio_postgres::error::{DbError, SqlState};
 
 use super::{Query, Summary, told};
+use crate::batches::Skipped;
 use crate::chain::{Whole, postgres};
 use crate::connection::PostgresConnection;
 use crate::diagnosis::{Advice, Diagnosis, Fate};
@@ -96,6 +97,8 @@ struct Inner {
     cause: Cause,
     /// What may help.
     hint: Option<&'static str>,
+    /// Which one of how many it is, if it belongs to a batch.
+    in_batch: Option<(usize, usize)>,
 }
 
 impl QueryError {
@@ -127,8 +130,18 @@ impl QueryError {
         cause: impl Into<Cause>,
     ) -> Self {
         let statement = Summary(sql).to_string();
-        let (host, transaction, is_partly_done, cause, hint) = (None, None, false, cause.into(), None);
-        Self(Box::new(Inner { step, statement, host, outcome, diagnosis, transaction, is_partly_done, cause, hint }))
+        Self(Box::new(Inner {
+            step,
+            statement,
+            host: None,
+            outcome,
+            diagnosis,
+            transaction: None,
+            is_partly_done: false,
+            cause: cause.into(),
+            hint: None,
+            in_batch: None,
+        }))
     }
 
     /// As it is, on this connection.
@@ -140,6 +153,12 @@ impl QueryError {
     /// As it is, with what may help.
     pub(crate) fn hinting(mut self, hint: Option<&'static str>) -> Self {
         self.0.hint = hint;
+        self
+    }
+
+    /// As it is, about the statement with this index among so many.
+    pub(crate) fn in_batch(mut self, index: usize, of: usize) -> Self {
+        self.0.in_batch = Some((index, of));
         self
     }
 
@@ -176,6 +195,26 @@ impl QueryError {
     pub(crate) fn because<C: Into<Cause>>(self, cause: impl FnOnce(Cause) -> C) -> Self {
         let inner = *self.0;
         Self(Box::new(Inner { cause: cause(inner.cause).into(), ..inner }))
+    }
+
+    /// Which statement of a [`Batch`](crate::Batch) it is about, the first one being 0; `None` if it is not about one of a batch.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # async fn run(batch: pool_postgres::Batch<'_, '_>) {
+    /// if let Err(error) = batch.execute_all().await {
+    ///     println!("{:?} is to blame", error.batch_index());
+    /// }
+    /// # }
+    /// ```
+    pub fn batch_index(&self) -> Option<usize> {
+        self.0.in_batch.map(|(index, _)| index)
+    }
+
+    /// Whether the statement was not executed since an earlier one of its [`Batch`](crate::Batch) has failed.
+    pub fn is_skipped(&self) -> bool {
+        self.0.cause.is::<Skipped>()
     }
 
     /// What it was about when it failed.
@@ -254,8 +293,11 @@ impl PostgresConnection {
 
 impl fmt::Display for QueryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { step, statement, host, outcome, transaction, cause, hint, .. } = &*self.0;
+        let Inner { step, statement, host, outcome, transaction, cause, hint, in_batch, .. } = &*self.0;
         write!(f, "{step} \"{statement}\"")?;
+        if let Some((index, of)) = in_batch {
+            write!(f, ", statement {} of {of} of a batch,", index + 1)?;
+        }
         if let Some(host) = host {
             write!(f, " on {host}")?;
         }

@@ -19,7 +19,8 @@ const HEADER: usize = 5;
 pub(super) const READY: &[u8] = b"Z\0\0\0\x05T";
 
 /// The code with which a server refuses what comes after an error, and what is said here.
-pub(super) const SKIPPED: &[u8] = b"E\0\0\0\x58SERROR\0VERROR\0C25P02\0Mnot executed, since an earlier statement of its batch failed\0\0";
+pub(super) const SKIPPED: &[u8] =
+    b"E\0\0\0\x58SERROR\0VERROR\0C25P02\0Mnot executed, since an earlier statement of its batch failed\0\0";
 
 /// How many of the next requests share one `Sync`, as far as they have not been sent.
 #[derive(Debug, Default)]

@@ -252,10 +252,7 @@ impl Requests {
 
     /// Whether requests with these numbers are under way, all of the last of them and no other one.
     fn are_alone(&self, first: u64, last: u64) -> bool {
-        !self.is_held()
-            && self.sent() == last
-            && (first..=last).contains(&(self.answered() + 1))
-            && self.is_drained()
+        !self.is_held() && self.sent() == last && (first..=last).contains(&(self.answered() + 1)) && self.is_drained()
     }
 
     /// Whether requests up to that with this number may still come to be alone under way.
