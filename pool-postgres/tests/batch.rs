@@ -1,0 +1,17 @@
+//! Statements that are sent together, against a real PostgreSQL.
+#![cfg(not(feature = "loom"))]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
+
+#[path = "real/common.rs"]
+mod common;
+
+#[path = "batch/as_one.rs"]
+mod as_one;
+#[path = "batch/connections.rs"]
+mod connections;
+#[path = "batch/dropped.rs"]
+mod dropped;
+#[path = "batch/many.rs"]
+mod many;
+#[path = "batch/one_by_one.rs"]
+mod one_by_one;
