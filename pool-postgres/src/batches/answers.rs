@@ -104,17 +104,10 @@ impl<'c> BatchAnswers<'c> {
         Self { open: None, keeps_rows: true, of: 0 }
     }
 
-    pub(super) fn new(sent: Sent<'c>, held: Arc<Held<'c>>, told: Told<'c>) -> Self {
+    pub(super) fn new(sent: Sent<'c>, held: Arc<Held<'c>>, told: Told<'c>, keeps_rows: bool) -> Self {
         let of = sent.asked.len();
         let open = Open { sent, held, told, rows: Vec::new(), timer: None, late: None, failed: None };
-        Self { open: Some(open), keeps_rows: true, of }
-    }
-
-    /// As it is, for one who does not want the rows.
-    pub(super) fn without_rows(self) -> Self {
-        let mut this = self;
-        this.keeps_rows = false;
-        this
+        Self { open: Some(open), keeps_rows, of }
     }
 
     /// How many are still to come.
@@ -145,7 +138,7 @@ impl Stream for BatchAnswers<'_> {
 }
 
 /// What comes of a statement: its answer, or the client's error if it was sent.
-type Come = Result<BatchAnswer, Option<(QueryStep, Error)>>;
+type Come = Result<BatchAnswer, Option<Error>>;
 
 impl Open<'_> {
     /// The answer to the next statement, within its limit.
@@ -159,18 +152,17 @@ impl Open<'_> {
     }
 
     fn poll_rows(&mut self, keeps_rows: bool, cx: &mut Context<'_>) -> Poll<Come> {
-        let failed = |step, error| Poll::Ready(Err(Some((step, error))));
         while let Some(next) = self.sent.asked.front_mut() {
             match &mut next.stage {
                 Stage::Unsent(_) => return Poll::Ready(Err(None)),
                 Stage::Asked(asking) => match ready!(asking.as_mut().poll(cx)) {
                     Ok(rows) => next.stage = Stage::Answered(Box::pin(rows)),
-                    Err(error) => return failed(QueryStep::Execute, error),
+                    Err(error) => return Poll::Ready(Err(Some(error))),
                 },
                 Stage::Answered(rows) => match ready!(rows.as_mut().poll_next(cx)) {
                     Some(Ok(row)) if keeps_rows => self.rows.push(row),
                     Some(Ok(_)) => {}
-                    Some(Err(error)) => return failed(QueryStep::Fetch, error),
+                    Some(Err(error)) => return Poll::Ready(Err(Some(error))),
                     None => {
                         let affected = rows.rows_affected().unwrap_or(0);
                         return Poll::Ready(Ok(BatchAnswer { rows: mem::take(&mut self.rows), affected }));
@@ -216,7 +208,7 @@ impl Open<'_> {
         let error = match (come, asked.stage) {
             (Ok(answer), _) => return Some(Ok(answer)),
             (Err(_), Stage::Unsent(error)) => *error,
-            (Err(Some((step, error))), _) => self.judge(number, &asked.known.query, step, error),
+            (Err(Some(error)), _) => self.judge(number, &asked.known.query, error),
             (Err(None), _) => return None,
         };
         Some(Err((self.told)(error)))
@@ -237,9 +229,9 @@ impl Open<'_> {
     }
 
     /// What the client's error means.
-    fn judge(&mut self, (index, of): (usize, usize), query: &Query<'_>, step: QueryStep, error: Error) -> QueryError {
+    fn judge(&mut self, (index, of): (usize, usize), query: &Query<'_>, error: Error) -> QueryError {
         self.rows.clear();
-        let (held, sql) = (&self.held, query.sql());
+        let (held, sql, step) = (&self.held, query.sql(), QueryStep::Execute);
         if let Some((failed, diagnosis)) = self.failed {
             let error = QueryError::new(step, sql, Outcome::NotDone, diagnosis, Skipped { failed });
             return error.on(held).in_batch(index, of);

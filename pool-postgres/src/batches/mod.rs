@@ -21,7 +21,7 @@ use tokio_postgres::types::ToSql;
 use crate::limits::limited;
 use crate::query::{Query, QueryError};
 use refuse::refuse;
-use send::begin;
+use send::{How, begin};
 use sources::Source;
 
 /// A list of statements that are sent in one go, without waiting for an answer in between. The answers come in their order.
@@ -146,6 +146,11 @@ impl<'c, 'q> Batch<'c, 'q> {
     /// [`QueryError`], also if no connection could be had. If a statement is refused, cannot be prepared or has parameters that cannot be sent, nothing has been executed; but in a batch whose statements are one by one only that
     /// statement fails, and the stream says so.
     pub async fn send(self) -> Result<BatchAnswers<'c>, QueryError> {
+        // Owned across the await: the batch, by the call.
+        self.begin(true).await
+    }
+
+    async fn begin(self, is_read: bool) -> Result<BatchAnswers<'c>, QueryError> {
         let Self { source, is_one, entries } = self;
         let Some(Entry { query: first, .. }) = entries.first() else { return Ok(BatchAnswers::none()) };
         refuse(&entries, is_one)?;
@@ -153,9 +158,9 @@ impl<'c, 'q> Batch<'c, 'q> {
         let (held, told) = source.hold(first).await?;
         let held = Arc::new(held);
         // Owned across the await: the connection, or its lease, which goes back and is put in order.
-        let begun = limited(&held, first, || begin(&held, &entries, is_one)).await;
+        let begun = limited(&held, first, || begin(&held, &entries, How { is_one, is_read })).await;
         match begun {
-            Ok(sent) => Ok(BatchAnswers::new(sent, held, told)),
+            Ok(sent) => Ok(BatchAnswers::new(sent, held, told, is_read)),
             Err(error) => Err(told(error)),
         }
     }
@@ -170,7 +175,7 @@ impl<'c, 'q> Batch<'c, 'q> {
     pub async fn execute_all(self) -> Result<Vec<u64>, QueryError> {
         let mut counts = Vec::with_capacity(self.len());
         // Owned across the awaits: the answers. Dropped, what is under way is cancelled.
-        let mut answers = self.send().await?.without_rows();
+        let mut answers = self.begin(false).await?;
         let mut failed = None;
         while let Some(answer) = poll_fn(|context| Pin::new(&mut answers).poll_next(context)).await {
             match answer {

@@ -38,6 +38,14 @@ pub(super) struct Asked<'c> {
     pub(super) stage: Stage<'c>,
 }
 
+/// How a batch is sent.
+#[derive(Clone, Copy)]
+pub(super) struct How {
+    pub(super) is_one: bool,
+    /// Whether somebody wants each answer as soon as it is there.
+    pub(super) is_read: bool,
+}
+
 /// What has been sent.
 pub(super) struct Sent<'c> {
     pub(super) asked: VecDeque<Asked<'c>>,
@@ -52,19 +60,15 @@ pub(super) struct Sent<'c> {
 type Parcel = (Arc<Known>, Option<Duration>, Result<Vec<Encoded>, QueryError>);
 
 /// Prepares all that is not prepared yet, and gives all of it to the client, which is asked for nothing else meanwhile.
-pub(super) async fn begin<'c>(
-    held: &Arc<Held<'c>>,
-    entries: &[Entry<'_>],
-    is_one: bool,
-) -> Result<Sent<'c>, QueryError> {
+pub(super) async fn begin<'c>(held: &Arc<Held<'c>>, entries: &[Entry<'_>], how: How) -> Result<Sent<'c>, QueryError> {
     let connection: &PostgresConnection = held;
     // Owned across the await: nothing.
     let prepared = prepare(connection, entries).await;
     let parcels = pack(connection, entries, prepared);
-    let parcels = if is_one { whole(parcels)? } else { parcels };
+    let parcels = if how.is_one { whole(parcels)? } else { parcels };
     // Owned across the await: what is to be sent.
     clear(connection, &entries[0].query).await;
-    Ok(hand_over(held, parcels, is_one))
+    Ok(hand_over(held, parcels, how))
 }
 
 /// Turns all parameters into what is sent.
@@ -122,12 +126,14 @@ async fn clear(connection: &PostgresConnection, query: &Query<'_>) {
 }
 
 /// Without an await: whoever has a batch has all of it sent.
-fn hand_over<'c>(held: &Arc<Held<'c>>, parcels: Vec<Parcel>, is_one: bool) -> Sent<'c> {
+fn hand_over<'c>(held: &Arc<Held<'c>>, parcels: Vec<Parcel>, how: How) -> Sent<'c> {
     let session = held.session();
     let count = parcels.iter().filter(|(_, _, encoded)| encoded.is_ok()).count() as u64;
     let (mark, before) = (held.mark(), session.requests().sent());
-    if is_one && count > 1 {
-        session.joining.expect(count);
+    if how.is_one && count > 1 {
+        // What takes too long has to be told from what comes before it.
+        let is_limited = parcels.iter().any(|(_, limit, _)| limit.is_some());
+        session.joining.expect(count, how.is_read || is_limited);
     }
     let asked = parcels.into_iter().map(|(known, limit, encoded)| {
         let stage = match encoded {
@@ -139,7 +145,7 @@ fn hand_over<'c>(held: &Arc<Held<'c>>, parcels: Vec<Parcel>, is_one: bool) -> Se
     let asked = asked.collect();
     // Whoever reads the answers asks no more.
     session.requests().muddle();
-    Sent { asked, is_one, mark, numbers: (before + 1, before + count) }
+    Sent { asked, is_one: how.is_one, mark, numbers: (before + 1, before + count) }
 }
 
 /// Gives one request to the client, which has it in its queue once it has been polled.

@@ -3,7 +3,7 @@
 //! tokio-postgres ends every request with a `Sync`, and waits for a `ReadyForQuery` behind every answer. Of requests that are to be one transaction, the `Sync` of all but the last is left out on the
 //! way to the server, and the client is told what it waits for: after an answer that it is complete, and after an error that whatever follows was not executed, as the server passes that over up to the `Sync`.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::BytesMut;
 
@@ -14,6 +14,9 @@ use super::headers::Headers;
 const MOST: usize = 64 << 10;
 
 const HEADER: usize = 5;
+
+/// Has the server send what it has.
+const FLUSH: &[u8] = b"H\0\0\0\x04";
 
 /// The server is ready, inside of the transaction that the requests are.
 pub(super) const READY: &[u8] = b"Z\0\0\0\x05T";
@@ -26,17 +29,25 @@ pub(super) const SKIPPED: &[u8] =
 #[derive(Debug, Default)]
 pub(crate) struct Joining {
     left: AtomicU64,
+    flushes: AtomicBool,
 }
 
 impl Joining {
     /// So many requests are about to be given to the client, and share one `Sync`. By somebody who has the session for himself, when the client has nothing else in its queue.
-    pub(crate) fn expect(&self, requests: u64) {
+    ///
+    /// A server keeps short answers back until it has some more of them. With `flushes`, it is told to send each as soon as it has it.
+    pub(crate) fn expect(&self, requests: u64, flushes: bool) {
+        self.flushes.store(flushes, Ordering::Release);
         self.left.store(requests, Ordering::Release);
     }
 
     /// Whether there are any of which the `Sync` has not been sent. Whoever moves the wire has got the requests from the client's queue, and knows of this before them.
     pub(crate) fn is_expected(&self) -> bool {
         self.left.load(Ordering::Relaxed) > 0
+    }
+
+    fn flushes(&self) -> bool {
+        self.flushes.load(Ordering::Relaxed)
     }
 
     /// The next one has come to its end. Whether others follow. Only whoever holds the wire writes.
@@ -65,6 +76,9 @@ pub(super) fn join(course: &mut Course, sent: &mut Headers, bytes: &[u8], out: &
                 let end = end.min(bytes.len());
                 take(course, &bytes[at..end]);
                 return end;
+            }
+            if course.session.joining.flushes() {
+                take(course, FLUSH);
             }
             from = end.min(bytes.len());
         }

@@ -59,7 +59,7 @@ async fn all_but_the_first_of_many_are_skipped() {
 async fn a_cache_may_be_smaller_than_the_batch() {
     let database = database();
     let mut settings = config(database.url(), 1);
-    settings.statements.cache = 3;
+    (settings.statements.cache, settings.statements.warm) = (3, 0);
     let pool = PostgresPool::connect(settings).await.unwrap();
     let all: Vec<String> = (0..200).map(|n| format!("SELECT {n} + $1::int")).collect();
     for is_one in [true, false, true] {
