@@ -194,9 +194,9 @@ impl Course {
         }
     }
 
-    /// Whether requests are unanswered that share a `Sync` with one behind them.
+    /// Whether requests are unanswered that share a `Sync` with one behind them, or that one is that was passed over.
     pub(super) fn is_joined(&self) -> bool {
-        self.joined > 0
+        self.joined > 0 || self.is_passing_over
     }
 
     /// A request is to end here. Whether it shares the `Sync` of the next one.

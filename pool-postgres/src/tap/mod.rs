@@ -244,6 +244,8 @@ impl AsyncWrite for Tap {
 }
 
 #[cfg(test)]
+mod joining_tests;
+#[cfg(test)]
 mod session_tests;
 #[cfg(test)]
 mod tests;
