@@ -2,7 +2,10 @@
 #![cfg(not(feature = "loom"))]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
 
+#[path = "chaos/authority.rs"]
+mod authority;
 #[path = "real/common.rs"]
+#[allow(dead_code)] // not everything is used here
 mod common;
 
 #[path = "batch/as_one.rs"]
@@ -15,3 +18,5 @@ mod dropped;
 mod many;
 #[path = "batch/one_by_one.rs"]
 mod one_by_one;
+#[path = "batch/speed.rs"]
+mod speed;

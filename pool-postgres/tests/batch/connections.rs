@@ -4,10 +4,12 @@ use std::pin::pin;
 use std::task::{Context, Waker};
 
 use futures_util::TryStreamExt;
-use pool_postgres::{BatchAnswer, PostgresPool, Queries, StatementMode};
+use pool_postgres::{BatchAnswer, PostgresPool, Queries, SslMode, StatementMode};
+use pool_testkit::postgres::EphemeralPostgres;
 use tokio_postgres::error::SqlState;
 
 use crate::as_one::{INSERT, numbers, table, unharmed};
+use crate::authority::Authority;
 use crate::common::{config, database};
 
 #[tokio::test]
@@ -104,4 +106,26 @@ async fn what_is_out_of_date_is_prepared_anew_the_next_time() {
     let error = batch().execute_all().await.unwrap_err();
     assert!(error.diagnosis().prepare_again, "{error}");
     assert_eq!(batch().execute_all().await.unwrap(), [1, 2]);
+}
+
+/// Encryption takes what it is given in pieces of its own.
+#[tokio::test]
+async fn under_tls_nothing_is_different() {
+    let (certificate, key) = Authority::new().certificate("127.0.0.1");
+    let server = EphemeralPostgres::builder().tls(&certificate, &key).start().unwrap();
+    let mut settings = config(&server.url(), 1);
+    settings.sslmode = SslMode::Require;
+    let pool = PostgresPool::connect(settings).await.unwrap();
+    let text = "x".repeat(50_000);
+    for is_one in [true, false] {
+        let mut batch = if is_one { pool.batch() } else { pool.batch().one_by_one() };
+        for _ in 0..500 {
+            batch.push("SELECT $1::text", &[&text]);
+        }
+        let all: Vec<BatchAnswer> = batch.send().await.unwrap().try_collect().await.unwrap();
+        assert!(all.len() == 500 && all.iter().all(|answer| answer.rows()[0].get::<_, &str>(0) == text));
+        let batch = pool.batch().add("SELECT 1", &[]).add("SELECT 1 / $1::int", &[&0]).add("SELECT 1", &[]);
+        assert_eq!(batch.execute_all().await.unwrap_err().sqlstate(), Some(&SqlState::DIVISION_BY_ZERO));
+        unharmed(&pool, 1).await;
+    }
 }
