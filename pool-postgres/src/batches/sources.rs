@@ -62,7 +62,7 @@ impl PostgresConnection {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn batch<'c, 'q>(&'c mut self) -> Batch<'c, 'q> {
+    pub fn batch<'q>(&mut self) -> Batch<'_, 'q> {
         Batch::new(Source::Connection(self, Box::new(|error| error)))
     }
 }
@@ -80,7 +80,7 @@ impl PostgresTransaction<'_> {
     /// transaction.commit().await
     /// # }
     /// ```
-    pub fn batch<'c, 'q>(&'c mut self) -> Batch<'c, 'q> {
+    pub fn batch<'q>(&mut self) -> Batch<'_, 'q> {
         let transaction = &*self;
         let told = |error| transaction.failed(error);
         Batch::new(Source::Connection(transaction.connection(), Box::new(told)))

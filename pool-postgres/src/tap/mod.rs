@@ -1,8 +1,8 @@
 //! A tap on the wire: what the session is doing, read off the headers of the messages that pass.
 //!
 //! tokio-postgres does not tell whether a session is inside a transaction or whether answers are still on their way. The protocol does: the
-//! server ends its answer to every request with `ReadyForQuery`, which carries the transaction status. The tap copies nothing, and
-//! changes one byte of a COPY that takes data. Format: PostgreSQL documentation, chapter "Frontend/Backend Protocol", "Message Formats".
+//! server ends its answer to every request with `ReadyForQuery`, which carries the transaction status. The tap copies nothing and changes nothing, but for
+//! one byte of a COPY that takes data, and for requests that share one `Sync`. Format: PostgreSQL documentation, chapter "Frontend/Backend Protocol", "Message Formats".
 
 mod changes;
 mod command;

@@ -92,7 +92,7 @@ async fn nothing_is_done_if_any_of_it_fails() {
                 (..0, Ok(1)) => {}
                 (0, Err(error)) => {
                     assert_eq!(error.sqlstate(), Some(&SqlState::UNIQUE_VIOLATION));
-                    assert_eq!((error.batch_index(), error.is_skipped()), (Some(index as usize), false));
+                    assert_eq!((error.batch_index(), error.is_skipped()), (usize::try_from(index).ok(), false));
                     let text = error.to_string();
                     let named =
                         format!("executing \"INSERT INTO t VALUES ($1)\", statement {} of 100 of a batch,", at + 1);
@@ -101,7 +101,7 @@ async fn nothing_is_done_if_any_of_it_fails() {
                 }
                 (1.., Err(error)) => {
                     assert!(error.is_skipped(), "{error}");
-                    assert_eq!((error.batch_index(), error.outcome()), (Some(index as usize), Outcome::NotDone));
+                    assert_eq!((error.batch_index(), error.outcome()), (usize::try_from(index).ok(), Outcome::NotDone));
                     assert!(
                         error.to_string().contains(&format!("since statement {} of its batch has failed", at + 1)),
                         "{error}"

@@ -31,7 +31,9 @@ async fn a_hundred_inserts() {
                 }
                 _ => {
                     let mut batch = if way == 2 { pool.batch().one_by_one() } else { pool.batch() };
-                    values.iter().for_each(|value| batch.push(INSERT, &[value]));
+                    for value in &values {
+                        batch.push(INSERT, &[value]);
+                    }
                     batch.execute_all().await.unwrap();
                 }
             }
