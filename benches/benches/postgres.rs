@@ -1,44 +1,53 @@
-//! What benchmarks on a real server share: settings, sessions that do not go through the pool, and patience.
+//! Many callers on few connections of a real server: this pool, with a connection to each caller and with callers that share, beside the client without a pool and beside other
+//! pools. `-- --help` lists the options, docs/performance.md says how to read it.
+#![allow(clippy::expect_used)] // a benchmark fails by panicking
 
-use std::future::Future;
-use std::time::{Duration, Instant};
+#[cfg(not(feature = "loom"))]
+mod args;
+#[cfg(not(feature = "loom"))]
+mod folder;
+#[cfg(not(feature = "loom"))]
+mod number;
+#[cfg(not(feature = "loom"))]
+mod processor;
+#[cfg(not(feature = "loom"))]
+mod sqlx_peer;
+#[cfg(not(feature = "loom"))]
+#[path = "postgres"]
+mod postgres {
+    mod caller;
+    mod contenders;
+    mod figures;
+    mod musts;
+    mod peers;
+    mod rounds;
+    mod site;
+    mod sqlx;
+    mod summary;
+    mod workload;
 
-use pool_postgres::tokio_postgres::{self, Client, NoTls};
-use pool_postgres::{Host, PostgresConfig};
-use tokio::time::sleep;
-
-/// A pool's settings, each as it comes but for where the server is and what the pool calls its sessions.
-pub(crate) fn settings(port: u16, name: &str) -> PostgresConfig {
-    let mut config = PostgresConfig::default();
-    config.hosts = vec![Host::new(std::net::Ipv4Addr::LOCALHOST.to_string(), port)];
-    config.user = Some("postgres".to_owned());
-    config.database = Some("postgres".to_owned());
-    config.application_name = Some(name.to_owned());
-    config
+    pub(crate) use self::summary::{choices, summarize};
 }
 
-/// A session of one's own.
-pub(crate) async fn client(url: &str) -> Result<Client, tokio_postgres::Error> {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
-    tokio::spawn(connection);
-    Ok(client)
-}
+#[cfg(not(feature = "loom"))]
+const USAGE: &str = "\
+Has callers ask a PostgreSQL of its own one prepared statement again and again, by contenders that take turns, prints tables, and writes figures to target/report/postgres.json.
+sqlx takes its turns in a process of its own, which is built in benches/sqlx.
+  cargo bench -p pool-benches --bench postgres -- [OPTIONS]
+    --check           fail if a ratio is not what it must be
+    --rounds N        how often all take turns (default 9, quick 1)
+    --millis N        for how long a turn counts, on a network without delay (default 400, quick 100)
+    --only WORKLOAD   this one alone; more than once for several
+    --contender NAME  this one alone; more than once for several
+    --without-sqlx    nothing is built, and there are no figures of sqlx
+    --quick           for a look, not for a judgement";
 
-/// How many sessions of a pool the server has.
-pub(crate) async fn sessions(client: &Client, name: &str) -> usize {
-    let count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1";
-    let row = client.query_one(count, &[&name]).await.expect("the server counts");
-    usize::try_from(row.get::<_, i64>(0)).expect("no fewer than none")
-}
+/// The models take the engine apart, so there is nothing to measure.
+#[cfg(feature = "loom")]
+fn main() {}
 
-/// Asks each millisecond until it holds. Whether it did within the time.
-pub(crate) async fn within<F: Future<Output = bool>>(limit: Duration, holds: impl Fn() -> F) -> bool {
-    let started = Instant::now();
-    while !holds().await {
-        if started.elapsed() > limit {
-            return false;
-        }
-        sleep(Duration::from_millis(1)).await;
-    }
-    true
+#[cfg(not(feature = "loom"))]
+fn main() -> Result<std::process::ExitCode, Box<dyn std::error::Error>> {
+    let args = args::Args::parse(USAGE, &postgres::choices(), &["rounds", "millis"])?;
+    args.map_or(Ok(std::process::ExitCode::SUCCESS), |args| postgres::summarize(&args))
 }

@@ -6,11 +6,11 @@ mod args;
 #[cfg(not(feature = "loom"))]
 mod claim;
 #[cfg(not(feature = "loom"))]
+mod database;
+#[cfg(not(feature = "loom"))]
 mod folder;
 #[cfg(not(feature = "loom"))]
 mod number;
-#[cfg(not(feature = "loom"))]
-mod postgres;
 #[cfg(not(feature = "loom"))]
 #[path = "recovery"]
 mod recovery {

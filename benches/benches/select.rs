@@ -10,6 +10,8 @@ mod folder;
 #[cfg(not(feature = "loom"))]
 mod number;
 #[cfg(not(feature = "loom"))]
+mod processor;
+#[cfg(not(feature = "loom"))]
 mod sqlx_peer;
 #[cfg(not(feature = "loom"))]
 #[path = "select"]

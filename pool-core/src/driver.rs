@@ -251,6 +251,15 @@ pub trait Driver: Send + Sync + 'static {
         0
     }
 
+    /// Whether a connection that is shared takes another user. Asked of one on which a place has been taken, and before that is anybody's: if it is refused, nobody joins any more,
+    /// those who use the connection finish, and then it comes back as any other. For a connection on which something is under way that holds up whatever comes next.
+    ///
+    /// It sits on the hot path: keep it to a few loads. The default is `true`. A panic counts as `false`.
+    fn takes_another(&self, connection: &Self::Connection) -> bool {
+        let _ = connection;
+        true
+    }
+
     /// Tells whether an error of [`connect`](Driver::connect) may pass by itself.
     fn classify(&self, error: &Self::Error) -> ErrorClass;
 }

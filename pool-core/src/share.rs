@@ -201,6 +201,22 @@ macro_rules! guard {
                 }
             }
 
+            /// Nobody joins the connection any more: those who use it go on, and when the last one has left it comes back as any other. For one who is going to hold up whoever would come next.
+            ///
+            /// # Example
+            ///
+            /// ```no_run
+            /// # async fn find<D: pool_core::Driver<Connection: Sync>>(pool: &pool_core::Pool<D>) -> Result<(), pool_core::AcquireError> {
+            /// let lease = pool.share().await?;
+            /// lease.shut();
+            /// // Here it asks for something that takes long.
+            /// # Ok(())
+            /// # }
+            /// ```
+            pub fn shut(&self) {
+                self.engine.shut_shared(&self.place);
+            }
+
             /// The name of the connection, under which it can be [evicted](crate::Pool::evict).
             pub fn connection_id(&self) -> ConnectionId {
                 self.engine.id(self.place.claim())

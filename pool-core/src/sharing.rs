@@ -118,7 +118,12 @@ impl Sharing {
     /// How many use a connection that another one may join.
     #[inline]
     pub fn users_with_room(&self, index: usize) -> Option<usize> {
-        let party = self.party(index);
+        self.room_in(self.party(index))
+    }
+
+    /// As `users_with_room`, for one who has looked.
+    #[inline]
+    pub fn room_in(&self, party: Party) -> Option<usize> {
         party.has_room(self.most).then(|| party.users())
     }
 

@@ -63,10 +63,12 @@ impl PostgresConnection {
         let tally = Tally::new(&peer.server.settings.ledger);
         let wire = Arc::new(Shared::new(wire, Arc::clone(&session), Arc::clone(counts)));
         let runtime = Handle::current();
-        let task = runtime.spawn(run(Arc::clone(&wire)));
+        let task = runtime.spawn(run(Arc::clone(&wire), Arc::clone(&session)));
         let (wanted, accepted_at) = (TargetSessionAttrs::Any, Instant::now());
         let (in_order_at, kept, in_order_after, is_loose) = (0, Changes::NONE, None, AtomicBool::new(true));
-        let statements = Statements::new(&peer.server.settings.config.statements, knowledge, tally.counters());
+        let config = &peer.server.settings.config;
+        session.pace().set_limit(config.multiplexing.apart_after);
+        let statements = Statements::new(&config.statements, knowledge, tally.counters());
         Self {
             client,
             session,
@@ -195,7 +197,7 @@ impl PostgresConnection {
             return by_error;
         }
         let Some(end) = self.ended() else { return by_error };
-        match (self.is_unsent(error, since), since.was_at_rest()) {
+        match (self.is_unsent(error, since), since.was_at_rest() || since.is_shared()) {
             (true, true) => Diagnosis { advice: Advice::RetryNow, ..end.diagnosis() }.unsent(),
             (true, false) => Diagnosis { advice: Advice::RetryTransaction, ..end.diagnosis() },
             (false, _) => end.diagnosis(),

@@ -13,6 +13,7 @@ use crate::end::{Counts, Ends};
 use crate::error::{ConnectError, ConnectStep, PostgresError};
 use crate::follow::{Follow, look};
 use crate::memory::Memory;
+use crate::multiplex::Apart;
 use crate::release::{settled, tell};
 use crate::search::Search;
 use crate::server::Settings;
@@ -53,6 +54,7 @@ pub struct PostgresDriver {
     pub(crate) recorder: OnceLock<Recorder>,
     pub(crate) counts: Arc<Counts>,
     pub(crate) knowledge: Arc<Knowledge>,
+    apart: Apart,
     follower: Option<Arc<dyn Follow>>,
 }
 
@@ -96,7 +98,8 @@ impl PostgresDriver {
     fn of(settings: Settings) -> Result<Self, PostgresError> {
         let knowledge = Arc::new(Knowledge::new(settings.config.statements.cache));
         let cluster = Cluster::new(settings)?;
-        Ok(Self { cluster, recorder: OnceLock::new(), counts: Arc::default(), knowledge, follower: None })
+        let (recorder, counts, apart) = (OnceLock::new(), Arc::default(), Apart::new());
+        Ok(Self { cluster, recorder, counts, knowledge, apart, follower: None })
     }
 
     /// As it is, with somebody who says what to log in with whenever a connection is opened; then the password and the password file of the configuration do not count.
@@ -131,6 +134,11 @@ impl PostgresDriver {
     pub(crate) fn with_follower(mut self, follower: Arc<dyn Follow>) -> Self {
         self.follower = Some(follower);
         self
+    }
+
+    /// The statements that take long.
+    pub(crate) fn apart(&self) -> &Apart {
+        &self.apart
     }
 
     /// The configuration.
@@ -297,6 +305,17 @@ impl Driver for PostgresDriver {
     fn aborter(&self, connection: &PostgresConnection) -> Option<Aborter> {
         let (limit, line) = (self.config().pool.close_timeout, connection.line());
         Some(Box::new(move || line.cut_soon(limit)))
+    }
+
+    /// As many as [`Multiplexing::max_in_flight`](crate::Multiplexing::max_in_flight) says. Whoever shares a connection by [`Pool::share`](pool_core::Pool::share) himself sees to it that he leaves nothing behind in its session, as
+    /// [`Multiplexed`](crate::Multiplexed) does.
+    fn shared_by(&self) -> usize {
+        self.config().multiplexing.max_in_flight
+    }
+
+    /// Not while the server is at one query for [too long](crate::Multiplexing::apart_after), or is asked to cancel one; nor if more is under way than may be, since some of it was dropped.
+    fn takes_another(&self, connection: &PostgresConnection) -> bool {
+        connection.takes_another(self.config().multiplexing.max_in_flight)
     }
 
     fn classify(&self, error: &ConnectError) -> ErrorClass {

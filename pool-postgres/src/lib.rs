@@ -29,6 +29,8 @@
 //!
 //! [`PostgresPool::batch`] sends many statements in one go, as one transaction or one by one.
 //!
+//! [`PostgresPool::multiplexed`] is for many callers on few connections: their queries are sent behind each other, and nobody waits until a connection is his.
+//!
 //! [`retry`] runs operations that are tried again where that helps and does no harm: transactions, statements that may be repeated, and some that may not.
 //!
 //! Connections are described as for libpq; [`libpq`] has every keyword, what is verified of a server, and what is different.
@@ -46,6 +48,7 @@ mod chain;
 mod cluster;
 mod config;
 mod connection;
+mod courtesy;
 mod credentials;
 pub mod diagnosis;
 mod driver;
@@ -59,6 +62,7 @@ mod limits;
 mod listen;
 mod login;
 mod memory;
+mod multiplex;
 mod pool;
 mod query;
 mod random;
@@ -92,6 +96,7 @@ pub use end::{EndCause, Ends, SessionEnd};
 pub use error::{ConnectError, ConnectStep, PostgresError};
 pub use limits::{Limits, QueryEnd, QueryStats, SlowQuery, TimeLimit, TimedOut, UnsupportedLimit};
 pub use listen::{Event, ListenError, Listener, Notification, Subscription};
+pub use multiplex::{Multiplexed, Multiplexing, NeedsSession};
 pub use pool::{Health, PostgresHealthChecker, PostgresLease, PostgresOwnedLease, PostgresPool};
 pub use query::{Queries, Query, QueryError, QueryStep};
 pub use release::ReleasePolicy;

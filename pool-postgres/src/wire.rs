@@ -2,13 +2,15 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::task::{Context, Poll, Waker};
 
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, yield_now};
 use tokio_postgres::{AsyncMessage, Connection, Notification};
 
 use crate::bell::Bell;
+use crate::courtesy;
 use crate::encrypted::Encrypted;
 use crate::end::{Counts, EndCause, SessionEnd};
 use crate::tap::{Session, Tap};
@@ -221,14 +223,37 @@ impl Drop for EndOnDrop {
 }
 
 /// The task of a session: moves the messages until it has ended. Dropped before that, even unpolled, it ends the session.
-pub(crate) fn run(wire: Arc<Shared>) -> impl Future<Output = ()> + Send {
+pub(crate) fn run(wire: Arc<Shared>, session: Arc<Session>) -> impl Future<Output = ()> + Send {
     let wire = EndOnDrop(wire);
-    poll_fn(move |context| {
-        let mut driven = wire.0.lock();
+    async move {
+        // Owned across the awaits: the wire. Dropped, the session ends.
+        while turn(&wire.0).await.is_continue() {
+            // Whoever is about to ask something does so before anything is sent, and all of it leaves together. One who asks alone does not wait for that.
+            if session.requests().are_many() {
+                courtesy::offer();
+                yield_now().await;
+            }
+        }
+    }
+}
+
+/// Moves all messages that can be moved now, and returns when something has happened since; or at once, if the session has ended.
+///
+/// Cancel safety: what is moved stays so.
+async fn turn(wire: &Shared) -> ControlFlow<()> {
+    let mut was_moved = false;
+    // Owned across the await: nothing.
+    poll_fn(|context| {
+        if was_moved {
+            return Poll::Ready(ControlFlow::Continue(()));
+        }
+        was_moved = true;
+        let mut driven = wire.lock();
         if let Some(bell) = driven.ring_for(context.waker()) {
             // The first alone, and a task of tokio has only one.
-            let _ = wire.0.bell.set(bell);
+            let _ = wire.bell.set(bell);
         }
-        driven.advance()
+        driven.advance().map(ControlFlow::Break)
     })
+    .await
 }

@@ -6,7 +6,7 @@ use pool_postgres::{PostgresLease, PostgresPool};
 use pool_testkit::books::{Balance, Told, settle};
 
 use super::site::{CONNECTIONS, NAME, Site};
-use crate::postgres::{sessions, within};
+use crate::database::{sessions, within};
 
 /// How long the pool, and a server that has to notice what was cut, have to come to rest.
 const LIMIT: Duration = Duration::from_secs(10);

@@ -6,7 +6,7 @@ use pool_postgres::tokio_postgres::Client;
 use pool_testkit::postgres::EphemeralPostgres;
 use pool_testkit::proxy::Proxy;
 
-use crate::postgres::{client, settings};
+use crate::database::{client, settings};
 
 /// In the pool.
 pub(crate) const CONNECTIONS: usize = 8;

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use super::part::{Part, count, float, soon};
 use super::server::{LIMIT, NAME, restart, start, until};
 use crate::claim::{at_most, reported};
-use crate::postgres::settings;
+use crate::database::settings;
 
 const ACQUIRES: usize = 10_000;
 const CALLERS: usize = 20;

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use super::part::{Part, count, float};
 use super::server::{NAME, start, until};
 use crate::claim::{at_least, at_most};
-use crate::postgres::settings;
+use crate::database::settings;
 
 const WAITERS: usize = 100;
 /// How long each of them waits, again and again.

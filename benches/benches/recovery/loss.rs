@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use super::part::{Crowd, Part, count, soon};
 use super::server::{LIMIT, NAME, restart, start, until};
 use crate::claim::{at_least, at_most, reported};
-use crate::postgres::{client, sessions, settings};
+use crate::database::{client, sessions, settings};
 
 const WAITERS: usize = 100;
 

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use super::part::{Crowd, Part, count, float, soon};
 use super::server::{NAME, start, until};
 use crate::claim::{at_least, at_most, reported};
-use crate::postgres::settings;
+use crate::database::settings;
 
 const WAITERS: usize = 1_000;
 

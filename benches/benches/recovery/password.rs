@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::part::{Part, count, millis};
 use super::server::{NAME, start};
 use crate::claim::{at_most, reported};
-use crate::postgres::{client, settings};
+use crate::database::{client, settings};
 
 const ROUNDS: usize = 20;
 const RIGHT: &str = "correct-horse-battery";

@@ -7,7 +7,7 @@ use pool_testkit::postgres::{EphemeralBuilder, EphemeralPostgres};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use crate::postgres::{client, within};
+use crate::database::{client, within};
 
 /// The name of a pool's sessions.
 pub(crate) const NAME: &str = "the pool that recovers";

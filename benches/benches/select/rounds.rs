@@ -10,6 +10,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::contenders::Contender;
 use super::sqlx::Sqlx;
 use crate::args::Args;
+use crate::processor::processor_time;
 
 /// What was seen of a contender.
 pub(crate) struct Seen {
@@ -98,13 +99,4 @@ impl Site {
         let took = begun.elapsed().max(Duration::from_nanos(1));
         seen.rates.push(f64::from(answers) / took.as_secs_f64());
     }
-}
-
-/// What a process has had of the processors so far; `None` where the system does not tell.
-pub(crate) fn processor_time(process: &str) -> Option<Duration> {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // Behind the name, which may have anything in it: the 14th field of all is the time in the process, the 15th that in the system for it.
-    let ticks = stat.rsplit(')').next()?.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().ok());
-    // Linux tells all times in hundredths of a second.
-    Some(Duration::from_millis(10 * ticks.sum::<Option<u64>>()?))
 }

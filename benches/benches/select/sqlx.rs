@@ -4,7 +4,8 @@ use std::error::Error;
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::process::{Child, ChildStdout, Stdio};
 
-use super::rounds::{Seen, processor_time};
+use super::rounds::Seen;
+use crate::processor::processor_time;
 use crate::sqlx_peer;
 
 /// That process.

@@ -1,4 +1,4 @@
-//! sqlx's pool, for the benchmarks of this project: `comparison` asks it for one defect after the other, `select` has it take turns.
+//! sqlx's pool, for the benchmarks of this project: `comparison` asks it for one defect after the other, `select` and `postgres` have it take turns.
 //!
 //! What is asked of a defect is answered by one line, which says what was seen, and by the exit code: 0 if the defect does not show, 1 if it does, 2 if it could
 //! not be tried.
@@ -13,13 +13,15 @@ mod ask;
 mod connects;
 mod seen;
 mod sessions;
+mod turns;
 
 use seen::{Trial, Tried};
 
 const USAGE: &str = "\
-Tries a defect on sqlx's pool, or has the pool ask one prepared statement as often as standard input says.
+Tries a defect on sqlx's pool, or has the pool ask one prepared statement as often or for as long as standard input says.
   sqlx-peer URL DEFECT
-  sqlx-peer URL ask CONNECTIONS   reads lines `CALLERS TIMES`, and answers each by one of JSON";
+  sqlx-peer URL ask CONNECTIONS   reads lines `CALLERS TIMES`, and answers each by one of JSON
+  sqlx-peer URL turns CONNECTIONS reads lines `CALLERS WARM_UP COUNTED SLOW`, both times in milliseconds, one of SLOW queries slow or none if that is 0; likewise";
 
 /// All that can be tried, by name.
 const DEFECTS: [(&str, Trial); 12] = [
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
         [url, "ask", connections] => told(ask::answer(url, connections).map(|()| ExitCode::SUCCESS)),
+        [url, "turns", connections] => told(turns::take(url, connections).map(|()| ExitCode::SUCCESS)),
         [url, defect] => told(tried(url, defect)),
         _ => told(Err(USAGE.into())),
     }

@@ -146,7 +146,7 @@ impl Openers {
 
     /// How many connections there are to be, whoever waits. With an open breaker it is one more than there are: nobody waits, and somebody has to try.
     fn wanted<D: Driver>(&self, engine: &Engine<D>, now: Instant) -> usize {
-        if self.breaker.wants_a_probe() { usize::MAX } else { engine.warm_ups.wanted(now) }
+        if self.breaker.wants_a_probe() { usize::MAX } else { engine.warm_ups.wanted(now).max(engine.crowded()) }
     }
 
     /// Other settings may be in force.

@@ -7,12 +7,12 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::task::Waker;
 
-use super::Engine;
 use super::acquire::Waiting;
 use super::limit::Limit;
 use super::panics::{caught, report, wake};
 use super::release::{Condition, Occasion};
 use super::want::Want;
+use super::{Engine, hint};
 use crate::driver::Driver;
 use crate::error::AcquireError;
 use crate::gate::Joined;
@@ -69,14 +69,19 @@ impl<D: Driver<Connection: Sync>> Engine<D> {
     /// A place, if nobody waits: on an idle connection, or else beside others.
     pub(crate) fn share_at_once(&self, occasion: Occasion) -> Option<SharedClaim<D::Connection>> {
         loop {
-            match self.core.find_room(self.random.next())? {
+            // Where this thread has just left a place, or anywhere.
+            let start = hint::take(self.core.table.id()).next();
+            match self.core.find_room(start.map_or_else(|| self.random.next(), |index| index as u64))? {
                 Found::Idle(claim) => {
                     if let Some(claim) = self.take_idle(claim, occasion)? {
                         return Some(self.let_in(claim));
                     }
                 }
                 Found::Place(place, party) => match self.look_at_place(place, party) {
-                    Some(place) if self.core.may_keep(self.core.table.facts(place.claim())) => return Some(place),
+                    Some(place) if self.core.may_keep(self.core.table.facts(place.claim())) => {
+                        self.ask_for_room(party);
+                        return Some(place);
+                    }
                     // The pool is paused or closed.
                     Some(place) => self.leave_unused(place),
                     None => {}
@@ -116,15 +121,48 @@ impl<D: Driver<Connection: Sync>> Engine<D> {
 }
 
 impl<D: Driver> Engine<D> {
+    /// Calls the janitor if a newcomer has found no connection with fewer users than this, and that is many. Nobody waits for what is opened then.
+    fn ask_for_room(&self, party: Party) {
+        if self.is_crowd(party) {
+            let room = self.core.capacity.read();
+            if room.open < room.max && room.opening == 0 {
+                self.bell.notify_one();
+            }
+        }
+    }
+
+    /// Whether more than half of the places on a connection are taken.
+    fn is_crowd(&self, party: Party) -> bool {
+        party.users() * 2 > self.core.sharing.most()
+    }
+
+    /// One connection more than there are, if none is idle and all that are shared are crowded: callers spread over more connections before they have to wait for one.
+    pub(super) fn crowded(&self) -> usize {
+        let mut parties = self.core.sharing.parties().filter(|party| !party.is_shut()).peekable();
+        let is_crowded = parties.peek().is_some() && parties.all(|party| self.is_crowd(party));
+        if !is_crowded || self.core.table.counts().idle > 0 {
+            return 0;
+        }
+        let room = self.core.capacity.read();
+        room.open.saturating_sub(room.opening) + 1
+    }
+
     /// A user leaves. Runs inside `Drop`, as a release does.
     pub(crate) fn leave_shared(&self, place: SharedClaim<D::Connection>) {
+        let index = self.core.table.index(place.claim());
         self.conclude_leave(self.core.part(place));
+        hint::put(self.core.table.id(), index);
     }
 
     /// As `leave_shared`, for one who says that the connection is of no further use: nobody joins any more, and the last one closes it.
     pub(crate) fn discard_shared(&self, place: SharedClaim<D::Connection>) {
         self.core.shut(&place, true);
         self.leave_shared(place);
+    }
+
+    /// For a user: nobody joins any more, and the connection comes back when all have left.
+    pub(crate) fn shut_shared(&self, place: &SharedClaim<D::Connection>) {
+        self.core.shut(place, false);
     }
 
     /// As `leave_shared`, for a place that nobody has used.
@@ -163,7 +201,7 @@ impl<D: Driver> Engine<D> {
         let facts = self.core.table.facts(place.claim());
         let uses = facts.uses.get() + party.joined().saturating_sub(1);
         let left = self.uses_left(facts, uses);
-        if left.is_none() || self.is_to_drain(facts) {
+        if left.is_none() || self.is_to_drain(facts) || !self.takes_another(&place) {
             self.core.shut(&place, false);
             self.leave_unused(place);
             return None;
@@ -172,6 +210,17 @@ impl<D: Driver> Engine<D> {
             self.core.shut(&place, false);
         }
         Some(place)
+    }
+
+    /// Whether the driver lets another one use the connection of this place.
+    fn takes_another(&self, place: &SharedClaim<D::Connection>) -> bool {
+        let connection = self.connection(place.claim());
+        caught(|| self.driver.takes_another(connection)).unwrap_or_else(|message| {
+            report(|| {
+                tracing::error!(message, "asking whether another one may share a connection panicked; nobody does")
+            });
+            false
+        })
     }
 
     /// Whether a connection is to come back before anybody else uses it: it is from before a retirement, or too old, or one that replaces it is there, or there are more

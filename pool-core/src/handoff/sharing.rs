@@ -92,10 +92,11 @@ impl<C> Core<C> {
             if looked >= LOOKS && best.is_some() {
                 break;
             }
-            if self.table.is_idle(index) {
+            let party = self.sharing.party(index);
+            if party.users() == 0 && self.table.is_idle(index) {
                 return Some(index);
             }
-            if let Some(users) = self.sharing.users_with_room(index)
+            if let Some(users) = self.sharing.room_in(party)
                 && best.is_none_or(|(fewest, _)| users < fewest)
             {
                 best = Some((users, index));

@@ -9,6 +9,7 @@ use super::{
     RootCertificates, SslCertMode, SslMode, SslNegotiation, TargetSessionAttrs, TlsVersion,
 };
 use crate::limits::Limits;
+use crate::multiplex::Multiplexing;
 use crate::statements::StatementSettings;
 
 /// Collects a [`PostgresConfig`] in a program; made by [`PostgresConfig::builder`]. What is not said keeps its default, and all that is wrong is told at once, by [`build`](Self::build). `Debug` shows no password.
@@ -164,6 +165,12 @@ impl PostgresConfigBuilder {
         self
     }
 
+    /// Changes how connections are shared, in [`PostgresConfig::multiplexing`].
+    pub fn multiplexing(mut self, change: impl FnOnce(&mut Multiplexing)) -> Self {
+        change(&mut self.config.multiplexing);
+        self
+    }
+
     setters! {
         database: impl Into<String> => text,
         user: impl Into<String> => text,
@@ -228,7 +235,7 @@ mod tests {
         tcp_user_timeout=1500 pool_max_conns=50 pool_statement_mode=unprepared pool_statement_cache=9 pool_prepare_after=2 pool_warm_statements=1 \
         pool_release=custom pool_release_sql='RESET ALL' pool_on_open_transaction=close pool_query_timeout=3 pool_cancel_timeout=1 \
         pool_cancel_on_drop=false pool_slow_query=4 pool_sla=5 pool_statement_timeout=6 pool_transaction_timeout=7 \
-        pool_idle_in_transaction_session_timeout=8 pool_tags=a=b";
+        pool_idle_in_transaction_session_timeout=8 pool_tags=a=b pool_max_in_flight=5 pool_apart_after=9";
 
     fn all() -> PostgresConfigBuilder {
         let seconds = Duration::from_secs;
@@ -284,6 +291,9 @@ mod tests {
                 (limits.statement_timeout, limits.transaction_timeout) = (Some(seconds(6)), Some(seconds(7)));
                 limits.idle_in_transaction_session_timeout = Some(seconds(8));
                 limits.tags.insert("a".to_owned(), "b".to_owned());
+            })
+            .multiplexing(|multiplexing| {
+                (multiplexing.max_in_flight, multiplexing.apart_after) = (5, Some(seconds(9)));
             })
     }
 

@@ -15,6 +15,7 @@ mod keepalive;
 mod key_value;
 mod keyword;
 mod limits;
+mod multiplexing;
 mod nearest;
 mod number;
 mod own;
@@ -59,6 +60,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::limits::Limits;
+use crate::multiplex::Multiplexing;
 use error::Problems;
 
 use crate::statements::StatementSettings;
@@ -148,6 +150,8 @@ use crate::statements::StatementSettings;
 /// | `pool_transaction_timeout` | `POOL_TRANSACTION_TIMEOUT` | `limits.transaction_timeout` | a duration, 24 days at most, or 0 for the server's; PostgreSQL 17 and later | the server's |
 /// | `pool_idle_in_transaction_session_timeout` | `POOL_IDLE_IN_TRANSACTION_SESSION_TIMEOUT` | `limits.idle_in_transaction_session_timeout` | a duration, 24 days at most, or 0 for the server's | the server's |
 /// | `pool_tags` | `POOL_TAGS` | `limits.tags` | `key=value,key=value`, with `%2C` for a comma | none |
+/// | `pool_max_in_flight` | `POOL_MAX_IN_FLIGHT` | `multiplexing.max_in_flight` | 0 to 65535; 0 shares no connection | 64 |
+/// | `pool_apart_after` | `POOL_APART_AFTER` | `multiplexing.apart_after` | a duration, or 0 for never | 10 ms |
 ///
 /// A duration is written `90` (seconds), `90s`, `1m30s`, `2h`, `1d` or `500ms`, and is from 1 ms to 10 years. What each setting of the pool does is in the documentation of
 /// [`pool_core::Config`], and of each limit in that of [`Limits`]. Names that pgxpool has are pgxpool's.
@@ -243,6 +247,8 @@ pub struct PostgresConfig {
     pub release: crate::release::ReleasePolicy,
     /// What bounds requests: how long they may take, what is slow, and what is said of them.
     pub limits: Limits,
+    /// How connections are shared by those who ask through [`PostgresPool::multiplexed`](crate::PostgresPool::multiplexed).
+    pub multiplexing: Multiplexing,
     /// What nobody has changed.
     pub(crate) untouched: settle::Untouched,
 }
@@ -283,6 +289,7 @@ impl Default for PostgresConfig {
             statements: StatementSettings::default(),
             release: crate::release::ReleasePolicy::default(),
             limits: Limits::default(),
+            multiplexing: Multiplexing::default(),
             untouched: settle::Untouched::default(),
         }
     }

@@ -5,12 +5,13 @@ use std::str::FromStr;
 use super::PostgresConfigError;
 use super::field::{Field, put};
 use super::limits::LIMITS;
+use super::multiplexing::MULTIPLEXING;
 use super::release::RELEASE;
 use crate::statements::{CACHE, PREPARE_AFTER, WARM};
 
 /// All of them.
 pub(super) fn fields() -> impl Iterator<Item = &'static Field> {
-    STATEMENTS.iter().chain(&RELEASE).chain(&LIMITS)
+    STATEMENTS.iter().chain(&RELEASE).chain(&LIMITS).chain(&MULTIPLEXING)
 }
 
 /// Those of statements.

@@ -8,8 +8,8 @@ use super::given::{Given, Value};
 use super::keyword::{KEYWORDS, Role};
 use super::pool::SETTINGS;
 use super::{
-    PostgresConfig, PostgresConfigError, RootCertificates, SslMode, SslNegotiation, host, keepalive, limits, release,
-    suspect,
+    PostgresConfig, PostgresConfigError, RootCertificates, SslMode, SslNegotiation, host, keepalive, limits,
+    multiplexing, release, suspect,
 };
 
 /// Settles on values.
@@ -126,6 +126,7 @@ pub(super) fn check(config: &PostgresConfig, problems: &mut Problems) {
     problems.keep(config.pool.validate().map_err(PostgresConfigError::from));
     keepalive::check(config, problems);
     limits::check(config, problems);
+    multiplexing::check(config, problems);
     problems.keep(field::check(config));
     config.statements.problems().for_each(|problem| problems.add(problem));
     check_tls(config, problems);

@@ -7,7 +7,7 @@ use super::Limits;
 use super::tags::tagged;
 use crate::connection::PostgresConnection;
 use crate::query::Query;
-use crate::tap::Asked;
+use crate::tap::{Asked, Mark};
 
 /// What is said of one query.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +16,8 @@ pub(crate) struct Terms<'a> {
     tags: Vec<(Cow<'a, str>, Cow<'a, str>)>,
     /// Where what was asked for it is among the requests of its connection.
     pub(crate) asked: Asked,
+    /// Whether others use its connection meanwhile.
+    pub(crate) is_shared: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,7 +43,7 @@ impl Terms<'_> {
     pub(crate) fn owned(&self) -> Terms<'static> {
         let owned = |text: &Cow<'_, str>| Cow::Owned(text.clone().into_owned());
         let tags = self.tags.iter().map(|(key, value)| (owned(key), owned(value))).collect();
-        Terms { timeout: self.timeout, tags, asked: Asked::default() }
+        Terms { timeout: self.timeout, tags, asked: Asked::default(), is_shared: self.is_shared }
     }
 
     /// What is said of it beside what is said of all.
@@ -127,6 +129,11 @@ impl PostgresConnection {
             self.settle();
         }
         requests.ask(query);
+    }
+
+    /// As [`mark`](Self::mark), for what is asked for a query.
+    pub(crate) fn mark_for(&self, query: &Query<'_>) -> Mark {
+        self.mark().shared(query.terms.is_shared)
     }
 
     /// What bounds its requests.

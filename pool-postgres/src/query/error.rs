@@ -27,6 +27,8 @@ use crate::transactions::{TransactionError, TransactionId};
 pub enum QueryStep {
     /// Acquiring a connection.
     Acquire,
+    /// Sharing one, for what may not be asked on a connection that others use.
+    Share,
     /// Having the server prepare the statement.
     Prepare,
     /// Executing it.
@@ -49,6 +51,7 @@ impl fmt::Display for QueryStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Acquire => "acquiring a connection for",
+            Self::Share => "sharing a connection for",
             Self::Prepare => "preparing",
             Self::Execute => "executing",
             Self::Fetch => "reading the rows of",
@@ -217,6 +220,16 @@ impl QueryError {
         self.0.cause.is::<Skipped>()
     }
 
+    /// What is below it.
+    pub(crate) fn cause(&self) -> &(dyn StdError + Send + Sync + 'static) {
+        self.0.cause.as_ref()
+    }
+
+    /// Whether the connection had ended before it was sent.
+    pub(crate) fn was_not_sent(&self) -> bool {
+        self.is_closed() && self.0.diagnosis.safe_to_retry
+    }
+
     /// What it was about when it failed.
     pub fn step(&self) -> QueryStep {
         self.0.step
@@ -282,7 +295,7 @@ impl PostgresConnection {
         let is_refused = error.as_db_error().is_some()
             && diagnosis.fate != Fate::Close
             && diagnosis.advice != Advice::OutcomeUnknown
-            && self.session().has_completed_nothing_since(since);
+            && (since.is_shared() || self.session().has_completed_nothing_since(since));
         if diagnosis.safe_to_retry || is_refused || self.has_done_nothing_since(since) {
             Outcome::NotDone
         } else {

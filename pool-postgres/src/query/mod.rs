@@ -12,7 +12,7 @@ pub(crate) use error::Cause;
 pub use error::{QueryError, QueryStep};
 pub(crate) use inside::commits_inside;
 pub use queries::Queries;
-pub(crate) use summary::{Summary, words};
+pub(crate) use summary::{Summary, first_word, has_word, words};
 
 use std::borrow::Cow;
 use std::fmt;

@@ -7,7 +7,7 @@ use super::{Queries, Query, QueryError};
 use crate::pool::{PostgresLease, PostgresPool};
 
 impl PostgresPool {
-    async fn lease_for(&self, query: &Query<'_>) -> Result<PostgresLease<'_>, QueryError> {
+    pub(crate) async fn lease_for(&self, query: &Query<'_>) -> Result<PostgresLease<'_>, QueryError> {
         // Owned across the await: the caller's place in the queue.
         self.acquire().await.map_err(|error| QueryError::of_acquire(query, error))
     }

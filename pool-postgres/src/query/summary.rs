@@ -33,12 +33,12 @@ fn put(f: &mut fmt::Formatter<'_>, gap: bool, text: &str) -> Result<usize, fmt::
     Ok(text.len() + usize::from(gap))
 }
 
-/// The first word of a statement, behind white space, comments, and statements that are empty.
-pub(super) fn first_word(sql: &str) -> &str {
+/// The first word of a statement, behind white space, comments, parentheses, and statements that are empty.
+pub(crate) fn first_word(sql: &str) -> &str {
     let mut words = Words { rest: sql };
     loop {
         match words.next_word() {
-            Some(Word::Gap | Word::Text(";")) => {}
+            Some(Word::Gap | Word::Text(";" | "(")) => {}
             Some(Word::Text(text)) => return text,
             Some(Word::Literal) | None => return "",
         }
@@ -51,6 +51,13 @@ pub(crate) fn words(sql: &str) -> impl Iterator<Item = &str> {
     let all = std::iter::from_fn(move || words.next_word());
     let texts = all.filter_map(|word| if let Word::Text(text) = word { Some(text) } else { None });
     texts.skip_while(|text| *text == ";")
+}
+
+/// Whether a statement has this word in it, which is in small letters, outside of strings and comments; in quotation marks or not.
+pub(crate) fn has_word(sql: &str, word: &str) -> bool {
+    let mut words = Words { rest: sql };
+    std::iter::from_fn(|| words.next_word())
+        .any(|found| matches!(found, Word::Text(text) if text.trim_matches('"').eq_ignore_ascii_case(word)))
 }
 
 enum Word<'a> {

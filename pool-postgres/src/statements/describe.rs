@@ -13,8 +13,9 @@ use crate::query::{Query, QueryStep};
 /// Prepares a statement for the types of its parameters, and has the client learn those of its columns. Behind a proxy in a transaction of its own, unless there is one: what is prepared is gone before another server answers.
 pub(super) async fn describe(connection: &PostgresConnection, query: &Query<'_>) -> Result<Statement, Failure> {
     let client = connection.client();
-    let since = connection.mark();
-    let is_alone = connection.statements().is_proxied() && since.was_at_rest();
+    let since = connection.mark_for(query);
+    // What others ask is not to become a part of a transaction.
+    let is_alone = connection.statements().is_proxied() && since.was_at_rest() && !since.is_shared();
     let failed = |error| Failure { step: QueryStep::Prepare, error, since, was_known: false };
     connection.ask(query);
     if !is_alone {

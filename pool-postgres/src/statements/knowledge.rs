@@ -41,6 +41,11 @@ impl Knowledge {
         self.known().get(sql).filter(|known| known.is_plain).map(|known| Arc::clone(&known.types))
     }
 
+    /// Whether the types of a statement's parameters are known, as for [`types`](Self::types).
+    pub(crate) fn has_types(&self, sql: &str) -> bool {
+        self.known().peek(sql).is_some_and(|known| known.is_plain)
+    }
+
     /// A statement has been prepared somewhere, with parameters of these types.
     pub(super) fn learn(&self, sql: &str, types: &[Type], is_plain: bool) {
         let mut known = self.known();

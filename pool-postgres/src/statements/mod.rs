@@ -10,7 +10,7 @@ mod settings;
 mod stats;
 mod warm;
 
-pub(crate) use ask::{All, Count, One, Optional, Params};
+pub(crate) use ask::{All, Ask, Count, One, Optional, Params};
 pub(crate) use knowledge::Knowledge;
 pub(crate) use prepare::prepare_as;
 pub(crate) use run::{Ready, forget_stale, is_outdated, ready, run, run_batch};

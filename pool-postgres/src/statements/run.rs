@@ -89,14 +89,16 @@ fn is_healed(connection: &PostgresConnection, query: &Query<'_>, failure: &Failu
 
 fn forgets(connection: &PostgresConnection, query: &Query<'_>, stale: Stale, since: Mark) -> bool {
     let statements = connection.statements();
-    let was_refused = connection.session().has_bound_nothing_since(since);
+    // A statement that is no part of a transaction has done nothing if it has failed, and what others have bound says nothing of it.
+    let was_refused = since.is_shared() || connection.session().has_bound_nothing_since(since);
     match stale {
         // Else it is what the statement itself has come to, and not what is known of it.
         Stale::This if was_refused => statements.forget(query),
         Stale::This => {}
         Stale::Everything => statements.forget_all(),
     }
-    let is_safe = was_refused && since.was_at_rest();
+    // Behind a proxy it would be described, and that in a transaction.
+    let is_safe = was_refused && if since.is_shared() { !statements.is_proxied() } else { since.was_at_rest() };
     if is_safe {
         statements.knowledge.counts.healed.add(1);
     }
@@ -156,7 +158,7 @@ async fn execute<A: Ask>(
     params: Params<'_>,
     was_known: bool,
 ) -> Result<A::Answer, Failure> {
-    let since = connection.mark();
+    let since = connection.mark_for(query);
     connection.ask(query);
     // Owned across the await: nothing.
     let answer = A::ask(connection.client_waited_for(), statement, params).await;
@@ -172,7 +174,7 @@ async fn execute_typed<A: Ask>(
 ) -> Result<A::Answer, Failure> {
     let with_types: Vec<_> = params.iter().copied().zip(types.iter().cloned()).collect();
     connection.statements().knowledge.counts.unprepared.add(1);
-    let (since, sql) = (connection.mark(), connection.tagged(query));
+    let (since, sql) = (connection.mark_for(query), connection.tagged(query));
     connection.ask(query);
     // Owned across the await: nothing.
     let answer = A::ask_typed(connection.client(), &sql, &with_types).await;
@@ -181,7 +183,7 @@ async fn execute_typed<A: Ask>(
 
 /// Prepares a statement, and keeps it.
 async fn prepare(connection: &PostgresConnection, query: &Query<'_>) -> Result<Statement, Failure> {
-    let (since, sql) = (connection.mark(), connection.tagged(query));
+    let (since, sql) = (connection.mark_for(query), connection.tagged(query));
     connection.ask(query);
     // Owned across the await: nothing. Dropped, the server prepares it in vain, and forgets it when the connection comes back, if it can.
     let prepared = prepare_as(connection, &sql, query.types().unwrap_or_default()).await;

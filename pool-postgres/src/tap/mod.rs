@@ -12,6 +12,7 @@ mod follower;
 mod guard;
 mod headers;
 mod joining;
+mod pace;
 mod parameters;
 mod place;
 mod prepared;

@@ -119,6 +119,11 @@ impl Requests {
         self.askers.load(Ordering::Relaxed) <= 1
     }
 
+    /// Whether several wait for answers.
+    pub(crate) fn are_many(&self) -> bool {
+        self.askers.load(Ordering::Relaxed) > 1
+    }
+
     /// What others have asked may still be in the client's queue.
     fn behind(&self, place: Place) -> Place {
         let last = Place::unpack(self.last.load(Ordering::Relaxed));

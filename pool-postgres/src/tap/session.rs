@@ -10,6 +10,7 @@ use super::changes::Changes;
 use super::command::LastCommand;
 use super::copying::Copying;
 use super::joining::Joining;
+use super::pace::Pace;
 use super::parameters::Parameters;
 use super::prepared::Prepared;
 use super::requests::Requests;
@@ -105,9 +106,20 @@ pub struct Mark {
     turn: Turn,
     at_rest: bool,
     inside: bool,
+    shared: bool,
 }
 
 impl Mark {
+    /// As it is, for what is asked beside others who ask for something else meanwhile: a statement of its own, which is no part of a transaction.
+    pub(crate) fn shared(self, shared: bool) -> Self {
+        Self { shared, ..self }
+    }
+
+    /// Whether others ask for something meanwhile.
+    pub(crate) fn is_shared(self) -> bool {
+        self.shared
+    }
+
     /// Whether no transaction was open and no answer due.
     pub(crate) fn was_at_rest(self) -> bool {
         self.at_rest
@@ -204,6 +216,7 @@ impl Session {
             turn: self.turns.now(),
             at_rest: self.is_at_rest(),
             inside: self.turns.is_inside(),
+            shared: false,
         }
     }
 
@@ -380,6 +393,16 @@ impl Session {
     pub(crate) fn in_flight(&self) -> usize {
         // The server reads data of a `COPY`, and what it has answered is no end of it.
         self.traffic.in_flight().max(usize::from(self.is_busy()))
+    }
+
+    /// How quickly the server answers.
+    pub(crate) fn pace(&self) -> &Pace {
+        self.traffic.pace()
+    }
+
+    /// Whether the server is at a request for longer than one may take that others wait behind.
+    pub(crate) fn is_held_up(&self) -> bool {
+        self.traffic.is_held_up()
     }
 
     /// For how long nothing has been sent or received.

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::pace::Pace;
+
 /// What has passed so far. Whoever holds the wire notes it, and nobody else.
 #[derive(Debug)]
 pub(super) struct Traffic {
@@ -15,31 +17,55 @@ pub(super) struct Traffic {
     in_flight: AtomicU64,
     /// How many requests there have been, the closing of statements left out.
     asked: AtomicU64,
+    pace: Pace,
 }
 
 impl Default for Traffic {
     fn default() -> Self {
         let zero = || AtomicU64::new(0);
         let (sent, received, last, in_flight, asked) = (zero(), zero(), zero(), zero(), zero());
-        Self { began: Instant::now(), sent, received, last, in_flight, asked }
+        Self { began: Instant::now(), sent, received, last, in_flight, asked, pace: Pace::default() }
     }
 }
 
 impl Traffic {
     pub(super) fn note_sent(&self, bytes: usize, in_flight: usize) {
         add(&self.sent, bytes);
-        self.note(in_flight);
+        let (before, now) = self.note(in_flight);
+        if before == 0 && in_flight > 0 {
+            self.pace.begin(now);
+        }
     }
 
     pub(super) fn note_received(&self, bytes: usize, in_flight: usize) {
         add(&self.received, bytes);
-        self.note(in_flight);
+        let (before, now) = self.note(in_flight);
+        if (in_flight as u64) < before {
+            self.pace.note_answer(now);
+        }
     }
 
-    fn note(&self, in_flight: usize) {
+    /// How many requests were in flight before, and the time.
+    fn note(&self, in_flight: usize) -> (u64, u64) {
+        let before = self.in_flight.load(Ordering::Relaxed);
         self.in_flight.store(in_flight as u64, Ordering::Release);
-        let now = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let now = self.now();
         self.last.store(now, Ordering::Release);
+        (before, now)
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// How quickly the server answers.
+    pub(super) fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
+    /// Whether the server is at a request for longer than one may take that others wait behind.
+    pub(super) fn is_held_up(&self) -> bool {
+        self.in_flight() > 0 && self.pace.is_exceeded_by(self.now())
     }
 
     pub(super) fn note_asked(&self) {

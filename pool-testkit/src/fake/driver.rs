@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::connection::FakeConnection;
 use super::journal::{Ending, Event, Record};
-use super::ledger::Ledger;
+use super::ledger::{Door, Ledger};
 use super::script::{Call, Dice, Odds, Script, Step};
 
 /// The error of a call that was told to fail.
@@ -147,6 +147,11 @@ impl FakeDriver {
     /// Lets so many share a connection, in pools that are built from now on.
     pub fn share_by(&self, users: usize) {
         self.ledger().books().shared_by = users as u64;
+    }
+
+    /// Says whether others may join from now on who share a connection.
+    pub fn door(&self, door: Door) {
+        self.ledger().books().door = door;
     }
 
     /// Notes a violation if there are ever more than `limit` connections, the ones being opened included.
@@ -328,7 +333,18 @@ impl Driver for FakeDriver {
     }
 
     fn shared_by(&self) -> usize {
-        usize::try_from(self.ledger().books().shared_by).unwrap_or(usize::MAX)
+        let (door, users) = {
+            let ledger = self.ledger();
+            let books = ledger.books();
+            (books.door, books.shared_by)
+        };
+        // Without the lock: it may panic.
+        if door.is_open() { usize::try_from(users).unwrap_or(usize::MAX) } else { 0 }
+    }
+
+    fn takes_another(&self, _: &FakeConnection) -> bool {
+        let door = self.ledger().books().door;
+        door.is_open()
     }
 
     fn classify(&self, error: &FakeError) -> ErrorClass {

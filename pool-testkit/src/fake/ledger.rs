@@ -8,12 +8,32 @@ use tokio::time::Instant;
 
 use super::journal::{Entry, Event};
 
+/// Whether others may join who share a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Door {
+    /// They may.
+    #[default]
+    Open,
+    /// They may not.
+    Shut,
+    /// To ask panics, and so does to ask how many may.
+    Broken,
+}
+
+impl Door {
+    pub(super) fn is_open(self) -> bool {
+        assert_ne!(self, Self::Broken, "the door is broken");
+        self == Self::Open
+    }
+}
+
 /// The books. Violations are written down instead of panicking: the pool would catch the panic.
 #[derive(Debug, Default)]
 pub(super) struct Books {
     pub(super) limit: Option<usize>,
     /// How many may share a connection.
     pub(super) shared_by: u64,
+    pub(super) door: Door,
     pub(super) connecting: usize,
     pub(super) live: HashSet<u64>,
     pub(super) peak: usize,

@@ -26,7 +26,7 @@ mod script;
 pub use connection::{FakeConnection, InHand, Part};
 pub use driver::{FakeDriver, FakeError};
 pub use journal::{Answer, Ending, Entry, Event};
-pub use ledger::Ledger;
+pub use ledger::{Door, Ledger};
 pub use numbers::Numbers;
 pub use proof::{prove_nothing_lost, prove_whole, quiet};
 pub use script::{Call, Odds, Step};

@@ -1,0 +1,102 @@
+//! A place on a connection, for one query.
+
+use pool_core::{AcquireError, SharedLease};
+use tokio::sync::SemaphorePermit;
+use tokio::time::Instant;
+
+use super::apart::Stay;
+use crate::config::ReleaseMode;
+use crate::connection::PostgresConnection;
+use crate::driver::PostgresDriver;
+use crate::limits::limited;
+use crate::pool::PostgresPool;
+use crate::query::{Query, QueryError};
+use crate::statements::{Ask, Params, run};
+
+/// A place on a connection, for one query. Dropped, it makes room, and what has been seen of the query's statement is noted.
+pub(super) struct Place<'a> {
+    lease: SharedLease<'a, PostgresDriver>,
+    pool: &'a PostgresPool,
+    sql: &'a str,
+    /// If nothing is to be sent behind the query.
+    stay: Option<Stay>,
+    _permit: Option<SemaphorePermit<'a>>,
+    /// How often something has taken long on the connection before the query was asked.
+    exceeded: Option<u64>,
+    is_answered: bool,
+}
+
+type Shared<'a> = Result<SharedLease<'a, PostgresDriver>, AcquireError>;
+
+impl<'a> Place<'a> {
+    /// Takes a place for a query: the last on its connection, if its statement is kept apart.
+    ///
+    /// Cancel safety: a place in a queue is lost, and nothing else.
+    pub(super) async fn take(pool: &'a PostgresPool, query: &'a Query<'_>) -> Result<Self, QueryError> {
+        let stay = pool.driver().apart().stay(query.sql());
+        // Owned across the awaits: the stay, and a place in a queue.
+        let (lease, permit) = match &stay {
+            None => (pool.share().await, None),
+            Some(stay) => Box::pin(Self::take_last(pool, stay)).await,
+        };
+        let lease = lease.map_err(|error| QueryError::of_acquire(query, error))?;
+        Ok(Self { lease, pool, sql: query.sql(), stay, _permit: permit, exceeded: None, is_answered: false })
+    }
+
+    /// The last place on a connection, within the time that there is for acquiring. Of statements that are known to take long there are never so many that no connection is left for others.
+    async fn take_last(pool: &'a PostgresPool, stay: &Stay) -> (Shared<'a>, Option<SemaphorePermit<'a>>) {
+        let began = Instant::now();
+        let (limit, most) = {
+            let config = pool.config();
+            (config.acquire_timeout, (config.max_size / 2).max(1))
+        };
+        // Owned across the awaits: the permit, and a place in a queue.
+        let permit = if stay.is_slow() { pool.driver().apart().enter(most, limit).await } else { None };
+        let lease = pool.share_timeout(limit.saturating_sub(began.elapsed())).await;
+        (lease.inspect(SharedLease::shut), permit)
+    }
+
+    /// Asks something.
+    ///
+    /// Cancel safety: what is under way is cancelled on the server if that hits nobody else.
+    pub(super) async fn ask<A: Ask>(mut self, query: &Query<'_>, params: Params<'_>) -> Result<A::Answer, QueryError> {
+        self.exceeded = Some(self.lease.session().pace().exceeded());
+        let connection: &PostgresConnection = &self.lease;
+        // Owned across the await: the request, and the place, which is dropped after it.
+        let answer = limited(connection, query, || run::<A>(connection, query, params)).await;
+        self.is_answered = !answer.as_ref().is_err_and(QueryError::is_timeout);
+        answer
+    }
+
+    /// Whether something is left in the session that the pool has to undo before anybody else uses it.
+    fn has_changed_the_session(&self) -> bool {
+        !self.lease.session().changes().is_none() && self.pool.driver().config().release.mode != ReleaseMode::Fast
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let Some(exceeded) = self.exceeded else { return };
+        let (session, apart) = (self.lease.session(), self.pool.driver().apart());
+        let is_under_way = !self.is_answered && session.is_held_up();
+        match self.stay.take() {
+            Some(stay) => stay.judge(is_under_way || session.pace().has_just_been_exceeded()),
+            None if is_under_way || session.pace().exceeded() != exceeded => apart.suspect(self.sql),
+            None => {}
+        }
+        if self.has_changed_the_session() {
+            self.lease.shut();
+        }
+    }
+}
+
+impl PostgresConnection {
+    /// Whether another one may ask something who shares it: it goes on, nothing is held back, nothing takes long, and there is not too much under way, which nobody may wait for any more.
+    pub(crate) fn takes_another(&self, most: usize) -> bool {
+        let session = self.session();
+        !self.client_waited_for().is_closed()
+            && !session.requests().is_held()
+            && session.in_flight() < most
+            && !session.is_held_up()
+    }
+}
