@@ -8,12 +8,16 @@ mod authority;
 #[allow(dead_code)] // not everything is used here
 mod common;
 
+#[path = "batch/again.rs"]
+mod again;
 #[path = "batch/as_one.rs"]
 mod as_one;
 #[path = "batch/connections.rs"]
 mod connections;
 #[path = "batch/dropped.rs"]
 mod dropped;
+#[path = "batch/lost.rs"]
+mod lost;
 #[path = "batch/many.rs"]
 mod many;
 #[path = "batch/one_by_one.rs"]

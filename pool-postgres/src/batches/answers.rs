@@ -11,11 +11,12 @@ use futures_core::Stream;
 use tokio::time::Sleep;
 use tokio_postgres::{Error, Row};
 
+use super::prepare::Known;
 use super::send::{Sent, Stage};
 use super::sources::Told;
 use crate::diagnosis::{Advice, Diagnosis, Fate};
 use crate::limits::{Item, TimedOut, timer};
-use crate::query::{Query, QueryError, QueryStep, commits_inside, told};
+use crate::query::{QueryError, QueryStep, commits_inside, told};
 use crate::results::Held;
 use crate::retry::Outcome;
 use crate::statements::forget_stale;
@@ -75,6 +76,8 @@ pub struct BatchAnswers<'c> {
     keeps_rows: bool,
     /// How many there are.
     of: usize,
+    /// Whether nothing has been done, since what was known of a statement was out of date.
+    is_outdated: bool,
 }
 
 /// What is dropped first is first here.
@@ -90,6 +93,8 @@ struct Open<'c> {
     late: Option<Duration>,
     /// Which one has failed, if all are one, and what that means.
     failed: Option<(usize, Diagnosis)>,
+    /// Whether that is because what was known of it was out of date.
+    is_outdated: bool,
 }
 
 /// A statement was not executed, since an earlier one of its batch has failed.
@@ -101,13 +106,19 @@ pub(crate) struct Skipped {
 
 impl<'c> BatchAnswers<'c> {
     pub(super) fn none() -> Self {
-        Self { open: None, keeps_rows: true, of: 0 }
+        Self { open: None, keeps_rows: true, of: 0, is_outdated: false }
     }
 
     pub(super) fn new(sent: Sent<'c>, held: Arc<Held<'c>>, told: Told<'c>, keeps_rows: bool) -> Self {
         let of = sent.asked.len();
-        let open = Open { sent, held, told, rows: Vec::new(), timer: None, late: None, failed: None };
-        Self { open: Some(open), keeps_rows, of }
+        let (rows, timer, late, failed, is_outdated) = (Vec::new(), None, None, None, false);
+        let open = Open { sent, held, told, rows, timer, late, failed, is_outdated };
+        Self { open: Some(open), keeps_rows, of, is_outdated }
+    }
+
+    /// Whether all that were to be one have come to nothing since what was known of a statement was out of date, and can be sent once more: once all have been answered.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.is_outdated
     }
 
     /// How many are still to come.
@@ -125,6 +136,7 @@ impl Stream for BatchAnswers<'_> {
         let Some(open) = &mut this.open else { return Poll::Ready(None) };
         let outcome = ready!(open.poll_answer(this.keeps_rows, cx));
         let answer = open.end_next(number, outcome);
+        this.is_outdated = open.is_outdated;
         if this.left() == 0 {
             // The connection goes back.
             this.open = None;
@@ -155,6 +167,7 @@ impl Open<'_> {
         while let Some(next) = self.sent.asked.front_mut() {
             match &mut next.stage {
                 Stage::Unsent(_) => return Poll::Ready(Err(None)),
+                Stage::Refused(error) => return Poll::Ready(Err(error.take())),
                 Stage::Asked(asking) => match ready!(asking.as_mut().poll(cx)) {
                     Ok(rows) => next.stage = Stage::Answered(Box::pin(rows)),
                     Err(error) => return Poll::Ready(Err(Some(error))),
@@ -208,9 +221,11 @@ impl Open<'_> {
         let error = match (come, asked.stage) {
             (Ok(answer), _) => return Some(Ok(answer)),
             (Err(_), Stage::Unsent(error)) => *error,
-            (Err(Some(error)), _) => self.judge(number, &asked.known.query, error),
+            (Err(Some(error)), _) => self.judge(number, &asked.known, error),
             (Err(None), _) => return None,
         };
+        let may_be_done = !self.sent.is_one || error.outcome() == Outcome::Unknown;
+        let error = error.of_batch_done(may_be_done && !self.sent.mark.was_inside());
         Some(Err((self.told)(error)))
     }
 
@@ -229,19 +244,21 @@ impl Open<'_> {
     }
 
     /// What the client's error means.
-    fn judge(&mut self, (index, of): (usize, usize), query: &Query<'_>, error: Error) -> QueryError {
+    fn judge(&mut self, (index, of): (usize, usize), known: &Known, error: Error) -> QueryError {
         self.rows.clear();
-        let (held, sql, step) = (&self.held, query.sql(), QueryStep::Execute);
+        let (held, sql, step) = (&self.held, known.query.sql(), QueryStep::Execute);
         if let Some((failed, diagnosis)) = self.failed {
             let error = QueryError::new(step, sql, Outcome::NotDone, diagnosis, Skipped { failed });
             return error.on(held).in_batch(index, of);
         }
-        forget_stale(held, query, &error);
+        let is_stale = forget_stale(held, &known.query, &error) && known.was_known;
         let diagnosis = held.diagnose(&error, self.sent.mark);
         let outcome = self.outcome(&error, diagnosis, sql);
         let failed = QueryError::new(step, sql, outcome, diagnosis, told(held, error)).on(held).settled(outcome);
         if self.sent.is_one && outcome == Outcome::NotDone {
             self.failed = Some((index, failed.diagnosis()));
+            let was_refused = held.session().has_bound_only(index, self.sent.mark);
+            self.is_outdated = is_stale && was_refused && self.sent.mark.was_at_rest();
         }
         self.late(failed).in_batch(index, of)
     }

@@ -20,9 +20,11 @@ use tokio_postgres::types::ToSql;
 
 use crate::limits::limited;
 use crate::query::{Query, QueryError};
+use crate::results;
+use crate::statements::note_healed;
 use refuse::refuse;
 use send::{How, begin};
-use sources::Source;
+use sources::{Source, Told};
 
 /// A list of statements that are sent in one go, without waiting for an answer in between. The answers come in their order.
 ///
@@ -146,23 +148,21 @@ impl<'c, 'q> Batch<'c, 'q> {
     /// [`QueryError`], also if no connection could be had. If a statement is refused, cannot be prepared or has parameters that cannot be sent, nothing has been executed; but in a batch whose statements are one by one only that
     /// statement fails, and the stream says so.
     pub async fn send(self) -> Result<BatchAnswers<'c>, QueryError> {
-        // Owned across the await: the batch, by the call.
-        self.begin(true).await
+        // Owned across the awaits: the batch, by the calls, and the connection.
+        match self.hold().await? {
+            Some(begun) => begun.send(true).await,
+            None => Ok(BatchAnswers::none()),
+        }
     }
 
-    async fn begin(self, is_read: bool) -> Result<BatchAnswers<'c>, QueryError> {
+    /// Where it is executed, if there is anything to execute.
+    async fn hold(self) -> Result<Option<Held<'c, 'q>>, QueryError> {
         let Self { source, is_one, entries } = self;
-        let Some(Entry { query: first, .. }) = entries.first() else { return Ok(BatchAnswers::none()) };
+        let Some(Entry { query: first, .. }) = entries.first() else { return Ok(None) };
         refuse(&entries, is_one)?;
         // Owned across the await: the caller's place in the queue.
-        let (held, told) = source.hold(first).await?;
-        let held = Arc::new(held);
-        // Owned across the await: the connection, or its lease, which goes back and is put in order.
-        let begun = limited(&held, first, || begin(&held, &entries, How { is_one, is_read })).await;
-        match begun {
-            Ok(sent) => Ok(BatchAnswers::new(sent, held, told, is_read)),
-            Err(error) => Err(told(error)),
-        }
+        let (connection, told) = source.hold(first).await?;
+        Ok(Some(Held { connection: Arc::new(connection), told, is_one, entries }))
     }
 
     /// Sends all of it, and returns how many rows each statement has inserted, updated, deleted, or returned and thrown away, once all have been executed.
@@ -173,17 +173,52 @@ impl<'c, 'q> Batch<'c, 'q> {
     ///
     /// As [`send`](Self::send), and the first error of a statement: its [number](QueryError::batch_index) says which. Of statements that are one by one, the others have been executed nevertheless.
     pub async fn execute_all(self) -> Result<Vec<u64>, QueryError> {
-        let mut counts = Vec::with_capacity(self.len());
+        // Owned across the awaits: the batch, and the connection. Dropped, what is under way is cancelled.
+        let Some(held) = self.hold().await? else { return Ok(Vec::new()) };
+        let (outcome, is_outdated) = held.counts().await;
+        if is_outdated {
+            note_healed(&held.connection);
+            return held.counts().await.0;
+        }
+        outcome
+    }
+}
+
+/// A batch with its connection.
+struct Held<'c, 'q> {
+    connection: Arc<results::Held<'c>>,
+    told: Told<'c>,
+    is_one: bool,
+    entries: Vec<Entry<'q>>,
+}
+
+impl<'c> Held<'c, '_> {
+    async fn send(&self, is_read: bool) -> Result<BatchAnswers<'c>, QueryError> {
+        let (Self { connection, entries, .. }, told) = (self, Arc::clone(&self.told));
+        let how = How { is_one: self.is_one, is_read };
+        // Owned across the await: the connection, or its lease, which goes back and is put in order.
+        let begun = limited(connection, &entries[0].query, || begin(connection, entries, how)).await;
+        match begun {
+            Ok(sent) => Ok(BatchAnswers::new(sent, Arc::clone(connection), told, is_read)),
+            Err(error) => Err(told(error)),
+        }
+    }
+
+    /// The counts or the first error, and whether it may be sent once more.
+    async fn counts(&self) -> (Result<Vec<u64>, QueryError>, bool) {
         // Owned across the awaits: the answers. Dropped, what is under way is cancelled.
-        let mut answers = self.begin(false).await?;
-        let mut failed = None;
+        let mut answers = match self.send(false).await {
+            Ok(answers) => answers,
+            Err(error) => return (Err(error), false),
+        };
+        let (mut counts, mut failed) = (Vec::with_capacity(self.entries.len()), None);
         while let Some(answer) = poll_fn(|context| Pin::new(&mut answers).poll_next(context)).await {
             match answer {
                 Ok(answer) => counts.push(answer.rows_affected()),
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
-        failed.map_or(Ok(counts), Err)
+        (failed.map_or(Ok(counts), Err), answers.is_outdated())
     }
 }
 

@@ -21,6 +21,8 @@ pub(super) struct Known {
     pub(super) query: Query<'static>,
     /// `None`: it cannot be prepared.
     pub(super) ready: Option<Ready>,
+    /// Whether that was known before, so that it may be out of date.
+    pub(super) was_known: bool,
 }
 
 /// Which statement is where.
@@ -44,10 +46,10 @@ pub(super) async fn prepare(connection: &PostgresConnection, entries: &[Entry<'_
             Waiting::Asked(Box::pin(ready(connection, query, params.len())))
         });
         // Owned across the await: the statements. What has been asked is prepared in vain if the future is dropped.
-        for (first, outcome) in firsts.iter().zip(all(asked.collect()).await) {
+        for (first, (outcome, was_known)) in firsts.iter().zip(all(asked.collect()).await) {
             let query = entries[*first].query.owned();
             let ready = outcome.map_err(|error| failed.insert(*first, error.in_batch(*first, entries.len()))).ok();
-            known.push(Arc::new(Known { query, ready }));
+            known.push(Arc::new(Known { query, ready, was_known }));
         }
     }
     Prepared { known, at, failed }
@@ -73,31 +75,34 @@ type Outcome = Result<Ready, QueryError>;
 
 enum Waiting<'a> {
     Asked(Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>),
-    Answered(Outcome),
+    /// Whether that was without asking.
+    Answered(Outcome, bool),
 }
 
 impl Waiting<'_> {
-    /// Whether it has been answered.
-    fn look(&mut self, context: &mut Context<'_>) -> bool {
+    /// Whether it has been answered. What is at the first look has not been asked.
+    fn look(&mut self, is_first: bool, context: &mut Context<'_>) -> bool {
         if let Self::Asked(asked) = self
             && let Poll::Ready(outcome) = asked.as_mut().poll(context)
         {
-            *self = Self::Answered(outcome);
+            *self = Self::Answered(outcome, is_first);
         }
-        matches!(self, Self::Answered(_))
+        matches!(self, Self::Answered(..))
     }
 }
 
 /// What comes of all of them, which are all asked before any is answered.
-async fn all(mut waiting: Vec<Waiting<'_>>) -> Vec<Outcome> {
+async fn all(mut waiting: Vec<Waiting<'_>>) -> Vec<(Outcome, bool)> {
+    let mut is_first = true;
     // Owned across the await: all of them.
     poll_fn(|context| {
-        let left = waiting.iter_mut().filter_map(|it| (!it.look(context)).then_some(())).count();
+        let left = waiting.iter_mut().filter_map(|it| (!it.look(is_first, context)).then_some(())).count();
+        is_first = false;
         if left == 0 { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
     let outcomes = waiting.into_iter().filter_map(|it| match it {
-        Waiting::Answered(outcome) => Some(outcome),
+        Waiting::Answered(outcome, was_known) => Some((outcome, was_known)),
         Waiting::Asked(_) => None,
     });
     outcomes.collect()

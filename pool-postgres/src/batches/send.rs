@@ -26,6 +26,8 @@ pub(super) type Asking<'c> = Pin<Box<dyn Future<Output = Result<RowStream, Error
 pub(super) enum Stage<'c> {
     /// It was not sent.
     Unsent(Box<QueryError>),
+    /// The client did not take it; `None` once that has been told.
+    Refused(Option<Error>),
     Asked(Asking<'c>),
     Answered(Pin<Box<RowStream>>),
 }
@@ -36,6 +38,13 @@ pub(super) struct Asked<'c> {
     /// How long its answer may be waited for.
     pub(super) limit: Option<Duration>,
     pub(super) stage: Stage<'c>,
+}
+
+impl Asked<'_> {
+    /// Whether the client has not even taken it.
+    fn is_refused(&self) -> bool {
+        matches!(self.stage, Stage::Refused(_))
+    }
 }
 
 /// How a batch is sent.
@@ -116,9 +125,10 @@ fn whole(parcels: Vec<Parcel>) -> Result<Vec<Parcel>, QueryError> {
     unpacked.collect()
 }
 
-/// Returns once the client has nothing in its queue: what is given to it next has the next numbers.
+/// Returns once the client has nothing in its queue, and the server nothing to do, such as to wait for data of a `COPY`: what is given to the client next has the next numbers, and nothing comes in between.
 async fn clear(connection: &PostgresConnection, query: &Query<'_>) {
-    if !(connection.settle() && connection.session().requests().is_drained()) {
+    let session = connection.session();
+    if !(connection.settle() && session.requests().is_drained() && !session.is_busy()) {
         connection.ask(query);
         // Owned across the await: nothing. Whatever is wrong, the batch finds out.
         let _ = connection.client().batch_execute("").await;
@@ -142,7 +152,11 @@ fn hand_over<'c>(held: &Arc<Held<'c>>, parcels: Vec<Parcel>, how: How) -> Sent<'
         };
         Asked { known, limit, stage }
     });
-    let asked = asked.collect();
+    let asked: VecDeque<Asked<'c>> = asked.collect();
+    if session.joining.is_expected() && asked.iter().any(Asked::is_refused) {
+        // The server would wait for what never comes. All that can be refused has been looked for before, so that the session has ended, or nobody knows what it is at.
+        held.cut();
+    }
     // Whoever reads the answers asks no more.
     session.requests().muddle();
     Sent { asked, is_one: how.is_one, mark, numbers: (before + 1, before + count) }
@@ -166,7 +180,7 @@ fn ask<'c>(held: &Arc<Held<'c>>, known: &Arc<Known>, params: Vec<Encoded>) -> St
     match asking.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Pending => Stage::Asked(asking),
         Poll::Ready(Ok(rows)) => Stage::Answered(Box::pin(rows)),
-        Poll::Ready(Err(error)) => Stage::Asked(Box::pin(std::future::ready(Err(error)))),
+        Poll::Ready(Err(error)) => Stage::Refused(Some(error)),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Where a batch is executed.
 
+use std::sync::Arc;
+
 use super::Batch;
 use crate::connection::PostgresConnection;
 use crate::pool::PostgresPool;
@@ -8,7 +10,7 @@ use crate::results::Held;
 use crate::transactions::PostgresTransaction;
 
 /// What somebody has to add to the errors.
-pub(super) type Told<'c> = Box<dyn Fn(QueryError) -> QueryError + Send + Sync + 'c>;
+pub(super) type Told<'c> = Arc<dyn Fn(QueryError) -> QueryError + Send + Sync + 'c>;
 
 /// Where a batch is executed.
 pub(super) enum Source<'c> {
@@ -26,7 +28,7 @@ impl<'c> Source<'c> {
                 // Owned across the await: the caller's place in the queue.
                 let acquired = pool.acquire_owned().await;
                 let lease = acquired.map_err(|error| QueryError::of_acquire(first, error))?;
-                Ok((Held::Owned(lease), Box::new(|error| error)))
+                Ok((Held::Owned(lease), Arc::new(|error| error)))
             }
         }
     }
@@ -63,7 +65,7 @@ impl PostgresConnection {
     /// # }
     /// ```
     pub fn batch<'q>(&mut self) -> Batch<'_, 'q> {
-        Batch::new(Source::Connection(self, Box::new(|error| error)))
+        Batch::new(Source::Connection(self, Arc::new(|error| error)))
     }
 }
 
@@ -83,6 +85,6 @@ impl PostgresTransaction<'_> {
     pub fn batch<'q>(&mut self) -> Batch<'_, 'q> {
         let transaction = &*self;
         let told = |error| transaction.failed(error);
-        Batch::new(Source::Connection(transaction.connection(), Box::new(told)))
+        Batch::new(Source::Connection(transaction.connection(), Arc::new(told)))
     }
 }

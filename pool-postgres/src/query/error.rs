@@ -102,6 +102,8 @@ struct Inner {
     hint: Option<&'static str>,
     /// Which one of how many it is, if it belongs to a batch.
     in_batch: Option<(usize, usize)>,
+    /// Whether that may have been done, or a part of it.
+    batch_may_be_done: bool,
 }
 
 impl QueryError {
@@ -144,6 +146,7 @@ impl QueryError {
             cause: cause.into(),
             hint: None,
             in_batch: None,
+            batch_may_be_done: false,
         }))
     }
 
@@ -189,9 +192,16 @@ impl QueryError {
         self.settled(Outcome::Unknown)
     }
 
-    /// Whether a transaction may have been committed, as a whole or in part, when it failed.
+    /// Whether a transaction may have been committed, as a whole or in part, when it failed; or statements that were sent along with it may have been.
     pub(crate) fn may_have_committed(&self) -> bool {
-        self.0.is_partly_done || (self.0.step == QueryStep::Commit && self.0.outcome == Outcome::Unknown)
+        let Inner { step, outcome, is_partly_done, batch_may_be_done, .. } = &*self.0;
+        *is_partly_done || *batch_may_be_done || (*step == QueryStep::Commit && *outcome == Outcome::Unknown)
+    }
+
+    /// As it is, of a batch outside of a transaction that may have been done in part, whatever has become of this statement.
+    pub(crate) fn of_batch_done(mut self, may_be_done: bool) -> Self {
+        self.0.batch_may_be_done = may_be_done;
+        self
     }
 
     /// As it is, for another reason, of which the one so far is a part.

@@ -13,7 +13,7 @@ mod warm;
 pub(crate) use ask::{All, Ask, Count, One, Optional, Params};
 pub(crate) use knowledge::Knowledge;
 pub(crate) use prepare::prepare_as;
-pub(crate) use run::{Ready, forget_stale, is_outdated, ready, run, run_batch};
+pub(crate) use run::{Ready, forget_stale, is_outdated, note_healed, ready, run, run_batch};
 pub(crate) use settings::{CACHE, PREPARE_AFTER, WARM};
 pub use settings::{StatementMode, StatementSettings};
 pub use stats::StatementStats;

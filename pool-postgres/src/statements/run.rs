@@ -224,13 +224,20 @@ pub(crate) fn is_outdated(connection: &PostgresConnection, query: &Query<'_>, er
     stale(error).is_some_and(|stale| forgets(connection, query, stale, since))
 }
 
-/// A statement that was [ready] has failed, together with others: what may be out of date is asked for anew the next time.
-pub(crate) fn forget_stale(connection: &PostgresConnection, query: &Query<'_>, error: &Error) {
-    match stale(error) {
+/// A statement that was [ready] has failed, together with others: what may be out of date is asked for anew the next time. Whether anything may be.
+pub(crate) fn forget_stale(connection: &PostgresConnection, query: &Query<'_>, error: &Error) -> bool {
+    let stale = stale(error);
+    match stale {
         Some(Stale::This) => connection.statements().forget(query),
         Some(Stale::Everything) => connection.statements().forget_all(),
         None => {}
     }
+    stale.is_some()
+}
+
+/// Statements that were out of date are executed once more.
+pub(crate) fn note_healed(connection: &PostgresConnection) {
+    connection.statements().knowledge.counts.healed.add(1);
 }
 
 /// The statement, prepared on this connection, and kept if any are.

@@ -274,6 +274,11 @@ impl Session {
         self.bound.store(self.bound.load(Ordering::Relaxed) + 1, Ordering::Release);
     }
 
+    /// Whether only so many statements were found to be in order since: the next one has not been executed, not even in part.
+    pub(crate) fn has_bound_only(&self, count: usize, mark: Mark) -> bool {
+        self.bound.load(Ordering::Acquire) == mark.bound + count as u64
+    }
+
     /// Whether no statement with parameters has been executed since, not even in part.
     pub(crate) fn has_bound_nothing_since(&self, mark: Mark) -> bool {
         self.bound.load(Ordering::Acquire) == mark.bound

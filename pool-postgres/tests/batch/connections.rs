@@ -95,19 +95,6 @@ async fn statements_need_not_be_prepared() {
     unharmed(&pool, 1).await;
 }
 
-/// A table that has changed since a statement was prepared.
-#[tokio::test]
-async fn what_is_out_of_date_is_prepared_anew_the_next_time() {
-    let (_database, pool) = table(1).await;
-    let all = "SELECT * FROM t";
-    pool.batch().add(INSERT, &[&1]).add(all, &[]).execute_all().await.unwrap();
-    pool.batch_execute("ALTER TABLE t ADD COLUMN m int").await.unwrap();
-    let batch = || pool.batch().add("INSERT INTO t (n) VALUES ($1)", &[&2]).add(all, &[]);
-    let error = batch().execute_all().await.unwrap_err();
-    assert!(error.diagnosis().prepare_again, "{error}");
-    assert_eq!(batch().execute_all().await.unwrap(), [1, 2]);
-}
-
 /// Encryption takes what it is given in pieces of its own.
 #[tokio::test]
 async fn under_tls_nothing_is_different() {
