@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Whoever keeps the processor for longer than this is not whom it was meant for.
-const SHORT: Duration = Duration::from_micros(1_000);
+const SHORT: Duration = Duration::from_millis(1);
 /// The time that is lost by that is one part in so many, at most.
 const PART: u64 = 20;
 /// So much of it may be lost at a time.

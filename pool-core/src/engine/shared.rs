@@ -217,7 +217,7 @@ impl<D: Driver> Engine<D> {
         let connection = self.connection(place.claim());
         caught(|| self.driver.takes_another(connection)).unwrap_or_else(|message| {
             report(|| {
-                tracing::error!(message, "asking whether another one may share a connection panicked; nobody does")
+                tracing::error!(message, "asking whether another one may share a connection panicked; nobody does");
             });
             false
         })

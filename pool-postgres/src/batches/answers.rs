@@ -44,16 +44,42 @@ pub struct BatchAnswer {
 
 impl BatchAnswer {
     /// The rows that it has returned.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn show(answer: &pool_postgres::BatchAnswer) {
+    /// for row in answer.rows() {
+    ///     println!("{}", row.get::<_, String>("name"));
+    /// }
+    /// # }
+    /// ```
     pub fn rows(&self) -> &[Row] {
         &self.rows
     }
 
     /// The same, for whoever keeps them.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn keep(answer: pool_postgres::BatchAnswer) {
+    /// let rows: Vec<pool_postgres::tokio_postgres::Row> = answer.into_rows();
+    /// # }
+    /// ```
     pub fn into_rows(self) -> Vec<Row> {
         self.rows
     }
 
     /// How many rows it has inserted, updated, deleted or returned.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn show(answer: &pool_postgres::BatchAnswer) {
+    /// println!("{} rows", answer.rows_affected());
+    /// # }
+    /// ```
     pub fn rows_affected(&self) -> u64 {
         self.affected
     }
@@ -69,6 +95,21 @@ impl BatchAnswer {
 ///
 /// **Dropped** halfway, what is under way is cancelled, unless [`cancel_on_drop`](crate::Limits::cancel_on_drop) says otherwise, and may have been done. The connection is put in order before anybody else gets it; one that is kept can be used at once, and what is
 /// asked next waits until the server has stopped.
+///
+/// # Example
+///
+/// ```no_run
+/// use futures_util::StreamExt;
+/// use pool_postgres::BatchAnswers;
+///
+/// # async fn read(pool: &pool_postgres::PostgresPool) -> Result<(), pool_postgres::QueryError> {
+/// let mut answers: BatchAnswers<'_> = pool.batch().add("SELECT 1", &[]).add("SELECT 2", &[]).send().await?;
+/// while let Some(answer) = answers.next().await {
+///     println!("{} rows", answer?.rows().len());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "the server has begun to answer"]
 pub struct BatchAnswers<'c> {
     /// Until the end.
@@ -251,7 +292,7 @@ impl Open<'_> {
             let error = QueryError::new(step, sql, Outcome::NotDone, diagnosis, Skipped { failed });
             return error.on(held).in_batch(index, of);
         }
-        let is_stale = forget_stale(held, &known.query, &error) && known.was_known;
+        let is_stale = forget_stale(held, &known.query, &error) && known.is_kept;
         let diagnosis = held.diagnose(&error, self.sent.mark);
         let outcome = self.outcome(&error, diagnosis, sql);
         let failed = QueryError::new(step, sql, outcome, diagnosis, told(held, error)).on(held).settled(outcome);

@@ -89,6 +89,16 @@ impl<'c, 'q> Batch<'c, 'q> {
     }
 
     /// As [`add`](Self::add), for a loop.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn fill<'q>(batch: &mut pool_postgres::Batch<'_, 'q>, ids: &'q [i64]) {
+    /// for id in ids {
+    ///     batch.push("DELETE FROM alert WHERE id = $1", &[id]);
+    /// }
+    /// # }
+    /// ```
     pub fn push(&mut self, query: impl Into<Query<'q>>, params: &[&'q (dyn ToSql + Sync)]) {
         self.entries.push(Entry { query: query.into(), params: params.into() });
     }
@@ -98,6 +108,16 @@ impl<'c, 'q> Batch<'c, 'q> {
     ///
     /// Statements are refused that begin or end transactions, or that commit by themselves: `BEGIN`, `COMMIT`, `ROLLBACK`, `SAVEPOINT` and their kin, `CALL`, `DO` with `COMMIT`, `CALL` or `EXECUTE` in it, `VACUUM`, `DISCARD ALL`, `CREATE DATABASE`, whatever
     /// is done `CONCURRENTLY`, and others that cannot be inside of a transaction.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # async fn clear(pool: &pool_postgres::PostgresPool) -> Result<(), pool_postgres::QueryError> {
+    /// let batch = pool.batch().as_one().add("DELETE FROM history", &[]).add("DELETE FROM alert", &[]);
+    /// batch.execute_all().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn as_one(mut self) -> Self {
         self.is_one = true;
         self
@@ -130,11 +150,27 @@ impl<'c, 'q> Batch<'c, 'q> {
     }
 
     /// How many statements it has.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn count(pool: &pool_postgres::PostgresPool) {
+    /// assert_eq!(pool.batch().add("SELECT 1", &[]).len(), 1);
+    /// # }
+    /// ```
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
     /// Whether it has none.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn look(pool: &pool_postgres::PostgresPool) {
+    /// assert!(pool.batch().is_empty());
+    /// # }
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -147,6 +183,20 @@ impl<'c, 'q> Batch<'c, 'q> {
     ///
     /// [`QueryError`], also if no connection could be had. If a statement is refused, cannot be prepared or has parameters that cannot be sent, nothing has been executed; but in a batch whose statements are one by one only that
     /// statement fails, and the stream says so.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// use futures_util::TryStreamExt;
+    ///
+    /// # async fn read(pool: &pool_postgres::PostgresPool) -> Result<(), pool_postgres::QueryError> {
+    /// let mut answers = pool.batch().add("SELECT name FROM account", &[]).add("SELECT 2", &[]).send().await?;
+    /// while let Some(answer) = answers.try_next().await? {
+    ///     println!("{:?}", answer.rows());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn send(self) -> Result<BatchAnswers<'c>, QueryError> {
         // Owned across the awaits: the batch, by the calls, and the connection.
         match self.hold().await? {
@@ -167,11 +217,24 @@ impl<'c, 'q> Batch<'c, 'q> {
 
     /// Sends all of it, and returns how many rows each statement has inserted, updated, deleted, or returned and thrown away, once all have been executed.
     ///
+    /// If statements that are one, outside of a transaction, come to nothing since what was known of one of them is out of date, such as the columns of a table that somebody has changed, all of it is prepared anew and sent once more.
+    ///
     /// Cancel safety: as [`send`](Self::send).
     ///
     /// # Errors
     ///
     /// As [`send`](Self::send), and the first error of a statement: its [number](QueryError::batch_index) says which. Of statements that are one by one, the others have been executed nevertheless.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # async fn insert(pool: &pool_postgres::PostgresPool) -> Result<(), pool_postgres::QueryError> {
+    /// let insert = "INSERT INTO account (name) VALUES ($1)";
+    /// let counts = pool.batch().add(insert, &[&"ada"]).add(insert, &[&"grace"]).execute_all().await?;
+    /// assert_eq!(counts, [1, 1]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn execute_all(self) -> Result<Vec<u64>, QueryError> {
         // Owned across the awaits: the batch, and the connection. Dropped, what is under way is cancelled.
         let Some(held) = self.hold().await? else { return Ok(Vec::new()) };

@@ -21,8 +21,8 @@ pub(super) struct Known {
     pub(super) query: Query<'static>,
     /// `None`: it cannot be prepared.
     pub(super) ready: Option<Ready>,
-    /// Whether that was known before, so that it may be out of date.
-    pub(super) was_known: bool,
+    /// Whether that is from an earlier time, so that it may be out of date.
+    pub(super) is_kept: bool,
 }
 
 /// Which statement is where.
@@ -46,10 +46,10 @@ pub(super) async fn prepare(connection: &PostgresConnection, entries: &[Entry<'_
             Waiting::Asked(Box::pin(ready(connection, query, params.len())))
         });
         // Owned across the await: the statements. What has been asked is prepared in vain if the future is dropped.
-        for (first, (outcome, was_known)) in firsts.iter().zip(all(asked.collect()).await) {
+        for (first, (outcome, is_kept)) in firsts.iter().zip(all(asked.collect()).await) {
             let query = entries[*first].query.owned();
             let ready = outcome.map_err(|error| failed.insert(*first, error.in_batch(*first, entries.len()))).ok();
-            known.push(Arc::new(Known { query, ready, was_known }));
+            known.push(Arc::new(Known { query, ready, is_kept }));
         }
     }
     Prepared { known, at, failed }
@@ -102,7 +102,7 @@ async fn all(mut waiting: Vec<Waiting<'_>>) -> Vec<(Outcome, bool)> {
     })
     .await;
     let outcomes = waiting.into_iter().filter_map(|it| match it {
-        Waiting::Answered(outcome, was_known) => Some((outcome, was_known)),
+        Waiting::Answered(outcome, is_kept) => Some((outcome, is_kept)),
         Waiting::Asked(_) => None,
     });
     outcomes.collect()

@@ -226,6 +226,16 @@ impl QueryError {
     }
 
     /// Whether the statement was not executed since an earlier one of its [`Batch`](crate::Batch) has failed.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn tell(error: &pool_postgres::QueryError) {
+    /// if !error.is_skipped() {
+    ///     println!("this is the one: {error}");
+    /// }
+    /// # }
+    /// ```
     pub fn is_skipped(&self) -> bool {
         self.0.cause.is::<Skipped>()
     }

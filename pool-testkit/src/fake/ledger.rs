@@ -10,6 +10,7 @@ use super::journal::{Entry, Event};
 
 /// Whether others may join who share a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Door {
     /// They may.
     #[default]
