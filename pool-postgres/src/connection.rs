@@ -368,7 +368,7 @@ impl PostgresConnection {
         let grip = {
             // Whoever has the wire knows that nobody else writes.
             let _wire = self.wire.lock();
-            Hold::grip(&self.session, Target::Number(number + 1))
+            Hold::grip(&self.session, Target::Numbers(number + 1, number + 1))
         };
         self.cancellation().begin(grip);
     }

@@ -27,6 +27,8 @@
 //!
 //! Results of any size take a few kilobytes: rows as they come, with [`PostgresPool::stream`], or in batches, and data that is copied out and in, with [`PostgresPool::copy_in`] and its kin.
 //!
+//! [`PostgresPool::batch`] sends many statements in one go, as one transaction or one by one.
+//!
 //! [`PostgresPool::multiplexed`] is for many callers on few connections: their queries are sent behind each other, and nobody waits until a connection is his.
 //!
 //! [`retry`] runs operations that are tried again where that helps and does no harm: transactions, statements that may be repeated, and some that may not.
@@ -40,6 +42,7 @@
 
 mod activity;
 mod atomics;
+mod batches;
 mod bell;
 mod chain;
 mod cluster;
@@ -78,6 +81,7 @@ mod transactions;
 mod wire;
 
 pub use activity::{SessionActivity, SessionChanges, SessionStatus};
+pub use batches::{Batch, BatchAnswer, BatchAnswers};
 #[cfg(feature = "serde")]
 pub use config::Keywords;
 pub use config::{

@@ -27,6 +27,8 @@ mod abandoned;
 mod corrupt;
 #[path = "chaos/dropped.rs"]
 mod dropped;
+#[path = "chaos/dropped_batch.rs"]
+mod dropped_batch;
 #[path = "chaos/dropped_listen.rs"]
 mod dropped_listen;
 #[path = "chaos/dropped_multiplexed.rs"]

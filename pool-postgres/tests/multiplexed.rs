@@ -5,6 +5,7 @@
 #[path = "chaos/authority.rs"]
 mod authority;
 #[path = "real/common.rs"]
+#[allow(dead_code)] // not everything is used here
 mod common;
 #[path = "multiplexed/stage.rs"]
 mod stage;

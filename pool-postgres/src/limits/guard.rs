@@ -284,7 +284,7 @@ impl<'a> Guard<'a> {
 }
 
 /// In the runtime of whoever waits, or if he has none in that of the session.
-fn timer(runtime: &Handle, time: Duration) -> Sleep {
+pub(crate) fn timer(runtime: &Handle, time: Duration) -> Sleep {
     let _inside = Handle::try_current().is_err().then(|| runtime.enter());
     sleep(time)
 }

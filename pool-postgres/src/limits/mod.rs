@@ -10,7 +10,7 @@ mod terms;
 mod timed_out;
 mod unsupported;
 
-pub(crate) use guard::{limited, patient};
+pub(crate) use guard::{limited, patient, timer};
 pub use settings::Limits;
 pub use slow::{QueryEnd, SlowQuery};
 pub use stats::QueryStats;

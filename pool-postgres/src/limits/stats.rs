@@ -123,7 +123,7 @@ impl Tally {
         Self { counters, ledger: Arc::clone(ledger) }
     }
 
-    pub(super) fn add(&self, item: Item) {
+    pub(crate) fn add(&self, item: Item) {
         self.counters.add(item);
     }
 

@@ -39,6 +39,13 @@ impl Terms<'_> {
         }
     }
 
+    /// The same, without borrowing anything.
+    pub(crate) fn owned(&self) -> Terms<'static> {
+        let owned = |text: &Cow<'_, str>| Cow::Owned(text.clone().into_owned());
+        let tags = self.tags.iter().map(|(key, value)| (owned(key), owned(value))).collect();
+        Terms { timeout: self.timeout, tags, asked: Asked::default(), is_shared: self.is_shared }
+    }
+
     /// What is said of it beside what is said of all.
     pub(crate) fn tags(&self) -> &[(Cow<'_, str>, Cow<'_, str>)] {
         &self.tags

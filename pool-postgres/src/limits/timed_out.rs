@@ -30,12 +30,12 @@ pub struct TimedOut {
 
 impl TimedOut {
     /// Nothing has been heard of it.
-    pub(super) fn unanswered(limit: Duration) -> Self {
+    pub(crate) fn unanswered(limit: Duration) -> Self {
         Self { limit, answer: None }
     }
 
     /// The server has answered that it is cancelled.
-    pub(super) fn answered(limit: Duration, answer: Cause) -> Self {
+    pub(crate) fn answered(limit: Duration, answer: Cause) -> Self {
         Self { limit, answer: answer.downcast().ok().map(|answer| *answer) }
     }
 }
@@ -128,7 +128,7 @@ impl QueryError {
     }
 
     /// Whether the server says that the request was cancelled because it was asked to.
-    pub(super) fn is_cancelled(&self) -> bool {
+    pub(crate) fn is_cancelled(&self) -> bool {
         self.sqlstate() == Some(&SqlState::QUERY_CANCELED) && self.time_limit().is_none()
     }
 }

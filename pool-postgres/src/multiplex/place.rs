@@ -44,10 +44,8 @@ impl<'a> Place<'a> {
     pub(super) async fn take(pool: &'a PostgresPool, query: &'a Query<'_>) -> Result<Self, QueryError> {
         let mut stay = pool.driver().apart().stay(query.sql());
         // Owned across the awaits: the stay, and a place in a queue.
-        let (lease, permit) = match stay.is_some() {
-            false => (pool.share().await, None),
-            true => Box::pin(Self::take_last(pool, &mut stay)).await,
-        };
+        let (lease, permit) =
+            if stay.is_some() { Box::pin(Self::take_last(pool, &mut stay)).await } else { (pool.share().await, None) };
         let lease = lease.map_err(|error| QueryError::of_acquire(query, error))?;
         Ok(Self { lease, pool, sql: query.sql(), stay, _permit: permit, exceeded: None, is_answered: false })
     }
@@ -60,10 +58,8 @@ impl<'a> Place<'a> {
             (config.acquire_timeout, (config.max_size / 2).max(1))
         };
         // Owned across the awaits: the permit, and a place in a queue.
-        let permit = match stay.as_ref().is_some_and(Stay::is_slow) {
-            true => apart.enter(most, limit).await,
-            false => apart.try_enter(most),
-        };
+        let is_slow = stay.as_ref().is_some_and(Stay::is_slow);
+        let permit = if is_slow { apart.enter(most, limit).await } else { apart.try_enter(most) };
         // It is tried another time, if so many are under way.
         *stay = stay.take().filter(|stay| stay.is_slow() || permit.is_some());
         let lease = pool.share_timeout(limit.saturating_sub(began.elapsed())).await;

@@ -7,6 +7,7 @@ use pool_core::AcquireError;
 use tokio_postgres::error::{DbError, SqlState};
 
 use super::{Query, Summary, told};
+use crate::batches::Skipped;
 use crate::chain::{Whole, postgres};
 use crate::connection::PostgresConnection;
 use crate::diagnosis::{Advice, Diagnosis, Fate, is_refused_by_the_client};
@@ -105,6 +106,10 @@ struct Inner {
     cause: Cause,
     /// What may help.
     hint: Option<&'static str>,
+    /// Which one of how many it is, if it belongs to a batch.
+    in_batch: Option<(usize, usize)>,
+    /// Whether that may have been done, or a part of it.
+    batch_may_be_done: bool,
 }
 
 impl QueryError {
@@ -136,8 +141,19 @@ impl QueryError {
         cause: impl Into<Cause>,
     ) -> Self {
         let statement = Summary(sql).to_string();
-        let (host, transaction, is_partly_done, cause, hint) = (None, None, false, cause.into(), None);
-        Self(Box::new(Inner { step, statement, host, outcome, diagnosis, transaction, is_partly_done, cause, hint }))
+        Self(Box::new(Inner {
+            step,
+            statement,
+            host: None,
+            outcome,
+            diagnosis,
+            transaction: None,
+            is_partly_done: false,
+            cause: cause.into(),
+            hint: None,
+            in_batch: None,
+            batch_may_be_done: false,
+        }))
     }
 
     /// As it is, on this connection.
@@ -149,6 +165,12 @@ impl QueryError {
     /// As it is, with what may help.
     pub(crate) fn hinting(mut self, hint: Option<&'static str>) -> Self {
         self.0.hint = hint;
+        self
+    }
+
+    /// As it is, about the statement with this index among so many.
+    pub(crate) fn in_batch(mut self, index: usize, of: usize) -> Self {
+        self.0.in_batch = Some((index, of));
         self
     }
 
@@ -176,15 +198,52 @@ impl QueryError {
         self.settled(Outcome::Unknown)
     }
 
-    /// Whether a transaction may have been committed, as a whole or in part, when it failed.
+    /// Whether a transaction may have been committed, as a whole or in part, when it failed; or statements that were sent along with it may have been.
     pub(crate) fn may_have_committed(&self) -> bool {
-        self.0.is_partly_done || (self.0.step == QueryStep::Commit && self.0.outcome == Outcome::Unknown)
+        let Inner { step, outcome, is_partly_done, batch_may_be_done, .. } = &*self.0;
+        *is_partly_done || *batch_may_be_done || (*step == QueryStep::Commit && *outcome == Outcome::Unknown)
+    }
+
+    /// As it is, of a batch outside of a transaction that may have been done in part, whatever has become of this statement.
+    pub(crate) fn of_batch_done(mut self, may_be_done: bool) -> Self {
+        self.0.batch_may_be_done = may_be_done;
+        self
     }
 
     /// As it is, for another reason, of which the one so far is a part.
     pub(crate) fn because<C: Into<Cause>>(self, cause: impl FnOnce(Cause) -> C) -> Self {
         let inner = *self.0;
         Self(Box::new(Inner { cause: cause(inner.cause).into(), ..inner }))
+    }
+
+    /// Which statement of a [`Batch`](crate::Batch) it is about, the first one being 0; `None` if it is not about one of a batch.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # async fn run(batch: pool_postgres::Batch<'_, '_>) {
+    /// if let Err(error) = batch.execute_all().await {
+    ///     println!("{:?} is to blame", error.batch_index());
+    /// }
+    /// # }
+    /// ```
+    pub fn batch_index(&self) -> Option<usize> {
+        self.0.in_batch.map(|(index, _)| index)
+    }
+
+    /// Whether the statement was not executed since an earlier one of its [`Batch`](crate::Batch) has failed.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn tell(error: &pool_postgres::QueryError) {
+    /// if !error.is_skipped() {
+    ///     println!("this is the one: {error}");
+    /// }
+    /// # }
+    /// ```
+    pub fn is_skipped(&self) -> bool {
+        self.0.cause.is::<Skipped>()
     }
 
     /// What is below it.
@@ -275,8 +334,11 @@ impl PostgresConnection {
 
 impl fmt::Display for QueryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { step, statement, host, outcome, transaction, cause, hint, .. } = &*self.0;
+        let Inner { step, statement, host, outcome, transaction, cause, hint, in_batch, .. } = &*self.0;
         write!(f, "{step} \"{statement}\"")?;
+        if let Some((index, of)) = in_batch {
+            write!(f, ", statement {} of {of} of a batch,", index + 1)?;
+        }
         if let Some(host) = host {
             write!(f, " on {host}")?;
         }

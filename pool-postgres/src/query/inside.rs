@@ -9,7 +9,7 @@ use crate::tap::Mark;
 const COMMITTING: [&str; 3] = ["commit", "call", "execute"];
 
 /// Whether a statement, outside of a transaction, may commit what it has done so far, and fail afterwards: a procedure; or a block of code, if one sees it there. On the wire nothing tells.
-fn commits_inside(sql: &str) -> bool {
+pub(crate) fn commits_inside(sql: &str) -> bool {
     let word = first_word(sql);
     if !word.eq_ignore_ascii_case("do") {
         return word.eq_ignore_ascii_case("call");

@@ -10,8 +10,9 @@ mod summary;
 pub(crate) use ended::{Ended, told};
 pub(crate) use error::Cause;
 pub use error::{QueryError, QueryStep};
+pub(crate) use inside::commits_inside;
 pub use queries::Queries;
-pub(crate) use summary::{Summary, call_of, first_word, has_word, selects_into};
+pub(crate) use summary::{Summary, call_of, first_word, has_word, selects_into, words};
 
 use std::borrow::Cow;
 use std::fmt;
@@ -76,6 +77,16 @@ impl<'a> Query<'a> {
     /// Its text.
     pub fn sql(&self) -> &str {
         &self.sql
+    }
+
+    /// As it is, without borrowing anything.
+    pub(crate) fn owned(&self) -> Query<'static> {
+        Query {
+            sql: Cow::Owned(self.sql.clone().into_owned()),
+            types: self.types.clone().map(|types| Cow::Owned(types.into_owned())),
+            unprepared: self.unprepared,
+            terms: self.terms.owned(),
+        }
     }
 
     pub(crate) fn types(&self) -> Option<&[Type]> {

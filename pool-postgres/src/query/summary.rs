@@ -45,6 +45,14 @@ pub(crate) fn first_word(sql: &str) -> &str {
     }
 }
 
+/// The words of a statement, signs included, behind statements that are empty: without literals, comments and white space.
+pub(crate) fn words(sql: &str) -> impl Iterator<Item = &str> {
+    let mut words = Words { rest: sql };
+    let all = std::iter::from_fn(move || words.next_word());
+    let texts = all.filter_map(|word| if let Word::Text(text) = word { Some(text) } else { None });
+    texts.skip_while(|text| *text == ";")
+}
+
 /// Whether a statement has this word in it, which is in small letters, outside of strings and comments; in quotation marks or not.
 pub(crate) fn has_word(sql: &str, word: &str) -> bool {
     let mut words = Words { rest: sql };

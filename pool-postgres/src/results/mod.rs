@@ -19,4 +19,5 @@ pub use copy_out::CopyOut;
 pub use copy_out_rows::{CopiedRow, CopyOutRows};
 pub use cursor::Cursor;
 pub use cursor_rows::CursorRows;
+pub(crate) use request::Held;
 pub use rows::RowStream;

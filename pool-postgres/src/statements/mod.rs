@@ -13,7 +13,7 @@ mod warm;
 pub(crate) use ask::{All, Ask, Count, One, Optional, Params};
 pub(crate) use knowledge::Knowledge;
 pub(crate) use prepare::prepare_as;
-pub(crate) use run::{Ready, is_outdated, ready, run, run_batch};
+pub(crate) use run::{Ready, forget_stale, is_outdated, note_healed, ready, run, run_batch};
 pub(crate) use settings::{CACHE, PREPARE_AFTER, WARM};
 pub use settings::{StatementMode, StatementSettings};
 pub use stats::StatementStats;
@@ -64,7 +64,7 @@ impl Statements {
     }
 
     /// Whether what is prepared may be gone at the next statement, since another server answers that.
-    fn is_proxied(&self) -> bool {
+    pub(crate) fn is_proxied(&self) -> bool {
         self.settings.mode == StatementMode::Unprepared
     }
 
@@ -105,7 +105,7 @@ impl Statements {
     }
 
     /// What is prepared or known of a statement is wrong.
-    fn forget(&self, query: &Query<'_>) {
+    pub(crate) fn forget(&self, query: &Query<'_>) {
         self.knowledge.forget(query.sql());
         let gone = self.cache().forget(&key(query));
         drop(gone);
@@ -124,7 +124,7 @@ fn is_plain(statement: &Statement) -> bool {
 }
 
 /// By what a statement is found: its text, and the types of its parameters and the tags if they are said.
-fn key<'a>(query: &'a Query<'_>) -> Cow<'a, str> {
+pub(crate) fn key<'a>(query: &'a Query<'_>) -> Cow<'a, str> {
     let tags = query.terms.tags();
     if query.types().is_none() && tags.is_empty() {
         return Cow::Borrowed(query.sql());

@@ -227,6 +227,7 @@ async fn prepare(connection: &PostgresConnection, query: &Query<'_>) -> Result<S
 }
 
 /// A statement that is ready to be executed.
+#[derive(Clone, Debug)]
 pub(crate) enum Ready {
     Prepared(Statement),
     /// It is sent with its text, and these types.
@@ -255,6 +256,22 @@ pub(crate) async fn ready(
 /// Whether a statement that was [ready] has failed since what was known of it is out of date, and may be executed once more. Then all that is, is forgotten.
 pub(crate) fn is_outdated(connection: &PostgresConnection, query: &Query<'_>, error: &Error, since: Mark) -> bool {
     stale(error).is_some_and(|stale| forgets(connection, query, stale, error, since))
+}
+
+/// A statement that was [ready] has failed, together with others: what may be out of date is asked for anew the next time. Whether anything may be.
+pub(crate) fn forget_stale(connection: &PostgresConnection, query: &Query<'_>, error: &Error) -> bool {
+    let stale = stale(error);
+    match stale {
+        Some(Stale::This) => connection.statements().forget(query),
+        Some(Stale::Everything) => connection.statements().forget_all(),
+        None => {}
+    }
+    stale.is_some()
+}
+
+/// Statements that were out of date are executed once more.
+pub(crate) fn note_healed(connection: &PostgresConnection) {
+    connection.statements().knowledge.counts.healed.add(1);
 }
 
 /// The statement, prepared on this connection, and kept if any are.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use pool_core::Recorder;
 
 use super::changes::{Changes, keeps_its_rows};
+use super::joining::{READY, SKIPPED};
 use super::session::Session;
 use super::stopwatch::Stopwatch;
 use super::words::Words;
@@ -24,6 +25,10 @@ enum Request {
     Copy,
     /// Ended by `Sync`, and nothing but the closing of statements: whoever comes next need not wait for the answer.
     Housekeeping,
+    /// As [`Extended`](Self::Extended), but without a `Sync` of its own: it shares that of the next one.
+    Joined,
+    /// Housekeeping that came between such requests, and has none either.
+    JoinedHousekeeping,
 }
 
 /// What has been asked, and how far that has been answered.
@@ -42,6 +47,12 @@ pub(super) struct Course {
     has_answered: bool,
     /// Whether a COPY has been sent that has no `Sync` but the one behind its data, and not its end.
     pub(super) is_copying: bool,
+    /// How many are unanswered that share a `Sync` with one behind them.
+    joined: usize,
+    /// Whether one of these has been sent, and the one with the `Sync` has not.
+    is_joining: bool,
+    /// Whether one of these has failed, so that the server passes over what comes before its `Sync`.
+    is_passing_over: bool,
     pub(super) stopwatch: Stopwatch,
 }
 
@@ -57,6 +68,9 @@ impl Course {
             has_begun: false,
             has_answered: false,
             is_copying: false,
+            joined: 0,
+            is_joining: false,
+            is_passing_over: false,
             stopwatch: Stopwatch::new(recorder),
         }
     }
@@ -147,7 +161,7 @@ impl Course {
         match kind {
             // Rows, or what they look like.
             b'D' | b'T' => self.has_answered = true,
-            b'C' => self.note_completed(beginning),
+            b'C' | b'I' | b'3' => self.note_end(kind, beginning),
             b'Z' => self.note_ready(beginning.first().copied().unwrap_or(0)),
             b'G' => {
                 self.session.copying.begin();
@@ -157,7 +171,10 @@ impl Course {
                     self.note_answered();
                 }
             }
-            b'E' => note_error(&self.session, Words::read(beginning), self.is_in_step()),
+            b'E' => {
+                note_error(&self.session, Words::read(beginning), self.is_in_step());
+                self.is_passing_over |= self.joined > 0 && self.end_joined(kind);
+            }
             _ => note(&self.session, kind, beginning),
         }
     }
@@ -165,6 +182,84 @@ impl Course {
     /// Whether the server is at a COPY that has one `Sync` alone, and at nothing that was asked before it.
     fn is_in_step(&self) -> bool {
         self.unanswered.front().map_or(self.is_copying, |request| *request == Request::Copy)
+    }
+
+    /// A command is completed, or there was none, or a statement is closed.
+    fn note_end(&mut self, kind: u8, beginning: &[u8]) {
+        if kind == b'C' {
+            self.note_completed(beginning);
+        }
+        if self.joined > 0 {
+            self.end_joined(kind);
+        }
+    }
+
+    /// Whether requests are unanswered that share a `Sync` with one behind them, or that one is that was passed over.
+    pub(super) fn is_joined(&self) -> bool {
+        self.joined > 0 || self.is_passing_over
+    }
+
+    /// A request is to end here. Whether it shares the `Sync` of the next one.
+    pub(super) fn joins_next(&mut self) -> bool {
+        if !mem::take(&mut self.works) {
+            if self.is_joining {
+                self.unanswered.push_back(Request::JoinedHousekeeping);
+                self.joined += 1;
+            }
+            return self.is_joining;
+        }
+        self.is_joining = self.session.joining.has_more();
+        if self.is_joining {
+            self.owe(Request::Joined);
+            self.joined += 1;
+            self.session.requests().note_sent();
+        } else {
+            // Its own `Sync` follows.
+            self.works = true;
+        }
+        self.is_joining
+    }
+
+    /// Whether a message of this kind ends the answer to a request that has no `Sync`.
+    pub(super) fn ends_joined(&self, kind: u8) -> bool {
+        match self.unanswered.front() {
+            Some(Request::Joined) => matches!(kind, b'C' | b'I' | b'E'),
+            Some(Request::JoinedHousekeeping) => matches!(kind, b'3' | b'E'),
+            _ => false,
+        }
+    }
+
+    /// The same, for one that is received.
+    fn end_joined(&mut self, kind: u8) -> bool {
+        let ends = self.ends_joined(kind);
+        if ends {
+            self.has_answered = false;
+            self.take_joined();
+        }
+        ends
+    }
+
+    /// Whether a request without a `Sync` was the next to be answered, and was one that somebody waits for. It is not any more.
+    fn take_joined(&mut self) -> Option<bool> {
+        let first = self.unanswered.pop_front_if(|it| matches!(it, Request::Joined | Request::JoinedHousekeeping))?;
+        self.joined -= 1;
+        if first == Request::Joined {
+            self.note_answered();
+        }
+        Some(first == Request::Joined)
+    }
+
+    /// The server is ready after requests that share a `Sync`. What the client is to be told before that: the server says nothing of those that it has passed over.
+    pub(super) fn pass_over(&mut self, mut say: impl FnMut(&[u8])) {
+        while let Some(is_awaited) = self.take_joined() {
+            if is_awaited {
+                say(SKIPPED);
+            }
+            say(READY);
+        }
+        if mem::take(&mut self.is_passing_over) {
+            say(SKIPPED);
+        }
     }
 
     /// A command is completed. Its name comes first.

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use pool_core::Recorder;
 
 use super::command::TAG;
 use super::copying::FLUSH;
 use super::course::Course;
 use super::headers::{Headers, Kept, kept};
+use super::joining::{Answers, join};
 use super::parameters::PARAMETER;
 use super::prepared;
 use super::session::Session;
@@ -40,6 +42,7 @@ pub(super) struct Follower {
     written: u64,
     /// After how many bytes the `Sync` comes that a COPY must not have.
     sync_at: Option<u64>,
+    answers: Answers,
 }
 
 impl Follower {
@@ -52,6 +55,7 @@ impl Follower {
             received: Headers::looking_into(&KEPT_OF_RECEIVED),
             written: 0,
             sync_at: None,
+            answers: Answers::default(),
         }
     }
 
@@ -102,6 +106,27 @@ impl Follower {
         self.sent.scan(messages, |kind, beginning| self.course.note_sent(kind, beginning));
         self.course.on_sent(self.sent.is_at_border());
         self.session().traffic().note_sent(bytes.len(), self.course.in_flight());
+    }
+
+    /// As [`on_sent`](Self::on_sent), while requests are sent that share a `Sync`: how many of these bytes are, and in what form.
+    pub(super) fn join(&mut self, bytes: &[u8], out: &mut BytesMut) -> usize {
+        let before = out.len();
+        let taken = join(&mut self.course, &mut self.sent, bytes, out);
+        let more = out.len() - before;
+        self.written += more as u64;
+        self.session().traffic().note_sent(more, self.course.in_flight());
+        taken
+    }
+
+    /// Whether the client waits for more than the server says.
+    pub(super) fn is_joined(&self) -> bool {
+        self.course.is_joined()
+    }
+
+    /// As [`on_received`](Self::on_received), while it does: what is passed on.
+    pub(super) fn answer(&mut self, bytes: &[u8], out: &mut BytesMut) {
+        self.answers.hear(&mut self.course, &mut self.received, bytes, out);
+        self.session().traffic().note_received(bytes.len(), self.course.in_flight());
     }
 
     pub(super) fn on_received(&mut self, bytes: &[u8]) {

@@ -55,6 +55,9 @@ impl Headers {
 
     /// Where in these bytes the first message begins.
     pub(super) fn border(&self, bytes: &[u8]) -> usize {
+        if self.begun.is_empty() {
+            return usize::try_from(self.body_left).unwrap_or(usize::MAX).min(bytes.len());
+        }
         let mut ahead = self.clone();
         let inside = |byte: &&u8| {
             let inside = !ahead.is_at_border();

@@ -1,8 +1,8 @@
 //! A tap on the wire: what the session is doing, read off the headers of the messages that pass.
 //!
 //! tokio-postgres does not tell whether a session is inside a transaction or whether answers are still on their way. The protocol does: the
-//! server ends its answer to every request with `ReadyForQuery`, which carries the transaction status. The tap copies nothing, and
-//! changes one byte of a COPY that takes data. Format: PostgreSQL documentation, chapter "Frontend/Backend Protocol", "Message Formats".
+//! server ends its answer to every request with `ReadyForQuery`, which carries the transaction status. The tap copies nothing and changes nothing, but for
+//! one byte of a COPY that takes data, and for requests that share one `Sync`. Format: PostgreSQL documentation, chapter "Frontend/Backend Protocol", "Message Formats".
 
 mod changes;
 mod command;
@@ -11,6 +11,7 @@ mod course;
 mod follower;
 mod guard;
 mod headers;
+mod joining;
 mod pace;
 mod parameters;
 mod place;
@@ -37,6 +38,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use bytes::{Buf, BytesMut};
 use pool_core::Recorder;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -55,6 +57,9 @@ pub(crate) struct Tap {
     greeted: bool,
     /// Until the server has let the client in.
     guard: Option<Guard>,
+    /// Of requests that share a `Sync`: what is left to be sent of them, and to be told the client.
+    outgoing: BytesMut,
+    incoming: BytesMut,
 }
 
 /// What answers is no PostgreSQL server.
@@ -75,7 +80,9 @@ pub(crate) fn not_postgres(said: &[u8]) -> io::Error {
 impl Tap {
     /// Follows a stream on which nothing has been sent yet, and takes the time of what is executed there if there is a recorder.
     pub(crate) fn new(stream: Box<dyn Stream>, session: Arc<Session>, recorder: Option<Recorder>) -> Self {
-        Self { stream, follower: Follower::new(session, recorder), shut: false, greeted: false, guard: None }
+        let (outgoing, incoming) = (BytesMut::new(), BytesMut::new());
+        let follower = Follower::new(session, recorder);
+        Self { stream, follower, shut: false, greeted: false, guard: None, outgoing, incoming }
     }
 
     /// As it is, for a server that has not let the client in yet, may ask who that is in any way or in some alone, and may offer to bind that to the channel.
@@ -97,6 +104,56 @@ impl Tap {
     }
 }
 
+impl Tap {
+    /// Writes requests that share a `Sync`. What has been taken is as good as sent for whoever follows, but for the session, which is stuck until the stream has taken it, too.
+    #[cold]
+    fn poll_write_joined(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_outgoing(cx))?;
+        self.follower.about_to_send();
+        let taken = self.follower.join(bytes, &mut self.outgoing);
+        // What does not leave now leaves with what comes next, or with the flush.
+        if let Poll::Ready(Err(error)) = self.poll_outgoing(cx) {
+            return Poll::Ready(Err(error));
+        }
+        Poll::Ready(Ok(taken))
+    }
+
+    /// Writes what is left of such requests.
+    fn poll_outgoing(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.outgoing.is_empty() {
+            let session = self.follower.session();
+            session.requests().note_stuck(true);
+            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.outgoing));
+            // Also if it failed: encryption may have sent a part.
+            session.note_write();
+            match written? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.outgoing.advance(written),
+            }
+            session.requests().note_stuck(!self.outgoing.is_empty());
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads answers to such requests.
+    #[cold]
+    fn poll_read_joined(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        while self.incoming.is_empty() {
+            ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+            let received = &buffer.filled()[before..];
+            if received.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            self.follower.answer(received, &mut self.incoming);
+            buffer.set_filled(before);
+        }
+        let most = buffer.remaining().min(self.incoming.len());
+        buffer.put_slice(&self.incoming.split_to(most));
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl Drop for Tap {
     fn drop(&mut self) {
         let stream = mem::replace(&mut self.stream, Box::new(tokio::io::empty()));
@@ -109,6 +166,9 @@ impl AsyncRead for Tap {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.follower.session().note_read();
+        if this.follower.is_joined() || !this.incoming.is_empty() {
+            return this.poll_read_joined(cx, buffer);
+        }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
         let received = &buffer.filled()[before..];
@@ -140,6 +200,9 @@ impl AsyncWrite for Tap {
             let _ = Pin::new(&mut this.stream).poll_flush(cx);
             return Poll::Pending;
         }
+        if this.follower.session().joining.is_expected() || !this.outgoing.is_empty() {
+            return this.poll_write_joined(cx, bytes);
+        }
         let bytes = this.follower.before_sending(bytes);
         this.follower.about_to_send();
         let Poll::Ready(written) = Pin::new(&mut this.stream).poll_write(cx, bytes) else {
@@ -157,7 +220,9 @@ impl AsyncWrite for Tap {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        let this = self.get_mut();
+        ready!(this.poll_outgoing(cx))?;
+        Pin::new(&mut this.stream).poll_flush(cx)
     }
 
     /// Shuts our side down and waits until the server has closed its own: only then is the session gone from the server.
@@ -179,6 +244,8 @@ impl AsyncWrite for Tap {
     }
 }
 
+#[cfg(test)]
+mod joining_tests;
 #[cfg(test)]
 mod session_tests;
 #[cfg(test)]

@@ -56,8 +56,8 @@ pub(crate) enum Grip {
 /// Which request is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// The one with this number.
-    Number(u64),
+    /// Those with the numbers from the first to the last of these.
+    Numbers(u64, u64),
     /// The one with this place.
     Place(Place),
 }
@@ -255,17 +255,14 @@ impl Requests {
         is_one_of_many && (self.are_awaited() || self.muddled.load(Ordering::Acquire) > place.before)
     }
 
-    /// Whether the request with this number is under way, all of it and no other one.
-    fn is_alone(&self, number: u64) -> bool {
-        !self.is_held()
-            && self.sent() == number
-            && self.answered() + 1 == number
-            && !self.is_partial.load(Ordering::Acquire)
+    /// Whether requests with these numbers are under way, all of the last of them and no other one.
+    fn are_alone(&self, first: u64, last: u64) -> bool {
+        !self.is_held() && self.sent() == last && (first..=last).contains(&(self.answered() + 1)) && self.is_drained()
     }
 
-    /// Whether the request with this number may still come to be alone under way.
-    fn may_be_alone(&self, number: u64) -> bool {
-        !self.has_ended.load(Ordering::Acquire) && self.sent() <= number && self.answered() < number
+    /// Whether requests up to that with this number may still come to be alone under way.
+    fn may_be_alone(&self, last: u64) -> bool {
+        !self.has_ended.load(Ordering::Acquire) && self.sent() <= last && self.answered() < last
     }
 
     fn wakers(&self) -> MutexGuard<'_, Wakers> {
@@ -300,9 +297,9 @@ impl Hold {
         let requests = session.requests();
         let found = match target {
             Target::Place(place) => requests.find(place),
-            Target::Number(number) if requests.is_alone(number) => Found::Here,
-            Target::Number(number) if requests.may_be_alone(number) => Found::Later { others: false },
-            Target::Number(_) => Found::Lost,
+            Target::Numbers(first, last) if requests.are_alone(first, last) => Found::Here,
+            Target::Numbers(_, last) if requests.may_be_alone(last) => Found::Later { others: false },
+            Target::Numbers(..) => Found::Lost,
         };
         match found {
             Found::Here => {
@@ -451,7 +448,7 @@ mod tests {
 
     /// As with [`grip`], of the request with the number 6.
     fn grip_on(sent: u64, answered: u64) -> String {
-        show(&Hold::grip(&session(sent, answered, false), Target::Number(6)))
+        show(&Hold::grip(&session(sent, answered, false), Target::Numbers(6, 6)))
     }
 
     #[test]
@@ -471,7 +468,7 @@ mod tests {
         let [writer, watcher] = wakers.each_ref().map(Context::from_waker);
         let woken = || counts.each_ref().map(|count| count.0.load(Ordering::Relaxed));
         assert!(!session.requests().holds_back(&writer));
-        let Grip::Held(hold) = Hold::grip(&session, Target::Number(1)) else { panic!("it is alone") };
+        let Grip::Held(hold) = Hold::grip(&session, Target::Numbers(1, 1)) else { panic!("it is alone") };
         assert!(session.requests().holds_back(&writer));
         let mut quiet = std::pin::pin!(session.requests().quiet());
         let mut watcher = watcher;

@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::changes::Changes;
 use super::command::LastCommand;
 use super::copying::Copying;
+use super::joining::Joining;
 use super::pace::Pace;
 use super::parameters::Parameters;
 use super::prepared::Prepared;
@@ -57,6 +58,7 @@ pub(crate) struct Session {
     /// Whether the client has wanted to read when its messages were moved last.
     reads: AtomicBool,
     pub(crate) copying: Copying,
+    pub(crate) joining: Joining,
     pub(crate) prepared: Prepared,
 }
 
@@ -270,6 +272,11 @@ impl Session {
     /// The server has found a statement and its parameters to be in order, and executes it next. Only whoever holds the wire reads.
     pub(super) fn note_bound(&self) {
         self.bound.store(self.bound.load(Ordering::Relaxed) + 1, Ordering::Release);
+    }
+
+    /// Whether only so many statements were found to be in order since: the next one has not been executed, not even in part.
+    pub(crate) fn has_bound_only(&self, count: usize, mark: Mark) -> bool {
+        self.bound.load(Ordering::Acquire) == mark.bound + count as u64
     }
 
     /// Whether no statement with parameters has been executed since, not even in part.

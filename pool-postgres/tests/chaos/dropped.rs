@@ -20,6 +20,7 @@ use tokio::runtime::Builder;
 
 use crate::asking::{LIMIT, answer, eventually, in_time};
 use crate::common::Chaos;
+use crate::dropped_batch::BATCHES;
 use crate::dropped_listen::LISTEN;
 use crate::dropped_multiplexed::MULTIPLEXED;
 use crate::dropped_queries::QUERIES;
@@ -214,7 +215,7 @@ const OTHERS: [Case; 8] = [
 
 /// All futures that this crate has of its own.
 fn own() -> impl Iterator<Item = Case> {
-    OTHERS.into_iter().chain(QUERIES).chain(TRANSACTIONS).chain(RESULTS).chain(LISTEN).chain(MULTIPLEXED)
+    OTHERS.into_iter().chain(QUERIES).chain(TRANSACTIONS).chain(RESULTS).chain(BATCHES).chain(LISTEN).chain(MULTIPLEXED)
 }
 
 /// Those of pool-core, which come to something on a connection of this crate.

@@ -18,7 +18,7 @@ impl Stage {
     }
 
     /// Drops the work, or gives it up where answers may never come. Whether it has ended.
-    async fn cut_off(&self, cut: Cut, work: impl Future<Output = Result<(), QueryError>>) -> bool {
+    pub(crate) async fn cut_off(&self, cut: Cut, work: impl Future<Output = Result<(), QueryError>>) -> bool {
         self.strike().await;
         cut.apply(timeout(self.fault.patience, work)).await.is_some()
     }
