@@ -212,30 +212,43 @@ impl Multiplexed {
             // Owned across the await: what it owns. Rare, and large.
             return if may { self.alone::<A>(&query, params).await } else { Err(refused.into_error(&query)) };
         }
-        if self.is_to_be_described(&query, params) {
-            return self.alone::<A>(&query, params).await;
-        }
         query.terms.is_shared = true;
         let caught = Caught::default();
-        let careful = caught.wrap(params);
-        let careful = Careful::all(&careful);
-        let mut tries = 0;
-        loop {
-            // Owned across the awaits: the place. Dropped, it makes room.
-            let place = Place::take(&self.pool, &query).await?;
-            if self.is_to_be_described(&query, params) {
-                drop(place);
-                query.terms.is_shared = false;
-                return self.alone::<A>(&query, params).await;
+        let answer = {
+            let careful = caught.wrap(params);
+            // Owned across the await: what it owns.
+            self.share::<A>(&query, &Careful::all(&careful)).await
+        };
+        caught.go_on();
+        if let Some(answer) = answer {
+            return answer;
+        }
+        query.terms.is_shared = false;
+        // Owned across the await: what it owns.
+        self.alone::<A>(&query, params).await
+    }
+
+    /// Beside others. `None` if that is not possible for now.
+    async fn share<A: Ask>(&self, query: &Query<'_>, params: Params<'_>) -> Option<Result<A::Answer, QueryError>> {
+        for tries in 1.. {
+            if self.is_to_be_described(query, params) {
+                break;
             }
-            match place.ask::<A>(&query, &careful).await {
-                Err(error) if error.was_not_sent() && tries < TRIES => tries += 1,
-                outcome => {
-                    caught.go_on();
-                    return outcome;
-                }
+            // Owned across the awaits: the place. Dropped, it makes room.
+            let place = match Place::take(&self.pool, query).await {
+                Ok(place) => place,
+                Err(error) => return Some(Err(error)),
+            };
+            // It may have been forgotten meanwhile.
+            if self.is_to_be_described(query, params) {
+                break;
+            }
+            match place.ask::<A>(query, params).await {
+                Err(error) if error.was_not_sent() && tries < TRIES => {}
+                outcome => return Some(outcome),
             }
         }
+        None
     }
 
     /// Behind a proxy the types of a statement are asked for in a transaction.

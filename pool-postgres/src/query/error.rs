@@ -318,17 +318,22 @@ impl PostgresConnection {
     /// Whether what has begun after the mark, and has failed with this error, may have been done. A server that reports an error of one statement has not done it, also if it is not ready for the next
     /// one yet.
     pub(crate) fn outcome(&self, error: &tokio_postgres::Error, diagnosis: Diagnosis, since: Mark) -> Outcome {
-        let is_refused = error.as_db_error().is_some()
-            && diagnosis.fate != Fate::Close
-            && diagnosis.advice != Advice::OutcomeUnknown
-            && (since.is_shared() || self.session().has_completed_nothing_since(since));
-        // Beside others nobody can tell by what was written.
-        let is_refused = is_refused || (since.is_shared() && is_refused_by_the_client(error));
-        if diagnosis.safe_to_retry || is_refused || self.has_done_nothing_since(since) {
+        if diagnosis.safe_to_retry || self.is_refused(error, diagnosis, since) || self.has_done_nothing_since(since) {
             Outcome::NotDone
         } else {
             Outcome::Unknown
         }
+    }
+
+    fn is_refused(&self, error: &tokio_postgres::Error, diagnosis: Diagnosis, since: Mark) -> bool {
+        // Beside others nobody can tell by what was written or completed.
+        if since.is_shared() && is_refused_by_the_client(error) {
+            return true;
+        }
+        error.as_db_error().is_some()
+            && diagnosis.fate != Fate::Close
+            && diagnosis.advice != Advice::OutcomeUnknown
+            && (since.is_shared() || self.session().has_completed_nothing_since(since))
     }
 }
 
@@ -346,8 +351,16 @@ impl fmt::Display for QueryError {
         if let Some(transaction) = transaction {
             write!(f, " (transaction {transaction})")?;
         }
-        write!(f, ": {}", Whole(cause.as_ref()))?;
-        hint.map_or(Ok(()), |hint| write!(f, "; {hint}"))
+        write!(f, ": {}{}", Whole(cause.as_ref()), Hint(*hint))
+    }
+}
+
+/// What may help, if anything does.
+struct Hint(Option<&'static str>);
+
+impl fmt::Display for Hint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |hint| write!(f, "; {hint}"))
     }
 }
 
