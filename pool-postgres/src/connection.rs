@@ -63,7 +63,7 @@ impl PostgresConnection {
         let tally = Tally::new(&peer.server.settings.ledger);
         let wire = Arc::new(Shared::new(wire, Arc::clone(&session), Arc::clone(counts)));
         let runtime = Handle::current();
-        let task = runtime.spawn(run(Arc::clone(&wire), Arc::clone(&session)));
+        let task = runtime.spawn(run(Arc::clone(&wire), Arc::clone(&session), peer.server.is_near()));
         let (wanted, accepted_at) = (TargetSessionAttrs::Any, Instant::now());
         let (in_order_at, kept, in_order_after, is_loose) = (0, Changes::NONE, None, AtomicBool::new(true));
         let config = &peer.server.settings.config;

@@ -31,8 +31,8 @@ impl Lost {
     }
 }
 
-/// Offers the processor to whoever waits for it. That is for the server, if it is on the same machine: it has just been given something to do, and would wait until the time of this thread is over, a few milliseconds, and with it all those who
-/// wait for its answers. If nobody waits, this returns at once. Others may wait, too, that have a lot to do and keep the processor for milliseconds: then it is offered so rarely that this thread loses a twentieth of its time by that at most.
+/// Offers the processor to whoever waits for it. That is for a server on the same machine: it has been given something to do, and would wait until the time of this thread is over, a few milliseconds, and with it all those who
+/// wait for its answers. If nobody waits, this returns at once. Others may wait, too, that have a lot to do and keep the processor for milliseconds: then it is offered so rarely that the process loses a twentieth of its time to those at most.
 pub(crate) fn offer() {
     let began = BEGAN.elapsed();
     if !LOST.is_little(micros(began)) {

@@ -98,7 +98,8 @@ impl PostgresDriver {
     fn of(settings: Settings) -> Result<Self, PostgresError> {
         let knowledge = Arc::new(Knowledge::new(settings.config.statements.cache));
         let cluster = Cluster::new(settings)?;
-        let (recorder, counts, apart) = (OnceLock::new(), Arc::default(), Apart::new());
+        let (recorder, counts) = (OnceLock::new(), Arc::default());
+        let apart = Apart::new(cluster.settings.config.multiplexing.apart_after);
         Ok(Self { cluster, recorder, counts, knowledge, apart, follower: None })
     }
 

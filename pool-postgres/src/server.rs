@@ -92,6 +92,14 @@ impl Server {
         Self { settings: Arc::clone(settings), host: host.clone(), place, name, address }
     }
 
+    /// Whether it is on this machine, as far as its address tells.
+    pub(crate) fn is_near(&self) -> bool {
+        match &self.place {
+            Place::Unix(_) => true,
+            Place::Tcp(address) => address.ip().is_loopback(),
+        }
+    }
+
     /// Whether it is reached by a Unix socket.
     pub(crate) fn is_local(&self) -> bool {
         matches!(self.place, Place::Unix(_))

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::task::{Context, Poll, Waker};
 
-use tokio::task::{JoinHandle, yield_now};
+use tokio::task::JoinHandle;
 use tokio_postgres::{AsyncMessage, Connection, Notification};
 
 use crate::bell::Bell;
@@ -223,18 +223,35 @@ impl Drop for EndOnDrop {
 }
 
 /// The task of a session: moves the messages until it has ended. Dropped before that, even unpolled, it ends the session.
-pub(crate) fn run(wire: Arc<Shared>, session: Arc<Session>) -> impl Future<Output = ()> + Send {
+pub(crate) fn run(wire: Arc<Shared>, session: Arc<Session>, is_near: bool) -> impl Future<Output = ()> + Send {
     let wire = EndOnDrop(wire);
     async move {
         // Owned across the awaits: the wire. Dropped, the session ends.
         while turn(&wire.0).await.is_continue() {
             // Whoever is about to ask something does so before anything is sent, and all of it leaves together. One who asks alone does not wait for that.
             if session.requests().are_many() {
-                courtesy::offer();
-                yield_now().await;
+                if is_near {
+                    courtesy::offer();
+                }
+                give_way().await;
             }
         }
     }
+}
+
+/// Returns when the tasks that were ready have had their turn. Unlike tokio's `yield_now`, it leaves the task where another thread can take it, if this one is held up by what it runs next.
+async fn give_way() {
+    let mut was_here = false;
+    // Owned across the await: nothing.
+    poll_fn(|context| {
+        if was_here {
+            return Poll::Ready(());
+        }
+        was_here = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Moves all messages that can be moved now, and returns when something has happened since; or at once, if the session has ended.

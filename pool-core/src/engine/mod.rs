@@ -133,6 +133,8 @@ pub(crate) struct Engine<D: Driver> {
     late_checks: Moments,
     /// Whether the last of these checks has failed, or is late.
     doubtful: Flag,
+    /// Somebody has said that there are many on each shared connection, and the janitor has not found that it is over.
+    crowd: Flag,
     /// Whether idle connections may have been left to those who wait because enough of them are being checked.
     unserved: Flag,
     /// What the janitor has to see to, left by whoever may not do it: a `Drop` neither waits nor spawns.
@@ -263,6 +265,7 @@ impl<D: Driver> Engine<D> {
             checks: Moments::default(),
             late_checks: Moments::default(),
             doubtful: Flag::default(),
+            crowd: Flag::default(),
             unserved: Flag::default(),
             jobs: SegQueue::new(),
             bell: Notify::new(),

@@ -39,7 +39,7 @@ impl<D: Driver> Engine<D> {
         usize::try_from(self.checks.under_way().saturating_sub(late)).unwrap_or(usize::MAX)
     }
 
-    /// Reserves room for an opener if one is wanted: somebody waits for whom none is under way, or the pool is below a minimum, or has fewer than `warm`.
+    /// Reserves room for an opener if one is wanted: somebody waits for whom none is under way, or the pool is below a minimum, or has fewer than `warm`, or too many share each connection, which is no need.
     pub(super) fn reserve_opener(self: &Arc<Self>, at_once: usize, warm: usize) -> Option<Opener<D>> {
         let config = self.config.load();
         // After the fence: an opener that has just made room and a waiter that has just come cannot miss each other.
@@ -48,9 +48,10 @@ impl<D: Driver> Engine<D> {
         let idle = if config.min_idle > 0 { self.core.table.counts().idle_soon() } else { 0 };
         let waiting = self.unprovided(sight).max(self.needs_to_know());
         let demand = Demand { waiting, idle, used: self.used.is_up() };
+        let crowded = self.crowded();
         let need = self.has_a_budget() && self.would_miss_one(&Demanded { warm, at_once });
         let wanted = self.core.capacity.reserve(|room| {
-            let one_more = demand.wants_another(room.open, room.opening, &config) || room.open < warm;
+            let one_more = demand.wants_another(room.open, room.opening, &config) || room.open < warm.max(crowded);
             room.opening < at_once && one_more
         });
         if wanted { self.opener(Purpose::Demand, sight, need) } else { None }

@@ -135,6 +135,7 @@ impl Openers {
                 return engine.want_no_shares();
             }
             let Some(opener) = engine.reserve_opener(at_once, self.wanted(engine, now)) else { break };
+            engine.crowd.lower();
             engine.warm_ups.count(now, engine.core.capacity.read().open - 1);
             self.run(opener);
         }
@@ -146,7 +147,7 @@ impl Openers {
 
     /// How many connections there are to be, whoever waits. With an open breaker it is one more than there are: nobody waits, and somebody has to try.
     fn wanted<D: Driver>(&self, engine: &Engine<D>, now: Instant) -> usize {
-        if self.breaker.wants_a_probe() { usize::MAX } else { engine.warm_ups.wanted(now).max(engine.crowded()) }
+        if self.breaker.wants_a_probe() { usize::MAX } else { engine.warm_ups.wanted(now) }
     }
 
     /// Other settings may be in force.

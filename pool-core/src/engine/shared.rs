@@ -123,9 +123,11 @@ impl<D: Driver<Connection: Sync>> Engine<D> {
 impl<D: Driver> Engine<D> {
     /// Calls the janitor if a newcomer has found no connection with fewer users than this, and that is many. Nobody waits for what is opened then.
     fn ask_for_room(&self, party: Party) {
-        if self.is_crowd(party) {
+        if self.is_crowd(party) && !self.crowd.is_up() {
             let room = self.core.capacity.read();
             if room.open < room.max && room.opening == 0 {
+                // Once: if nothing can be opened now, the janitor knows when to try again.
+                self.crowd.raise();
                 self.bell.notify_one();
             }
         }
@@ -133,14 +135,19 @@ impl<D: Driver> Engine<D> {
 
     /// Whether more than half of the places on a connection are taken.
     fn is_crowd(&self, party: Party) -> bool {
-        party.users() * 2 > self.core.sharing.most()
+        let most = self.core.sharing.most();
+        most > 1 && party.users() * 2 > most
     }
 
     /// One connection more than there are, if none is idle and all that are shared are crowded: callers spread over more connections before they have to wait for one.
     pub(super) fn crowded(&self) -> usize {
+        if !self.core.shares() {
+            return 0;
+        }
         let mut parties = self.core.sharing.parties().filter(|party| !party.is_shut()).peekable();
         let is_crowded = parties.peek().is_some() && parties.all(|party| self.is_crowd(party));
         if !is_crowded || self.core.table.counts().idle > 0 {
+            self.crowd.lower();
             return 0;
         }
         let room = self.core.capacity.read();
@@ -150,8 +157,12 @@ impl<D: Driver> Engine<D> {
     /// A user leaves. Runs inside `Drop`, as a release does.
     pub(crate) fn leave_shared(&self, place: SharedClaim<D::Connection>) {
         let index = self.core.table.index(place.claim());
-        self.conclude_leave(self.core.part(place));
-        hint::put(self.core.table.id(), index);
+        let parted = self.core.part(place);
+        if matches!(parted, Parted::Room) {
+            // A release remembers the slot by itself.
+            hint::put(self.core.table.id(), index);
+        }
+        self.conclude_leave(parted);
     }
 
     /// As `leave_shared`, for one who says that the connection is of no further use: nobody joins any more, and the last one closes it.

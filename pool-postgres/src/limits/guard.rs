@@ -228,6 +228,13 @@ impl<'a> Guard<'a> {
         Some(may_cut)
     }
 
+    /// As [`cancel`](Self::cancel), if it is not answered soon: others may be about to ask something, who would be held back meanwhile.
+    fn cancel_later(&self) {
+        if let Some(place) = Requests::place(self.query) {
+            self.connection.cancellation().begin(Grip::Later { target: Target::Place(place), others: true });
+        }
+    }
+
     fn timed_out(&self, limit: Duration, since: Mark) -> QueryError {
         // What is not sent yet would be sent later, unless the session is closed.
         let (outcome, advice) = if self.connection.is_closed() && self.connection.has_done_nothing_since(since) {
@@ -291,7 +298,12 @@ impl Drop for Guard<'_> {
         self.connection.note_loose();
         let is_expired = !self.is_awaited;
         self.leave();
-        if is_expired || self.connection.limits().cancel_on_drop {
+        if std::thread::panicking() {
+            // Of a parameter, perhaps, and so before anything was asked.
+            self.connection.session().requests().muddle();
+        } else if self.query.terms.is_shared && self.connection.limits().cancel_on_drop {
+            self.cancel_later();
+        } else if is_expired || self.connection.limits().cancel_on_drop {
             self.cancel(None);
         } else {
             // It is to be done.

@@ -3,15 +3,18 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-/// So many statements are known at most. If there are more, as where each has its values in its text, all are forgotten and found anew.
+/// So many statements are known at most. If there are more, as where each has its values in its text, those that are not slow are forgotten, or else all.
 const MOST: usize = 256;
+/// How many times as long as is allowed a trial may take before it is over for others.
+const TRIAL: u64 = 5;
 /// After so many quick executions in a row a statement is not slow any more.
 const QUICK: u32 = 8;
 
@@ -34,12 +37,17 @@ struct Known {
     suspicions: AtomicU32,
     /// Whether it has taken long when it was tried last. Once may be chance, as on a machine that is busy.
     was_slow: AtomicBool,
+    /// When it was tried last, in microseconds since the beginning.
+    tried_at: AtomicU64,
 }
 
 /// The statements that are, or were, suspected to take long. Whoever executes one looks here before that, and so it takes no lock.
 pub(crate) struct Apart {
     /// Whether there are any that are not cleared.
     any: AtomicBool,
+    began: Instant,
+    /// A trial that takes longer than this has found out enough, in microseconds.
+    enough: u64,
     known: ArcSwap<HashMap<Box<str>, Arc<Known>>>,
     /// How many may be executed at a time.
     lane: Semaphore,
@@ -48,9 +56,12 @@ pub(crate) struct Apart {
 }
 
 impl Apart {
-    pub(crate) fn new() -> Self {
-        let (any, known) = (AtomicBool::new(false), ArcSwap::default());
-        Self { any, known, lane: Semaphore::new(0), permits: AtomicUsize::new(0) }
+    /// For statements that take longer than this, and the way to the server.
+    pub(crate) fn new(limit: Option<Duration>) -> Self {
+        let enough = limit.map_or(u64::MAX, |limit| u64::try_from(limit.as_micros()).unwrap_or(u64::MAX));
+        let (any, known, began) = (AtomicBool::new(false), ArcSwap::default(), Instant::now());
+        let (lane, permits) = (Semaphore::new(0), AtomicUsize::new(0));
+        Self { any, began, enough: enough.saturating_mul(TRIAL), known, lane, permits }
     }
 
     /// How a statement is to be executed: by itself, or as all others, if this is `None`.
@@ -63,8 +74,12 @@ impl Apart {
         let is_trial = match known.state.load(Ordering::Relaxed) {
             SLOW => false,
             SUSPECTED => known.swap(SUSPECTED, TRIED).then_some(true)?,
+            TRIED if self.now().saturating_sub(known.tried_at.load(Ordering::Relaxed)) >= self.enough => false,
             _ => return None,
         };
+        if is_trial {
+            known.tried_at.store(self.now(), Ordering::Relaxed);
+        }
         Some(Stay { known: Arc::clone(known), is_trial })
     }
 
@@ -92,7 +107,13 @@ impl Apart {
     #[cold]
     fn add(&self, sql: &str) {
         self.known.rcu(|known| {
-            let mut known = if known.len() < MOST { HashMap::clone(known) } else { HashMap::new() };
+            let mut known = HashMap::clone(known);
+            if known.len() >= MOST {
+                known.retain(|_, known| known.state.load(Ordering::Relaxed) == SLOW);
+            }
+            if known.len() >= MOST {
+                known.clear();
+            }
             known.entry(sql.into()).or_insert_with(Known::suspected);
             known
         });
@@ -113,7 +134,21 @@ impl Apart {
     pub(super) async fn enter(&self, most: usize, limit: Duration) -> Option<SemaphorePermit<'_>> {
         self.resize(most);
         // Owned across the await: the place in the queue.
+        if Handle::try_current().is_err() {
+            // Nobody keeps the time.
+            return self.lane.acquire().await.ok();
+        }
         timeout(limit, self.lane.acquire()).await.ok()?.ok()
+    }
+
+    /// As `enter`, for one who does not wait.
+    pub(super) fn try_enter(&self, most: usize) -> Option<SemaphorePermit<'_>> {
+        self.resize(most);
+        self.lane.try_acquire().ok()
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
     fn resize(&self, most: usize) {
@@ -136,12 +171,9 @@ impl fmt::Debug for Apart {
 
 impl Known {
     fn suspected() -> Arc<Self> {
-        Arc::new(Self {
-            state: AtomicU8::new(SUSPECTED),
-            quick: AtomicU32::new(0),
-            suspicions: AtomicU32::new(1),
-            was_slow: AtomicBool::new(false),
-        })
+        let (state, tried_at) = (AtomicU8::new(SUSPECTED), AtomicU64::new(u64::MAX));
+        let (quick, suspicions, was_slow) = (AtomicU32::new(0), AtomicU32::new(1), AtomicBool::new(false));
+        Arc::new(Self { state, quick, suspicions, was_slow, tried_at })
     }
 
     fn swap(&self, from: u8, to: u8) -> bool {
@@ -204,7 +236,7 @@ mod tests {
     use super::*;
 
     fn suspected() -> Apart {
-        let apart = Apart::new();
+        let apart = Apart::new(Some(Duration::from_millis(10)));
         assert!(apart.stay("a").is_none());
         apart.suspect("a");
         apart
@@ -249,7 +281,7 @@ mod tests {
 
     #[test]
     fn no_more_are_known_than_so_many() {
-        let apart = Apart::new();
+        let apart = Apart::new(Some(Duration::from_millis(10)));
         for number in 0..=MOST {
             apart.suspect(&number.to_string());
         }
@@ -258,7 +290,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_lane_is_as_wide_as_is_said() {
-        let apart = Apart::new();
+        let apart = Apart::new(Some(Duration::from_millis(10)));
         let second = Duration::from_secs(1);
         let (one, two) = (apart.enter(2, second).await, apart.enter(2, second).await);
         assert!(one.is_some() && two.is_some() && apart.enter(2, second).await.is_none());

@@ -41,27 +41,32 @@ impl<'a> Place<'a> {
     ///
     /// Cancel safety: a place in a queue is lost, and nothing else.
     pub(super) async fn take(pool: &'a PostgresPool, query: &'a Query<'_>) -> Result<Self, QueryError> {
-        let stay = pool.driver().apart().stay(query.sql());
+        let mut stay = pool.driver().apart().stay(query.sql());
         // Owned across the awaits: the stay, and a place in a queue.
-        let (lease, permit) = match &stay {
-            None => (pool.share().await, None),
-            Some(stay) => Box::pin(Self::take_last(pool, stay)).await,
+        let (lease, permit) = match stay.is_some() {
+            false => (pool.share().await, None),
+            true => Box::pin(Self::take_last(pool, &mut stay)).await,
         };
         let lease = lease.map_err(|error| QueryError::of_acquire(query, error))?;
         Ok(Self { lease, pool, sql: query.sql(), stay, _permit: permit, exceeded: None, is_answered: false })
     }
 
     /// The last place on a connection, within the time that there is for acquiring. Of statements that are known to take long there are never so many that no connection is left for others.
-    async fn take_last(pool: &'a PostgresPool, stay: &Stay) -> (Shared<'a>, Option<SemaphorePermit<'a>>) {
-        let began = Instant::now();
+    async fn take_last(pool: &'a PostgresPool, stay: &mut Option<Stay>) -> (Shared<'a>, Option<SemaphorePermit<'a>>) {
+        let (began, apart) = (Instant::now(), pool.driver().apart());
         let (limit, most) = {
             let config = pool.config();
             (config.acquire_timeout, (config.max_size / 2).max(1))
         };
         // Owned across the awaits: the permit, and a place in a queue.
-        let permit = if stay.is_slow() { pool.driver().apart().enter(most, limit).await } else { None };
+        let permit = match stay.as_ref().is_some_and(Stay::is_slow) {
+            true => apart.enter(most, limit).await,
+            false => apart.try_enter(most),
+        };
+        // It is tried another time, if so many are under way.
+        *stay = stay.take().filter(|stay| stay.is_slow() || permit.is_some());
         let lease = pool.share_timeout(limit.saturating_sub(began.elapsed())).await;
-        if let Ok(lease) = &lease {
+        if let (Ok(lease), Some(_)) = (&lease, &stay) {
             lease.shut();
             // Owned across the await: the place, and the permit. Whoever goes on with another step would be behind it; one that goes on for ever is not waited for.
             let _ = timeout(limit.saturating_sub(began.elapsed()), alone(lease)).await;
@@ -116,11 +121,13 @@ impl PostgresConnection {
         !self.session().changes().is_none() && self.server().settings.config.release.mode != ReleaseMode::Fast
     }
 
-    /// Whether another one may ask something who shares it: it goes on, nothing has been changed, nothing is held back, nothing takes long, and there is not too much under way, which nobody may wait for any more.
+    /// Whether another one may ask something who shares it: it goes on and is to be kept, nothing has been changed, nothing is held back, nothing takes long, and there is not too much under way, which nobody may wait for any more.
     pub(crate) fn takes_another(&self, most: usize) -> bool {
         let session = self.session();
         !self.client_waited_for().is_closed()
             && !self.is_to_be_undone()
+            && !self.is_condemned(false)
+            && self.left_its_role().is_none()
             && !session.requests().is_held()
             && session.in_flight() < most
             && !session.is_held_up()

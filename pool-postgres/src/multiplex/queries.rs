@@ -20,8 +20,9 @@ const TRIES: u32 = 16;
 /// serve hundreds of callers, and the way to the server costs each of them once, however many there are.
 ///
 /// **What may be asked** leaves nothing behind in the session: `SELECT`, `INSERT`, `UPDATE`, `DELETE`, `MERGE`, `WITH`, `VALUES`, `TABLE`, `SHOW`, `EXPLAIN` and `NOTIFY`, each a transaction of its own. Anything else, as well as a function that is known to change the session such as
-/// `set_config` or `pg_advisory_lock`, is refused before it is sent, by an error that says what has a connection for it ([`NeedsSession`](crate::NeedsSession)); or it gets a connection of its own if this is [`adaptive`](Self::adaptive). What a function changes that nobody knows
-/// of is undone when all have left the connection, and nobody new comes to it before that.
+/// `set_config` or `pg_advisory_lock`, is refused before it is sent, by an error that says what has a connection for it ([`NeedsSession`](crate::NeedsSession)); or it gets a connection of its own if this is [`adaptive`](Self::adaptive). What a function changes all the same, and the server
+/// reports or the name of a command tells, is undone when all have left the connection, and nobody new comes to it before that. What neither tells, such as a parameter of your own that a function sets for the session, others see: functions that do that are for a connection of one's own. The [policies](crate::ReleaseMode) that undo more than what is seen do
+/// so when the last user has left, and not between those who share.
 ///
 /// **Who waits for whom**: a query waits for those that were sent before it on its connection. It is sent on the connection with the fewest, and never on one where the server has been at one query for longer than [`apart_after`](crate::Multiplexing::apart_after). A statement that takes so long is
 /// found out and kept apart from then on: nothing is sent behind it, and half of the connections at most are for such statements. Whoever asks has to take his answer: a future that is polled no more while a large
@@ -207,25 +208,24 @@ impl Multiplexed {
 
     async fn run<A: Ask>(&self, mut query: Query<'_>, params: Params<'_>) -> Result<A::Answer, QueryError> {
         if let Err(refused) = check(query.sql()) {
+            let may = self.is_adaptive && !refused.is_of_a_transaction();
             // Owned across the await: what it owns. Rare, and large.
-            return if self.is_adaptive {
-                self.alone::<A>(&query, params).await
-            } else {
-                Err(refused.into_error(&query))
-            };
-        }
-        if self.is_to_be_described(&query, params) {
-            return self.alone::<A>(&query, params).await;
+            return if may { self.alone::<A>(&query, params).await } else { Err(refused.into_error(&query)) };
         }
         query.terms.is_shared = true;
         let caught = Caught::default();
-        let params = caught.wrap(params);
-        let params = Careful::all(&params);
+        let careful = caught.wrap(params);
+        let careful = Careful::all(&careful);
         let mut tries = 0;
         loop {
             // Owned across the awaits: the place. Dropped, it makes room.
             let place = Place::take(&self.pool, &query).await?;
-            match place.ask::<A>(&query, &params).await {
+            if self.is_to_be_described(&query, params) {
+                drop(place);
+                query.terms.is_shared = false;
+                return self.alone::<A>(&query, params).await;
+            }
+            match place.ask::<A>(&query, &careful).await {
                 Err(error) if error.was_not_sent() && tries < TRIES => tries += 1,
                 outcome => {
                     caught.go_on();

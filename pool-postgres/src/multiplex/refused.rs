@@ -34,6 +34,11 @@ impl NeedsSession {
         self.instead
     }
 
+    /// Whether it begins or ends a transaction: on a connection that goes back at once that would do nothing.
+    pub(super) fn is_of_a_transaction(&self) -> bool {
+        self.instead == BEGIN
+    }
+
     pub(super) fn into_error(self, query: &Query<'_>) -> QueryError {
         let diagnosis = Diagnosis::new(Advice::Never, Fate::Keep);
         QueryError::new(QueryStep::Share, query.sql(), Outcome::NotDone, diagnosis, self)
@@ -66,7 +71,7 @@ const COMMANDS: [&str; 11] =
 
 /// By what of this crate a command is executed that needs a session.
 const INSTEAD: [(&[&str], &str); 4] = [
-    (&["begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release"], "PostgresPool::begin"),
+    (&["begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release"], BEGIN),
     (&["listen", "unlisten"], "PostgresPool::listener"),
     (&["copy"], "PostgresPool::copy_in or copy_out"),
     (&["declare", "fetch", "move", "close"], "PostgresTransaction::cursor"),
@@ -89,6 +94,8 @@ const FUNCTIONS: [&str; 11] = [
 
 /// What `EXPLAIN ANALYZE` carries out that changes the session.
 const EXPLAINED: [(&str, &str); 3] = [("create", "CREATE"), ("declare", "DECLARE"), ("execute", "EXECUTE")];
+
+const BEGIN: &str = "PostgresPool::begin";
 
 /// What takes a connection for itself that a pool has in general.
 const ANYTHING: &str = "PostgresPool::acquire";

@@ -9,7 +9,7 @@ use super::describe::describe;
 use super::prepare::prepare_as;
 use super::{Statements, Way, is_plain};
 use crate::connection::PostgresConnection;
-use crate::diagnosis::{Diagnosis, Kind};
+use crate::diagnosis::{Diagnosis, Kind, is_refused_by_the_client};
 use crate::query::{Query, QueryError, QueryStep};
 use crate::tap::Mark;
 
@@ -106,13 +106,24 @@ fn is_healed(connection: &PostgresConnection, query: &Query<'_>, failure: &Failu
     let Some(stale) = stale(&failure.error).filter(|_| failure.was_known || has_changed(&failure.error)) else {
         return false;
     };
-    forgets(connection, query, stale, failure.since)
+    forgets(connection, query, stale, &failure.error, failure.since)
 }
 
-fn forgets(connection: &PostgresConnection, query: &Query<'_>, stale: Stale, since: Mark) -> bool {
+/// Whether a statement was refused before any of it was executed.
+fn was_refused(connection: &PostgresConnection, error: &Error, since: Mark) -> bool {
+    // Beside others, what has been executed may be theirs; but of some errors one knows when they come.
+    let is_early = || match Kind::of(error) {
+        Kind::Server { code, message } => {
+            code == SqlState::INVALID_SQL_STATEMENT_NAME.code() || Diagnosis::of_sqlstate(code, message).prepare_again
+        }
+        _ => is_refused_by_the_client(error),
+    };
+    connection.session().has_bound_nothing_since(since) || (since.is_shared() && is_early())
+}
+
+fn forgets(connection: &PostgresConnection, query: &Query<'_>, stale: Stale, error: &Error, since: Mark) -> bool {
     let statements = connection.statements();
-    // A statement that is no part of a transaction has done nothing if it has failed, and what others have bound says nothing of it.
-    let was_refused = since.is_shared() || connection.session().has_bound_nothing_since(since);
+    let was_refused = was_refused(connection, error, since);
     match stale {
         // Else it is what the statement itself has come to, and not what is known of it.
         Stale::This if was_refused => statements.forget(query),
@@ -243,7 +254,7 @@ pub(crate) async fn ready(
 
 /// Whether a statement that was [ready] has failed since what was known of it is out of date, and may be executed once more. Then all that is, is forgotten.
 pub(crate) fn is_outdated(connection: &PostgresConnection, query: &Query<'_>, error: &Error, since: Mark) -> bool {
-    stale(error).is_some_and(|stale| forgets(connection, query, stale, since))
+    stale(error).is_some_and(|stale| forgets(connection, query, stale, error, since))
 }
 
 /// The statement, prepared on this connection, and kept if any are.

@@ -31,27 +31,26 @@ impl Default for Traffic {
 impl Traffic {
     pub(super) fn note_sent(&self, bytes: usize, in_flight: usize) {
         add(&self.sent, bytes);
-        let (before, now) = self.note(in_flight);
-        if before == 0 && in_flight > 0 {
+        let now = self.now();
+        // Before that is seen to be under way.
+        if in_flight > 0 && self.in_flight.load(Ordering::Relaxed) == 0 {
             self.pace.begin(now);
         }
+        self.note(in_flight, now);
     }
 
     pub(super) fn note_received(&self, bytes: usize, in_flight: usize) {
         add(&self.received, bytes);
-        let (before, now) = self.note(in_flight);
-        if (in_flight as u64) < before {
+        let now = self.now();
+        if (in_flight as u64) < self.in_flight.load(Ordering::Relaxed) {
             self.pace.note_answer(now);
         }
+        self.note(in_flight, now);
     }
 
-    /// How many requests were in flight before, and the time.
-    fn note(&self, in_flight: usize) -> (u64, u64) {
-        let before = self.in_flight.load(Ordering::Relaxed);
+    fn note(&self, in_flight: usize, now: u64) {
         self.in_flight.store(in_flight as u64, Ordering::Release);
-        let now = self.now();
         self.last.store(now, Ordering::Release);
-        (before, now)
     }
 
     fn now(&self) -> u64 {
