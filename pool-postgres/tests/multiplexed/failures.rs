@@ -252,3 +252,16 @@ async fn a_connection_that_is_half_open_is_left_by_all() {
     in_time("it is closed", pool.disconnect()).await;
     stage.end().await;
 }
+
+/// The session has ended, which the client knows and the pool does not yet: what is asked on it has not been sent, and is sent on another one.
+#[tokio::test]
+async fn what_was_not_sent_is_sent_elsewhere_and_nobody_notices() {
+    let stage = Stage::start(1).await;
+    for round in 1..=20 {
+        stage.fast(16).await;
+        stage.run(END_ALL).await;
+        eventually("the client knows", async || stage.pool.driver().ends().total() == round).await;
+        stage.fast(16).await;
+    }
+    stage.end().await;
+}
