@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
 
 #[path = "chaos/authority.rs"]
+#[allow(dead_code)] // others need more of it
 mod authority;
 #[path = "real/common.rs"]
+#[allow(dead_code)] // others need more of it
 mod common;
 #[path = "multiplexed/stage.rs"]
 mod stage;
