@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
 
 #[path = "chaos/authority.rs"]
+#[allow(dead_code)] // others need more of it
 mod authority;
 #[path = "real/common.rs"]
 #[allow(dead_code)] // not everything is used here

@@ -21,6 +21,8 @@ use crate::statements::{Ask, Params, run};
 const TURNS: u32 = 10;
 /// How long after that.
 const LEISURE: Duration = Duration::from_millis(1);
+/// For how long it is looked at all.
+const LONGEST: Duration = Duration::from_millis(250);
 
 /// A place on a connection, for one query. Dropped, it makes room, and what has been seen of the query's statement is noted.
 pub(super) struct Place<'a> {
@@ -65,8 +67,8 @@ impl<'a> Place<'a> {
         let lease = pool.share_timeout(limit.saturating_sub(began.elapsed())).await;
         if let (Ok(lease), Some(_)) = (&lease, &stay) {
             lease.shut();
-            // Owned across the await: the place, and the permit. Whoever goes on with another step would be behind it; one that goes on for ever is not waited for.
-            alone(lease, limit.saturating_sub(began.elapsed())).await;
+            // Owned across the await: the place, and the permit. Whoever goes on with another step would be behind it. One that goes on for long is not waited for, nor another one who waits for this.
+            alone(lease, limit.saturating_sub(began.elapsed()).min(LONGEST)).await;
         }
         (lease, permit)
     }

@@ -11,7 +11,7 @@ const LEFT: &str = "SELECT current_setting('application_name') || current_settin
     || (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid())";
 
 /// Statements that need a session, one after the other.
-const ALONE: [&str; 16] = [
+const ALONE: [&str; 15] = [
     "SET application_name = 'other'",
     "SET search_path = nowhere",
     "LISTEN a",
@@ -20,7 +20,6 @@ const ALONE: [&str; 16] = [
     "CREATE TEMP TABLE t (n int)",
     "SELECT 1 AS n INTO TEMP t",
     "DO $$ BEGIN PERFORM set_config('application_name', 'other', false); END $$",
-    "BEGIN",
     "RESET ALL",
     "CREATE TABLE here (n int)",
     "VACUUM here",

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
+
 use crate::stage::{GATED, Stage, in_time};
 
 /// What takes less than this is quick, on a machine that is busy.
@@ -73,6 +75,9 @@ async fn slow_ones_never_have_all_connections() {
     stage.end().await;
 }
 
+/// Since when the last one waits at the gate, in microseconds.
+const WAITS_LAST: &str = "SELECT coalesce(max(extract(epoch FROM waitstart) * 1000000), 0)::int8 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+
 /// One that is dropped while it waits for its turn, or is under way, makes room for the next one.
 #[tokio::test]
 async fn a_slow_one_that_is_dropped_makes_room() {
@@ -84,11 +89,12 @@ async fn a_slow_one_that_is_dropped_makes_room() {
     let (second, third) = (stage.spawn(GATED), stage.spawn(GATED));
     stage.fast(10).await;
     assert_eq!(stage.at_gate().await, 1);
+    let began = stage.count(WAITS_LAST).await;
     second.abort();
     first.abort();
     assert!(first.await.unwrap_err().is_cancelled());
     crate::common::eventually("it is cancelled, and the next one comes", async || {
-        stage.pool.driver().query_stats().cancelled == 1 && stage.at_gate().await == 1
+        stage.at_gate().await == 1 && stage.count(WAITS_LAST).await > began
     })
     .await;
     stage.open_gate().await;
@@ -124,5 +130,28 @@ async fn quick_ones_go_on_however_often_slow_ones_come() {
     for slow in slow {
         in_time("they end", slow).await.unwrap().unwrap();
     }
+    stage.end().await;
+}
+
+/// Whoever has another step to go does not find it in front of that.
+#[tokio::test]
+async fn a_slow_one_waits_until_the_others_have_left_its_connection() {
+    let stage = stage(1).await;
+    stage.teach(GATED).await;
+    stage.close_gate().await;
+    let mut two_steps = Box::pin(stage.multiplexed.query("SELECT 'two', 'steps'", &[]));
+    assert!(two_steps.as_mut().now_or_never().is_none());
+    let slow = stage.spawn(GATED);
+    while stage.pool.state().users < 2 {
+        tokio::task::yield_now().await;
+    }
+    // It has had more than one turn.
+    for _ in 0..5 {
+        stage.count("SELECT 1::int8").await;
+    }
+    in_time("it is answered", two_steps).await.unwrap();
+    stage.wait_at_gate(1).await;
+    stage.open_gate().await;
+    in_time("it ends", slow).await.unwrap().unwrap();
     stage.end().await;
 }

@@ -113,7 +113,7 @@ async fn with_nothing_behind_it_it_is_cancelled_on_the_server() {
     assert!(asking.await.unwrap_err().is_cancelled());
     eventually("it is cancelled", async || stage.at_gate().await == 0).await;
     in_time("the connection is as good as before", stage.multiplexed.query("SELECT 1", &[])).await.unwrap();
-    assert_eq!((stage.pool.stats().opened, stage.pool.driver().query_stats().cancelled), (1, 1));
+    assert_eq!(stage.pool.stats().opened, 1);
     stage.open_gate().await;
     stage.end().await;
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 use pool_postgres::retry::Outcome;
 use pool_postgres::{Host, Multiplexed, PostgresPool, QueryError};
@@ -250,5 +251,25 @@ async fn a_connection_that_is_half_open_is_left_by_all() {
     proxy.calm().await;
     in_time("it goes on", database.execute(within("SELECT 1", 10_000), &[])).await.unwrap();
     in_time("it is closed", pool.disconnect()).await;
+    stage.end().await;
+}
+
+/// It has been prepared when the session ends, and is not executed yet: that is not sent, and is done on another one.
+#[tokio::test]
+async fn what_was_not_sent_is_sent_elsewhere_and_nobody_notices() {
+    let stage = Stage::start(1).await;
+    for round in 1..=10 {
+        let sql = format!("SELECT {round}");
+        let mut asking = Box::pin(stage.multiplexed.query_one(&sql, &[]));
+        assert!(asking.as_mut().now_or_never().is_none());
+        let prepared = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'shared' AND datname = current_database() AND state = 'idle' AND query = '{sql}'"
+        );
+        eventually("it is prepared", async || stage.count(&prepared).await == 1).await;
+        stage.run(END_ALL).await;
+        eventually("the client knows", async || stage.pool.driver().ends().total() == round).await;
+        let row = in_time("it is answered", asking).await.unwrap();
+        assert_eq!(u64::try_from(row.get::<_, i32>(0)).unwrap(), round);
+    }
     stage.end().await;
 }
