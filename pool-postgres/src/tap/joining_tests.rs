@@ -112,7 +112,7 @@ impl Server {
         self.executed += 1;
         self.said.extend(message(b'N', b"SNOTICE\0C00000\0Mhow do you do\0\0"));
         self.said.extend(message(b'D', &[b'Z'; 700]));
-        let (kind, name) = if self.executed % 3 == 0 { (b'I', &b""[..]) } else { (b'C', &b"SELECT 1\0"[..]) };
+        let (kind, name) = if self.executed.is_multiple_of(3) { (b'I', &b""[..]) } else { (b'C', &b"SELECT 1\0"[..]) };
         self.said.extend(message(kind, name));
     }
 
@@ -134,13 +134,15 @@ impl Server {
 /// What such a server says to all of this.
 fn serve(bytes: &[u8], fails: Option<usize>, at_end: bool) -> Vec<u8> {
     let mut server = Server { said: Vec::new(), executed: 0, fails, at_end, passes_over: false, works: false };
-    messages(bytes).iter().for_each(|(kind, _)| server.hear(*kind));
+    for (kind, _) in messages(bytes) {
+        server.hear(kind);
+    }
     server.said
 }
 
 /// What the client gets for the request with this index among so many.
 fn expected(index: usize, count: usize, fails: Option<usize>, at_end: bool) -> String {
-    let end = if (index + 1) % 3 == 0 { 'I' } else { 'C' };
+    let end = if (index + 1).is_multiple_of(3) { 'I' } else { 'C' };
     let late = if at_end && index + 1 == count { "E" } else { "" };
     match fails {
         Some(at) if index == at => "2EZ".to_owned(),
