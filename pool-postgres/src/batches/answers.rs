@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use tokio::time::Sleep;
-use tokio_postgres::{Error, Row};
+use tokio_postgres::{Error, Row, RowStream};
 
 use super::prepare::Known;
 use super::send::{Sent, Stage};
@@ -213,15 +213,12 @@ impl Open<'_> {
                     Ok(rows) => next.stage = Stage::Answered(Box::pin(rows)),
                     Err(error) => return Poll::Ready(Err(Some(error))),
                 },
-                Stage::Answered(rows) => match ready!(rows.as_mut().poll_next(cx)) {
-                    Some(Ok(row)) if keeps_rows => self.rows.push(row),
-                    Some(Ok(_)) => {}
-                    Some(Err(error)) => return Poll::Ready(Err(Some(error))),
-                    None => {
-                        let affected = rows.rows_affected().unwrap_or(0);
-                        return Poll::Ready(Ok(BatchAnswer { rows: mem::take(&mut self.rows), affected }));
-                    }
-                },
+                Stage::Answered(rows) => {
+                    let kept = keeps_rows.then_some(&mut self.rows);
+                    let affected = ready!(poll_end(rows.as_mut(), kept, cx));
+                    let rows = mem::take(&mut self.rows);
+                    return Poll::Ready(affected.map(|affected| BatchAnswer { rows, affected }).map_err(Some));
+                }
             }
         }
         Poll::Ready(Err(None))
@@ -322,6 +319,22 @@ impl Open<'_> {
             _ => error,
         }
     }
+}
+
+/// The end of an answer, and how many rows it is about.
+fn poll_end(
+    mut stream: Pin<&mut RowStream>,
+    mut kept: Option<&mut Vec<Row>>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<u64, Error>> {
+    while let Some(row) = ready!(stream.as_mut().poll_next(cx)) {
+        match (row, &mut kept) {
+            (Ok(row), Some(rows)) => rows.push(row),
+            (Ok(_), None) => {}
+            (Err(error), _) => return Poll::Ready(Err(error)),
+        }
+    }
+    Poll::Ready(Ok(stream.rows_affected().unwrap_or(0)))
 }
 
 impl Drop for BatchAnswers<'_> {

@@ -47,28 +47,25 @@ pub enum QueryStep {
     Listen,
 }
 
-impl QueryStep {
-    /// What is done, as errors say it.
-    const NAMES: [(Self, &str); 10] = [
-        (Self::Acquire, "acquiring a connection for"),
-        (Self::Share, "sharing a connection for"),
-        (Self::Prepare, "preparing"),
-        (Self::Execute, "executing"),
-        (Self::Fetch, "reading the rows of"),
-        (Self::Copy, "copying by"),
-        (Self::Begin, "beginning by"),
-        (Self::Commit, "committing by"),
-        (Self::RollBack, "rolling back by"),
-        (Self::Listen, "listening by"),
-    ];
-}
-
 impl fmt::Display for QueryStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let named = Self::NAMES.iter().find(|(step, _)| step == self);
-        f.write_str(named.map_or("", |(_, name)| name))
+        f.write_str(DOING[*self as usize])
     }
 }
+
+/// What is done in each step, in their order.
+const DOING: [&str; 10] = [
+    "acquiring a connection for",
+    "sharing a connection for",
+    "preparing",
+    "executing",
+    "reading the rows of",
+    "copying by",
+    "beginning by",
+    "committing by",
+    "rolling back by",
+    "listening by",
+];
 
 /// A request has failed. Its message has everything below it, on one line, with the SQLSTATE: what was done, the statement without its literals, where, what has become of it, and why. Parameters
 /// are not in it.
@@ -344,9 +341,7 @@ impl fmt::Display for QueryError {
         if let Some((index, of)) = in_batch {
             write!(f, ", statement {} of {of} of a batch,", index + 1)?;
         }
-        if let Some(host) = host {
-            write!(f, " on {host}")?;
-        }
+        host.iter().try_for_each(|host| write!(f, " on {host}"))?;
         write!(f, " failed; {outcome}")?;
         if let Some(transaction) = transaction {
             write!(f, " (transaction {transaction})")?;

@@ -1,14 +1,16 @@
 //! Servers that do not answer, and connections that are lost.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::pin;
+use std::process::Command;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{SinkExt, StreamExt, TryStreamExt};
 use pool_postgres::retry::Outcome;
-use pool_postgres::{Batch, PostgresConfig, PostgresPool, Queries, Query};
+use pool_postgres::{Batch, BatchAnswer, PostgresConfig, PostgresPool, Queries, Query};
 use pool_testkit::postgres::TestDatabase;
 use pool_testkit::proxy::{Direction, End, Proxy, Toxic};
 
@@ -67,7 +69,7 @@ async fn what_was_not_sent_to_its_end_has_not_been_done() {
 
 /// The answers are lost, and with them what the server says of the cancellation.
 #[tokio::test]
-async fn a_session_that_does_not_answer_a_cancellation_is_cut() {
+async fn a_session_of_which_nothing_is_heard_is_cut() {
     for is_one in [true, false] {
         let (database, other) = table(1).await;
         let (proxy, pool) = behind(&database, |config| config.limits.cancel_timeout = SHORT).await;
@@ -152,10 +154,12 @@ async fn a_connection_goes_on_whenever_a_large_batch_was_dropped() {
 async fn a_copy_that_somebody_has_begun_is_waited_for() {
     let (_database, pool) = table(1).await;
     let mut lease = pool.acquire().await.unwrap();
-    lease.batch().add(INSERT, &[&0]).add("SELECT count(*) FROM t", &[]).execute_all().await.unwrap();
+    let which = "SELECT pg_current_xact_id()::text";
+    lease.batch().add(INSERT, &[&0]).add(which, &[]).execute_all().await.unwrap();
     let sink = tokio_postgres::Client::copy_in::<_, Bytes>(&lease, "COPY t FROM STDIN").await.unwrap();
     let mut sink = Box::pin(sink);
-    let batch = lease.batch().add(INSERT, &[&10]).add("SELECT count(*) FROM t", &[]).add(INSERT, &[&11]);
+    let batch = lease.batch().add(which, &[]).add(which, &[]).add(which, &[]);
+    let sending = async { batch.send().await?.try_collect::<Vec<BatchAnswer>>().await };
     let copying = async {
         for _ in 0..10 {
             tokio::task::yield_now().await;
@@ -163,8 +167,37 @@ async fn a_copy_that_somebody_has_begun_is_waited_for() {
         sink.send(Bytes::from_static(b"1\n2\n")).await.unwrap();
         sink.as_mut().finish().await.unwrap()
     };
-    let (counts, copied) = in_time("both", async { futures_util::join!(batch.execute_all(), copying) }).await;
-    assert_eq!((counts.unwrap(), copied), (vec![1, 1, 1], 2));
+    let (answers, copied) = in_time("both", async { futures_util::join!(sending, copying) }).await;
+    let ids: BTreeSet<String> = answers.unwrap().iter().map(|answer| answer.rows()[0].get(0)).collect();
+    assert_eq!((ids.len(), copied), (1, 2), "one transaction: {ids:?}");
     let asked = Queries::query_one(&*lease, "SELECT count(*) FROM t", &[]);
-    assert_eq!(in_time("an answer", asked).await.unwrap().get::<_, i64>(0), 5);
+    assert_eq!(in_time("an answer", asked).await.unwrap().get::<_, i64>(0), 3);
+}
+
+fn signal(process: i32, signal: &str) {
+    assert!(Command::new("kill").args(["-s", signal, &process.to_string()]).status().unwrap().success());
+}
+
+/// The server takes the cancellation, and the session's process takes no note.
+#[tokio::test]
+async fn a_session_that_stands_still_is_cut() {
+    for is_one in [true, false] {
+        let (database, _other) = table(1).await;
+        let mut config = config(database.url(), 1);
+        config.limits.cancel_timeout = SHORT;
+        let pool = PostgresPool::connect(config).await.unwrap();
+        let mut lease = pool.acquire().await.unwrap();
+        let process = Queries::query_one(&*lease, "SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
+        in_mode(lease.batch(), is_one).add("SELECT 1", &[]).add(INSERT, &[&0]).execute_all().await.unwrap();
+        signal(process, "STOP");
+        let batch = in_mode(lease.batch(), is_one).add(Query::new("SELECT 1").timeout(SHORT), &[]).add(INSERT, &[&1]);
+        let answers = async { batch.send().await.unwrap().collect::<Vec<_>>().await };
+        let answers = tokio::time::timeout(Duration::from_secs(30), answers).await;
+        signal(process, "CONT");
+        let answers = answers.expect("never: the answers");
+        let failed: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
+        assert!(failed.len() == 2 && failed[0].is_timeout(), "{answers:?}");
+        assert!(failed.iter().all(|error| error.outcome() == Outcome::Unknown), "{answers:?}");
+        assert!(lease.is_closed());
+    }
 }
