@@ -25,9 +25,9 @@ async fn what_is_polled_once_and_dropped_is_nobodys_business() {
             }
         };
         if round % 2 == 0 {
-            drop(futures_util::join!(others, dropped))
+            futures_util::join!(others, dropped);
         } else {
-            drop(futures_util::join!(dropped, others))
+            futures_util::join!(dropped, others);
         }
     }
     let stats = stage.pool.stats();
