@@ -1,6 +1,7 @@
 //! Many callers on few connections.
 #![cfg(not(feature = "loom"))]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
+#![allow(clippy::similar_names)] // a stage has a state
 
 #[path = "chaos/authority.rs"]
 #[allow(dead_code)] // others need more of it

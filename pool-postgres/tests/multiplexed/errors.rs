@@ -6,7 +6,8 @@ use std::panic::AssertUnwindSafe;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use pool_postgres::retry::Outcome;
-use pool_postgres::{Query, QueryError};
+use pool_postgres::{Multiplexed, Query, QueryError};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 
@@ -36,30 +37,43 @@ impl ToSql for Bad {
     to_sql_checked!();
 }
 
+/// What fails, each in its way: a statement, its parameters, and with which code of the server if it is that which refuses it.
+async fn fail(database: &Multiplexed, kind: usize, n: i32) -> (Result<u64, QueryError>, Option<&'static str>) {
+    let unprepared = Query::new("SELECT nothing").unprepared();
+    let (query, params, code): (_, Vec<&(dyn ToSql + Sync)>, _) = match kind {
+        0 => (Query::new("INSERT INTO t VALUES (1)"), vec![], Some("23505")),
+        1 => ("SELECT $1::int / 0".into(), vec![&n], Some("22012")),
+        2 => ("SELECT nothing".into(), vec![], Some("42703")),
+        3 => (unprepared, vec![], Some("42703")),
+        4 => ("SELECT $1::int".into(), vec![&"text"], None),
+        5 => ("SELECT $1::int".into(), vec![&Bad::Fails], None),
+        6 => ("SELECT $1::int".into(), vec![&n, &n], None),
+        7 => ("SELECT 1 FROM d WHERE ($1::text)::int = n".into(), vec![&"x"], Some("22P02")),
+        _ => ("INSERT INTO d VALUES (1)".into(), vec![], Some("23505")),
+    };
+    (database.execute(query, &params).await, code)
+}
+
+async fn is_refused(database: &Multiplexed, kind: usize, n: i32) {
+    let (outcome, code) = fail(database, kind, n).await;
+    let error = outcome.expect_err("wrong");
+    assert_eq!(error.sqlstate().map(SqlState::code), code, "{error}");
+    assert_eq!((error.outcome(), error.is_closed()), (Outcome::NotDone, false), "{error}");
+}
+
+async fn is_not_as_expected(database: &Multiplexed, n: i32) {
+    let rows = database.query("SELECT generate_series(1, $1::int)", &[&3]).await.unwrap();
+    assert!(rows[0].try_get::<_, String>(0).is_err());
+    let none = database.query_one("SELECT 1 WHERE $1::int < 0", &[&n]).await.unwrap_err();
+    assert!(!none.is_closed(), "{none}");
+}
+
 /// Asks one thing after the other, each of which is answered, or each of which fails in the same way.
 async fn ask(stage: &Stage, kind: usize, n: i32) {
     let database = &stage.multiplexed;
-    let expect = |outcome: Result<u64, QueryError>, code: Option<&str>| {
-        let error = outcome.expect_err("wrong");
-        assert_eq!(error.sqlstate().map(|state| state.code()), code, "{error}");
-        assert_eq!((error.outcome(), error.is_closed()), (Outcome::NotDone, false), "{error}");
-    };
     match kind {
-        0 => expect(database.execute("INSERT INTO t VALUES (1)", &[]).await, Some("23505")),
-        1 => expect(database.execute("SELECT $1::int / 0", &[&n]).await, Some("22012")),
-        2 => expect(database.execute("SELECT nothing", &[]).await, Some("42703")),
-        3 => expect(database.execute(Query::new("SELECT nothing").unprepared(), &[]).await, Some("42703")),
-        4 => expect(database.execute("SELECT $1::int", &[&"text"]).await, None),
-        5 => expect(database.execute("SELECT $1::int", &[&Bad::Fails]).await, None),
-        6 => expect(database.execute("SELECT $1::int", &[&n, &n]).await, None),
-        7 => expect(database.execute("SELECT 1 FROM d WHERE ($1::text)::int = n", &[&"x"]).await, Some("22P02")),
-        8 => expect(database.execute("INSERT INTO d VALUES (1)", &[]).await, Some("23505")),
-        9 => {
-            let rows = database.query("SELECT generate_series(1, $1::int)", &[&3]).await.unwrap();
-            assert!(rows[0].try_get::<_, String>(0).is_err());
-            let none = database.query_one("SELECT 1 WHERE $1::int < 0", &[&n]).await.unwrap_err();
-            assert!(!none.is_closed(), "{none}");
-        }
+        0..=8 => is_refused(database, kind, n).await,
+        9 => is_not_as_expected(database, n).await,
         _ => {
             let row = database.query_one("SELECT $1::int + $2::int", &[&n, &1]).await.unwrap();
             assert_eq!(row.get::<_, i32>(0), n + 1);

@@ -147,9 +147,9 @@ async fn after_a_restart_all_go_on() {
         let served = pool.stats().acquired;
         eventually("they are served", async || pool.stats().acquired > served + 500).await;
         if crash {
-            server.kill9().unwrap()
+            server.kill9().unwrap();
         } else {
-            server.stop().unwrap()
+            server.stop().unwrap();
         }
         server.restart().unwrap();
     }

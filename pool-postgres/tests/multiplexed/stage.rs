@@ -97,14 +97,9 @@ impl Stage {
             let row = self.multiplexed.query_one("SELECT $1::int + 1", &[&number]).await.unwrap();
             assert_eq!(row.get::<_, i32>(0), number + 1);
         }));
-        if timeout(LIMIT, asking).await.is_err() {
-            panic!(
-                "they wait: {} at the gate, {:?} kept apart, {}",
-                self.at_gate().await,
-                self.multiplexed.kept_apart(),
-                self.pool.state()
-            );
-        }
+        let in_time = timeout(LIMIT, asking).await.is_ok();
+        let (apart, state) = (self.multiplexed.kept_apart(), self.pool.state());
+        assert!(in_time, "they wait: {} at the gate, {apart:?} kept apart, {state}", self.at_gate().await);
     }
 
     /// The pool comes to rest, and all that was opened is there or was closed.
