@@ -56,7 +56,7 @@ async fn whoever_is_there_goes_on_and_nobody_new_comes() {
     stage.multiplexed.query(GATED, &[]).await.unwrap();
     stage.close_gate().await;
     let changing = in_time("it is changed", stage.multiplexed.query_one(rename, &[&"other"]));
-    let (changed, slow) = futures_util::join!(changing, async { stage.spawn(GATED) });
+    let (changed, slow) = futures_util::join!(changing, std::future::ready(stage.spawn(GATED)));
     let changed: i32 = changed.unwrap().get(1);
     stage.wait_at_gate(1).await;
     let there = format!("SELECT count(*) FROM pg_locks WHERE pid = {changed} AND locktype = 'advisory'");
