@@ -54,7 +54,7 @@ impl<'a> Kind<'a> {
     }
 }
 
-/// How `tokio_postgres` begins the text of an error by which it refuses what it is given before anything of it is sent. A test has it make each of them.
+/// How `tokio_postgres` begins the text of an error by which it refuses what it is given before anything of it is sent. Tests of multiplexed queries have it make each of them.
 const REFUSALS: [&str; 2] = ["error serializing parameter ", "expected "];
 
 /// Whether the client has refused it before anything of it was sent.
