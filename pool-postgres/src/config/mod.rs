@@ -150,7 +150,7 @@ use crate::statements::StatementSettings;
 /// | `pool_transaction_timeout` | `POOL_TRANSACTION_TIMEOUT` | `limits.transaction_timeout` | a duration, 24 days at most, or 0 for the server's; PostgreSQL 17 and later | the server's |
 /// | `pool_idle_in_transaction_session_timeout` | `POOL_IDLE_IN_TRANSACTION_SESSION_TIMEOUT` | `limits.idle_in_transaction_session_timeout` | a duration, 24 days at most, or 0 for the server's | the server's |
 /// | `pool_tags` | `POOL_TAGS` | `limits.tags` | `key=value,key=value`, with `%2C` for a comma | none |
-/// | `pool_max_in_flight` | `POOL_MAX_IN_FLIGHT` | `multiplexing.max_in_flight` | 0 to 65535; 0 shares no connection | 64 |
+/// | `pool_max_in_flight` | `POOL_MAX_IN_FLIGHT` | `multiplexing.max_in_flight` | 0 to 65535; 0 shares no connection | 16 |
 /// | `pool_apart_after` | `POOL_APART_AFTER` | `multiplexing.apart_after` | a duration, or 0 for never | 10 ms |
 ///
 /// A duration is written `90` (seconds), `90s`, `1m30s`, `2h`, `1d` or `500ms`, and is from 1 ms to 10 years. What each setting of the pool does is in the documentation of

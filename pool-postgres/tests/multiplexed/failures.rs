@@ -215,7 +215,11 @@ async fn a_connection_that_is_cut_in_the_middle_of_an_answer() {
 #[tokio::test]
 async fn whoever_has_a_limit_is_told_though_nothing_comes_back() {
     let stage = Stage::start(1).await;
-    let (proxy, pool) = behind(&stage, |config| config.limits.query_timeout = Some(Duration::from_millis(300))).await;
+    let (proxy, pool) = behind(&stage, |config| {
+        config.limits.query_timeout = Some(Duration::from_millis(300));
+        config.multiplexing.max_in_flight = 32;
+    })
+    .await;
     let database = pool.multiplexed();
     database.execute("SELECT 1", &[]).await.unwrap();
     for direction in Direction::BOTH {
@@ -238,7 +242,7 @@ async fn whoever_has_a_limit_is_told_though_nothing_comes_back() {
 #[tokio::test]
 async fn a_connection_that_is_half_open_is_left_by_all() {
     let stage = Stage::start(1).await;
-    let (proxy, pool) = behind(&stage, |_| {}).await;
+    let (proxy, pool) = behind(&stage, |config| config.multiplexing.max_in_flight = 32).await;
     let database = pool.multiplexed();
     database.execute(GATED, &[]).await.unwrap();
     stage.close_gate().await;
