@@ -19,3 +19,4 @@ pub use shared::SharedClaim;
 #[cfg(not(feature = "loom"))]
 pub use table::Counts;
 pub use table::{Facts, Table};
+pub use word::State;
