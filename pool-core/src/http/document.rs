@@ -6,8 +6,9 @@ use serde_json::{Map, Value, json};
 
 use super::clock::{maybe_seconds, ratio, rfc3339, seconds, unix_seconds};
 use super::source::{Readiness, Source};
-use crate::connection::Holder;
-use crate::observe::{HistoryPoint, JournalEntry, ServerFacts, SlotView, Snapshot};
+use crate::connection::{Holder, JournalEntry, SlotView};
+use crate::metric::ServerFacts;
+use crate::observe::{HistoryPoint, Snapshot};
 use crate::stats::{BreakerState, Distribution, Stats};
 
 /// How much of it.
@@ -198,10 +199,7 @@ fn holder(holder: &Holder, leak_after: Option<Duration>) -> Value {
 }
 
 fn server(server: &ServerFacts) -> Value {
-    json!({
-        "host": server.host, "address": server.address, "role": server.role, "connections": server.connections,
-        "note": server.note,
-    })
+    json!({ "host": server.host, "address": server.address, "role": server.role, "note": server.note })
 }
 
 fn setting((name, value): &(String, String)) -> Value {
@@ -231,8 +229,8 @@ const COLUMNS: [(&str, Cell); 20] = [
     ("opened", |point| point.opened.into()),
     ("closed", |point| point.closed.into()),
     ("open_failures", |point| point.open_failures.into()),
-    ("executions", |point| point.executions.count.into()),
-    ("execution_p99_seconds", |point| quantile(&point.executions, |times| times.p99)),
+    ("executions", |point| point.execution.count.into()),
+    ("execution_p99_seconds", |point| quantile(&point.execution, |times| times.p99)),
     ("waited", |point| point.wait.count.into()),
     ("wait_p50_seconds", |point| quantile(&point.wait, |times| times.p50)),
     ("wait_p99_seconds", |point| quantile(&point.wait, |times| times.p99)),

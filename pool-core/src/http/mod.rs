@@ -28,7 +28,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::driver::Driver;
-use crate::observe::{PoolObserver, merge_families};
+use crate::metric::{MetricFamily, merge_families};
+use crate::observe::PoolObserver;
 use crate::prometheus;
 use accept::{HTML, JSON, Kind, OPENMETRICS, TEXT};
 use control::Action;
@@ -165,8 +166,8 @@ impl Status {
         &page::POLICY
     }
 
-    fn families(&self) -> Vec<crate::observe::MetricFamily> {
-        merge_families(self.sources.iter().flat_map(|source| source.families()).collect())
+    fn families(&self) -> Vec<MetricFamily> {
+        merge_families(self.sources.iter().flat_map(|source| source.families()))
     }
 
     fn document(&self, sources: &[Arc<dyn Source>], extent: Extent) -> Value {

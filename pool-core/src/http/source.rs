@@ -8,7 +8,8 @@ use crate::driver::Driver;
 use crate::error::ConfigError;
 use crate::health::HealthState;
 use crate::monitor::HealthChecker;
-use crate::observe::{MetricFamily, PoolObserver, Snapshot};
+use crate::metric::MetricFamily;
+use crate::observe::{PoolObserver, Snapshot};
 use crate::reconfigured::Reconfigured;
 use crate::stats::Stats;
 

@@ -22,7 +22,7 @@ pub(super) fn text(sources: &[&dyn Source]) -> String {
     }
     let all = |rows: fn(&Shown) -> Vec<Vec<String>>| pools.iter().flat_map(rows).collect::<Vec<_>>();
     section(&mut out, "HOLDERS", &["pool", "connection", "held", "leak", "task", "place", "span", "activity"], all(Shown::holders));
-    section(&mut out, "SERVERS", &["pool", "host", "address", "role", "connections", "note"], all(Shown::servers));
+    section(&mut out, "SERVERS", &["pool", "host", "address", "role", "note"], all(Shown::servers));
     section(&mut out, "RECENT ERRORS", &["pool", "at", "kind", "message"], all(Shown::errors));
     out
 }
@@ -100,7 +100,6 @@ impl Shown {
                 server.host.clone(),
                 or_nothing(server.address.as_deref()),
                 or_nothing(server.role),
-                server.connections.to_string(),
                 or_nothing(server.note.as_deref()),
             ]
         });
