@@ -263,7 +263,12 @@ fn done(source: &dyn Source, action: Action, more: Value) -> Reply {
     Reply::json(StatusCode::OK, &answer)
 }
 
-fn switch(source: &dyn Source, action: Action, fields: &Map<String, Value>, turn: fn(&dyn Source)) -> Result<Reply, Reply> {
+fn switch(
+    source: &dyn Source,
+    action: Action,
+    fields: &Map<String, Value>,
+    turn: fn(&dyn Source),
+) -> Result<Reply, Reply> {
     let others = only(fields, &[]);
     if !others.is_empty() {
         return Err(wrong(&others));
@@ -298,7 +303,9 @@ fn whom(fields: &Map<String, Value>) -> Result<Whom, Reply> {
             .filter(|host| !host.is_empty())
             .map(|host| Whom::Host(host.to_owned()))
             .ok_or_else(|| refuse("host", host, "the name of a host, or one of its addresses, as /pool shows it")),
-        (Some(over), Some(_)) => Err(refuse("over_seconds", over, "without host: those to one host are retired at once")),
+        (Some(over), Some(_)) => {
+            Err(refuse("over_seconds", over, "without host: those to one host are retired at once"))
+        }
     }
 }
 
@@ -307,7 +314,8 @@ fn reconfigure(status: &Status, source: &dyn Source, fields: &Map<String, Value>
         return Err(error(StatusCode::UNPROCESSABLE_ENTITY, "the body names no setting"));
     }
     let changed = {
-        let _turn = status.controls.as_ref().map(|controls| controls.turn.lock().unwrap_or_else(PoisonError::into_inner));
+        let _turn =
+            status.controls.as_ref().map(|controls| controls.turn.lock().unwrap_or_else(PoisonError::into_inner));
         let mut config = (*source.config()).clone();
         settings::apply(fields, &mut config).map_err(|others| wrong(&others))?;
         source.reconfigure(config).map_err(|error| wrong(&settings::refused(&error)))?

@@ -237,7 +237,9 @@ async fn pool(State(status): State<Status>, headers: HeaderMap, uri: Uri) -> Res
         Some(HTML) => Reply::redirect(uri.query()),
         Some(JSON) => Reply::json(StatusCode::OK, &status.document(&sources, Extent::WHOLE)),
         Some(_) => Reply::text(StatusCode::OK, text(&sources)),
-        None => Reply::text(StatusCode::NOT_ACCEPTABLE, "there are text/plain, text/html and application/json\n".to_owned()),
+        None => {
+            Reply::text(StatusCode::NOT_ACCEPTABLE, "there are text/plain, text/html and application/json\n".to_owned())
+        }
     };
     reply.varies().into()
 }
@@ -268,14 +270,18 @@ async fn events(State(status): State<Status>, uri: Uri) -> Response {
     };
     let events = Events::new(sources, status.end.clone(), permit);
     // Proxies that gather what they pass on are told not to.
-    Reply::stream("text/event-stream; charset=utf-8", Body::from_stream(events)).with_name("x-accel-buffering", "no").into()
+    Reply::stream("text/event-stream; charset=utf-8", Body::from_stream(events))
+        .with_name("x-accel-buffering", "no")
+        .into()
 }
 
 fn with_controls(router: Router<Status>) -> Router<Status> {
     let control = |action: Action| {
         // Owned across the await of the body, in `answer`: the request, and nothing of the pool. One that is dropped there has done nothing.
-        post(move |State(status): State<Status>, request: Request| async move { control::answer(&status, action, request).await })
-            .layer(DefaultBodyLimit::max(control::MOST))
+        post(move |State(status): State<Status>, request: Request| async move {
+            control::answer(&status, action, request).await
+        })
+        .layer(DefaultBodyLimit::max(control::MOST))
     };
     router
         .route("/pool/control/pause", control(Action::Pause))
@@ -287,6 +293,9 @@ fn with_controls(router: Router<Status>) -> Router<Status> {
 impl fmt::Debug for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let pools: Vec<_> = self.sources.iter().map(|source| source.name()).collect();
-        f.debug_struct("Status").field("pools", &pools).field("controls", &self.controls.is_some()).finish_non_exhaustive()
+        f.debug_struct("Status")
+            .field("pools", &pools)
+            .field("controls", &self.controls.is_some())
+            .finish_non_exhaustive()
     }
 }

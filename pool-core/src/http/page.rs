@@ -72,12 +72,25 @@ mod tests {
     #[test]
     fn the_page_is_one_file_of_less_than_100_kib_that_asks_nobody_else() {
         assert!(PAGE.len() < 100 * 1024);
-        let others = ["http:", "https:", "src=", "url(", "@import", "innerHTML", "document.write", "insertAdjacentHTML", "eval("];
+        let others = [
+            "http:",
+            "https:",
+            "src=",
+            "url(",
+            "@import",
+            "innerHTML",
+            "document.write",
+            "insertAdjacentHTML",
+            "eval(",
+        ];
         let found: Vec<_> = others.into_iter().filter(|other| PAGE.contains(other)).collect();
         // The names of SVG are no addresses.
         let names = PAGE.matches("http:").count() == PAGE.matches("http://www.w3.org/2000/svg").count();
         assert!(found.is_empty() || (found == ["http:"] && names), "{found:?}");
-        assert_eq!((PAGE.matches(PLACE).count(), PAGE.matches("<script>").count(), PAGE.matches("<style>").count()), (1, 1, 1));
+        assert_eq!(
+            (PAGE.matches(PLACE).count(), PAGE.matches("<script>").count(), PAGE.matches("<style>").count()),
+            (1, 1, 1)
+        );
         assert!(!PAGE.contains(" style=\"") && !PAGE.contains(" onclick"), "the policy allows none");
     }
 

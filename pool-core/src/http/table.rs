@@ -21,14 +21,29 @@ pub(super) fn text(sources: &[&dyn Source]) -> String {
         out.extend(why.iter().map(|line| format!("{line}\n")));
     }
     let all = |rows: fn(&Shown) -> Vec<Vec<String>>| pools.iter().flat_map(rows).collect::<Vec<_>>();
-    section(&mut out, "HOLDERS", &["pool", "connection", "held", "leak", "task", "place", "span", "activity"], all(Shown::holders));
+    section(
+        &mut out,
+        "HOLDERS",
+        &["pool", "connection", "held", "leak", "task", "place", "span", "activity"],
+        all(Shown::holders),
+    );
     section(&mut out, "SERVERS", &["pool", "host", "address", "role", "note"], all(Shown::servers));
     section(&mut out, "RECENT ERRORS", &["pool", "at", "kind", "message"], all(Shown::errors));
     out
 }
 
 const HEAD: [&str; 12] = [
-    "name", "max", "leased", "idle", "opening", "maintenance", "waiting", "maxwait", "longest_lease", "utilisation", "breaker",
+    "name",
+    "max",
+    "leased",
+    "idle",
+    "opening",
+    "maintenance",
+    "waiting",
+    "maxwait",
+    "longest_lease",
+    "utilisation",
+    "breaker",
     "health",
 ];
 
@@ -108,7 +123,9 @@ impl Shown {
 
     fn errors(&self) -> Vec<Vec<String>> {
         let entries = self.snapshot.journal.iter().take(ROWS);
-        entries.map(|entry| vec![self.name(), rfc3339(entry.at), entry.kind.to_owned(), entry.message.clone()]).collect()
+        entries
+            .map(|entry| vec![self.name(), rfc3339(entry.at), entry.kind.to_owned(), entry.message.clone()])
+            .collect()
     }
 }
 
@@ -168,7 +185,8 @@ mod tests {
     #[test]
     fn a_table_is_drawn_as_psql_draws_it() {
         let rows = vec![vec!["main".to_owned(), "20".to_owned()], vec!["é\u{1b}[2J\n".to_owned(), "3.500s".to_owned()]];
-        let wanted = " name   | maxwait\n--------+---------\n main   |      20\n é\u{FFFD}[2J\u{FFFD} |  3.500s\n(2 rows)\n";
+        let wanted =
+            " name   | maxwait\n--------+---------\n main   |      20\n é\u{FFFD}[2J\u{FFFD} |  3.500s\n(2 rows)\n";
         assert_eq!(table(&["name", "maxwait"], rows), wanted, "without what a terminal would obey");
     }
 }
