@@ -198,13 +198,13 @@ async fn perform(status: &Status, action: Action, request: Request) -> Result<Re
 
 /// The pool that is meant.
 fn target(status: &Status, uri: &Uri) -> Result<Arc<dyn Source>, Reply> {
-    let named = parameter(uri, "pool").is_some();
+    let is_named = parameter(uri, "pool").is_some();
     let mut found = status.asked_for(uri)?;
     match found.pop() {
         Some(source) if found.is_empty() => Ok(source),
         _ => {
             let names: Vec<_> = status.sources.iter().map(|source| source.name()).collect();
-            let why = if named { "several pools have this name" } else { "say which pool, as ?pool=NAME" };
+            let why = if is_named { "several pools have this name" } else { "say which pool, as ?pool=NAME" };
             Err(Reply::json(StatusCode::BAD_REQUEST, &json!({ "error": why, "pools": names })))
         }
     }

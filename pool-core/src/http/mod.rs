@@ -148,7 +148,7 @@ impl Status {
 
     /// All that is known of the pools, as JSON.
     pub fn json(&self) -> String {
-        self.document(&self.sources, Extent::WHOLE).to_string()
+        document_of(&self.sources, Extent::WHOLE).to_string()
     }
 
     /// The state of the pools as tables, in the manner of `PgBouncer`'s `SHOW POOLS`.
@@ -158,7 +158,7 @@ impl Status {
 
     /// The page. It asks for `events` beside its own address, and has to be sent with its [policy](Status::page_policy).
     pub fn page(&self) -> String {
-        page::html(&self.document(&self.sources, Extent::page(self.sources.len())))
+        page::html(&document_of(&self.sources, Extent::page(self.sources.len())))
     }
 
     /// What the header `Content-Security-Policy` of the page is to be: nothing but the page's own script and style, told by their hashes, and requests to where it comes from.
@@ -168,10 +168,6 @@ impl Status {
 
     fn families(&self) -> Vec<MetricFamily> {
         merge_families(self.sources.iter().flat_map(|source| source.families()))
-    }
-
-    fn document(&self, sources: &[Arc<dyn Source>], extent: Extent) -> Value {
-        document::document(sources.iter().map(|source| document::pool(&**source, extent, None).0).collect())
     }
 
     fn readiness_json(&self) -> (bool, Value) {
@@ -199,6 +195,10 @@ impl Status {
         let name: String = name.chars().take(100).collect();
         Reply::json(StatusCode::NOT_FOUND, &json!({ "error": format!("there is no pool {name:?}"), "pools": names }))
     }
+}
+
+fn document_of(sources: &[Arc<dyn Source>], extent: Extent) -> Value {
+    document::document(sources.iter().map(|source| document::pool(&**source, extent, None).0).collect())
 }
 
 fn text(sources: &[Arc<dyn Source>]) -> String {
@@ -235,7 +235,7 @@ async fn pool(State(status): State<Status>, headers: HeaderMap, uri: Uri) -> Res
     };
     let reply = match kind_of_pool(&headers, &uri) {
         Some(HTML) => Reply::redirect(uri.query()),
-        Some(JSON) => Reply::json(StatusCode::OK, &status.document(&sources, Extent::WHOLE)),
+        Some(JSON) => Reply::json(StatusCode::OK, &document_of(&sources, Extent::WHOLE)),
         Some(_) => Reply::text(StatusCode::OK, text(&sources)),
         None => {
             Reply::text(StatusCode::NOT_ACCEPTABLE, "there are text/plain, text/html and application/json\n".to_owned())

@@ -8,14 +8,14 @@ use serde_json::Value;
 
 use super::page;
 
-/// An answer.
-pub(super) struct Reply(Response);
+/// An answer. In a box, as it is an error, too, and large.
+pub(super) struct Reply(Box<Response>);
 
 impl Reply {
     pub(super) fn new(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Self {
         let mut response = Response::new(body.into());
         *response.status_mut() = status;
-        Self(response)
+        Self(Box::new(response))
             .with(header::CONTENT_TYPE, kind)
             .with(header::CACHE_CONTROL, "no-store")
             .with(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
@@ -66,7 +66,7 @@ impl Reply {
 
 impl From<Reply> for Response {
     fn from(reply: Reply) -> Self {
-        reply.0
+        *reply.0
     }
 }
 

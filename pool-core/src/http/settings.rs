@@ -109,15 +109,15 @@ fn apply_one(name: &str, value: &Value, config: &mut Config) -> Result<(), Wrong
 fn set(field: &Field, value: &Value, config: &mut Config) -> Result<(), &'static str> {
     match field {
         Count(place) => *place(config) = count(value).ok_or("a whole number, 0 or more")?,
-        Uses(place) => *place(config) = maybe(value, Value::as_u64).ok_or(NUMBER_OR_NULL)?,
+        Uses(place) => *place(config) = maybe(value, Value::as_u64, NUMBER_OR_NULL)?,
         Failures(place) => {
-            *place(config) = maybe(value, |value| u32::try_from(value.as_u64()?).ok()).ok_or(NUMBER_OR_NULL)?;
+            *place(config) = maybe(value, |value| u32::try_from(value.as_u64()?).ok(), NUMBER_OR_NULL)?;
         }
         Flag(place) => *place(config) = value.as_bool().ok_or("true or false")?,
         Order(place) => *place(config) = order(value).ok_or("\"recent\", \"fifo\" or \"least_recently_used\"")?,
         Time(place) => *place(config) = time(value).ok_or("a number of seconds, 0.001 to 315360000")?,
         MaybeTime(place) => {
-            *place(config) = maybe(value, time).ok_or("a number of seconds, 0.001 to 315360000, or null")?;
+            *place(config) = maybe(value, time, "a number of seconds, 0.001 to 315360000, or null")?;
         }
     }
     Ok(())
@@ -129,8 +129,13 @@ fn count(value: &Value) -> Option<usize> {
     value.as_u64().and_then(|number| usize::try_from(number).ok())
 }
 
-fn maybe<T>(value: &Value, read: impl Fn(&Value) -> Option<T>) -> Option<Option<T>> {
-    if value.is_null() { Some(None) } else { read(value).map(Some) }
+/// Nothing, for null.
+fn maybe<T>(
+    value: &Value,
+    read: impl Fn(&Value) -> Option<T>,
+    allowed: &'static str,
+) -> Result<Option<T>, &'static str> {
+    if value.is_null() { Ok(None) } else { read(value).map(Some).ok_or(allowed) }
 }
 
 /// Of a number of seconds. Whether the time is one that a field may have is for [`Config::validate`] to say.

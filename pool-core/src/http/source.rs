@@ -122,15 +122,15 @@ fn checked<D: Driver>(checker: &HealthChecker<D>) -> Readiness {
 const CLOSED: &str = "the pool is closed";
 
 /// As far as the pool itself knows, which asks its backend for nothing.
-fn unchecked(stats: &Stats, config: &Config) -> Readiness {
-    let pool = stats.state;
+fn unchecked(seen: &Stats, config: &Config) -> Readiness {
+    let pool = seen.state;
     let present = pool.size.saturating_sub(pool.opening);
     // One that is lazy, or may shrink to nothing, opens one when somebody asks.
-    let wanted = pool.waiting > 0 || (config.min_size.max(config.min_idle) > 0 && (!config.lazy || stats.opened > 0));
+    let wanted = pool.waiting > 0 || (config.min_size.max(config.min_idle) > 0 && (!config.lazy || seen.opened > 0));
     let rows = [
         (pool.closed, HealthState::Closing, CLOSED.to_owned()),
         (pool.breaker.is_open(), HealthState::Unhealthy, pool.breaker.to_string()),
-        (present == 0 && wanted && stats.opened == 0, HealthState::Starting, none_yet(stats)),
+        (present == 0 && wanted && seen.opened == 0, HealthState::Starting, none_yet(seen)),
         (present == 0 && wanted, HealthState::Unhealthy, "no connection is open".to_owned()),
         (pool.paused, HealthState::Degraded, "the pool is paused".to_owned()),
     ];

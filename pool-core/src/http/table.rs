@@ -144,7 +144,7 @@ fn plain(text: &str) -> String {
 
 fn section(out: &mut String, title: &str, head: &[&str], rows: Vec<Vec<String>>) {
     if !rows.is_empty() {
-        out.push_str(&format!("\n{title}\n"));
+        out.extend(["\n", title, "\n"]);
         out.push_str(&table(head, rows));
     }
 }

@@ -49,7 +49,7 @@ impl Shown {
 
 pub(crate) fn observer(pool: &Pool<FakeDriver>, name: &str) -> PoolObserver<FakeDriver> {
     let mut config = ObserveConfig::default();
-    config.name = name.to_owned();
+    name.clone_into(&mut config.name);
     pool.observe(config).unwrap()
 }
 
