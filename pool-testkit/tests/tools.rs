@@ -63,7 +63,7 @@ fn eventually(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-const METRICS: &str = "# HELP a_gauge What is read.\n# TYPE a_gauge gauge\na_gauge{of=\"x\"} 7\n";
+const METRICS: &str = "# HELP speed_metres What is read.\n# TYPE speed_metres gauge\nspeed_metres{of=\"x\"} 7\n";
 
 #[test]
 fn prometheus_scrapes_and_its_rules_fire() {
@@ -72,12 +72,11 @@ fn prometheus_scrapes_and_its_rules_fire() {
         "global: {{ scrape_interval: 200ms, evaluation_interval: 200ms }}\n\
          scrape_configs: [{{ job_name: page, scrape_timeout: 200ms, static_configs: [{{ targets: ['{address}'] }}] }}]\n"
     );
-    let rules =
-        "groups: [{ name: g, rules: [{ alert: TooHigh, expr: a_gauge > 6 }, { alert: TooLow, expr: a_gauge < 6 }] }]\n";
+    let rules = "groups: [{ name: g, rules: [{ alert: TooHigh, expr: speed_metres > 6 }, { alert: TooLow, expr: speed_metres < 6 }] }]\n";
     let prometheus = Prometheus::start(&config, rules).unwrap();
     assert!(prometheus.version().starts_with("prometheus, version "));
     eventually("the alert fires", || prometheus.firing().unwrap() == ["TooHigh"]);
-    let value = prometheus.query("a_gauge{of=\"x\"} + 1").unwrap();
+    let value = prometheus.query("speed_metres{of=\"x\"} + 1").unwrap();
     assert_eq!(value[0]["value"][1], "8", "{value}");
     let told = prometheus.query("no query (").unwrap_err().to_string();
     assert!(told.contains("parse error") && told.contains("Server is ready"), "its log is told, too: {told}");

@@ -19,19 +19,20 @@ fn exchange(port: u16, method: &str, path: &str, body: &str) -> Result<(u16, Str
     stream.set_read_timeout(Some(LIMIT))?;
     stream.set_write_timeout(Some(LIMIT))?;
     let length = body.len();
-    // In version 1.0 an answer comes in one piece.
     let request = format!(
-        "{method} {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
     );
     stream.write_all(request.as_bytes())?;
     let (head, mut rest) = head(&mut stream)?;
-    match length_in(&head) {
+    if let Some(length) = field(&head, "content-length").and_then(|length| length.parse::<usize>().ok()) {
         // Who keeps the connection open for all that ends the answer by its length.
-        Some(length) => {
-            let missing = length.saturating_sub(rest.len());
-            stream.take(missing as u64).read_to_end(&mut rest)?;
-        }
-        None => drop(stream.read_to_end(&mut rest)?),
+        let missing = length.saturating_sub(rest.len());
+        stream.take(missing as u64).read_to_end(&mut rest)?;
+    } else {
+        stream.read_to_end(&mut rest)?;
+    }
+    if field(&head, "transfer-encoding") == Some("chunked") {
+        rest = joined(&rest).ok_or_else(|| std::io::Error::other("it has broken off"))?;
     }
     let status = head.split_ascii_whitespace().nth(1).and_then(|status| status.parse().ok());
     let status = status.ok_or_else(|| std::io::Error::other(format!("no HTTP: {head:?}")))?;
@@ -53,10 +54,24 @@ fn head(stream: &mut TcpStream) -> Result<(String, Vec<u8>), std::io::Error> {
     }
 }
 
-fn length_in(head: &str) -> Option<usize> {
-    let fields = head.lines().filter_map(|line| line.split_once(':'));
-    let mut lengths = fields.filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
-    lengths.next().and_then(|(_, length)| length.trim().parse().ok())
+fn field<'a>(head: &'a str, wanted: &str) -> Option<&'a str> {
+    let mut fields = head.lines().filter_map(|line| line.split_once(':'));
+    fields.find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim())
+}
+
+/// What has come in chunks, each after its length; `None` if the last one is not there.
+fn joined(mut chunks: &[u8]) -> Option<Vec<u8>> {
+    let mut all = Vec::new();
+    loop {
+        let end = chunks.windows(2).position(|two| two == b"\r\n")?;
+        let length = std::str::from_utf8(&chunks[..end]).ok()?.split(';').next()?;
+        let length = usize::from_str_radix(length.trim(), 16).ok()?;
+        if length == 0 {
+            return Some(all);
+        }
+        all.extend_from_slice(chunks.get(end + 2..end + 2 + length)?);
+        chunks = chunks.get(end + 4 + length..)?;
+    }
 }
 
 /// Reads a body as JSON; any status but 2xx is an error that has the body in it.
@@ -83,9 +98,16 @@ mod tests {
     }
 
     #[test]
-    fn lengths_are_found() {
-        assert_eq!(length_in("HTTP/1.1 200 OK\r\ncontent-LENGTH:  12\r\n\r\n"), Some(12));
-        assert_eq!(length_in("HTTP/1.1 200 OK\r\n\r\n"), None);
+    fn fields_are_found() {
+        assert_eq!(field("HTTP/1.1 200 OK\r\ncontent-LENGTH:  12\r\n\r\n", "content-length"), Some("12"));
+        assert_eq!(field("HTTP/1.1 200 OK\r\n\r\n", "content-length"), None);
+    }
+
+    #[test]
+    fn chunks_are_joined() {
+        assert_eq!(joined(b"3\r\nabc\r\nA;x\r\n0123456789\r\n0\r\n\r\n"), Some(b"abc0123456789".to_vec()));
+        assert_eq!(joined(b"3\r\nabc\r\n"), None);
+        assert_eq!(joined(b"9\r\nabc\r\n"), None);
     }
 
     #[test]

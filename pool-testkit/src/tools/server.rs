@@ -51,7 +51,13 @@ impl Start<'_> {
         let folder = make_folder(cache)?;
         let port = free_port()?;
         // The home of whoever runs the tests is not that of the user whom it runs as.
-        let own = ["env".to_owned(), format!("HOME={}", folder.display()), program.path.display().to_string()];
+        let own = [
+            "env".to_owned(),
+            "-C".to_owned(),
+            folder.display().to_string(),
+            format!("HOME={}", folder.display()),
+            program.path.display().to_string(),
+        ];
         let line: Vec<String> = own.into_iter().chain((self.arguments)(&folder, port)).collect();
         // From here on the warden owns the folder.
         let warden = Warden::new(cache.account, &folder, &line, program.libraries.as_deref())?;
@@ -59,12 +65,24 @@ impl Start<'_> {
         for (name, text) in self.files {
             server.write(cache, name, text)?;
         }
+        server.copy_templates(cache)?;
         server.launch(self.ready)?;
         Ok(server)
     }
 }
 
 impl Server {
+    /// A fetched Alertmanager looks for its templates in the current folder.
+    fn copy_templates(&self, cache: &Cache) -> Result<(), EphemeralError> {
+        let shared =
+            self.program.path.parent().and_then(Path::parent).map(|usr| usr.join("share/prometheus/alertmanager"));
+        for name in ["default.tmpl", "email.tmpl"] {
+            let text = shared.as_ref().and_then(|folder| fs::read_to_string(folder.join(name)).ok());
+            text.map(|text| self.write(cache, name, &text)).transpose()?;
+        }
+        Ok(())
+    }
+
     fn write(&self, cache: &Cache, name: &str, text: &str) -> Result<(), EphemeralError> {
         let path = self.folder.join(name);
         let step = || format!("writing {}", path.display());
