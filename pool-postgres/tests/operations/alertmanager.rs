@@ -25,7 +25,7 @@ async fn alertmanager_delivers_what_fires_and_what_is_resolved() {
     let starting =
         tokio::task::spawn_blocking(move || Alertmanager::builder(&webhook).group_by("alertname").start().unwrap());
     let alertmanager = std::sync::Arc::new(starting.await.unwrap());
-    let about = "--annotation=summary=callers wait for \"orders\"";
+    let about = "--annotation=summary=callers wait of orders";
     add(&alertmanager, &["PoolWaitersOld", "severity=page", about]).await;
     add(&alertmanager, &["PoolTimeouts", "severity=ticket"]).await;
     for name in ["PoolWaitersOld", "PoolTimeouts"] {
@@ -33,7 +33,7 @@ async fn alertmanager_delivers_what_fires_and_what_is_resolved() {
     }
     let line = service.history("alertname=PoolWaitersOld").await.remove(0);
     assert_eq!(line["labels"]["severity"], "page", "{line}");
-    assert_eq!(line["annotations"]["summary"], "callers wait for \"orders\"", "{line}");
+    assert_eq!(line["annotations"]["summary"], "callers wait of orders", "{line}");
 
     // What has ended is resolved; the other one fires on.
     let started = line["startsAt"].as_str().unwrap();
