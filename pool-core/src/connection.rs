@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Names one connection of one pool for as long as it is open; no other connection in this process ever has the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,4 +65,73 @@ impl fmt::Display for OldestLease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "connection {} has been leased for {:?}", self.connection, self.held)
     }
+}
+
+/// What is in a slot of a pool: a connection, or one that is about to be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SlotState {
+    /// A connection is being opened.
+    Opening,
+    /// It can be acquired.
+    Idle,
+    /// A caller has it.
+    Leased,
+    /// [Several callers](crate::Pool::share) have it.
+    Shared,
+    /// It is [kept](crate::PoolState::reserved) for checks, or for something else that lasts.
+    Reserved,
+    /// It is being reset or pinged.
+    Resetting,
+    /// It is being closed.
+    Closing,
+}
+
+impl SlotState {
+    /// The state in a word.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// assert_eq!(pool_core::SlotState::Leased.label(), "leased");
+    /// ```
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Opening => "opening",
+            Self::Idle => "idle",
+            Self::Leased => "leased",
+            Self::Shared => "shared",
+            Self::Reserved => "reserved",
+            Self::Resetting => "resetting",
+            Self::Closing => "closing",
+        }
+    }
+}
+
+/// A slot of a pool, as it was at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SlotView {
+    /// Its number, from 0; vacant slots are not shown.
+    pub index: usize,
+    /// The connection in it, or the one that is about to be.
+    pub connection: ConnectionId,
+    /// What is in it.
+    pub state: SlotState,
+    /// For how long it is idle or leased, as far as that is known: to within a second.
+    pub since: Option<Duration>,
+    /// How many callers share it.
+    pub users: usize,
+}
+
+/// Something that has gone wrong in a pool, or has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JournalEntry {
+    /// When.
+    pub at: SystemTime,
+    /// What it is about: `open`, `ping`, `reset`, `breaker`, `health`, `leak`, `acquire`, `control`.
+    pub kind: &'static str,
+    /// What has happened, on one line.
+    pub message: String,
 }

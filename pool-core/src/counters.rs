@@ -1,5 +1,6 @@
 //! Numbers and marks that are read from anywhere, each with the one ordering it needs.
 
+pub use crate::sync::Counter;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, full_fence, order};
 
 /// A number with one writer at a time, read by anybody.
@@ -56,36 +57,6 @@ impl SmallFigure {
     pub fn set(&self, value: u32) {
         // ORDERING: Relaxed, as in `Figure::set`.
         self.0.store(value, Ordering::Relaxed);
-    }
-}
-
-/// A number that anybody may add to.
-#[derive(Debug)]
-pub struct Counter(AtomicU64);
-
-impl Default for Counter {
-    fn default() -> Self {
-        Self(AtomicU64::new(0))
-    }
-}
-
-impl Counter {
-    /// Adds `n`.
-    pub fn add(&self, n: u64) {
-        // ORDERING: Relaxed: a count of events, not a message about them.
-        self.0.fetch_add(n, Ordering::Relaxed);
-    }
-
-    /// Adds one, and tells how many came before.
-    pub fn next(&self) -> u64 {
-        // ORDERING: Relaxed, as in `add`.
-        self.0.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// The sum so far.
-    pub fn get(&self) -> u64 {
-        // ORDERING: Relaxed, as in `add`.
-        self.0.load(Ordering::Relaxed)
     }
 }
 

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::future::Future;
 
 use crate::attempt::Attempt;
+use crate::metric::Description;
 use crate::recorder::Recorder;
 use crate::tag::Tag;
 
@@ -258,6 +259,14 @@ pub trait Driver: Send + Sync + 'static {
     fn takes_another(&self, connection: &Self::Connection) -> bool {
         let _ = connection;
         true
+    }
+
+    /// Tells of itself, for those who look at the pool: what the driver measures, how it is set up (nothing secret), and the servers that it connects to. The pool calls it whenever somebody
+    /// looks, from any thread; it must not wait for anything that a caller of the pool may hold. By default it tells nothing.
+    ///
+    /// A panic is logged, and what was told until then counts.
+    fn describe(&self, description: &mut Description) {
+        let _ = description;
     }
 
     /// Tells whether an error of [`connect`](Driver::connect) may pass by itself.

@@ -40,11 +40,11 @@
 //!
 //! | layer | what | files |
 //! | --- | --- | --- |
-//! | 4 | handles | `pool`, `control`, `builder`, `lease`, `share`, `kept`, `prefer`, `monitor/`, `scheduler/`, `adapter/`, `tenants/` |
+//! | 4 | handles | `pool`, `control`, `builder`, `lease`, `share`, `kept`, `prefer`, `monitor/`, `observe/`, `prometheus`, `scheduler/`, `adapter/`, `tenants/` |
 //! | 3 | protocols: acquire, release, open, maintain, rotate, retire, pause, reconfigure, close | `engine/`, `budget` |
 //! | 2 | policy: pure decisions | `config`, `reconfigured`, `sizes`, `lifetime`, `rotation`, `retirement`, `warmth`, `backoff`, `breaker`, `health`, `schedule/`, `adapt/`, `shares/` |
 //! | 1 | lock-free: slots, gate, capacity, hand-over; every atomic ordering, all `unsafe` | `slot/`, `gate`, `capacity`, `counters`, `queue/`, `chunks`, `place`, `sharing`, `handoff` |
-//! | 0 | seams | `sync`, `foreign`, `driver`, `attempt`, `connection`, `recorder`, `tag`, `hooks`, `preference`, `failure`, `situation`, `shed`, `error`, `stats`, `times` |
+//! | 0 | seams | `sync`, `foreign`, `driver`, `attempt`, `connection`, `recorder`, `metric`, `tag`, `hooks`, `preference`, `failure`, `situation`, `shed`, `error`, `stats`, `times` |
 #![deny(missing_docs)]
 #![cfg_attr(feature = "loom", allow(clippy::exhaustive_enums))] // as below: the models match on all outcomes
 #![allow(unreachable_pub)] // layer 1 is public to the models, with the feature `loom` alone
@@ -115,13 +115,19 @@ mod lease;
 #[cfg(not(feature = "loom"))]
 mod lifetime;
 #[cfg(not(feature = "loom"))]
+mod metric;
+#[cfg(not(feature = "loom"))]
 mod monitor;
+#[cfg(not(feature = "loom"))]
+mod observe;
 #[cfg(not(feature = "loom"))]
 mod pool;
 #[cfg(not(feature = "loom"))]
 mod prefer;
 #[cfg(not(feature = "loom"))]
 mod preference;
+#[cfg(all(feature = "prometheus", not(feature = "loom")))]
+pub mod prometheus;
 #[cfg(not(feature = "loom"))]
 mod reconfigured;
 #[cfg(not(feature = "loom"))]
@@ -163,7 +169,7 @@ pub use crate::{
     budget::{Budget, BudgetStats, ShareStats},
     builder::PoolBuilder,
     config::Config,
-    connection::{ConnectionId, Holder, OldestLease},
+    connection::{ConnectionId, Holder, JournalEntry, OldestLease, SlotState, SlotView},
     driver::{Aborter, Driver, ErrorClass, SessionState},
     error::{AcquireError, AdoptError, ConfigError, RefusedSetting, WarmUpError},
     failure::OpenFailure,
@@ -171,7 +177,12 @@ pub use crate::{
     hooks::{ConnectionFacts, HandOut, HookError, HookFailure, HookPoint, Hooks},
     kept::{KeepError, KeptLease},
     lease::{Lease, OwnedLease},
+    metric::{
+        Description, HistogramValue, MetricFamily, MetricKind, MetricSample, MetricUnit, MetricValue, ServerFacts,
+        merge_families,
+    },
     monitor::HealthChecker,
+    observe::{HistoryPoint, ObserveConfig, PoolObserver, Snapshot, Window},
     pool::Pool,
     preference::{ConvertFailure, Fit, Preference},
     reconfigured::Reconfigured,

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::stats::Distribution;
-use crate::times::Times;
+use crate::times::{Counted, Times};
 
 /// Notes how long connections are worked with, and asks for others; a pool gives it to its driver in [`Driver::attach`](crate::Driver::attach). All clones are the same.
 ///
 /// It keeps no pool open: what is noted after the pool has gone is lost, and harms nobody. Noting one never waits, so it may be done wherever
-/// the driver learns of it; of several at the very same moment, one may be left out.
+/// the driver learns of it.
 ///
 /// A new one, from [`Default`], belongs to no pool: for tests of a driver.
 ///
@@ -48,6 +48,10 @@ impl Recorder {
     /// What has been noted so far, as it shows in [`Stats::execution`](crate::Stats::execution).
     pub fn executions(&self) -> Distribution {
         self.0.executions.distribution()
+    }
+
+    pub(crate) fn counted(&self) -> Counted {
+        self.0.executions.counted()
     }
 
     /// Asks the pool to replace all its connections, one after the other within `interval`, as [`Pool::retire_all_over`](crate::Pool::retire_all_over) does: for a driver that learns that what it connects with is another

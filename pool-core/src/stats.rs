@@ -178,6 +178,8 @@ pub struct Stats {
     pub missed: u64,
     /// How many of these have been [converted](crate::Driver::convert).
     pub converted: u64,
+    /// Pings that were answered, those of [monitors](crate::HealthChecker) included.
+    pub answered: u64,
     /// Connections that were handed to a waiter and [taken back](crate::Config::collect_within), because it did not come for them.
     pub uncollected: u64,
     /// What went wrong, by class.
@@ -244,8 +246,7 @@ impl Errors {
     }
 }
 
-/// How times of one kind are distributed since the pool was built; to the microsecond, and within one percent for longer ones. If several are noted at the very same
-/// moment, one may be left out.
+/// How times of one kind are distributed since the pool was built; to the microsecond, and within one percent for longer ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Distribution {

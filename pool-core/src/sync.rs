@@ -40,6 +40,36 @@ impl<T> SegQueue<T> {
     }
 }
 
+/// A number that anybody may add to. Here, and not with its kin in layer 1, since what the seams measure is counted by it, too.
+#[derive(Debug)]
+pub struct Counter(pub(crate) AtomicU64);
+
+impl Default for Counter {
+    fn default() -> Self {
+        Self(AtomicU64::new(0))
+    }
+}
+
+impl Counter {
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        // ORDERING: Relaxed: a count of events, not a message about them.
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Adds one, and tells how many came before.
+    pub fn next(&self) -> u64 {
+        // ORDERING: Relaxed, as in `add`.
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The sum so far.
+    pub fn get(&self) -> u64 {
+        // ORDERING: Relaxed, as in `add`.
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// The ordering of the place `name`.
 #[cfg(not(feature = "loom"))]
 #[inline(always)]

@@ -1,74 +1,156 @@
-//! How long things take: a histogram that nobody waits for.
+//! How long things take: counts by time that nobody waits for, those who note one as little as those who read.
 
 use std::ptr;
-use std::sync::{Mutex, PoisonError, TryLockError};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 use hdrhistogram::Histogram;
 
 use crate::stats::Distribution;
+use crate::sync::Counter;
 
-/// Times of one kind. Whoever notes one never waits: there are several histograms, of which each thread has one that it tries first. Only if all of them
-/// are in use at the same moment, a time is left out.
+/// Times of one kind. Each thread has one of several sets of counters that it writes to, so that two seldom write to the same line.
 #[derive(Debug, Default)]
-pub(crate) struct Times([CachePadded<Shard>; SHARDS]);
+pub(crate) struct Times([CachePadded<OnceLock<Shard>>; SHARDS]);
 
 /// Made when it is needed: it takes some 26 KiB.
-type Shard = Mutex<Option<Box<Histogram<u64>>>>;
+#[derive(Debug)]
+struct Shard {
+    counts: Box<[Counter]>,
+    nanos: Counter,
+}
 
 const SHARDS: usize = 1 << SHARD_BITS;
 const SHARD_BITS: u32 = 2;
-/// A microsecond, in nanoseconds: the unit of the histograms.
+/// A microsecond, in nanoseconds: the unit of the counts.
 const UNIT: u64 = 1_000;
 /// The longest time that is told apart from longer ones: an hour.
 const LONGEST: u64 = 3_600_000_000;
+/// From here on a time is counted together with others, within one percent: half as many are told apart between a power of two and the next.
+const EXACT: u64 = 256;
+const STEPS: usize = 128;
+/// The last place, and one more.
+const PLACES: usize = place(LONGEST) + 1;
 
-#[allow(clippy::expect_used)] // of constants, and tested
-fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, LONGEST, 2).expect("the bounds are in order")
+/// Where a time in microseconds is counted.
+#[allow(clippy::cast_possible_truncation)] // of numbers below 2^32
+const fn place(micros: u64) -> usize {
+    if micros < EXACT {
+        return micros as usize;
+    }
+    let shift = micros.ilog2() - (EXACT.ilog2() - 1);
+    2 * STEPS + (shift as usize - 1) * STEPS + ((micros >> shift) as usize - STEPS)
 }
 
-/// The one that this thread tries first.
-fn first_shard() -> usize {
+/// The longest time in microseconds that is counted there.
+const fn longest_at(place: usize) -> u64 {
+    if (place as u64) < EXACT {
+        return place as u64;
+    }
+    let above = place - 2 * STEPS;
+    let (shift, step) = (above / STEPS + 1, (above % STEPS + STEPS) as u64);
+    ((step + 1) << shift) - 1
+}
+
+/// The set that this thread writes to.
+fn own_shard() -> usize {
     thread_local!(static HERE: u8 = const { 0 });
     // Where a thread has its own data is as good as its number, and nobody has to count.
     let place = HERE.with(|here| ptr::from_ref(here).addr() as u64);
     (place.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - SHARD_BITS)) as usize
 }
 
+impl Shard {
+    fn new() -> Self {
+        Self { counts: (0..PLACES).map(|_| Counter::default()).collect(), nanos: Counter::default() }
+    }
+}
+
 impl Times {
     /// Notes a time in nanoseconds that stands for so many.
     pub(crate) fn note(&self, nanos: u64, stands_for: u64) {
-        let first = first_shard();
-        let mut shards = (0..SHARDS).map(|next| &self.0[(first + next) % SHARDS]);
-        let free = shards.find_map(|shard| match shard.try_lock() {
-            Ok(free) => Some(free),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        });
-        if let Some(mut shard) = free {
-            let times = shard.get_or_insert_with(|| Box::new(histogram()));
-            times.saturating_record_n(nanos.div_ceil(UNIT), stands_for);
+        let own = &self.0[own_shard()];
+        if own.get().is_none() {
+            // Made before: whoever comes at the same time waits for a move at most.
+            let _ = own.set(Shard::new());
         }
+        if let Some(shard) = own.get() {
+            shard.counts[place(nanos.div_ceil(UNIT).min(LONGEST))].add(stands_for);
+            shard.nanos.add(nanos.saturating_mul(stands_for));
+        }
+    }
+
+    /// What has been counted so far.
+    pub(crate) fn counted(&self) -> Counted {
+        let mut counted = Counted::default();
+        for shard in self.0.iter().filter_map(|shard| shard.get()) {
+            counted.counts.resize(PLACES, 0);
+            counted.counts.iter_mut().zip(&shard.counts).for_each(|(sum, count)| *sum += count.get());
+            counted.nanos += shard.nanos.get();
+        }
+        counted
+    }
+
+    pub(crate) fn distribution(&self) -> Distribution {
+        self.counted().distribution()
+    }
+}
+
+/// Times that have been counted, at one moment or between two.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counted {
+    /// By place; empty if there are none.
+    counts: Vec<u64>,
+    nanos: u64,
+}
+
+impl Counted {
+    /// What has been counted since an earlier moment.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        let before = earlier.counts.iter().chain(std::iter::repeat(&0));
+        let counts = self.counts.iter().zip(before).map(|(now, before)| now.saturating_sub(*before)).collect();
+        Self { counts, nanos: self.nanos.saturating_sub(earlier.nanos) }
+    }
+
+    /// How many.
+    pub(crate) fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// All of them together.
+    pub(crate) fn total(&self) -> Duration {
+        Duration::from_nanos(self.nanos)
+    }
+
+    /// How many took no longer than each of these, which are in order.
+    pub(crate) fn up_to(&self, bounds: &[Duration]) -> Vec<u64> {
+        let mut counts = self.counts.iter().enumerate().peekable();
+        let mut sum = 0;
+        let up_to = bounds.iter().map(|bound| {
+            let bound = u64::try_from(bound.as_micros()).unwrap_or(u64::MAX);
+            while let Some((_, count)) = counts.next_if(|(place, _)| longest_at(*place) <= bound) {
+                sum += count;
+            }
+            sum
+        });
+        up_to.collect()
     }
 
     pub(crate) fn distribution(&self) -> Distribution {
         let mut times = histogram();
-        for shard in &self.0 {
-            // Whoever notes a time holds it for some nanoseconds, and tries another one while it is held here.
-            if let Some(shard) = shard.lock().unwrap_or_else(PoisonError::into_inner).as_deref() {
-                // Of the same bounds, so nothing is left out.
-                let _ = times.add(shard);
-            }
+        for (place, count) in self.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            times.saturating_record_n(longest_at(place), *count);
         }
         if times.is_empty() {
             return Distribution::default();
         }
         let at = |quantile| Duration::from_micros(times.value_at_quantile(quantile));
+        #[allow(clippy::cast_precision_loss)] // of counts beyond 2^52
+        let mean = self.total().as_secs_f64() / times.len() as f64;
         Distribution {
             count: times.len(),
-            mean: Duration::from_micros(1).mul_f64(times.mean()),
+            mean: Duration::try_from_secs_f64(mean).unwrap_or_default(),
             p50: at(0.5),
             p90: at(0.9),
             p99: at(0.99),
@@ -78,23 +160,51 @@ impl Times {
     }
 }
 
+#[allow(clippy::expect_used)] // of constants, and tested
+fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LONGEST, 2).expect("the bounds are in order")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn threads_that_note_at_once_are_both_counted_and_so_is_who_notes_while_somebody_reads() {
+    fn places_are_in_order_and_a_percent_wide() {
+        for place_of in 1..PLACES {
+            let (before, here) = (longest_at(place_of - 1), longest_at(place_of));
+            assert_eq!((place(before + 1), place(here)), (place_of, place_of));
+            assert!(here - before <= here / 100 + 1, "{before} to {here}");
+            assert!(histogram().equivalent(before + 1, here), "the same as the histogram's");
+        }
+    }
+
+    #[test]
+    fn threads_that_note_at_once_are_all_counted_and_so_is_who_notes_while_somebody_reads() {
         const EACH: u64 = 100_000;
         let times = Times::default();
         std::thread::scope(|scope| {
-            for _ in 0..2 {
+            for _ in 0..8 {
                 scope.spawn(|| (0..EACH).for_each(|_| times.note(1_000_000, 1)));
             }
             while times.distribution().count < EACH {}
         });
         let all = times.distribution();
-        // With fewer parties than histograms there is hardly ever none to be had.
-        assert!(all.count > 2 * EACH * 999 / 1000, "{} of {} were counted", all.count, 2 * EACH);
-        assert_eq!((all.mean.as_millis(), all.max.as_millis()), (1, 1));
+        assert_eq!((all.count, all.mean, all.max.as_micros()), (8 * EACH, Duration::from_millis(1), 1003));
+    }
+
+    #[test]
+    fn what_has_come_since_a_moment_is_told_apart() {
+        let times = Times::default();
+        let none = times.counted();
+        assert_eq!(none.distribution(), Distribution::default());
+        times.note(5_000, 3);
+        let before = times.counted();
+        times.note(2_000_000_000, 1);
+        let since = times.counted().since(&before);
+        assert_eq!((since.count(), since.total()), (1, Duration::from_secs(2)));
+        assert_eq!(times.counted().since(&none).count(), 4);
+        let bounds = [4, 5, 1_000_000, 3_000_000].map(Duration::from_micros);
+        assert_eq!(times.counted().up_to(&bounds), [0, 3, 3, 4]);
     }
 }

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The layer of each part of `pool-core/src`, by the first name of its path.
-const LAYERS: [(&str, u8); 51] = [
+const LAYERS: [(&str, u8); 54] = [
     ("sync", 0),
     ("foreign", 0),
     ("driver", 0),
@@ -16,6 +16,7 @@ const LAYERS: [(&str, u8); 51] = [
     ("recorder", 0),
     ("failure", 0),
     ("situation", 0),
+    ("metric", 0),
     ("tag", 0),
     ("hooks", 0),
     ("preference", 0),
@@ -55,6 +56,8 @@ const LAYERS: [(&str, u8); 51] = [
     ("kept", 4),
     ("prefer", 4),
     ("monitor", 4),
+    ("observe", 4),
+    ("prometheus", 4),
     ("scheduler", 4),
     ("adapter", 4),
     ("tenants", 4),

@@ -23,7 +23,7 @@ use crate::error::AcquireError;
 use crate::gate::{Generation, Joined};
 use crate::handoff::{Entry, Grant, Left};
 use crate::hooks::HookPoint;
-use crate::queue::Ticket;
+use crate::queue::{Stay, Ticket};
 use crate::slot::{Claim, Facts, SharedClaim};
 use crate::tag::Tag;
 
@@ -318,8 +318,9 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
         ensure_janitor(engine);
         self.is_timed_here = self.needs_a_timer(runtime);
         let deadline = if self.is_timed_here { u64::MAX } else { self.deadline };
+        let stay = Stay { since: self.started, until: deadline };
         let (entry, joined, came_in) =
-            engine.core.join(waker, deadline, self.place, W::SHARES, |claim| engine.serve(claim));
+            engine.core.join(waker, stay, self.place, W::SHARES, |claim| engine.serve(claim));
         if W::SHARES {
             engine.admit();
         }

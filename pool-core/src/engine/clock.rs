@@ -23,6 +23,11 @@ impl Clock {
         self.at(Instant::now())
     }
 
+    /// How long ago the pool was built.
+    pub(super) fn running_for(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
     /// The number of a moment. Moments some centuries away are all the same.
     pub(super) fn at(&self, moment: Instant) -> u64 {
         match moment.checked_duration_since(self.origin) {

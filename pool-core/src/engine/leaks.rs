@@ -93,6 +93,10 @@ impl<D: Driver> Engine<D> {
     fn report_leak(&self, connection: ConnectionId, lease: &Held) {
         self.events.leaks.add(1);
         let (place, held, span) = (lease.place, self.since(lease.since), lease.span.unwrap_or_default());
+        self.write_down(
+            "leak",
+            &format_args!("connection {connection}, acquired at {place}, has been leased for {held:?}"),
+        );
         let task = lease.task.map(tracing::field::display);
         let activity = lease.activity.as_deref();
         report(
@@ -104,6 +108,10 @@ impl<D: Driver> Engine<D> {
         let (place, held, activity) = (lease.place, self.since(lease.since), lease.activity.as_deref());
         if is_cut_off {
             self.events.reclaimed.add(1);
+            self.write_down(
+                "leak",
+                &format_args!("connection {connection}, acquired at {place}, is cut off after {held:?}"),
+            );
             report(
                 || tracing::warn!(%connection, %place, activity, ?held, "a connection is cut off that was held for too long"),
             );

@@ -12,6 +12,7 @@ use super::clock::nanos;
 use super::panics::{guarded, report};
 use super::release::{Condition, Occasion};
 use crate::driver::Driver;
+use crate::failure::{Chain, OneLine};
 use crate::foreign::drop_quietly;
 use crate::hooks::{ConnectionFacts, HookPoint};
 use crate::lifetime::RetireReason;
@@ -124,6 +125,7 @@ impl<D: Driver> Tended<D> {
         engine.measures.check.note(took, 1);
         engine.usual_check.note(took.min(nanos(budget)));
         if self.succeeded("ping", budget, outcome) {
+            engine.events.answered.add(1);
             self.give_back();
         }
     }
@@ -140,15 +142,24 @@ impl<D: Driver> Tended<D> {
     /// Whether a call has; if not, why not is told.
     fn succeeded<E>(
         &self,
-        what: &str,
+        what: &'static str,
         budget: Duration,
         outcome: Result<Result<Result<(), D::Error>, E>, String>,
     ) -> bool {
         match outcome {
             Ok(Ok(Ok(()))) => return true,
-            Ok(Ok(Err(error))) => report(|| tracing::debug!(%error, "{what} failed; the connection will be closed")),
-            Ok(Err(_)) => report(|| tracing::warn!(?budget, "{what} took too long; the connection will be closed")),
-            Err(message) => report(|| tracing::error!(message, "{what} panicked; the connection will be closed")),
+            Ok(Ok(Err(error))) => {
+                self.engine.write_down(what, &format_args!("{what} failed: {}", Chain(&error)));
+                report(|| tracing::debug!(%error, "{what} failed; the connection will be closed"));
+            }
+            Ok(Err(_)) => {
+                self.engine.write_down(what, &format_args!("{what} took longer than {budget:?}"));
+                report(|| tracing::warn!(?budget, "{what} took too long; the connection will be closed"));
+            }
+            Err(message) => {
+                self.engine.write_down(what, &format_args!("{what} panicked: {}", OneLine(&message)));
+                report(|| tracing::error!(message, "{what} panicked; the connection will be closed"));
+            }
         }
         self.engine.count_failure(what);
         false

@@ -13,6 +13,7 @@ mod hint;
 mod holders;
 mod hooked;
 mod janitor;
+mod journal;
 mod leaks;
 mod limit;
 mod look;
@@ -42,6 +43,7 @@ mod tasks;
 mod trip;
 mod uncollected;
 mod usual;
+mod view;
 mod want;
 mod warm_up;
 
@@ -53,6 +55,7 @@ pub(crate) use close::{close, close_within};
 pub(crate) use exchange::adopt;
 pub(crate) use followers::Follower;
 pub(crate) use janitor::ensure_janitor;
+pub(crate) use journal::{JOURNAL, Observation};
 pub(crate) use limit::Limit;
 pub(crate) use outlook::Outlook;
 pub(crate) use panics::{caught, guarded, report, shielded, tell_watchers};
@@ -62,6 +65,7 @@ pub(crate) use prefer::prefer;
 pub(crate) use release::Occasion;
 pub(crate) use reserves::KeptFor;
 pub(crate) use shared::share;
+pub(crate) use view::Timed;
 pub(crate) use warm_up::{ready, warm_up};
 
 use std::sync::{Arc, Mutex};
@@ -70,6 +74,7 @@ use attempts::Attempts;
 use followers::Followers;
 use holders::Holders;
 use hooked::Hooked;
+use journal::Journal;
 use measure::Measures;
 use notes::Notes;
 use reserves::Reserves;
@@ -156,6 +161,9 @@ pub(crate) struct Engine<D: Driver> {
     reserves: Reserves,
     followers: Followers,
     notes: Notes,
+    journal: Journal,
+    /// Those who look at the pool.
+    observers: Moments,
     tags: Tags,
     /// Whether anybody wants to know who has a connection for how long.
     watched: Flag,
@@ -209,6 +217,8 @@ struct Events {
     missed: Counter,
     converted: Counter,
     uncollected: Counter,
+    /// Pings that were answered.
+    answered: Counter,
     /// Places beside others that were waited for.
     shared_waits: Counter,
     errors: ErrorEvents,
@@ -279,6 +289,8 @@ impl<D: Driver> Engine<D> {
             trip: Trip::default(),
             reserves: Reserves::default(),
             followers: Followers::default(),
+            journal: Journal::default(),
+            observers: Moments::default(),
             notes: Notes::default(),
             tags: Tags::default(),
             watched: Flag::default(),

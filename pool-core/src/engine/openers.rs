@@ -84,6 +84,7 @@ impl Openers {
     }
 
     pub(super) fn failed<D: Driver>(&mut self, engine: &Engine<D>, failure: &Arc<OpenFailure>) {
+        engine.write_down("open", failure);
         let (config, now) = (engine.config.load(), Instant::now());
         let failing_for = self.breaker.failing_for(now);
         let Pauses { patient, awaited } = self.backoff.failed(&config, failing_for, engine.random.next());

@@ -97,6 +97,7 @@ impl<D: Driver> Engine<D> {
             preferred: events.preferred.get(),
             missed: events.missed.get(),
             converted: events.converted.get(),
+            answered: events.answered.get(),
             uncollected: events.uncollected.get(),
             errors,
             wait: measures.wait.distribution(),

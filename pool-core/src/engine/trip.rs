@@ -43,8 +43,12 @@ impl<D: Driver> Engine<D> {
 
     /// Tells where the breaker stands.
     pub(super) fn show_breaker(&self, state: BreakerState) {
-        if self.breaker() == state {
+        let before = self.breaker();
+        if before == state {
             return;
+        }
+        if before.is_open() != state.is_open() {
+            self.write_down("breaker", &state);
         }
         // First of all: whoever is sent away finds it open.
         self.trip.stands.set(match state {

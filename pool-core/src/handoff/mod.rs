@@ -23,7 +23,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::capacity::Capacity;
 use crate::gate::{Gate, Generation, Joined, Sight};
-use crate::queue::{Cancelled, Entered, Fifo, Heard, NOTE_LIMIT, Note, Overdue, Resumed, Ticket};
+use crate::queue::{Cancelled, Entered, Fifo, Heard, NOTE_LIMIT, Note, Overdue, Resumed, Stay, Ticket};
 use crate::sharing::Sharing;
 use crate::slot::{Claim, Facts, IdleOrder, Table, Vacancy};
 
@@ -100,13 +100,13 @@ impl<C> Core<C> {
     pub fn join(
         &self,
         waker: Waker,
-        deadline: u64,
+        stay: impl Into<Stay>,
         asked_at: &'static Location<'static>,
         shares: bool,
         serve: impl FnMut(Claim<C>) -> bool,
     ) -> (Entry<C>, Joined, Generation) {
         let (joined, generation) = self.gate.join();
-        let entry = match self.queue.enter(waker, deadline, asked_at, shares) {
+        let entry = match self.queue.enter(waker, stay, asked_at, shares) {
             Entered::Waiting(ticket) => Entry::Queued(ticket),
             Entered::Granted(note) => Entry::Served(self.grant(note)),
         };
@@ -115,6 +115,11 @@ impl<C> Core<C> {
             self.serve(serve);
         }
         (entry, joined, generation)
+    }
+
+    /// Since when the one waits who came first, of those who wait.
+    pub fn oldest_waiter(&self) -> Option<u64> {
+        self.queue.oldest()
     }
 
     /// Whether a waiter that came in this generation may have a slot: it may be of an earlier one than the present, but not than the waiter.

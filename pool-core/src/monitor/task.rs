@@ -185,6 +185,7 @@ impl<D: Driver> Monitor<D> {
         let health = self.judge.report();
         let before = self.shared.report.borrow().state;
         if health.state != before {
+            self.engine.write_down("health", &health);
             tell(&health);
         }
         self.shared.show(health);

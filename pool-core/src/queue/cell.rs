@@ -99,12 +99,28 @@ fn note_of(word: u64) -> Note {
 /// Somebody who comes to wait.
 pub(super) struct Waiter {
     pub(super) waker: Waker,
-    /// When its time is over.
-    pub(super) deadline: u64,
+    /// Since when it waits, and until when.
+    pub(super) stay: Stay,
     /// Where it has asked for what it waits for.
     pub(super) asked_at: &'static Location<'static>,
     /// Whether it can do with what others use, too.
     pub(super) shares: bool,
+}
+
+/// From when to when somebody waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stay {
+    /// When it came; another one's, who has waited in its name before, counts.
+    pub since: u64,
+    /// When its time is over.
+    pub until: u64,
+}
+
+/// For one of whom nobody asks when it came.
+impl From<u64> for Stay {
+    fn from(until: u64) -> Self {
+        Self { since: 0, until }
+    }
 }
 
 /// What a giver found.
@@ -161,7 +177,9 @@ pub(super) enum Term {
 pub(super) struct Cell {
     word: AtomicU64,
     waker: Place<Waker>,
-    /// When the waiter's time is over.
+    /// When the waiter came.
+    since: Figure,
+    /// When its time is over.
     deadline: Figure,
     /// Whether it can do with what others use, too: not zero then.
     shares: Figure,
@@ -179,6 +197,7 @@ impl Cell {
         Self {
             word: AtomicU64::new(Tag(0).word(State::Cancelled, 0)),
             waker: Place::empty(),
+            since: Figure::default(),
             deadline: Figure::default(),
             shares: Figure::default(),
             asked_at: Place::empty(),
@@ -197,7 +216,8 @@ impl Cell {
         unsafe { self.waker.put(waiter.waker) };
         // SAFETY: as above; what may be in it needs no drop.
         unsafe { self.asked_at.put(waiter.asked_at) };
-        self.deadline.set(waiter.deadline);
+        self.since.set(waiter.stay.since);
+        self.deadline.set(waiter.stay.until);
         self.shares.set(u64::from(waiter.shares));
         // ORDERING: Release, pairs with Acquire in `deliver` and `expire`: they find the waker, and whoever takes a note back finds the place; and in `guest`. Acquire on
         // failure, pairs with Release in `deliver`: what is handed over was made visible before.
@@ -283,6 +303,13 @@ impl Cell {
             Some(State::Waiting | State::Held) => Term::Until(self.deadline.get()),
             _ => Term::Over,
         }
+    }
+
+    /// Since when somebody waits here, if anybody does.
+    pub(super) fn since(&self, tag: Tag) -> Option<u64> {
+        let waits = |term| matches!(term, Term::Until(_));
+        // Asked once more: the figure is that of this waiter only if it has not been another one's meanwhile.
+        waits(self.term(tag)).then(|| self.since.get()).filter(|_| waits(self.term(tag)))
     }
 
     /// Who is to be served here.

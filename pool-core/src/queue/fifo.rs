@@ -8,7 +8,7 @@ use std::panic::Location;
 use std::task::Waker;
 
 use super::Note;
-use super::cell::{Cell, Delivery, Found, Guest, Leaving, Tag, Term, Waiter};
+use super::cell::{Cell, Delivery, Found, Guest, Leaving, Stay, Tag, Term, Waiter};
 use super::segment::{self, Segment};
 use super::segments::{FIRST, Position, Segments};
 use crate::sync::AtomicU64;
@@ -103,13 +103,19 @@ fn cell(segment: &Segment, ticket: u64) -> &Cell {
 
 impl Fifo {
     /// Joins the end of the queue. For a waiter that has counted itself, and says where it asks, and whether it can do with what others use, too.
-    pub fn enter(&self, waker: Waker, deadline: u64, asked_at: &'static Location<'static>, shares: bool) -> Entered {
+    pub fn enter(
+        &self,
+        waker: Waker,
+        stay: impl Into<Stay>,
+        asked_at: &'static Location<'static>,
+        shares: bool,
+    ) -> Entered {
         // ORDERING: Relaxed: a ticket is unique; what the two at one ticket exchange is ordered by the word of its cell.
         let number = self.entering.fetch_add(1, Relaxed);
         match self.segments.find(number / CELLS) {
             Position::Here(index, segment) => {
                 let finish = || self.segments.finish_one(segment);
-                let waiter = Waiter { waker, deadline, asked_at, shares };
+                let waiter = Waiter { waker, stay: stay.into(), asked_at, shares };
                 let granted = cell(segment, number).install(Tag::of(number / CELLS), waiter, finish);
                 granted.map_or(Entered::Waiting(Ticket { number, index }), Entered::Granted)
             }
@@ -298,6 +304,21 @@ impl Fifo {
                 }
             }
         });
+    }
+}
+
+impl Fifo {
+    /// Since when the one waits who came first, of those who wait at this moment; whoever comes or leaves meanwhile may be missed. It looks at everybody who waits, and nobody waits for it.
+    pub fn oldest(&self) -> Option<u64> {
+        // ORDERING: Relaxed: who comes later is not the oldest.
+        let end = self.entering.load(Relaxed);
+        let mut oldest = None::<u64>;
+        self.segments.visit(end.div_ceil(CELLS), |segment, number| {
+            let here =
+                segment.cells.iter().zip(number * CELLS..end).filter_map(|(cell, _)| cell.since(Tag::of(number)));
+            oldest = oldest.into_iter().chain(here).min();
+        });
+        oldest
     }
 }
 

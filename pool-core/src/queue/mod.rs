@@ -25,6 +25,7 @@ mod segment;
 mod segments;
 mod stock;
 
+pub use cell::Stay;
 pub use fifo::{Cancelled, Entered, Fifo, Heard, Overdue, Resumed, Ticket};
 
 /// What is handed over: a number small enough to travel in the word of a cell.

@@ -19,3 +19,5 @@ pub use shared::SharedClaim;
 #[cfg(not(feature = "loom"))]
 pub use table::Counts;
 pub use table::{Facts, Table};
+#[cfg(not(feature = "loom"))]
+pub use word::State;

@@ -274,6 +274,12 @@ impl<C> Table<C> {
         filled.map(move |slot| (state(slot) == State::Idle, &slot.facts))
     }
 
+    /// The state of every slot that is not vacant, lowest first, how many connections had been closed there before, and what is known about it.
+    pub fn occupied(&self) -> impl Iterator<Item = (State, u64, &Facts)> {
+        let words = self.slots.iter().map(|slot| (slot.word.read(), &slot.facts));
+        words.filter(|((state, _), _)| *state != State::Vacant).map(|((state, life), facts)| (state, life, facts))
+    }
+
     /// Every slot that a caller has, lowest first: how many connections had been closed there before, and what is known about it.
     pub fn leased(&self) -> impl Iterator<Item = (u64, &Facts)> {
         let words = self.slots.iter().map(|slot| (slot.word.read(), &slot.facts));

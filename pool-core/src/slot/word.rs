@@ -5,7 +5,7 @@ use crate::sync::{AtomicU64, Ordering, order};
 /// Where a slot is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
-pub(super) enum State {
+pub enum State {
     /// No connection, nobody's.
     Vacant = 0,
     /// No connection yet; owned by an opener.

@@ -1,0 +1,89 @@
+//! The pool as one looks at it from outside: slots, servers, waiters.
+
+use std::time::Duration;
+
+use super::Engine;
+use super::panics::{caught, report};
+use crate::connection::{ConnectionId, SlotState, SlotView};
+use crate::driver::Driver;
+use crate::metric::Description;
+use crate::slot::{Facts, State};
+use crate::times::Counted;
+
+/// What has been timed so far.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Timed {
+    pub(crate) wait: Counted,
+    pub(crate) hold: Counted,
+    pub(crate) open: Counted,
+    pub(crate) check: Counted,
+    pub(crate) execution: Counted,
+}
+
+impl<D: Driver> Engine<D> {
+    /// Every slot that is not vacant, lowest first; one after the other, so that two need not have been so at the same moment.
+    pub(crate) fn slots(&self) -> Vec<SlotView> {
+        let view = |(state, life, facts): (State, u64, &Facts)| {
+            let id = ConnectionId { pool: self.core.table.id(), slot: facts.index(), life };
+            let users = self.core.sharing.party(facts.index()).users();
+            let state = match state {
+                State::Vacant => return None,
+                State::Opening => SlotState::Opening,
+                State::Idle => SlotState::Idle,
+                State::Leased if self.is_reserved(id) => SlotState::Reserved,
+                State::Leased if users > 0 => SlotState::Shared,
+                State::Leased => SlotState::Leased,
+                State::Resetting => SlotState::Resetting,
+                State::Closing => SlotState::Closing,
+            };
+            let since = match state {
+                SlotState::Idle => Some(self.age_of(facts.released_at.get())),
+                SlotState::Leased | SlotState::Shared | SlotState::Reserved => {
+                    self.lease_began(facts).map(|since| self.elapsed_since(since))
+                }
+                _ => None,
+            };
+            Some(SlotView { index: facts.index(), connection: id, state, since, users })
+        };
+        self.core.table.occupied().filter_map(view).collect()
+    }
+
+    /// For how long an epoch is over.
+    fn age_of(&self, epoch: u64) -> Duration {
+        Duration::from_millis(self.epoch.get().saturating_sub(epoch))
+    }
+
+    fn elapsed_since(&self, moment: u64) -> Duration {
+        Duration::from_nanos(self.clock.now().saturating_sub(moment))
+    }
+
+    /// For how long the one waits who came first, of those who wait.
+    pub(crate) fn oldest_waiter(&self) -> Option<Duration> {
+        self.core.oldest_waiter().map(|since| self.elapsed_since(since))
+    }
+
+    /// For how long there has been a pool.
+    pub(crate) fn uptime(&self) -> Duration {
+        self.clock.running_for()
+    }
+
+    /// What has been timed so far.
+    pub(crate) fn timed(&self) -> Timed {
+        Timed {
+            wait: self.measures.wait.counted(),
+            hold: self.measures.hold.counted(),
+            open: self.measures.open.counted(),
+            check: self.measures.check.counted(),
+            execution: self.measures.execution.counted(),
+        }
+    }
+
+    /// What the driver tells of itself.
+    pub(crate) fn describe_driver(&self) -> Description {
+        let mut description = Description::default();
+        if let Err(message) = caught(|| self.driver.describe(&mut description)) {
+            report(|| tracing::error!(message, "a driver that was to describe itself panicked"));
+        }
+        description
+    }
+}

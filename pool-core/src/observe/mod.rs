@@ -1,0 +1,200 @@
+//! A pool as those see it who run it: metrics, samples over time, and all that can be known of it at one moment.
+//!
+//! It reads what the engine keeps anyway: counters, words of slots, and the journal. Nothing here is in the way of who acquires.
+
+mod config;
+mod families;
+mod snapshot;
+mod task;
+mod window;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use tokio::task::AbortHandle;
+
+use crate::connection::JournalEntry;
+use crate::driver::Driver;
+use crate::engine::{Engine, JOURNAL, Observation};
+use crate::error::ConfigError;
+use crate::health::HealthState;
+use crate::monitor::HealthChecker;
+use crate::pool::Pool;
+
+pub use config::ObserveConfig;
+pub use snapshot::Snapshot;
+pub use window::{HistoryPoint, Window};
+
+/// Looks at a pool for those who run it; made by [`Pool::observe`]. Cheap to clone; all clones are the same, and dropping the last one ends the samples. It keeps the pool as a clone of it
+/// would.
+///
+/// # Example
+///
+/// ```no_run
+/// # fn look<D: pool_core::Driver>(pool: &pool_core::Pool<D>) -> Result<(), pool_core::ConfigError> {
+/// let observer = pool.observe(pool_core::ObserveConfig::default())?;
+/// for family in observer.families() {
+///     println!("{}: {}", family.name, family.help);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct PoolObserver<D: Driver> {
+    pool: Pool<D>,
+    shared: Arc<Shared<D>>,
+    health: Option<Arc<HealthChecker<D>>>,
+}
+
+/// What all clones have, and the task.
+struct Shared<D: Driver> {
+    config: ObserveConfig,
+    name: Arc<str>,
+    began: SystemTime,
+    memory: Arc<Mutex<Memory>>,
+    task: AbortHandle,
+    _observation: Observation<D>,
+}
+
+impl<D: Driver> Drop for Shared<D> {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What is remembered. Locked by those who look, and by the task that samples; nobody who uses the pool does.
+#[derive(Default)]
+struct Memory {
+    /// The oldest first.
+    history: VecDeque<HistoryPoint>,
+    /// The newest first.
+    journal: VecDeque<JournalEntry>,
+    /// Asks the monitor, if there is one.
+    health: Option<AskHealth>,
+}
+
+type AskHealth = Arc<dyn Fn() -> HealthState + Send + Sync>;
+
+impl Memory {
+    fn remember(&mut self, point: HistoryPoint, most: usize) {
+        self.history.push_back(point);
+        while self.history.len() > most {
+            self.history.pop_front();
+        }
+    }
+
+    /// Takes what has been written down.
+    fn read<D: Driver>(&mut self, engine: &Engine<D>) {
+        engine.read_journal().for_each(|entry| self.journal.push_front(entry));
+        self.journal.truncate(JOURNAL);
+    }
+}
+
+fn locked(memory: &Mutex<Memory>) -> MutexGuard<'_, Memory> {
+    memory.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<D: Driver> Pool<D> {
+    /// Looks at the pool from now on: samples are taken on the current runtime, until the last clone of what is returned is dropped, or the pool is closed.
+    ///
+    /// Only what happens while somebody looks is written down in the [journal](Snapshot::journal). One observer is meant for each pool: of several, each journal has a part.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names every setting that is out of its range.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with a timer.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn look<D: pool_core::Driver>(pool: &pool_core::Pool<D>) -> Result<(), pool_core::ConfigError> {
+    /// let mut config = pool_core::ObserveConfig::default();
+    /// config.name = "alerts".to_owned();
+    /// let observer = pool.observe(config)?;
+    /// println!("{:?}", observer.snapshot().oldest_waiter);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn observe(&self, config: ObserveConfig) -> Result<PoolObserver<D>, ConfigError> {
+        config.validate()?;
+        let memory = Arc::<Mutex<Memory>>::default();
+        let observation = self.engine.begin_observation();
+        let task = task::spawn(&self.engine, &memory, &config);
+        let name = config.name.as_str().into();
+        let shared = Shared { config, name, began: SystemTime::now(), memory, task, _observation: observation };
+        Ok(PoolObserver { pool: self.clone(), shared: Arc::new(shared), health: None })
+    }
+}
+
+impl<D: Driver> PoolObserver<D> {
+    /// With the monitor of the same pool, whose findings are shown, too.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn look<D: pool_core::Driver>(pool: &pool_core::Pool<D>) -> Result<(), pool_core::ConfigError> {
+    /// let checker = pool.monitor(pool_core::HealthConfig::default())?;
+    /// let observer = pool.observe(pool_core::ObserveConfig::default())?.with_health(checker.into());
+    /// assert!(observer.snapshot().health.is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_health(mut self, checker: Arc<HealthChecker<D>>) -> Self {
+        let asked = Arc::downgrade(&checker);
+        let ask = move || asked.upgrade().map_or(HealthState::Closing, |checker| checker.report().state);
+        locked(&self.shared.memory).health = Some(Arc::new(ask));
+        self.health = Some(checker);
+        self
+    }
+
+    /// What the pool is called.
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// The pool.
+    pub fn pool(&self) -> &Pool<D> {
+        &self.pool
+    }
+
+    /// The monitor, if there is one that this knows.
+    pub fn health(&self) -> Option<&HealthChecker<D>> {
+        self.health.as_deref()
+    }
+
+    /// How it looks.
+    pub fn config(&self) -> &ObserveConfig {
+        &self.shared.config
+    }
+
+    /// To be told what happens from one moment to the next, at one's own pace.
+    pub fn window(&self) -> Window<D> {
+        Window::new(&self.pool.engine)
+    }
+}
+
+impl<D: Driver> Clone for PoolObserver<D> {
+    fn clone(&self) -> Self {
+        Self { pool: self.pool.clone(), shared: Arc::clone(&self.shared), health: self.health.clone() }
+    }
+}
+
+impl<D: Driver> fmt::Debug for PoolObserver<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PoolObserver")
+            .field("name", &self.shared.name)
+            .field("pool", &self.pool.state())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<D: Driver> fmt::Debug for Window<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Window").finish_non_exhaustive()
+    }
+}

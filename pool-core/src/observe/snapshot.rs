@@ -1,0 +1,110 @@
+//! All that can be known of a pool at one moment.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::window::utilisation;
+use super::{HistoryPoint, PoolObserver, locked};
+use crate::config::Config;
+use crate::connection::{Holder, JournalEntry, OldestLease, SlotView};
+use crate::driver::Driver;
+use crate::health::{HealthReport, HealthStats};
+use crate::metric::ServerFacts;
+use crate::stats::Stats;
+
+/// All that can be known of a pool, by [`PoolObserver::snapshot`]. Its parts are read one after the other: while the pool is in use they need not belong to one moment.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// What the pool is called.
+    pub name: Arc<str>,
+    /// When this was.
+    pub at: SystemTime,
+    /// For how long there has been a pool.
+    pub uptime: Duration,
+    /// When it began to be looked at, and to be sampled.
+    pub observed_since: SystemTime,
+    /// Where the connections are, and what has happened.
+    pub stats: Stats,
+    /// Connections in use, as a part of those that callers may have.
+    pub utilisation: f64,
+    /// For how long the one waits who came first, of those who wait.
+    pub oldest_waiter: Option<Duration>,
+    /// The lease that has been out for longest.
+    pub oldest_lease: Option<OldestLease>,
+    /// How the pool is, if the observer knows a monitor.
+    pub health: Option<HealthReport>,
+    /// What has come of its checks.
+    pub checks: Option<HealthStats>,
+    /// What is in the slots that are not vacant.
+    pub slots: Vec<SlotView>,
+    /// Who has a connection, the longest first.
+    pub holders: Vec<Holder>,
+    /// Where the driver connects to.
+    pub servers: Vec<ServerFacts>,
+    /// The settings of the pool, and those of the driver, without anything secret.
+    pub settings: Vec<(String, String)>,
+    /// What has gone wrong or has changed lately, the newest first: 64 entries at most.
+    pub journal: Vec<JournalEntry>,
+    /// The samples, the oldest first.
+    pub history: Vec<HistoryPoint>,
+}
+
+impl<D: Driver> PoolObserver<D> {
+    /// All that can be known of the pool now. It looks at every slot and at everybody who waits: for those who look, not for the path of a request.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn look<D: pool_core::Driver>(observer: &pool_core::PoolObserver<D>) {
+    /// let snapshot = observer.snapshot();
+    /// println!("{}: {}", snapshot.name, snapshot.stats.state);
+    /// # }
+    /// ```
+    pub fn snapshot(&self) -> Snapshot {
+        let (engine, stats) = (&self.pool.engine, self.pool.stats());
+        let driver = engine.describe_driver();
+        let mut settings = settings(&self.pool.config());
+        settings.extend(driver.settings);
+        let (journal, history) = {
+            let mut memory = locked(&self.shared.memory);
+            memory.read(engine);
+            (memory.journal.iter().cloned().collect(), memory.history.iter().cloned().collect())
+        };
+        Snapshot {
+            name: Arc::clone(&self.shared.name),
+            at: SystemTime::now(),
+            uptime: engine.uptime(),
+            observed_since: self.shared.began,
+            utilisation: utilisation(&stats.state),
+            stats,
+            oldest_waiter: engine.oldest_waiter(),
+            oldest_lease: engine.oldest_lease(),
+            health: self.health.as_ref().map(|checker| checker.report()),
+            checks: self.health.as_ref().map(|checker| checker.stats()),
+            slots: engine.slots(),
+            holders: engine.who_holds(),
+            servers: driver.servers,
+            settings,
+            journal,
+            history,
+        }
+    }
+}
+
+macro_rules! show {
+    ($config:ident: $($field:ident),* $(,)?) => {{
+        // Without `..`: a new setting has to be named here.
+        let Config { $($field),* } = $config;
+        vec![$((stringify!($field).to_owned(), format!("{:?}", $field))),*]
+    }};
+}
+
+/// All of a pool, by their names.
+fn settings(config: &Config) -> Vec<(String, String)> {
+    show!(config:
+        max_size, min_size, min_idle, lazy, idle_order, acquire_timeout, connect_timeout, idle_timeout, max_lifetime, rotation_headroom, max_uses,
+        health_check_interval, health_check_timeout, check_after_idle, check_timeout, reset_timeout, close_timeout, max_openers, opener_interval,
+        backoff_initial, backoff_max, breaker_failures, breaker_after, leak_after, reclaim_after, refuse_self_wait, collect_within,
+    )
+}

@@ -1,0 +1,107 @@
+//! The task that samples.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::window::{HistoryPoint, Window};
+use super::{Memory, ObserveConfig, locked};
+use crate::driver::Driver;
+use crate::engine::{Engine, report};
+
+/// So often the pool is glanced at within an interval, and once a second at most.
+const GLANCES: u32 = 10;
+/// A warning of the same kind is not repeated before.
+const QUIET: Duration = Duration::from_mins(1);
+
+/// Samples until the pool is closed, or the task is aborted.
+pub(super) fn spawn<D: Driver>(
+    engine: &Arc<Engine<D>>,
+    memory: &Arc<Mutex<Memory>>,
+    config: &ObserveConfig,
+) -> AbortHandle {
+    let sampler = Sampler {
+        engine: Arc::clone(engine),
+        memory: Arc::clone(memory),
+        window: Window::new(engine),
+        config: config.clone(),
+        warned: None,
+        left_out: 0,
+    };
+    tokio::spawn(sampler.run()).abort_handle()
+}
+
+struct Sampler<D: Driver> {
+    engine: Arc<Engine<D>>,
+    memory: Arc<Mutex<Memory>>,
+    window: Window<D>,
+    config: ObserveConfig,
+    /// When it has warned of how much is in use.
+    warned: Option<Instant>,
+    /// How many warnings were left out since.
+    left_out: u32,
+}
+
+impl<D: Driver> Sampler<D> {
+    async fn run(mut self) {
+        let pace = (self.config.interval / GLANCES).max(Duration::from_secs(1)).min(self.config.interval);
+        let (mut glances, mut last) = (interval(pace), Instant::now());
+        glances.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !self.engine.is_closed() {
+            // Owned across the await: nothing but what the task has anyway.
+            glances.tick().await;
+            if last.elapsed() >= self.config.interval {
+                last = Instant::now();
+                self.sample();
+            } else {
+                self.window.glance();
+            }
+            locked(&self.memory).read(&self.engine);
+        }
+        self.sample();
+    }
+
+    fn sample(&mut self) {
+        let mut point = self.window.step();
+        self.tell_of_timeouts(&point);
+        self.warn(&point);
+        let mut memory = locked(&self.memory);
+        point.health = memory.health.as_ref().map(|health| health());
+        memory.remember(point, self.config.history);
+        memory.read(&self.engine);
+    }
+
+    /// One line for all of them: who asks in vain may ask often.
+    fn tell_of_timeouts(&self, point: &HistoryPoint) {
+        if point.timeouts > 0 {
+            let HistoryPoint { timeouts, over, waiting, .. } = point;
+            let what = format_args!("{timeouts} acquires timed out within {over:.0?}; {waiting} wait");
+            self.engine.write_down("acquire", &what);
+        }
+    }
+
+    fn warn(&mut self, point: &HistoryPoint) {
+        if point.peak * 100.0 <= f64::from(self.config.utilisation) {
+            return;
+        }
+        if self.warned.is_some_and(|warned| warned.elapsed() < QUIET) {
+            self.left_out += 1;
+            return;
+        }
+        let left_out = std::mem::take(&mut self.left_out);
+        self.warned = Some(Instant::now());
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // from 0 to some hundred
+        let (percent, pool) = ((point.peak * 100.0).round() as u32, self.config.name.as_str());
+        report(|| {
+            tracing::warn!(
+                pool,
+                percent,
+                waiting = point.waiting,
+                suppressed = left_out,
+                "most connections of a pool are in use"
+            );
+        });
+    }
+}
