@@ -138,7 +138,7 @@ impl Browser {
         self.command("POST", "/execute/sync", &json!({ "script": script, "args": arguments }))
     }
 
-    /// Presses keys, as somebody does who has nothing but a keyboard, at what has the focus: text, or the characters that WebDriver gives to
+    /// Presses keys, as somebody does who has nothing but a keyboard, at what has the focus: text, or the characters that `WebDriver` gives to
     /// keys, such as `\u{e004}` for Tab.
     ///
     /// # Errors

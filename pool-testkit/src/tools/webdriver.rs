@@ -1,4 +1,4 @@
-//! The WebDriver protocol, as chromedriver speaks it.
+//! The `WebDriver` protocol, as chromedriver speaks it.
 
 use serde_json::{Value, json};
 
