@@ -99,7 +99,7 @@ fn alertmanager_posts_what_amtool_adds() {
     let alertmanager = Alertmanager::start(&format!("http://{address}/hook")).unwrap();
     assert!(alertmanager.version().starts_with("alertmanager, version "));
     alertmanager.amtool(&["alert", "add", "TooHigh", "severity=page"]).unwrap();
-    let post = requests.recv_timeout(Duration::from_secs(30)).expect(&alertmanager.log());
+    let post = requests.recv_timeout(Duration::from_secs(30)).unwrap_or_else(|_| panic!("{}", alertmanager.log()));
     assert!(post.starts_with("POST /hook ") && post.contains("\"alertname\":\"TooHigh\""), "{post}");
     assert!(alertmanager.amtool(&["alert", "query"]).unwrap().contains("TooHigh"));
     assert!(alertmanager.amtool(&["no-such-command"]).unwrap_err().to_string().contains("no-such-command"));
@@ -121,15 +121,6 @@ fn a_browser_shows_a_page() {
     let told = browser.execute("return nothing_like_this").unwrap_err().to_string();
     assert!(told.contains("nothing_like_this"), "{told}");
 
-    let colour = "return getComputedStyle(document.body).backgroundColor";
-    browser.set_dark(true).unwrap();
-    assert_eq!(browser.execute(colour).unwrap(), "rgb(1, 2, 3)");
-    browser.set_dark(false).unwrap();
-    assert_ne!(browser.execute(colour).unwrap(), "rgb(1, 2, 3)");
-
-    browser.press("\u{e004}me").unwrap();
-    assert_eq!(browser.execute("return document.getElementById('name').value").unwrap(), "me");
-
     let errors = browser.console_errors().unwrap();
     assert!(matches!(&errors[..], [one] if one.contains("undefined_function")), "{errors:?}");
     assert_eq!(browser.console_errors().unwrap(), errors, "they are kept");
@@ -139,6 +130,21 @@ fn a_browser_shows_a_page() {
         let urls: BTreeSet<_> = requests.into_iter().map(|request| request.url).collect();
         urls.is_superset(&["start", "data"].map(|path| format!("http://{address}/{path}")).into())
     });
+}
+
+#[test]
+fn a_browser_is_used() {
+    let (address, _requests) = serve(PAGE);
+    let browser = Browser::start().unwrap();
+    browser.goto(&format!("http://{address}/")).unwrap();
+    let colour = "return getComputedStyle(document.body).backgroundColor";
+    browser.set_dark(true).unwrap();
+    assert_eq!(browser.execute(colour).unwrap(), "rgb(1, 2, 3)");
+    browser.set_dark(false).unwrap();
+    assert_ne!(browser.execute(colour).unwrap(), "rgb(1, 2, 3)");
+
+    browser.press("\u{e004}me").unwrap();
+    assert_eq!(browser.execute("return document.getElementById('name').value").unwrap(), "me");
 }
 
 #[test]

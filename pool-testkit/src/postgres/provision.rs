@@ -64,10 +64,6 @@ packages=$(apt apt-get install -s --reinstall --no-install-recommends "$package"
     | grep -E "^(lib|$package\$)" | grep -vE '^lib(llvm|perl|common-sense|types-serialiser|json|js-)')
 cd "$root/debs"; apt apt-get download $packages >&2
 for one in *.deb; do dpkg-deb -x "$one" "$root/server"; done
-# Debian's Alertmanager reads its templates from where only an installed one has them: a name of the same length makes that the current folder.
-if [ "$package" = prometheus-alertmanager ]; then
-    LC_ALL=C sed -i 's#/usr/share/prometheus/alertmanager#./././././././././././././././././#g' "$root/server/usr/bin/prometheus-alertmanager"
-fi
 rm -rf "$root/apt" "$root/debs"
 "#,
     binaries: |root| newest(&root.join("server/usr/lib/postgresql")).map(|folder| folder.join("bin")),

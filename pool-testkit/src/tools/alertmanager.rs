@@ -60,6 +60,7 @@ impl AlertmanagerBuilder {
                 ]
             },
             ready: "/-/ready",
+            shared: Some("prometheus/alertmanager"),
         };
         Ok(Alertmanager { server: start.start()?, amtool })
     }

@@ -84,6 +84,7 @@ impl BrowserBuilder {
             files: &[],
             arguments: &|_, port| vec![format!("--port={port}"), "--allowed-ips=127.0.0.1".to_owned()],
             ready: "/status",
+            shared: None,
         };
         let server = start.start()?;
         let profile = server.folder.join("profile").display().to_string();

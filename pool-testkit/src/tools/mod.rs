@@ -24,7 +24,8 @@
 //! | `chromedriver` and `chromium` | `POOL_CHROMEDRIVER`, `POOL_CHROMIUM`, `PATH` | no: `apt-get install chromium chromium-driver` |
 //! | axe-core | | with npm, of one version, whose hash is compared |
 //!
-//! They are fetched and not installed, because their packages would start services. What is fetched goes into the user's cache, next to
+//! They are fetched and not installed, because their packages would start services. Debian's Alertmanager reads files in a folder that only
+//! installing it makes: a fetched one sees that in a mount namespace of its own (`unshare`, from util-linux). What is fetched goes into the user's cache, next to
 //! the servers of [`postgres`](crate::postgres), and so does what they run as and how they end: with the process that started them,
 //! however that ends. They listen on 127.0.0.1 alone. Every call blocks the thread: a test whose own runtime serves what is
 //! asked for needs more threads than one.

@@ -52,6 +52,7 @@ impl Prometheus {
                 ]
             },
             ready: "/-/ready",
+            shared: None,
         };
         Ok(Self { server: start.start()? })
     }

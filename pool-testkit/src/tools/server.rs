@@ -32,7 +32,18 @@ pub(super) struct Start<'a> {
     pub(super) arguments: &'a dyn Fn(&Path, u16) -> Vec<String>,
     /// What answers 200 when it is ready.
     pub(super) ready: &'a str,
+    /// The folder of its package below /usr/share in which alone it looks for what it needs.
+    pub(super) shared: Option<&'a str>,
 }
+
+/// Has a mount namespace see nothing in /usr/share but the folder `$0` as `$1`, and becomes what is left of the line.
+const WITH_SHARED: &str = r#"
+set -e
+mount -t tmpfs none /usr/share
+wanted=/usr/share/$1; shift
+mkdir -p "$(dirname "$wanted")"; ln -s "$0" "$wanted"
+exec "$@"
+"#;
 
 impl Start<'_> {
     /// Starts it and waits until it is ready, for a minute at most.
@@ -51,38 +62,41 @@ impl Start<'_> {
         let folder = make_folder(cache)?;
         let port = free_port()?;
         // The home of whoever runs the tests is not that of the user whom it runs as.
-        let own = [
-            "env".to_owned(),
-            "-C".to_owned(),
-            folder.display().to_string(),
-            format!("HOME={}", folder.display()),
-            program.path.display().to_string(),
-        ];
-        let line: Vec<String> = own.into_iter().chain((self.arguments)(&folder, port)).collect();
+        let own =
+            ["env", "-C", &folder.display().to_string(), &format!("HOME={}", folder.display())].map(str::to_owned);
+        let mut line = Vec::from(own);
+        line.extend(self.where_it_finds_its_own(program));
+        line.push(program.path.display().to_string());
+        line.extend((self.arguments)(&folder, port));
         // From here on the warden owns the folder.
         let warden = Warden::new(cache.account, &folder, &line, program.libraries.as_deref())?;
         let mut server = Server { warden, folder, port, program: program.clone() };
         for (name, text) in self.files {
             server.write(cache, name, text)?;
         }
-        server.copy_templates(cache)?;
         server.launch(self.ready)?;
         Ok(server)
+    }
+
+    /// What has to stand before a program that was fetched: it becomes the owner of a namespace of users, in which it may mount for itself what
+    /// an installed one has. It keeps the id of the process.
+    fn where_it_finds_its_own(&self, program: &Program) -> Vec<String> {
+        let usr = program.path.parent().and_then(Path::parent);
+        let Some((usr, shared)) = usr.filter(|usr| *usr != Path::new("/usr")).zip(self.shared) else {
+            return Vec::new();
+        };
+        let folder = usr.join("share").join(shared);
+        if !folder.is_dir() {
+            return Vec::new();
+        }
+        let unshare = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", WITH_SHARED];
+        let mut line = unshare.map(str::to_owned).to_vec();
+        line.extend([folder.display().to_string(), shared.to_owned()]);
+        line
     }
 }
 
 impl Server {
-    /// A fetched Alertmanager looks for its templates in the current folder.
-    fn copy_templates(&self, cache: &Cache) -> Result<(), EphemeralError> {
-        let shared =
-            self.program.path.parent().and_then(Path::parent).map(|usr| usr.join("share/prometheus/alertmanager"));
-        for name in ["default.tmpl", "email.tmpl"] {
-            let text = shared.as_ref().and_then(|folder| fs::read_to_string(folder.join(name)).ok());
-            text.map(|text| self.write(cache, name, &text)).transpose()?;
-        }
-        Ok(())
-    }
-
     fn write(&self, cache: &Cache, name: &str, text: &str) -> Result<(), EphemeralError> {
         let path = self.folder.join(name);
         let step = || format!("writing {}", path.display());
