@@ -128,8 +128,10 @@ pub struct SlotView {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct JournalEntry {
-    /// When.
+    /// When; of several, the last time.
     pub at: SystemTime,
+    /// How often, one time after the other.
+    pub times: u64,
     /// What it is about: `open`, `ping`, `reset`, `breaker`, `health`, `leak`, `acquire`, `control`.
     pub kind: &'static str,
     /// What has happened, on one line.

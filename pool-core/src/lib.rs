@@ -69,7 +69,7 @@ pub mod internals {
     pub use crate::counters::{Alarm, Counter, Figure, Flag, Mark, Moments, Permits, Seat};
     pub use crate::gate::{Gate, Generation, Joined};
     pub use crate::handoff::{Core, Denial, Denied, Entry, Found, Grant, Left, Offered, Parted, Usher};
-    pub use crate::queue::{Cancelled, Entered, Fifo, Heard, Resumed, Ticket};
+    pub use crate::queue::{Cancelled, Entered, Fifo, Heard, Resumed, Stay, Ticket};
     pub use crate::sharing::Party;
     pub use crate::slot::{Claim, IdleOrder, SharedClaim, Table, Vacancy};
     pub use crate::sync::order;

@@ -61,6 +61,8 @@ mod live_times;
 mod log;
 #[path = "engine/monitors.rs"]
 mod monitors;
+#[path = "engine/observe.rs"]
+mod observe;
 #[path = "engine/order.rs"]
 mod order;
 #[path = "engine/pause.rs"]

@@ -36,7 +36,7 @@ impl<D: Driver> Engine<D> {
         let mut message = caught(|| what.to_string()).unwrap_or_else(|panic| panic);
         message.truncate(message.floor_char_boundary(LONGEST));
         // What made room is lost.
-        drop(self.journal.0.force_push(JournalEntry { at: SystemTime::now(), kind, message }));
+        drop(self.journal.0.force_push(JournalEntry { at: SystemTime::now(), times: 1, kind, message }));
     }
 
     /// Takes what has been written, the oldest first, for the one who reads.

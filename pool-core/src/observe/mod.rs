@@ -84,9 +84,19 @@ impl Memory {
         }
     }
 
+    /// What happens again and again takes one place, so that it does not hide the rest.
+    fn note(&mut self, entry: JournalEntry) {
+        match self.journal.front_mut() {
+            Some(last) if (last.kind, &last.message) == (entry.kind, &entry.message) => {
+                (last.at, last.times) = (entry.at, last.times + entry.times);
+            }
+            _ => self.journal.push_front(entry),
+        }
+    }
+
     /// Takes what has been written down.
     fn read<D: Driver>(&mut self, engine: &Engine<D>) {
-        engine.read_journal().for_each(|entry| self.journal.push_front(entry));
+        engine.read_journal().for_each(|entry| self.note(entry));
         self.journal.truncate(JOURNAL);
     }
 }

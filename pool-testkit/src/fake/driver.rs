@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
-use pool_core::{Aborter, Attempt, Driver, ErrorClass, Recorder, SessionState, Tag};
+use pool_core::{Aborter, Attempt, Description, Driver, ErrorClass, Recorder, SessionState, Tag};
 use tokio::sync::{Semaphore, watch};
 
 use super::connection::FakeConnection;
@@ -53,6 +53,9 @@ struct Plan {
     break_after: Option<u64>,
     hosts: Vec<String>,
     recorder: Option<Recorder>,
+    /// What it tells of itself.
+    description: Description,
+    panics_when_asked: bool,
     next_id: u64,
     attempts: u64,
 }
@@ -142,6 +145,13 @@ impl FakeDriver {
     /// What the pool that was built last takes measurements by.
     pub fn recorder(&self) -> Option<Recorder> {
         self.plan().recorder.clone()
+    }
+
+    /// Tells this of itself from now on; `None` lets it panic when it is asked.
+    pub fn describe_as(&self, description: Option<Description>) {
+        let mut plan = self.plan();
+        plan.panics_when_asked = description.is_none();
+        plan.description = description.unwrap_or_default();
     }
 
     /// Lets so many share a connection, in pools that are built from now on.
@@ -269,6 +279,11 @@ impl Driver for FakeDriver {
 
     fn attach(&self, recorder: Recorder) {
         self.plan().recorder = Some(recorder);
+    }
+
+    fn describe(&self, description: &mut Description) {
+        description.clone_from(&self.plan().description);
+        assert!(!self.plan().panics_when_asked, "the driver was told to panic when it is asked");
     }
 
     async fn connect(&self, attempt: &Attempt) -> Result<FakeConnection, FakeError> {

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Waker;
 
-use pool_core::internals::{Cancelled, Entered, Fifo, Figure, Heard, Resumed, Ticket};
+use pool_core::internals::{Cancelled, Entered, Fifo, Figure, Heard, Resumed, Stay, Ticket};
 
 use crate::common::race;
 
@@ -260,4 +260,30 @@ fn a_waker_that_is_replaced_is_woken_or_not_needed() {
         assert_eq!(heard, Heard::Granted(7));
     };
     race(3, || Line::of(1), [giving, waiting], drop);
+}
+
+/// Whoever asks for the oldest waiter is told when one came who is there, and not of another life of its cell.
+#[test]
+fn the_oldest_waiter_is_one_who_waits() {
+    fn enter(line: &Line, since: u64) -> Ticket {
+        let stay = Stay { since, until: u64::MAX };
+        match line.queue.enter(Waker::noop().clone(), stay, Location::caller(), false) {
+            Entered::Waiting(ticket) => ticket,
+            Entered::Granted(note) => panic!("{note} was given to nobody"),
+        }
+    }
+    // The segment of these two is used again for those who come.
+    let setup = || {
+        let line = Line::of(0);
+        let tickets = [enter(&line, 3), enter(&line, 3)];
+        let gone = tickets.map(|ticket| line.queue.cancel(ticket, || true));
+        assert!(gone.iter().all(|gone| matches!(gone, Cancelled::Left)));
+        line
+    };
+    let coming = |line: &Line| {
+        let ticket = enter(line, 7);
+        line.tickets.lock().unwrap().push(Some(ticket));
+    };
+    let asking = |line: &Line| assert!(matches!(line.queue.oldest(), None | Some(7)));
+    race(3, setup, [coming, asking], |line| assert_eq!(line.queue.oldest(), Some(7)));
 }
