@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::slow::Listener;
+use super::slow::{Listener, Warnings};
 use crate::driver::PostgresDriver;
 
 /// What has become of the requests of [`Queries`](crate::Queries), by [`PostgresDriver::query_stats`].
@@ -75,6 +75,7 @@ impl Counters {
 pub(crate) struct Ledger {
     books: Mutex<Books>,
     pub(super) listener: Mutex<Option<Listener>>,
+    pub(super) warnings: Warnings,
 }
 
 #[derive(Default)]

@@ -4,6 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::statement::{queue, say};
+use super::story::{ROLLED_BACK, UNKNOWN};
 use super::{Home, PostgresTransaction, Savepoint};
 use crate::diagnosis::Fate;
 use crate::query::{QueryError, QueryStep};
@@ -43,7 +44,14 @@ impl PostgresTransaction<'_> {
         // Owned across the awaits: the transaction. Dropped, it is rolled back.
         match self.savepoint_of().map(Savepoint::undo) {
             Some(undo) => self.undo(&undo).await,
-            None => self.rollback_all().await,
+            None => {
+                let outcome = self.rollback_all().await;
+                if let (Some(story), Err(error)) = (self.own_story(), &outcome) {
+                    story.note(if error.outcome() == Outcome::Unknown { UNKNOWN } else { ROLLED_BACK });
+                    story.failed();
+                }
+                outcome
+            }
         }
     }
 
