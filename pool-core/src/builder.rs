@@ -169,6 +169,7 @@ impl<D: Driver> PoolBuilder<D> {
         reclaim_after: Option<Duration>,
         refuse_self_wait: bool,
         collect_within: Option<Duration>,
+        slow_acquire: Option<Duration>,
     }
 
     /// Checks the settings and makes the pool. It does not wait for a connection: inside a tokio runtime the minimum is opened

@@ -97,6 +97,10 @@ pub struct Config {
     /// the place that asked for it, and the connection goes to the next waiter. The waiter has lost its place: when it is polled, it joins the end of the queue, for what is left of its time. The pool's rounds
     /// see to it, after half as much again at the latest, or two seconds more if that is less. `None`, the default, takes none back, and costs nothing.
     pub collect_within: Option<Duration>,
+    /// An acquire that waits for so long, or longer, is slow: [`Stats::slow_acquires`](crate::Stats::slow_acquires) counts it, and there is a warning through `tracing`, one each 10 s, with the place that asked. Seen when the wait
+    /// ends, in whatever way. A wait that ends with a connection is only looked at with the pool's clock, which is up to a second late, so that waits below a second cost nothing; with less than that here,
+    /// each of them looks at the time. `None` takes none for slow. Default 2 s, as `acquire_slow_threshold` of sqlx.
+    pub slow_acquire: Option<Duration>,
 }
 
 impl Config {
@@ -158,6 +162,7 @@ impl Config {
             ("leak_after", self.leak_after),
             ("reclaim_after", self.reclaim_after),
             ("collect_within", self.collect_within),
+            ("slow_acquire", self.slow_acquire),
         ];
         let fits = |value| (MIN_BUDGET..=MAX_BUDGET).contains(&value);
         for (field, value) in budgets {
@@ -224,6 +229,7 @@ impl Default for Config {
             reclaim_after: None,
             refuse_self_wait: false,
             collect_within: None,
+            slow_acquire: Some(Duration::from_secs(2)),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Numbers and marks that are read from anywhere, each with the one ordering it needs.
 
+use std::time::Duration;
+
 pub use crate::sync::Counter;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, full_fence, order};
 
@@ -284,5 +286,92 @@ impl Alarm {
         self.0.store(u64::MAX, Ordering::Relaxed);
         // ORDERING: SeqCst fence, pairs with `Gate::fence_after_joining`: a waiter that saw the alarm before it was silenced is found in its cell.
         full_fence("alarm.silence");
+    }
+}
+
+/// Lets some of those pass that come one after the other, and counts the rest: for what is logged and may happen very often. Whoever asks takes no lock and waits for nobody.
+///
+/// # Example
+///
+#[cfg_attr(feature = "loom", doc = "```ignore")]
+#[cfg_attr(not(feature = "loom"), doc = "```")]
+/// use std::time::Duration;
+///
+/// let throttle = pool_core::Throttle::new(Duration::from_secs(10), 1);
+/// let mut told = Vec::new();
+/// for second in [0, 1, 2, 11] {
+///     if let Some(left_out) = throttle.ask(Duration::from_secs(second)) {
+///         told.push((second, left_out));
+///     }
+/// }
+/// assert_eq!(told, [(0, 0), (11, 2)]);
+/// ```
+#[derive(Debug)]
+pub struct Throttle {
+    interval: u64,
+    /// By how much those who pass may be ahead of the interval.
+    ahead: u64,
+    /// When the next one passes, if none may be ahead.
+    next: AtomicU64,
+    left_out: Counter,
+}
+
+impl Throttle {
+    /// Lets one pass each `interval`; after a while without any, up to `at_once`, which is 1 at least.
+    pub fn new(interval: Duration, at_once: u32) -> Self {
+        let interval = nanos(interval);
+        let ahead = interval.saturating_mul(u64::from(at_once.saturating_sub(1)));
+        Self { interval, ahead, next: AtomicU64::new(0), left_out: Counter::default() }
+    }
+
+    /// Asks to pass, at a moment that is given by its distance from any other one, which has to be always the same. If that is so: how many have not passed since the last one that has.
+    pub fn ask(&self, now: Duration) -> Option<u64> {
+        let now = nanos(now);
+        let pass = |next: u64| {
+            let ahead = next.saturating_sub(now);
+            (ahead <= self.ahead).then(|| next.max(now).saturating_add(self.interval))
+        };
+        // ORDERING: Relaxed: a number that nobody reads anything through.
+        if self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, pass).is_ok() {
+            // ORDERING: Relaxed: a count of events; one that comes in this moment belongs to the next.
+            return Some(self.left_out.0.swap(0, Ordering::Relaxed));
+        }
+        self.left_out.add(1);
+        None
+    }
+}
+
+/// Up to some centuries.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(all(test, not(feature = "loom")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_passes_each_interval_and_a_few_at_once() {
+        let throttle = Throttle::new(Duration::from_secs(10), 3);
+        let at = |second| throttle.ask(Duration::from_secs(second));
+        assert_eq!([0, 0, 0, 0, 9].map(at), [Some(0), Some(0), Some(0), None, None]);
+        assert_eq!([10, 11, 20].map(at), [Some(2), None, Some(1)]);
+        assert_eq!([100, 100, 100, 100].map(at), [Some(0), Some(0), Some(0), None], "and no more after a long while");
+    }
+
+    #[test]
+    fn each_that_asks_passes_or_is_counted() {
+        let throttle = Throttle::new(Duration::from_secs(1), 1);
+        let told = || {
+            (0..1000)
+                .filter_map(|at| throttle.ask(Duration::from_millis(at)))
+                .fold((0, 0), |(n, m), left| (n + 1, m + left))
+        };
+        let sums = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(told)).collect();
+            threads.into_iter().filter_map(|thread| thread.join().ok()).fold((0, 0), |(n, m), (a, b)| (n + a, m + b))
+        });
+        assert_eq!(sums.0, 1);
+        assert_eq!(sums.1 + throttle.left_out.get(), 3999);
     }
 }

@@ -14,6 +14,7 @@ use crate::error::AcquireError;
 use crate::hooks::AnyHooks;
 use crate::lease::{Lease, OwnedLease};
 use crate::slot::Claim;
+use crate::trace::may_be_wanted;
 
 /// A pool of connections. Cheap to clone; all clones are the same pool.
 ///
@@ -166,7 +167,8 @@ impl<D: Driver> Pool<D> {
 
     #[inline(always)] // see `Acquiring`
     fn try_claim(&self, place: &'static Location<'static>) -> Result<Claim<D::Connection>, AcquireError> {
-        let claim = self.engine.acquire_at_once(Occasion::WithoutWaiting).map_or_else(|| self.try_again(), Ok)?;
+        let claim = self.engine.acquire_at_once(Occasion::WithoutWaiting).map_or_else(|| self.try_again(place), Ok)?;
+        let claim = if may_be_wanted() { self.engine.tell_at_once(claim, place) } else { claim };
         if self.engine.is_watched() {
             self.engine.note_lease(&claim, place);
         }
@@ -174,8 +176,15 @@ impl<D: Driver> Pool<D> {
     }
 
     #[cold]
-    fn try_again(&self) -> Result<Claim<D::Connection>, AcquireError> {
-        self.engine.acquire_patiently().ok_or_else(|| self.unavailable())
+    fn try_again(&self, place: &'static Location<'static>) -> Result<Claim<D::Connection>, AcquireError> {
+        self.engine.acquire_patiently().ok_or_else(|| self.refused_at(place))
+    }
+
+    /// As `unavailable`, for those who trace it, too.
+    pub(crate) fn refused_at(&self, place: &'static Location<'static>) -> AcquireError {
+        let error = self.unavailable();
+        self.engine.tell_refused(&error, place);
+        error
     }
 
     /// What one is told who does not wait.

@@ -28,7 +28,7 @@ impl Reconfigured {
             max_size, min_size, min_idle, lazy, idle_order, acquire_timeout, connect_timeout, idle_timeout, max_lifetime, rotation_headroom, max_uses,
             health_check_interval, health_check_timeout, check_after_idle, check_timeout, reset_timeout, close_timeout, max_openers,
             opener_interval, backoff_initial, backoff_max, breaker_failures, breaker_after,
-            leak_after, reclaim_after, refuse_self_wait, collect_within,
+            leak_after, reclaim_after, refuse_self_wait, collect_within, slow_acquire,
         );
         let changed = fields.into_iter().filter(|(_, differs)| *differs).map(|(field, _)| field);
         // The end of a connection's life is drawn when it is opened.

@@ -13,6 +13,7 @@ use crate::engine::{Engine, Limit, share};
 use crate::error::AcquireError;
 use crate::pool::Pool;
 use crate::slot::SharedClaim;
+use crate::trace::may_be_wanted;
 
 /// The right to use a connection together with others; it borrows the pool, and ends when dropped.
 ///
@@ -144,8 +145,9 @@ impl<D: Driver<Connection: Sync>> Pool<D> {
     /// # Errors
     ///
     /// As [`try_acquire`](Pool::try_acquire).
+    #[track_caller]
     pub fn try_share(&self) -> Result<SharedLease<'_, D>, AcquireError> {
-        self.try_place().map(|place| SharedLease { engine: &self.engine, place })
+        self.try_place(Location::caller()).map(|place| SharedLease { engine: &self.engine, place })
     }
 
     /// As [`try_share`](Pool::try_share), for a lease that does not borrow the pool.
@@ -153,12 +155,17 @@ impl<D: Driver<Connection: Sync>> Pool<D> {
     /// # Errors
     ///
     /// As [`try_acquire`](Pool::try_acquire).
+    #[track_caller]
     pub fn try_share_owned(&self) -> Result<OwnedSharedLease<D>, AcquireError> {
-        self.try_place().map(|place| OwnedSharedLease { engine: Arc::clone(&self.engine), place })
+        self.try_place(Location::caller()).map(|place| OwnedSharedLease { engine: Arc::clone(&self.engine), place })
     }
 
-    fn try_place(&self) -> Result<SharedClaim<D::Connection>, AcquireError> {
-        self.engine.share_patiently().ok_or_else(|| self.unavailable())
+    fn try_place(&self, place: &'static Location<'static>) -> Result<SharedClaim<D::Connection>, AcquireError> {
+        let found = self.engine.share_patiently().ok_or_else(|| self.refused_at(place))?;
+        if may_be_wanted() {
+            self.engine.tell_place_at_once(self.engine.id(found.claim()), place);
+        }
+        Ok(found)
     }
 
     async fn share_for(

@@ -178,6 +178,8 @@ pub struct Stats {
     pub missed: u64,
     /// How many of these have been [converted](crate::Driver::convert).
     pub converted: u64,
+    /// Acquires that have waited for [`Config::slow_acquire`](crate::Config::slow_acquire) or longer, whatever has come of it.
+    pub slow_acquires: u64,
     /// Pings that were answered, those of [monitors](crate::HealthChecker) included.
     pub answered: u64,
     /// Connections that were handed to a waiter and [taken back](crate::Config::collect_within), because it did not come for them.

@@ -7,6 +7,7 @@
 //! * [`postgres`]: a real PostgreSQL for tests, started from cargo alone.
 //! * [`proxy`]: what stands between a client and a server and does to their connections what networks do.
 //! * [`secrets`]: passwords that are found wherever they are told.
+//! * [`spans`]: a subscriber that keeps the spans that it is told of.
 //! * [`tools`]: Prometheus, Alertmanager and a browser, for what operators see.
 //! * `tests/loom`: models of the lock-free layer; `cargo test --features loom` runs them.
 #![deny(missing_docs)]
@@ -29,4 +30,5 @@ pub mod secrets;
 #[cfg(not(feature = "loom"))]
 pub mod simulation;
 #[cfg(not(feature = "loom"))]
+pub mod spans;
 pub mod tools;

@@ -95,6 +95,10 @@ mod shutdown;
 mod situations;
 #[path = "engine/sizes.rs"]
 mod sizes;
+#[path = "engine/slow.rs"]
+mod slow;
+#[path = "engine/spans.rs"]
+mod spans;
 #[path = "engine/statistics.rs"]
 mod statistics;
 #[path = "engine/tags.rs"]

@@ -15,9 +15,9 @@ use tokio::time::{Sleep, sleep_until};
 use super::hooked::Prepared;
 use super::limit::Limit;
 use super::panics::{caught, wake};
-use super::release::{Condition, Occasion};
+use super::spans::Asking;
 use super::want::{Alone, Want};
-use super::{Engine, EngineGrant, ensure_janitor, hint};
+use super::{Engine, EngineGrant, ensure_janitor};
 use crate::driver::Driver;
 use crate::error::AcquireError;
 use crate::gate::{Generation, Joined};
@@ -26,71 +26,6 @@ use crate::hooks::HookPoint;
 use crate::queue::{Stay, Ticket};
 use crate::slot::{Claim, Facts, SharedClaim};
 use crate::tag::Tag;
-
-impl<D: Driver> Engine<D> {
-    /// The fast path: an idle connection, if there is one and nobody waits.
-    #[inline(always)] // see `Acquiring`
-    pub(crate) fn acquire_at_once(&self, occasion: Occasion) -> Option<Claim<D::Connection>> {
-        loop {
-            let mut claim = self.core.claim_at_once(hint::take(self.core.table.id()))?;
-            let slot = self.core.table.open(&mut claim);
-            match self.condition_of(slot.facts, slot.connection, occasion) {
-                Condition::Usable if self.core.may_keep(slot.facts) => {
-                    let uses = slot.facts.uses.get() + 1;
-                    slot.facts.uses.set(uses);
-                    if uses >= slot.facts.next_look.get() {
-                        // The last call, so that nothing has to be kept across it.
-                        return Some(self.look_at_lease(claim));
-                    }
-                    return Some(claim);
-                }
-                // It broke, expired or was replaced while it was idle, or the pool is paused or closed: on to the next one, if there is one.
-                other => self.set_aside(claim, other)?,
-            }
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn look_at_lease(&self, claim: Claim<D::Connection>) -> Claim<D::Connection> {
-        let facts = self.core.table.facts(&claim);
-        self.look_at_use(facts, facts.uses.get());
-        claim
-    }
-
-    /// Counts a lease that begins.
-    pub(super) fn count_use(&self, facts: &Facts) {
-        let uses = facts.uses.get() + 1;
-        facts.uses.set(uses);
-        if uses >= facts.next_look.get() {
-            self.look_at_use(facts, uses);
-        }
-    }
-
-    /// As `acquire_at_once`, for somebody who does not wait: not even a connection that the pool is looking at itself at this moment is missed. Unless that takes
-    /// long, because the thread that looks was stopped, say.
-    #[cold]
-    pub(crate) fn acquire_patiently(&self) -> Option<Claim<D::Connection>> {
-        self.try_patiently(|| self.acquire_at_once(Occasion::WithoutWaiting))
-    }
-
-    /// Tries as long as the pool is looking at a connection itself, and that does not take long.
-    pub(super) fn try_patiently<T>(&self, at_once: impl Fn() -> Option<T>) -> Option<T> {
-        for _ in 0..PATIENCE {
-            let ended = self.inspections.ended();
-            let found = at_once();
-            if found.is_some() || self.inspections.none_since(ended) {
-                return found;
-            }
-            (0..BREATH).for_each(|_| std::hint::spin_loop());
-        }
-        None
-    }
-}
-
-/// How often somebody tries who does not wait, and how many instants pass in between: some ten microseconds altogether.
-const PATIENCE: u32 = 100;
-const BREATH: u32 = 32;
 
 /// Queues for a connection, for as long as a limit or the pool's acquire timeout.
 ///
@@ -101,7 +36,7 @@ const BREATH: u32 = 32;
 pub(crate) struct Waiting<'a, D: Driver, W: Want<D::Connection> = Alone> {
     pub(super) engine: &'a Arc<Engine<D>>,
     /// Who asks.
-    place: &'static Location<'static>,
+    pub(super) place: &'static Location<'static>,
     ticket: Option<Ticket>,
     pub(super) started: u64,
     pub(super) deadline: u64,
@@ -121,10 +56,14 @@ pub(crate) struct Waiting<'a, D: Driver, W: Want<D::Connection> = Alone> {
     timer: EndedByHand<(Id, Pin<Box<Sleep>>)>,
     /// The hook that has the connection in its hands.
     preparing: EndedByHand<Hook<'a, D>>,
+    /// Whether it tells what comes of it, instead of whoever it waits for.
+    pub(super) tells: bool,
+    /// If somebody wants to see it.
+    pub(super) asking: EndedByHand<Box<Asking>>,
 }
 
 /// Dropped by [`Waiting::end`], so that to drop a future that never waited is to look whether it did.
-type EndedByHand<T> = ManuallyDrop<Option<T>>;
+pub(super) type EndedByHand<T> = ManuallyDrop<Option<T>>;
 
 /// A call of a hook, with the connection.
 type Hook<'a, D> = Pin<Box<dyn Future<Output = Prepared<<D as Driver>::Connection>> + Send + 'a>>;
@@ -148,6 +87,8 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
             refused: 0,
             timer: ManuallyDrop::new(None),
             preparing: ManuallyDrop::new(None),
+            tells: false,
+            asking: ManuallyDrop::new(None),
         }
     }
 }
@@ -157,6 +98,14 @@ impl<D: Driver, W: Want<D::Connection>> Future for Waiting<'_, D, W> {
 
     // Owned while it is pending: the ticket, or what the hook has in its hands. Dropping it leaves the queue and passes on a grant that came first, or closes the connection.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let outcome = ready!(self.go_on(context));
+        self.tell(&outcome);
+        Poll::Ready(outcome)
+    }
+}
+
+impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
+    fn go_on(&mut self, context: &mut Context<'_>) -> Poll<Result<W::Taken, AcquireError>> {
         loop {
             if let Some(hook) = self.preparing.as_mut() {
                 let prepared = ready!(hook.as_mut().poll(context));
@@ -185,9 +134,7 @@ impl<D: Driver, W: Want<D::Connection>> Future for Waiting<'_, D, W> {
             }
         }
     }
-}
 
-impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
     /// For somebody who has this made of the connection, if it is not that.
     pub(super) fn needing(mut self, needs: Option<&'a Tag>) -> Self {
         self.needs = needs;
@@ -414,7 +361,7 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
         if self.ticket.is_some() || self.preparing.is_some() {
             self.give_up();
         }
-        drop((self.timer.take(), self.preparing.take()));
+        drop((self.timer.take(), self.preparing.take(), self.asking.take()));
     }
 
     /// The caller does not want a connection any more.
@@ -422,7 +369,9 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
     fn give_up(&mut self) {
         self.engine.events.cancelled.add(1);
         self.engine.count_wait(self.waited());
-        match self.leave() {
+        let left = self.leave();
+        self.tell_given_up();
+        match left {
             Some(Grant::Slot(claim)) => self.engine.put_back(claim),
             Some(Grant::Shared(place)) => self.engine.leave_unused(place),
             _ => {}

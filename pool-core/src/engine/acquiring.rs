@@ -13,6 +13,7 @@ use super::release::Occasion;
 use crate::driver::Driver;
 use crate::error::AcquireError;
 use crate::slot::Claim;
+use crate::trace::may_be_wanted;
 
 /// Tries the fast path, and waits if that does not work. What comes of either goes through `lease`.
 ///
@@ -49,6 +50,7 @@ impl<D: Driver, T, F: Fn(Claim<D::Connection>) -> T + Unpin> Future for Acquirin
         if matches!(this.progress, Progress::Begun)
             && let Some(claim) = this.engine.acquire_at_once(Occasion::AtOnce)
         {
+            let claim = if may_be_wanted() { this.engine.tell_at_once(claim, this.place) } else { claim };
             // Not `Ended`: that would be one more thing to do. Polled again, it would acquire another one.
             return Poll::Ready(Ok((this.lease)(claim)));
         }
@@ -65,7 +67,7 @@ fn wait<'a, D: Driver>(
     context: &mut Context<'_>,
 ) -> Poll<Result<Claim<D::Connection>, AcquireError>> {
     if matches!(progress, Progress::Begun) {
-        *progress = Progress::Waiting(Waiting::new(engine, limit, place));
+        *progress = Progress::Waiting(Waiting::new(engine, limit, place).telling());
     }
     let Progress::Waiting(waiting) = progress else { panic!("an acquire was polled after it had ended") };
     let outcome = Pin::new(waiting).poll(context);

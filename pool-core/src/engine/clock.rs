@@ -36,6 +36,11 @@ impl Clock {
         }
     }
 
+    /// The number of a moment that is so many milliseconds after the pool was built.
+    pub(super) fn of_epoch(millis: u64) -> u64 {
+        ORIGIN.saturating_add(millis.saturating_mul(1_000_000))
+    }
+
     /// The moment of a number. One that no clock can count to is as good as a century away.
     pub(super) fn moment(&self, at: u64) -> Instant {
         let moment = match at.checked_sub(ORIGIN) {

@@ -12,6 +12,7 @@ use super::notes::Opened;
 use super::panics::{caught, guarded, report};
 use super::usual::Usual;
 use super::want::Want;
+use super::warnings::Warning;
 use crate::attempt::Attempt;
 use crate::connection::ConnectionId;
 use crate::driver::Driver;
@@ -204,7 +205,9 @@ impl<D: Driver> Engine<D> {
         let Some(hooked) = self.hooks_at(HookPoint::BeforeClose) else { return };
         let hook = async { hooked.hooks.before_close(connection, facts).await };
         if let Err(failure) = hooked.call(HookPoint::BeforeClose, Duration::MAX, hook).await {
-            report(|| tracing::warn!(%failure, "a connection is closed without its hook"));
+            self.warn(Warning::SlowClose, |suppressed| {
+                tracing::warn!(%failure, suppressed, "a connection is closed without its hook");
+            });
             drop_quietly(failure);
         }
     }

@@ -17,6 +17,7 @@ use super::round::Rounds;
 use super::{Engine, Job};
 use crate::driver::Driver;
 use crate::foreign::drop_quietly;
+use crate::trace::keeping_subscriber;
 
 /// Starts a janitor on the current runtime unless one runs, there is no runtime, or there is nothing left to do.
 ///
@@ -39,7 +40,7 @@ pub(crate) fn ensure_janitor<D: Driver>(engine: &Arc<Engine<D>>) {
         engine.show_pulse();
         // Made before the spawn: a runtime that is shutting down drops the task unpolled, and the seat must become free then.
         let duty = Duty(Arc::clone(engine));
-        runtime.spawn(Janitor::new(duty).run());
+        runtime.spawn(keeping_subscriber(Janitor::new(duty).run()));
     }
 }
 

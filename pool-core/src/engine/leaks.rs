@@ -9,6 +9,7 @@ use tokio::task::Id;
 use super::Engine;
 use super::notes::Held;
 use super::panics::{caught, report};
+use super::warnings::Warning;
 use crate::connection::{ConnectionId, Holder};
 use crate::driver::Driver;
 use crate::error::AcquireError;
@@ -99,9 +100,9 @@ impl<D: Driver> Engine<D> {
         );
         let task = lease.task.map(tracing::field::display);
         let activity = lease.activity.as_deref();
-        report(
-            || tracing::warn!(%connection, %place, task, span, activity, ?held, "a connection is held for very long"),
-        );
+        self.warn(Warning::Leak, |suppressed| {
+            tracing::warn!(%connection, %place, task, span, activity, ?held, suppressed, "a connection is held for very long");
+        });
     }
 
     fn report_reclaim(&self, connection: ConnectionId, lease: &Held, is_cut_off: bool) {
@@ -112,13 +113,13 @@ impl<D: Driver> Engine<D> {
                 "leak",
                 &format_args!("connection {connection}, acquired at {place}, is cut off after {held:?}"),
             );
-            report(
-                || tracing::warn!(%connection, %place, activity, ?held, "a connection is cut off that was held for too long"),
-            );
+            self.warn(Warning::Reclaim, |suppressed| {
+                tracing::warn!(%connection, %place, activity, ?held, suppressed, "a connection is cut off that was held for too long");
+            });
         } else {
-            report(
-                || tracing::warn!(%connection, %place, activity, ?held, "a connection is held for too long, and its driver cannot cut it off"),
-            );
+            self.warn(Warning::Reclaim, |suppressed| {
+                tracing::warn!(%connection, %place, activity, ?held, suppressed, "a connection is held for too long, and its driver cannot cut it off");
+            });
         }
     }
 
@@ -148,9 +149,9 @@ impl<D: Driver> Engine<D> {
         let first = own.iter().min_by_key(|held| held.since)?;
         self.events.self_waits.add(1);
         let (held_at, held, of) = (first.place, own.len(), self.core.capacity.read().open);
-        report(
-            || tracing::warn!(%place, %held_at, held, of, %task, "a task that has a connection waits for another one"),
-        );
+        self.warn(Warning::SelfWait, |suppressed| {
+            tracing::warn!(%place, %held_at, held, of, %task, suppressed, "a task that has a connection waits for another one");
+        });
         Some(held_at)
     }
 

@@ -11,6 +11,7 @@ use super::budget::within;
 use super::clock::nanos;
 use super::panics::{guarded, report};
 use super::release::{Condition, Occasion};
+use super::warnings::Warning;
 use crate::driver::Driver;
 use crate::failure::{Chain, OneLine};
 use crate::foreign::drop_quietly;
@@ -79,7 +80,9 @@ impl<D: Driver> Tended<D> {
             Ok(()) => self.give_back(),
             Err(failure) => {
                 self.engine.count_failure("reset");
-                report(|| tracing::warn!(%failure, "the connection will be closed"));
+                self.engine.warn(Warning::Unfit, |suppressed| {
+                    tracing::warn!(%failure, suppressed, "the connection will be closed");
+                });
                 drop_quietly(failure);
             }
         }
@@ -154,7 +157,9 @@ impl<D: Driver> Tended<D> {
             }
             Ok(Err(_)) => {
                 self.engine.write_down(what, &format_args!("{what} took longer than {budget:?}"));
-                report(|| tracing::warn!(?budget, "{what} took too long; the connection will be closed"));
+                self.engine.warn(Warning::Unfit, |suppressed| {
+                    tracing::warn!(?budget, suppressed, "{what} took too long; the connection will be closed");
+                });
             }
             Err(message) => {
                 self.engine.write_down(what, &format_args!("{what} panicked: {}", OneLine(&message)));
@@ -252,7 +257,9 @@ impl<D: Driver> Closing<D> {
         };
         match guarded(within(budget, closing)).await {
             Ok(Ok(())) => {}
-            Ok(Err(_)) => report(|| tracing::warn!(?budget, "close took too long; the connection was dropped")),
+            Ok(Err(_)) => engine.warn(Warning::SlowClose, |suppressed| {
+                tracing::warn!(?budget, suppressed, "close took too long; the connection was dropped");
+            }),
             Err(message) => report(|| tracing::error!(message, "close panicked")),
         }
     }

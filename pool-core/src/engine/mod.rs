@@ -2,6 +2,7 @@
 
 mod acquire;
 mod acquiring;
+mod at_once;
 mod attempts;
 mod budget;
 mod changes;
@@ -38,14 +39,17 @@ mod retire;
 mod rotate;
 mod round;
 mod shared;
+mod spans;
 mod tags;
 mod tasks;
+mod told;
 mod trip;
 mod uncollected;
 mod usual;
 mod view;
 mod want;
 mod warm_up;
+mod warnings;
 
 use clock::{Clock, nanos};
 
@@ -65,8 +69,10 @@ pub(crate) use prefer::prefer;
 pub(crate) use release::Occasion;
 pub(crate) use reserves::KeptFor;
 pub(crate) use shared::share;
+pub(crate) use spans::Asking;
 pub(crate) use view::Timed;
 pub(crate) use warm_up::{ready, warm_up};
+pub(crate) use warnings::Warning;
 
 use std::sync::{Arc, Mutex};
 
@@ -78,11 +84,13 @@ use journal::Journal;
 use measure::Measures;
 use notes::Notes;
 use reserves::Reserves;
+use spans::Causes;
 use tags::Tags;
 use tasks::Tasks;
 use trip::Trip;
 use usual::Usual;
 use warm_up::WarmUps;
+use warnings::Warnings;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use crossbeam_queue::SegQueue;
@@ -117,6 +125,8 @@ pub(crate) struct Engine<D: Driver> {
     epoch: CachePadded<Figure>,
     /// Of the settings, in nanoseconds: it is read for every wait.
     acquire_timeout: Figure,
+    /// From which on a wait is slow; of the settings, too.
+    slow_acquire: Figure,
     /// Held by whoever changes the settings or retires connections, and by nobody else.
     operator: Mutex<()>,
     /// How often the settings have been changed, or something else that the next round has to see to.
@@ -162,6 +172,9 @@ pub(crate) struct Engine<D: Driver> {
     followers: Followers,
     notes: Notes,
     journal: Journal,
+    /// Those who wait, for whoever traces what the pool does for them.
+    causes: Arc<Causes>,
+    warnings: Warnings,
     /// Those who look at the pool.
     observers: Moments,
     tags: Tags,
@@ -217,6 +230,7 @@ struct Events {
     missed: Counter,
     converted: Counter,
     uncollected: Counter,
+    slow_acquires: Counter,
     /// Pings that were answered.
     answered: Counter,
     /// Places beside others that were waited for.
@@ -236,6 +250,11 @@ struct ErrorEvents {
     pings: Counter,
     inspections: Counter,
     conversions: Counter,
+}
+
+/// From when on a wait is slow, in nanoseconds.
+fn slow(config: &Config) -> u64 {
+    config.slow_acquire.map_or(u64::MAX, nanos)
 }
 
 /// Work for the janitor.
@@ -262,6 +281,7 @@ impl<D: Driver> Engine<D> {
             core: Core::new(config.max_size, config.idle_order).shared_by(shared::most_users(&driver)),
             driver,
             acquire_timeout: Figure::of(nanos(config.acquire_timeout)),
+            slow_acquire: Figure::of(slow(&config)),
             config: ArcSwap::from_pointee(config),
             epoch: CachePadded::default(),
             operator: Mutex::default(),
@@ -290,6 +310,8 @@ impl<D: Driver> Engine<D> {
             reserves: Reserves::default(),
             followers: Followers::default(),
             journal: Journal::default(),
+            causes: Arc::default(),
+            warnings: Warnings::default(),
             observers: Moments::default(),
             notes: Notes::default(),
             tags: Tags::default(),

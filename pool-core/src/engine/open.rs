@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::budget::within;
 use super::panics::{caught, guarded, report};
 use super::part::Demanded;
+use super::spans::tell_unopened;
 use super::{Engine, Job};
 use crate::attempt::Attempt;
 use crate::config::Config;
@@ -16,6 +17,7 @@ use crate::lifetime::expires_at;
 use crate::rotation::due_at;
 use crate::sizes::Demand;
 use crate::slot::{Claim, Vacancy};
+use crate::trace::Traced;
 
 impl<D: Driver> Engine<D> {
     /// Calls the janitor if waiters outnumber openers and there is room for another one. Every waiter asks, or the pool
@@ -87,7 +89,8 @@ impl<D: Driver> Engine<D> {
             return None;
         }
         let (engine, vacancy, attempt) = (Arc::clone(self), Some(self.vacancy()), self.attempts.begin());
-        Some(Opener { engine, vacancy, attempt, generation: sight.generation(), purpose, started: self.clock.now() })
+        let (generation, started, opening) = (sight.generation(), self.clock.now(), Traced::none());
+        Some(Opener { engine, vacancy, attempt, generation, purpose, started, opening })
     }
 
     pub(super) fn vacancy(&self) -> Vacancy {
@@ -167,6 +170,15 @@ pub(super) enum Purpose {
     Rotation,
 }
 
+impl Purpose {
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Demand => "demand",
+            Self::Rotation => "rotation",
+        }
+    }
+}
+
 /// One attempt. Whatever happens to it, its slot and its share of the capacity come back.
 pub(super) struct Opener<D: Driver> {
     engine: Arc<Engine<D>>,
@@ -176,9 +188,16 @@ pub(super) struct Opener<D: Driver> {
     generation: Generation,
     purpose: Purpose,
     started: u64,
+    opening: Traced,
 }
 
 impl<D: Driver> Opener<D> {
+    /// As it is, seen by those who trace it, after so many attempts that have failed.
+    pub(super) fn traced(mut self, failures: u32) -> Self {
+        self.opening = self.engine.begin_opening(self.purpose, failures);
+        self
+    }
+
     /// The engine that it opens for.
     pub(super) fn engine(&self) -> Arc<Engine<D>> {
         Arc::clone(&self.engine)
@@ -191,7 +210,7 @@ impl<D: Driver> Opener<D> {
         // Owned across the await: `self`. If the runtime ends here, dropping it gives the vacancy and the capacity back.
         let attempt = Arc::clone(&self.attempt);
         attempt.begin(budget);
-        let outcome = guarded(within(budget, self.connect())).await;
+        let outcome = self.opening.around(guarded(within(budget, self.connect()))).await;
         match outcome {
             Ok(Ok(Ok(connection))) => self.succeed(connection),
             Ok(Ok(Err(failure))) => self.fail(failure),
@@ -214,8 +233,10 @@ impl<D: Driver> Opener<D> {
         let Some(vacancy) = self.vacancy.take() else { return };
         let engine = &self.engine;
         engine.attempts.end(&self.attempt);
-        engine.measures.open.note(engine.clock.now().saturating_sub(self.started), 1);
+        let took = engine.clock.now().saturating_sub(self.started);
+        engine.measures.open.note(took, 1);
         let claim = engine.settle_in(vacancy, connection, self.generation);
+        engine.tell_opened(&self.opening, &claim, took);
         engine.offer(claim);
         engine.end_opening();
         let failure = engine.last_failure.swap(None);
@@ -233,6 +254,7 @@ impl<D: Driver> Opener<D> {
         engine.core.table.publish_vacant(vacancy);
         engine.give_up_opening();
         engine.count_open_failure(&failure);
+        tell_unopened(&self.opening, &failure, engine.clock.now().saturating_sub(self.started));
         drop_quietly(engine.last_failure.swap(Some(Arc::clone(&failure))));
         engine.call_janitor(Job::OpenerDone(self.purpose, Some(failure)));
     }

@@ -9,6 +9,7 @@ use super::Engine;
 use super::open::Opener;
 use super::panics::report;
 use super::part::Demanded;
+use super::warnings::Warning;
 use crate::backoff::{Backoff, Pauses};
 use crate::breaker::Breaker;
 use crate::config::Config;
@@ -95,9 +96,9 @@ impl Openers {
         } else if self.breaker.failed(&config, now, probe_at, engine.events.broken.get()) {
             engine.events.breaker_openings.add(1);
             let failures = self.backoff.failures();
-            report(
-                || tracing::warn!(error = %failure, failures, "the breaker has opened: callers do not wait any more"),
-            );
+            engine.warn(Warning::Breaker, |suppressed| {
+                tracing::warn!(error = %failure, failures, suppressed, "the breaker has opened: callers do not wait any more");
+            });
         }
         if self.backoff.is_notable() {
             let failures = self.backoff.failures();
@@ -165,7 +166,7 @@ impl Openers {
         let engine = opener.engine();
         self.breaker.attempt();
         engine.show_breaker(self.breaker.state());
-        engine.tasks.spawn(opener.run());
+        engine.tasks.spawn(opener.traced(self.backoff.failures()).run());
     }
 
     /// How many attempts there may be at the same time.

@@ -16,6 +16,7 @@ use super::hooked::Prepared;
 use super::limit::Limit;
 use super::panics::{caught, guarded, report};
 use super::release::{Condition, Occasion};
+use super::spans::Asking;
 use super::tags::Label;
 use crate::connection::ConnectionId;
 use crate::counters::Flag;
@@ -83,8 +84,60 @@ impl<D: Driver> Drop for Patience<'_, D> {
     }
 }
 
+/// What is told of one who prefers something. Dropped before it has ended, it was given up.
+struct Story<'a, D: Driver> {
+    engine: &'a Engine<D>,
+    place: &'static Location<'static>,
+    started: u64,
+    is_over: bool,
+    /// If somebody wants to see it.
+    asking: Option<Box<Asking>>,
+}
+
+impl<'a, D: Driver> Story<'a, D> {
+    fn begin(engine: &'a Engine<D>, place: &'static Location<'static>) -> Self {
+        Self { engine, place, started: engine.now(), is_over: false, asking: Asking::begin(engine, place) }
+    }
+
+    fn waited(&self) -> u64 {
+        self.engine.now().saturating_sub(self.started)
+    }
+
+    fn end(mut self, outcome: &Result<(Claim<D::Connection>, Fit), AcquireError>) {
+        self.is_over = true;
+        if let Some(asking) = &mut self.asking {
+            match outcome {
+                Ok((claim, fit)) => asking.served(self.engine.id(claim), *fit != Fit::AtOnce),
+                Err(error) => asking.failed(error),
+            }
+        }
+        self.engine.note_slow_end(self.waited(), self.place, Some(outcome));
+    }
+}
+
+impl<D: Driver> Drop for Story<'_, D> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.engine.note_slow_end::<()>(self.waited(), self.place, None);
+        }
+    }
+}
+
 /// Acquires a connection that fits, or another one.
 pub(crate) async fn prefer<D: Driver>(
+    engine: &Arc<Engine<D>>,
+    preference: &Preference<D::Connection>,
+    limit: Option<Duration>,
+    place: &'static Location<'static>,
+) -> Result<(Claim<D::Connection>, Fit), AcquireError> {
+    let story = Story::begin(engine, place);
+    // Owned across the await: what the call owns.
+    let outcome = seek(engine, preference, limit, place).await;
+    story.end(&outcome);
+    outcome
+}
+
+async fn seek<D: Driver>(
     engine: &Arc<Engine<D>>,
     preference: &Preference<D::Connection>,
     limit: Option<Duration>,

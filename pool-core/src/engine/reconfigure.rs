@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, PoisonError};
 
-use super::Engine;
 use super::clock::nanos;
+use super::{Engine, slow};
 use crate::budget::Notice;
 use crate::config::Config;
 use crate::driver::Driver;
@@ -55,6 +55,7 @@ impl<D: Driver> Engine<D> {
         self.core.resize(self.most(&config));
         self.core.set_idle_order(config.idle_order);
         self.acquire_timeout.set(nanos(config.acquire_timeout));
+        self.slow_acquire.set(slow(&config));
         self.reconfigured.add(1);
         if !self.is_watched() {
             // What ended while nobody watched was not noted.

@@ -99,6 +99,7 @@ impl<D: Driver> Engine<D> {
             converted: events.converted.get(),
             answered: events.answered.get(),
             uncollected: events.uncollected.get(),
+            slow_acquires: events.slow_acquires.get(),
             errors,
             wait: measures.wait.distribution(),
             hold: measures.hold.distribution(),

@@ -19,6 +19,7 @@ use crate::gate::Joined;
 use crate::handoff::{Found, Parted, Usher};
 use crate::sharing::Party;
 use crate::slot::{Claim, Facts, SharedClaim};
+use crate::trace::may_be_wanted;
 
 /// A place beside others, or as the first.
 pub(crate) async fn share<D: Driver<Connection: Sync>>(
@@ -26,11 +27,14 @@ pub(crate) async fn share<D: Driver<Connection: Sync>>(
     limit: Limit,
     place: &'static Location<'static>,
 ) -> Result<SharedClaim<D::Connection>, AcquireError> {
-    if let Some(place) = engine.share_at_once(Occasion::AtOnce) {
-        return Ok(place);
+    if let Some(found) = engine.share_at_once(Occasion::AtOnce) {
+        if may_be_wanted() {
+            engine.tell_place_at_once(engine.id(found.claim()), place);
+        }
+        return Ok(found);
     }
     // Owned across the await: what `Waiting` says.
-    match Waiting::<D, Together>::new(engine, limit, place).await? {
+    match Waiting::<D, Together>::new(engine, limit, place).telling().await? {
         Taken::Whole(claim) => Ok(engine.let_in(claim)),
         Taken::Place(place) => Ok(place),
     }
@@ -54,6 +58,13 @@ impl<C> Want<C> for Together {
 
     fn place(place: SharedClaim<C>) -> Taken<C> {
         Taken::Place(place)
+    }
+
+    fn claim(taken: &Taken<C>) -> &Claim<C> {
+        match taken {
+            Taken::Whole(claim) => claim,
+            Taken::Place(place) => place.claim(),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use super::panics::{caught, report};
 use crate::connection::ConnectionId;
 use crate::driver::Aborter;
 use crate::foreign::drop_quietly;
+use crate::trace::keeping_subscriber;
 
 /// What it takes to abort everything that a pool has begun. How many tasks there are is seen in the slots: each has one.
 #[derive(Default)]
@@ -38,9 +39,10 @@ impl Tasks {
     /// Runs a task on this runtime until it ends, or everything is aborted. What is dropped then gives back what it has.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let abort = self.abort.clone();
-        drop(tokio::spawn(async move {
+        // With the subscriber of the janitor, who is the one that calls this.
+        drop(tokio::spawn(keeping_subscriber(async move {
             let _ = abort.run_until_cancelled(task).await;
-        }));
+        })));
     }
 
     fn aborters(&self) -> MutexGuard<'_, HashMap<ConnectionId, Arc<Means>>> {

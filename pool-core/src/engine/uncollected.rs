@@ -5,7 +5,7 @@ use std::panic::Location;
 use std::time::Duration;
 
 use super::clock::nanos;
-use super::panics::report;
+use super::warnings::Warning;
 use super::{Engine, EngineGrant};
 use crate::driver::Driver;
 use crate::handoff::Grant;
@@ -59,8 +59,8 @@ impl<D: Driver> Engine<D> {
             Grant::Failed | Grant::Closed | Grant::Expired => return,
         };
         self.count_uncollected();
-        report(|| {
-            tracing::warn!(%connection, %place, ?lay, "a connection was taken back that a waiter did not collect; is its future polled?");
+        self.warn(Warning::Uncollected, |suppressed| {
+            tracing::warn!(%connection, %place, ?lay, suppressed, "a connection was taken back that a waiter did not collect; is its future polled?");
         });
     }
 }

@@ -11,6 +11,8 @@ pub(crate) trait Want<C>: Unpin {
 
     fn whole(claim: Claim<C>) -> Self::Taken;
     fn place(place: SharedClaim<C>) -> Self::Taken;
+    /// That of the connection.
+    fn claim(taken: &Self::Taken) -> &Claim<C>;
 }
 
 /// A connection for oneself.
@@ -28,5 +30,9 @@ impl<C> Want<C> for Alone {
     #[cold]
     fn place(_: SharedClaim<C>) -> Claim<C> {
         unreachable!("a waiter that wants a connection for itself was given a place beside others")
+    }
+
+    fn claim(taken: &Claim<C>) -> &Claim<C> {
+        taken
     }
 }

@@ -45,7 +45,7 @@ enum Field {
 use Field::{Count, Failures, Flag, MaybeTime, Order, Time, Uses};
 
 /// All of them, by the names that they have in [`Config`].
-const FIELDS: [(&str, Field); 27] = [
+const FIELDS: [(&str, Field); 28] = [
     ("max_size", Count(|config| &mut config.max_size)),
     ("min_size", Count(|config| &mut config.min_size)),
     ("min_idle", Count(|config| &mut config.min_idle)),
@@ -73,6 +73,7 @@ const FIELDS: [(&str, Field); 27] = [
     ("reclaim_after", MaybeTime(|config| &mut config.reclaim_after)),
     ("refuse_self_wait", Flag(|config| &mut config.refuse_self_wait)),
     ("collect_within", MaybeTime(|config| &mut config.collect_within)),
+    ("slow_acquire", MaybeTime(|config| &mut config.slow_acquire)),
 ];
 
 /// The name that a field has here: with its unit.

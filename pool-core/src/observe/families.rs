@@ -299,6 +299,7 @@ fn troubles(stats: &Stats) -> Vec<MetricFamily> {
         events("pool.errors", "What has gone wrong between the pool and its driver, by class.")
             .with_each("class", classes),
         count("pool.breaker.openings", "How often the breaker has opened.", stats.breaker_openings),
+        count("pool.slow_acquires", "Acquires that took longer than the setting slow_acquire.", stats.slow_acquires),
         count("pool.leaks", "Leases that were reported because they were held for so long.", stats.leaks),
         count("pool.leases.reclaimed", "Leases that were cut off.", stats.reclaimed),
         count("pool.self_waits", "Callers that had to wait while their own task had a connection.", stats.self_waits),

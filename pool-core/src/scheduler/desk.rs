@@ -14,7 +14,7 @@ use super::permit::Permit;
 use super::seat::{Found, Refusal, Seat};
 use super::stats::{Counts, KeyStats};
 use crate::driver::Driver;
-use crate::engine::{Engine, Follower, Outlook, ensure_janitor, report};
+use crate::engine::{Asking, Engine, Follower, Outlook, Warning, ensure_janitor};
 use crate::error::AcquireError;
 use crate::schedule::{Call, Demand, Entry, Limits, Line, Place, Priority, ScheduleConfig, nanos};
 use crate::shed::Shed;
@@ -145,7 +145,26 @@ impl<D: Driver> Desk<D> {
         converts: bool,
         asks: &'static Location<'static>,
     ) -> Result<Permit<D>, AcquireError> {
-        let started = self.engine.now();
+        let (started, mut asking) = (self.engine.now(), Asking::begin_in_line(&self.engine, asks));
+        // Owned across the await: the place in the line. Dropping it leaves the line.
+        let outcome = self.admit_from(started, demand, converts, asks).await;
+        if let Some(asking) = &mut asking {
+            match &outcome {
+                Ok(_) => asking.admitted(),
+                Err(error) => asking.failed(error),
+            }
+        }
+        self.engine.note_slow_end(self.engine.now().saturating_sub(started), asks, Some(&outcome));
+        outcome
+    }
+
+    async fn admit_from(
+        self: &Arc<Self>,
+        started: u64,
+        demand: Demand<'_>,
+        converts: bool,
+        asks: &'static Location<'static>,
+    ) -> Result<Permit<D>, AcquireError> {
         // If it has to wait, and before it has a place in the line, as this may panic. The janitor takes back what is not collected.
         if !self.line().has_room_for(started, &demand) {
             ensure_janitor(&self.engine);
@@ -290,8 +309,8 @@ impl<D: Driver> Desk<D> {
             // Before anything else, which may be foreign code.
             drop(permit);
             self.engine.count_uncollected();
-            report(|| {
-                tracing::warn!(%place, ?lay, "a turn was taken back that a scheduled request did not take; is its future polled?");
+            self.engine.warn(Warning::Uncollected, |suppressed| {
+                tracing::warn!(%place, ?lay, suppressed, "a turn was taken back that a scheduled request did not take; is its future polled?");
             });
         }
     }

@@ -14,6 +14,7 @@ use super::encode::{Encoded, encode};
 use super::prepare::{Known, Prepared, as_before, prepare};
 use crate::connection::PostgresConnection;
 use crate::diagnosis::{Advice, Diagnosis, Fate};
+use crate::limits::Answered;
 use crate::query::{Query, QueryError, QueryStep};
 use crate::results::Held;
 use crate::retry::Outcome;
@@ -67,6 +68,8 @@ pub(super) struct Sent<'c> {
 
 /// What of a statement is ready to be sent, or why it cannot be.
 type Parcel = (Arc<Known>, Option<Duration>, Result<Vec<Encoded>, QueryError>);
+
+impl Answered for Sent<'_> {}
 
 /// Prepares all that is not prepared yet, and gives all of it to the client, which is asked for nothing else meanwhile.
 pub(super) async fn begin<'c>(held: &Arc<Held<'c>>, entries: &[Entry<'_>], how: How) -> Result<Sent<'c>, QueryError> {

@@ -73,6 +73,13 @@ impl Host {
 }
 
 /// Name and port, or the path of the Unix socket.
+impl Host {
+    /// Its name or address without the port, or the path of its socket.
+    pub(crate) fn told_address(&self) -> String {
+        if self.is_socket() { self.socket() } else { self.peer() }
+    }
+}
+
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.peer() {

@@ -134,6 +134,7 @@ use crate::statements::StatementSettings;
 /// | `pool_reclaim_after` | `POOL_RECLAIM_AFTER` | `pool.reclaim_after` | a duration, or 0 for never | never |
 /// | `pool_refuse_self_wait` | `POOL_REFUSE_SELF_WAIT` | `pool.refuse_self_wait` | `true`, `false` | `false` |
 /// | `pool_collect_within` | `POOL_COLLECT_WITHIN` | `pool.collect_within` | a duration, or 0 for never | never |
+/// | `pool_slow_acquire` | `POOL_SLOW_ACQUIRE` | `pool.slow_acquire` | a duration, or 0 for never | 2 s |
 /// | `pool_statement_mode` | `POOL_STATEMENT_MODE` | `statements.mode` | `prepared`, `unprepared` | `prepared` |
 /// | `pool_statement_cache` | `POOL_STATEMENT_CACHE` | `statements.cache` | 0 to 65535; a small one takes the default of `pool_warm_statements` down with it | 256 |
 /// | `pool_prepare_after` | `POOL_PREPARE_AFTER` | `statements.prepare_after` | 1 to 65535 | 1 |

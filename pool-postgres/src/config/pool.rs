@@ -39,7 +39,7 @@ const TIME_OR_NONE: &str = "a duration such as 90, 90s, 1m30s or 500ms, 1 ms to 
 const LONGEST: &str = "a duration such as 90, 90s, 1m30s or 500ms, pool_backoff_initial to 10 years";
 
 /// All of them, in the order of the fields. Where pgxpool has a name, it is that one.
-pub(super) const SETTINGS: [Setting; 27] = [
+pub(super) const SETTINGS: [Setting; 28] = [
     setting("pool_max_conns", "max_size", "1 to 65535", Other(max_size, |pool| pool.max_size.to_string())),
     setting("pool_min_conns", "min_size", FEW, Count(|pool| &mut pool.min_size)),
     setting("pool_min_idle_conns", "min_idle", FEW, Count(|pool| &mut pool.min_idle)),
@@ -97,6 +97,7 @@ pub(super) const SETTINGS: [Setting; 27] = [
         Other(|pool, value| put(&mut pool.refuse_self_wait, parsed(value)), |pool| pool.refuse_self_wait.to_string()),
     ),
     setting("pool_collect_within", "collect_within", TIME_OR_NEVER, Age(|pool| &mut pool.collect_within)),
+    setting("pool_slow_acquire", "slow_acquire", TIME_OR_NEVER, Age(|pool| &mut pool.slow_acquire)),
 ];
 
 const fn setting(keyword: &'static str, field: &'static str, allowed: &'static str, kind: Kind) -> Setting {

@@ -306,7 +306,7 @@ fn what_is_shown_is_read_back() {
         "host=a,b pool_connect_timeout=5s",
         "pool_release=custom pool_release_sql='SELECT 1; RESET ALL' pool_on_open_transaction=close",
         "host=a,b connect_timeout=3",
-        "pool_leak_after=90s pool_refuse_self_wait=true pool_collect_within=1m",
+        "pool_leak_after=90s pool_refuse_self_wait=true pool_collect_within=1m pool_slow_acquire=0",
         "password=s3cr3t pool_connect_timeout=7s pool_acquire_timeout=1500ms passfile=/p application_name=x",
     ] {
         let config = parse(text);

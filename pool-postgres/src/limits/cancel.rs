@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use pool_core::trace::{Traced, keeping_subscriber};
 use tokio::time::{sleep, timeout};
 
+use super::spans;
 use super::stats::{Counters, Item};
 use crate::connection::{Line, PostgresConnection};
 use crate::error::ConnectStep;
@@ -26,13 +28,16 @@ pub(crate) struct Cancellation {
     close_timeout: Duration,
     /// Whether somebody has got the answer after all.
     has_ended: Arc<AtomicBool>,
+    /// For those who trace it.
+    span: Traced,
 }
 
 impl PostgresConnection {
     /// What has a request of its cancelled.
     pub(crate) fn cancellation(&self) -> Cancellation {
         let close_timeout = self.server().settings.config.pool.close_timeout;
-        Cancellation { line: self.line(), counters: self.tally().counters(), close_timeout, has_ended: Arc::default() }
+        let (line, counters) = (self.line(), self.tally().counters());
+        Cancellation { line, counters, close_timeout, has_ended: Arc::default(), span: Traced::none() }
     }
 }
 
@@ -42,15 +47,24 @@ impl Cancellation {
         Self { has_ended: Arc::clone(has_ended), ..self }
     }
 
+    /// As it is, for those who trace the request.
+    pub(super) fn because_of(self, request: &Traced) -> Self {
+        Self { span: spans::of_cancellation(request), ..self }
+    }
+
     /// Begins it, if it is not to be left. What is held back is let go if the runtime has ended, as the session has then.
-    pub(crate) fn begin(self, grip: Grip) {
-        let runtime = self.line.runtime().clone();
-        drop(runtime.spawn(async move {
-            // Owned across the await: the hold. Dropped, what was held back is sent.
-            if let Some(hold) = self.wait_for_hold(grip).await {
-                self.run(hold).await;
-            }
-        }));
+    pub(crate) fn begin(mut self, grip: Grip) {
+        let (runtime, span) = (self.line.runtime().clone(), std::mem::take(&mut self.span));
+        drop(runtime.spawn(keeping_subscriber(async move {
+            let cancelling = async {
+                // Owned across the await: the hold. Dropped, what was held back is sent.
+                if let Some(hold) = self.wait_for_hold(grip).await {
+                    self.run(hold).await;
+                }
+            };
+            // Owned across the await: the same.
+            span.around(cancelling).await;
+        })));
     }
 
     /// Waits until nothing else is under way than what is to be cancelled; `None` if that has been answered, or cannot be told from others.

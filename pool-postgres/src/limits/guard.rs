@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use pool_core::trace::Traced;
 use tokio::runtime::Handle;
 use tokio::time::{Sleep, sleep};
 
 use super::slow::QueryEnd;
+use super::spans::{self, Answered};
 use super::stats::Item;
 use super::timed_out::TimedOut;
 use crate::connection::PostgresConnection;
@@ -24,7 +26,7 @@ use crate::tap::{Grip, Mark, Place, Requests, Target};
 const TRIES: u32 = 3;
 
 /// Runs a request within its limits. If the future is dropped, the server is asked to cancel it. It is made in its place: futures are large, and to hand one on is to copy it.
-pub(crate) async fn limited<T, R: Future<Output = Result<T, QueryError>>>(
+pub(crate) async fn limited<T: Answered, R: Future<Output = Result<T, QueryError>>>(
     connection: &PostgresConnection,
     query: &Query<'_>,
     request: impl FnOnce() -> R,
@@ -86,6 +88,8 @@ pub(crate) struct Guard<'a> {
     cancelled: Option<Place>,
     /// Told to the cancellations, if there have been any.
     has_answer: Option<Arc<AtomicBool>>,
+    /// For those who trace it.
+    span: Traced,
 }
 
 impl<'a> Guard<'a> {
@@ -93,11 +97,21 @@ impl<'a> Guard<'a> {
     pub(crate) fn begin(connection: &'a PostgresConnection, query: &'a Query<'a>) -> Self {
         connection.session().requests().begin(query);
         let began_at = connection.limits().are_timed().then(Instant::now);
-        Self { connection, query, began_at, is_awaited: true, has_ended: false, cancelled: None, has_answer: None }
+        let span = spans::of_request(connection, query);
+        Self {
+            connection,
+            query,
+            began_at,
+            is_awaited: true,
+            has_ended: false,
+            cancelled: None,
+            has_answer: None,
+            span,
+        }
     }
 
     /// It has been answered.
-    pub(crate) fn end<T>(mut self, answer: &Result<T, QueryError>) {
+    pub(crate) fn end<T: Answered>(mut self, answer: &Result<T, QueryError>) {
         // One that still waits for its turn would hit what comes next of this.
         if let Some(told) = &self.has_answer
             && answer.is_ok()
@@ -113,11 +127,13 @@ impl<'a> Guard<'a> {
         }
         self.has_ended = true;
         self.leave();
-        match answer {
-            Ok(_) => self.count(QueryEnd::Answered, true),
-            Err(error) if error.is_timeout() => self.count(QueryEnd::TimedOut, false),
-            Err(error) => self.count(QueryEnd::Failed, !error.is_closed()),
-        }
+        let (end, is_served) = match answer {
+            Ok(_) => (QueryEnd::Answered, true),
+            Err(error) if error.is_timeout() => (QueryEnd::TimedOut, false),
+            Err(error) => (QueryEnd::Failed, !error.is_closed()),
+        };
+        self.count(end, is_served);
+        spans::tell(&self.span, answer, end);
     }
 
     /// Nobody waits for the answer any more.
@@ -223,7 +239,7 @@ impl<'a> Guard<'a> {
         // Once for each, and once more when it is known better where it is.
         if self.cancelled.replace(place) != Some(place) {
             let has_answer = self.has_answer.get_or_insert_default();
-            self.connection.cancellation().until(has_answer).begin(grip);
+            self.connection.cancellation().until(has_answer).because_of(&self.span).begin(grip);
         }
         Some(may_cut)
     }
@@ -231,7 +247,10 @@ impl<'a> Guard<'a> {
     /// As [`cancel`](Self::cancel), if it is not answered soon: others may be about to ask something, who would be held back meanwhile.
     fn cancel_later(&self) {
         if let Some(place) = Requests::place(self.query) {
-            self.connection.cancellation().begin(Grip::Later { target: Target::Place(place), others: true });
+            self.connection
+                .cancellation()
+                .because_of(&self.span)
+                .begin(Grip::Later { target: Target::Place(place), others: true });
         }
     }
 
@@ -308,5 +327,6 @@ impl Drop for Guard<'_> {
             self.connection.session().requests().muddle();
         }
         self.count(QueryEnd::Dropped, false);
+        spans::tell_dropped(&self.span);
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::slow::Listener;
+use super::slow::{Listener, Warnings};
 use super::stats::{Counters, ITEMS, Item};
 use crate::diagnosis::CLASSES;
 use crate::server::Server;
@@ -14,6 +14,7 @@ use crate::tap::Session;
 pub(crate) struct Ledger {
     books: Mutex<Books>,
     pub(super) listener: Mutex<Option<Listener>>,
+    pub(super) warnings: Warnings,
 }
 
 /// Locked when a connection begins or ends, and by whoever looks.

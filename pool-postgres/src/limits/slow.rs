@@ -5,6 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use pool_core::Throttle;
+use tokio::time::Instant;
+
 use super::ledger::Ledger;
 use crate::driver::PostgresDriver;
 use crate::query::Summary;
@@ -62,20 +65,44 @@ pub struct SlowQuery {
     pub end: QueryEnd,
 }
 
+/// Lets one warning pass each so often.
+pub(super) struct Warnings {
+    throttle: Throttle,
+    began: Instant,
+}
+
+/// From one warning to the next.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+impl Default for Warnings {
+    fn default() -> Self {
+        Self { throttle: Throttle::new(INTERVAL, 1), began: Instant::now() }
+    }
+}
+
+impl Warnings {
+    fn ask(&self) -> Option<u64> {
+        self.throttle.ask(self.began.elapsed())
+    }
+}
+
 pub(super) type Listener = Arc<dyn Fn(&SlowQuery) + Send + Sync>;
 
 impl Ledger {
     /// Tells of a slow request.
     pub(super) fn tell(&self, sql: &str, host: &str, elapsed: Duration, end: QueryEnd) {
         let slow = SlowQuery { statement: Summary(sql).to_string(), host: host.to_owned(), elapsed, end };
-        tracing::warn!(
-            target: "pool_postgres::slow",
-            statement = slow.statement,
-            host = slow.host,
-            elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
-            end = %end,
-            "a slow query"
-        );
+        if let Some(left_out) = self.warnings.ask() {
+            tracing::warn!(
+                target: "pool_postgres::slow",
+                statement = slow.statement,
+                host = slow.host,
+                elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+                end = %end,
+                suppressed = (left_out > 0).then_some(left_out),
+                "a slow query"
+            );
+        }
         let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(listener) = listener
             && catch_unwind(AssertUnwindSafe(|| listener(&slow))).is_err()
@@ -86,7 +113,7 @@ impl Ledger {
 }
 
 impl PostgresDriver {
-    /// As it is, with somebody who is told of each request that is [slow](crate::Limits::slow_query), beside the event (of the target `pool_postgres::slow`, a warning). The last one counts.
+    /// As it is, with somebody who is told of each request that is [slow](crate::Limits::slow_query), beside the event (of the target `pool_postgres::slow`, a warning, one each 10 s, with the number of those that were left out as `suppressed`). The last one counts.
     ///
     /// He is called where the request was awaited or dropped, and holds that up for as long as he takes; if he panics, that is logged and has no other consequence.
     ///

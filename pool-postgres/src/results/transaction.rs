@@ -40,6 +40,7 @@ impl PostgresTransaction<'_> {
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<RowStream<'_>, QueryError> {
         // Owned across the await: nothing but the request.
+        self.count();
         let begun = RowStream::start(Held::Borrowed(self.connection()), query.into(), params).await;
         begun.map_err(|error| self.failed(error))
     }
@@ -76,6 +77,7 @@ impl PostgresTransaction<'_> {
         size: u32,
     ) -> Result<Cursor<'_>, QueryError> {
         // Owned across the await: nothing but the request.
+        self.count();
         let declared = Cursor::declare(Held::Borrowed(self.connection()), query.into(), params, size).await;
         declared.map_err(|error| self.failed(error))
     }
@@ -111,6 +113,7 @@ impl PostgresTransaction<'_> {
     pub async fn copy_in<'q>(&mut self, query: impl Into<Query<'q>> + Send) -> Result<CopyIn<'_>, QueryError> {
         let transaction = &*self;
         // Owned across the await: nothing but the request.
+        transaction.count();
         let begun = CopyIn::start(Held::Borrowed(transaction.connection()), query.into()).await;
         begun.map_err(|error| transaction.failed(error))
     }
@@ -166,6 +169,7 @@ impl PostgresTransaction<'_> {
     /// ```
     pub async fn copy_out<'q>(&self, query: impl Into<Query<'q>> + Send) -> Result<CopyOut<'_>, QueryError> {
         // Owned across the await: nothing but the request.
+        self.count();
         let begun = CopyOut::start(Held::Borrowed(self.connection()), query.into()).await;
         begun.map_err(|error| self.failed(error))
     }

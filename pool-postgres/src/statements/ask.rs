@@ -3,12 +3,14 @@
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row, Statement};
 
+use crate::limits::Answered;
+
 pub(crate) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 pub(crate) type Typed<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
 
 /// What of an answer is wanted.
 pub(crate) trait Ask {
-    type Answer: Send;
+    type Answer: Send + Answered;
 
     fn ask(
         client: &Client,

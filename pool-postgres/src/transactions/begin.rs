@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::statement::{refuse, say};
+use super::story::Story;
 use super::{Home, PostgresTransaction, TransactionError, TransactionOptions};
 use crate::connection::PostgresConnection;
 use crate::pool::{PostgresOwnedLease, PostgresPool};
@@ -137,7 +138,8 @@ impl<'a> PostgresTransaction<'a> {
     /// One of which nothing has been sent.
     pub(super) fn to_begin(home: Home<'a>, options: TransactionOptions) -> Self {
         let begun = home.connection().mark();
-        Self { home, options, begun, open: Arc::new(AtomicBool::new(false)) }
+        let story = Story::begin(home.connection(), options);
+        Self { home, options, begun, open: Arc::new(AtomicBool::new(false)), story }
     }
 
     pub(super) async fn begin(mut self) -> Result<Self, QueryError> {
@@ -154,6 +156,7 @@ impl<'a> PostgresTransaction<'a> {
         }
         if let Err(error) = answer {
             self.begun = connection.mark();
+            self.story.iter().for_each(|story| story.failed());
             return Err(self.failed(error.settled(Outcome::NotDone)));
         }
         if !connection.session().has_begun() {

@@ -8,6 +8,7 @@ use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres::error::{Severity, SqlState};
 
 use super::statement::{late, refuse, say};
+use super::story::UNKNOWN;
 use super::{PostgresTransaction, TrackId, TransactionError, TransactionId};
 use crate::connection::PostgresConnection;
 use crate::diagnosis::{Advice, Diagnosis, Fate};
@@ -73,7 +74,7 @@ impl PostgresTransaction<'_> {
         // Owned across the awaits: the transaction. Dropped, it is rolled back, unless the end of it has been sent.
         match self.savepoint_of().map(super::Savepoint::release) {
             Some(release) => self.release(&release).await,
-            None => self.commit_all().await,
+            None => self.commit_told().await,
         }
     }
 
@@ -88,6 +89,16 @@ impl PostgresTransaction<'_> {
             let is_undone = is_refused || error.is_closed();
             self.failed(error.settled(if is_undone { Outcome::NotDone } else { Outcome::Unknown }))
         })
+    }
+
+    /// Cancel safety: that of committing.
+    async fn commit_told(&self) -> Result<(), QueryError> {
+        let Some(story) = self.own_story() else { return self.commit_all().await };
+        story.note(UNKNOWN);
+        // Owned across the await: nothing.
+        let outcome = self.commit_all().await;
+        story.committed(&outcome);
+        outcome
     }
 
     async fn commit_all(&self) -> Result<(), QueryError> {

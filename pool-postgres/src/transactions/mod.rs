@@ -10,6 +10,7 @@ mod runner;
 mod savepoint;
 mod statement;
 mod status;
+mod story;
 
 pub(crate) use commit::{COMMIT, outcome_of_commit};
 pub use error::TransactionError;
@@ -27,6 +28,7 @@ use crate::connection::PostgresConnection;
 use crate::pool::PostgresOwnedLease;
 use crate::tap::Mark;
 use savepoint::Savepoint;
+use story::Story;
 
 /// A transaction, or a savepoint in one. Made by [`PostgresPool::begin`](crate::PostgresPool::begin), on a connection of its own; by [`PostgresConnection::begin`], on one that somebody has; and by
 /// [`savepoint`](Self::savepoint).
@@ -61,6 +63,8 @@ pub struct PostgresTransaction<'a> {
     begun: Mark,
     /// Whether it is to be rolled back when it is dropped. One that is lent to work shares this with its lender.
     open: Arc<AtomicBool>,
+    /// If somebody traces it. A savepoint has that of the transaction around it.
+    story: Option<Arc<Story>>,
 }
 
 /// Where it is.
@@ -127,6 +131,16 @@ impl PostgresTransaction<'_> {
 
     fn set_open(&self, open: bool) {
         self.open.store(open, Ordering::Release);
+    }
+
+    /// That of the whole transaction, if this is that.
+    fn own_story(&self) -> Option<&Story> {
+        self.story.as_deref().filter(|_| self.savepoint_of().is_none())
+    }
+
+    /// Another statement.
+    pub(crate) fn count(&self) {
+        self.story.iter().for_each(|story| story.count());
     }
 
     /// Whether nobody else has it: it is not lent.

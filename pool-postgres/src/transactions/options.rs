@@ -78,7 +78,7 @@ impl TransactionOptions {
     }
 }
 
-fn isolation(level: IsolationLevel) -> &'static str {
+pub(super) fn isolation(level: IsolationLevel) -> &'static str {
     match level {
         IsolationLevel::ReadUncommitted => "ISOLATION LEVEL READ UNCOMMITTED",
         IsolationLevel::RepeatableRead => "ISOLATION LEVEL REPEATABLE READ",

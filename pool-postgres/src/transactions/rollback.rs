@@ -4,6 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::statement::{queue, say};
+use super::story::{ROLLED_BACK, UNKNOWN};
 use super::{Home, PostgresTransaction, Savepoint};
 use crate::diagnosis::Fate;
 use crate::query::{QueryError, QueryStep};
@@ -41,10 +42,15 @@ impl PostgresTransaction<'_> {
     /// ```
     pub async fn rollback(self) -> Result<(), QueryError> {
         // Owned across the awaits: the transaction. Dropped, it is rolled back.
-        match self.savepoint_of().map(Savepoint::undo) {
-            Some(undo) => self.undo(&undo).await,
-            None => self.rollback_all().await,
+        if let Some(undo) = self.savepoint_of().map(Savepoint::undo) {
+            return self.undo(&undo).await;
         }
+        let outcome = self.rollback_all().await;
+        if let (Some(story), Err(error)) = (self.own_story(), &outcome) {
+            story.note(if error.outcome() == Outcome::Unknown { UNKNOWN } else { ROLLED_BACK });
+            story.failed();
+        }
+        outcome
     }
 
     async fn undo(&self, undo: &str) -> Result<(), QueryError> {

@@ -91,7 +91,12 @@ impl PostgresPool {
         // Owned across the await: the lease, here and by the transaction. Dropped, that is rolled back, and the lease goes back.
         let transaction = PostgresTransaction::to_begin(Home::Own(Arc::clone(&lease)), options).begin().await?;
         // Owned across the await: the transaction, here and by the work. The last of the two to be dropped rolls it back.
-        let outcome = work(transaction.lent(lease)).await;
+        let working = work(transaction.lent(lease));
+        let outcome = match &transaction.story {
+            // What is asked in there is inside of it for those who trace it, too.
+            Some(story) => story.span().around(working).await,
+            None => working.await,
+        };
         if !transaction.is_open() {
             return outcome;
         }
@@ -123,7 +128,8 @@ impl PostgresTransaction<'static> {
     /// The same, for its work.
     fn lent(&self, lease: Arc<PostgresOwnedLease>) -> Self {
         let Self { options, begun, .. } = *self;
-        Self { home: Home::Own(lease), options, begun, open: Arc::clone(&self.open) }
+        let (open, story) = (Arc::clone(&self.open), self.story.clone());
+        Self { home: Home::Own(lease), options, begun, open, story }
     }
 
     /// Commits what the work has done, if that has let go of it.

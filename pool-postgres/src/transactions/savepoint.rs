@@ -130,7 +130,7 @@ impl PostgresTransaction<'_> {
         let (connection, set) = (self.connection(), savepoint.set());
         let home = Home::Inside(connection, savepoint);
         let (options, begun, open) = (self.options, self.begun, Arc::new(AtomicBool::new(false)));
-        let inner = PostgresTransaction { home, options, begun, open };
+        let inner = PostgresTransaction { home, options, begun, open, story: self.story.clone() };
         // Owned across the await: the inner transaction. Dropped, it is undone, which is a statement behind this one.
         match say(connection, QueryStep::Begin, &set, || inner.set_open(true)).await {
             Ok(()) => Ok(inner),

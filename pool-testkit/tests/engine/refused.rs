@@ -66,6 +66,7 @@ const LIMITS: &[Limit] = &[
     ("leak_after", TIMES_OR_NONE, |c, time| c.leak_after = Some(time)),
     ("reclaim_after", TIMES_OR_NONE, |c, time| c.reclaim_after = Some(time)),
     ("collect_within", TIMES_OR_NONE, |c, time| c.collect_within = Some(time)),
+    ("slow_acquire", TIMES_OR_NONE, |c, time| c.slow_acquire = Some(time)),
 ];
 
 const WRONG_TIMES: [(Duration, &str); 4] = [

@@ -6,7 +6,7 @@ use pool_core::{Config, Pool, Reconfigured};
 use pool_testkit::fake::FakeDriver;
 
 use crate::common::{pool_with, prove_nothing_lost, quiet};
-use crate::{breaker, leaks, live_sizes as sizes, live_times as times, uncollected};
+use crate::{breaker, leaks, live_sizes as sizes, live_times as times, slow, uncollected};
 
 /// The setting that a test changes, and nothing else.
 pub(crate) struct Setting {
@@ -91,6 +91,7 @@ live! {
     reclaim_after now: leaks::a_lease_is_cut_off_sooner_or_later_or_not_at_all,
     refuse_self_wait now: leaks::a_task_that_waits_for_itself_is_refused_or_not,
     collect_within now: uncollected::a_hand_over_is_taken_back_sooner_or_later_or_not_at_all,
+    slow_acquire now: slow::a_wait_is_slow_sooner_or_later_or_never,
 }
 
 /// The names of all settings, as they show themselves.

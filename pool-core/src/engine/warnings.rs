@@ -1,0 +1,49 @@
+//! Warnings of what may happen very often: some are logged, and the rest are counted.
+
+use std::time::Duration;
+
+use super::Engine;
+use super::panics::report;
+use crate::counters::Throttle;
+use crate::driver::Driver;
+
+/// What is warned of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Warning {
+    SlowAcquire,
+    SelfWait,
+    /// A ping or a reset that takes too long, or a hook that has failed: the connection is closed.
+    Unfit,
+    /// Closing one takes too long, or its hook has failed.
+    SlowClose,
+    Breaker,
+    // Those that name a place: a few of them are told.
+    Leak,
+    Reclaim,
+    Uncollected,
+}
+
+/// From one warning of a kind to the next.
+const INTERVAL: Duration = Duration::from_secs(10);
+/// So many may come at once of those that name a place.
+const PLACES: u32 = 10;
+
+/// One throttle for each kind.
+#[derive(Debug)]
+pub(super) struct Warnings([Throttle; Warning::Uncollected as usize + 1]);
+
+impl Default for Warnings {
+    fn default() -> Self {
+        let at_once = |kind| if kind >= Warning::Leak as usize { PLACES } else { 1 };
+        Self(std::array::from_fn(|kind| Throttle::new(INTERVAL, at_once(kind))))
+    }
+}
+
+impl<D: Driver> Engine<D> {
+    /// Logs a warning, unless there have been too many of its kind. It is told how many were left out since the last one, if any were.
+    pub(crate) fn warn(&self, what: Warning, log: impl FnOnce(Option<u64>)) {
+        if let Some(left_out) = self.warnings.0[what as usize].ask(self.clock.running_for()) {
+            report(|| log((left_out > 0).then_some(left_out)));
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The spans of requests, with the names that OpenTelemetry has for those of clients of databases.
+
+use std::fmt::{self, Write};
+
+use pool_core::trace::Traced;
+use tokio_postgres::Row;
+use tracing::Level;
+use tracing::field::{Empty, display};
+
+use super::slow::QueryEnd;
+use crate::connection::PostgresConnection;
+use crate::query::{Query, QueryError, Summary, words};
+use crate::server::Server;
+
+/// What answers consist of.
+pub(crate) trait Answered {
+    /// How many rows that is, if it is any.
+    fn rows(&self) -> Option<usize> {
+        None
+    }
+}
+
+impl Answered for () {}
+
+/// Rows that were inserted, updated or deleted are not returned.
+impl Answered for u64 {}
+
+impl Answered for Vec<Row> {
+    fn rows(&self) -> Option<usize> {
+        Some(self.len())
+    }
+}
+
+impl Answered for Row {
+    fn rows(&self) -> Option<usize> {
+        Some(1)
+    }
+}
+
+impl Answered for Option<Row> {
+    fn rows(&self) -> Option<usize> {
+        Some(usize::from(self.is_some()))
+    }
+}
+
+/// What is read later.
+impl<A, B> Answered for (A, B) {}
+
+/// The database of its sessions, as it is configured.
+pub(crate) fn database(server: &Server) -> &str {
+    let config = &server.settings.config;
+    config.database.as_deref().or(config.user.as_deref()).unwrap_or_default()
+}
+
+/// The span of a request.
+pub(super) fn of_request(connection: &PostgresConnection, query: &Query<'_>) -> Traced {
+    let server = connection.server();
+    Traced::new(|| {
+        tracing::span!(target: "pool_postgres::span", Level::DEBUG, "db.query",
+            otel.kind = "client",
+            otel.name = %InShort(query.sql()),
+            db.system.name = "postgresql",
+            db.namespace = database(server),
+            db.query.summary = %InShort(query.sql()),
+            db.query.text = %Summary(query.sql()),
+            server.address = %server.host.told_address(),
+            server.port = u64::from(server.host.port),
+            db.response.status_code = Empty,
+            db.response.returned_rows = Empty,
+            error.r#type = Empty,
+            otel.status_code = Empty,
+            outcome = Empty)
+    })
+}
+
+/// The span of what has a request cancelled.
+pub(super) fn of_cancellation(request: &Traced) -> Traced {
+    if !request.is_wanted() {
+        return Traced::none();
+    }
+    request.followed_by(
+        || tracing::span!(target: "pool_postgres::span", parent: None, Level::DEBUG, "db.cancel", otel.kind = "client"),
+    )
+}
+
+/// Tells what has become of a request.
+pub(super) fn tell<T: Answered>(request: &Traced, answer: &Result<T, QueryError>, end: QueryEnd) {
+    request.tell(|span| {
+        span.record("outcome", display(end));
+        match answer {
+            Ok(answer) => {
+                answer.rows().map(|rows| span.record("db.response.returned_rows", rows as u64));
+            }
+            Err(error) => {
+                // Not what is said of it, where there may be values.
+                let code = error.sqlstate().map(tokio_postgres::error::SqlState::code);
+                span.record("db.response.status_code", code).record("otel.status_code", "ERROR");
+                span.record("error.type", code.unwrap_or_else(|| kind(error)));
+            }
+        }
+    });
+}
+
+/// Tells that nobody waits for the answer any more.
+pub(super) fn tell_dropped(request: &Traced) {
+    request.tell(|span| {
+        span.record("outcome", display(QueryEnd::Dropped));
+    });
+}
+
+/// Of an error that the server has not reported.
+fn kind(error: &QueryError) -> &'static str {
+    match error {
+        error if error.is_timeout() => "timeout",
+        error if error.is_closed() => "closed",
+        _ => "_OTHER",
+    }
+}
+
+/// A statement by what it does and to which tables: `SELECT alert service`. As it has few values, it is a name for spans.
+struct InShort<'a>(&'a str);
+
+/// So many characters are shown, and no half names.
+const LONGEST: usize = 255;
+
+/// What the names of tables and functions come after.
+const BEFORE_NAMES: [&str; 6] = ["from", "into", "join", "update", "table", "call"];
+
+/// What begins a part of a statement that is worth to be named.
+const VERBS: [&str; 5] = ["select", "insert", "update", "delete", "merge"];
+
+/// What may come between these and the names.
+const SILENT: [&str; 6] = ["only", "lateral", "if", "not", "exists", "concurrently"];
+
+impl fmt::Display for InShort<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_in = |list: &[&str], word: &str| list.iter().any(|one| word.eq_ignore_ascii_case(one));
+        let (mut shown, mut is_name, mut has_verb) = (0, false, false);
+        let mut words = words(self.0).peekable();
+        while let Some(word) = words.next() {
+            let is_verb = !has_verb || is_in(&VERBS, word);
+            let mut name = String::new();
+            if is_verb && (!is_name || !has_verb) {
+                name = word.to_ascii_uppercase();
+                has_verb = true;
+            } else if is_name && !is_in(&SILENT, word) && is_name_like(word) {
+                name.push_str(word);
+                while words.next_if_eq(&".").is_some() {
+                    name.push('.');
+                    name.push_str(words.next().unwrap_or_default());
+                }
+            }
+            if !name.is_empty() {
+                shown += name.len() + 1;
+                if shown > LONGEST {
+                    return Ok(());
+                }
+                if shown > name.len() + 1 {
+                    f.write_char(' ')?;
+                }
+                f.write_str(&name)?;
+            }
+            is_name = is_in(&BEFORE_NAMES, word) || (is_name && is_in(&SILENT, word));
+        }
+        Ok(())
+    }
+}
+
+fn is_name_like(word: &str) -> bool {
+    word.starts_with(|first: char| first == '"' || first == '_' || first.is_alphabetic())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_is_told_by_what_it_does_and_to_which_tables() {
+        for (sql, short) in [
+            ("", ""),
+            ("SELECT 1", "SELECT"),
+            ("select * from alert where id = 's3cr3t'", "SELECT alert"),
+            ("SELECT a FROM public.alert JOIN \"Service\" s ON true", "SELECT public.alert \"Service\""),
+            ("INSERT INTO alert SELECT * FROM old", "INSERT alert SELECT old"),
+            ("UPDATE ONLY alert SET a = 7", "UPDATE alert"),
+            ("DELETE FROM alert WHERE a IN (SELECT b FROM c)", "DELETE alert SELECT c"),
+            ("/* s3cr3t */ VACUUM", "VACUUM"),
+            ("COMMIT", "COMMIT"),
+            ("CREATE TABLE IF NOT EXISTS t (a int)", "CREATE t"),
+            ("SELECT * FROM (VALUES (1)) v", "SELECT"),
+        ] {
+            assert_eq!(InShort(sql).to_string(), short, "{sql}");
+        }
+        let long = format!("SELECT {}", "1 FROM alert, ".repeat(100).replace(", ", " JOIN "));
+        assert!(InShort(&long).to_string().len() <= LONGEST);
+    }
+}
