@@ -7,6 +7,7 @@
 //! * [`postgres`]: a real PostgreSQL for tests, started from cargo alone.
 //! * [`proxy`]: what stands between a client and a server and does to their connections what networks do.
 //! * [`secrets`]: passwords that are found wherever they are told.
+//! * [`tools`]: Prometheus, Alertmanager and a browser, for what operators see.
 //! * `tests/loom`: models of the lock-free layer; `cargo test --features loom` runs them.
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
@@ -27,3 +28,5 @@ pub mod random;
 pub mod secrets;
 #[cfg(not(feature = "loom"))]
 pub mod simulation;
+#[cfg(not(feature = "loom"))]
+pub mod tools;

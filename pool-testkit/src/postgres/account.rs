@@ -10,7 +10,7 @@ use super::error::{During, EphemeralError};
 
 /// The user that the server, initdb and their files belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Account {
+pub(crate) enum Account {
     /// The user who runs this.
     Same,
     /// Somebody less than root.
@@ -19,7 +19,7 @@ pub(super) enum Account {
 
 impl Account {
     /// The account to use for files below `folder`, which this process has just made.
-    pub(super) fn for_owner_of(folder: &Path) -> Result<Self, EphemeralError> {
+    pub(crate) fn for_owner_of(folder: &Path) -> Result<Self, EphemeralError> {
         let owner = fs::metadata(folder).during(|| format!("looking at {}", folder.display()))?.uid();
         if owner != 0 {
             return Ok(Self::Same);
@@ -31,7 +31,7 @@ impl Account {
     }
 
     /// Makes a command run as this user, with nothing of PostgreSQL's own environment.
-    pub(super) fn command(self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    pub(crate) fn command(self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("PG") {
@@ -46,7 +46,7 @@ impl Account {
     }
 
     /// Hands a file or folder over to this user.
-    pub(super) fn own(self, path: &Path) -> Result<(), EphemeralError> {
+    pub(crate) fn own(self, path: &Path) -> Result<(), EphemeralError> {
         match self {
             Self::Same => Ok(()),
             Self::Other { uid, gid } => std::os::unix::fs::chown(path, Some(uid), Some(gid))

@@ -10,14 +10,14 @@ use super::error::{During, EphemeralError};
 
 /// The folder of this user, made if it is missing, and the account that servers run as.
 #[derive(Clone, Debug)]
-pub(super) struct Cache {
-    pub(super) folder: PathBuf,
-    pub(super) account: Account,
+pub(crate) struct Cache {
+    pub(crate) folder: PathBuf,
+    pub(crate) account: Account,
 }
 
 impl Cache {
     /// Opens the cache, for a user whose environment is `lookup`.
-    pub(super) fn open(lookup: impl Fn(&str) -> Option<PathBuf>) -> Result<Self, EphemeralError> {
+    pub(crate) fn open(lookup: impl Fn(&str) -> Option<PathBuf>) -> Result<Self, EphemeralError> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let probe = std::env::temp_dir().join(format!("pool-testkit-{}-{number}", std::process::id()));
@@ -36,7 +36,7 @@ impl Cache {
     }
 
     /// Waits until this process alone works on `what`. The lock is free again when the file is dropped.
-    pub(super) fn lock(&self, what: &str) -> Result<File, EphemeralError> {
+    pub(crate) fn lock(&self, what: &str) -> Result<File, EphemeralError> {
         let path = self.folder.join(format!("{what}.lock"));
         let step = || format!("locking {}", path.display());
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).during(step)?;

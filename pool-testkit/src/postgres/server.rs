@@ -17,9 +17,9 @@ use super::template;
 use super::warden::Warden;
 
 /// A port can be taken between finding and using it.
-pub(super) const PORT_ATTEMPTS: u32 = 5;
+pub(crate) const PORT_ATTEMPTS: u32 = 5;
 /// A server on a busy machine, after a crash, is ready well before.
-pub(super) const START_LIMIT: Duration = Duration::from_mins(1);
+pub(crate) const START_LIMIT: Duration = Duration::from_mins(1);
 
 /// A PostgreSQL server that belongs to this process alone. Dropping it stops it and removes its files.
 #[derive(Debug)]
@@ -311,7 +311,7 @@ impl EphemeralPostgres {
 }
 
 /// A folder for one server, short enough for a socket's name, owned by the server's user.
-pub(super) fn make_folder(cache: &Cache) -> Result<PathBuf, EphemeralError> {
+pub(crate) fn make_folder(cache: &Cache) -> Result<PathBuf, EphemeralError> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let folder = std::env::temp_dir().join(format!("pool-pg-{}-{number}", std::process::id()));
@@ -323,7 +323,7 @@ pub(super) fn make_folder(cache: &Cache) -> Result<PathBuf, EphemeralError> {
 }
 
 /// Below the ports that systems give to outgoing connections, one of which could take the port of a server that is stopped.
-pub(super) fn free_port() -> Result<u16, EphemeralError> {
+pub(crate) fn free_port() -> Result<u16, EphemeralError> {
     const PORTS: std::ops::Range<u16> = 20_000..32_000;
     let random = RandomState::new().build_hasher().finish();
     let offset = u16::try_from(random % u64::from(PORTS.end - PORTS.start)).unwrap_or(0);

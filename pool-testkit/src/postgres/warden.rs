@@ -43,7 +43,12 @@ while IFS= read -r line; do
 done
 # What has no data, such as PgBouncer, has no last words either, and does not hear QUIT.
 last=QUIT; [ -d "$folder/data" ] || last=KILL
-if [ -n "$pid" ]; then signal CONT; kill -s $last "$pid" 2>/dev/null; finish; fi
+if [ -n "$pid" ]; then
+    signal CONT
+    # Whoever is killed cannot end its children, as a browser is one of its driver.
+    if [ $last = KILL ]; then signal KILL; else kill -s $last "$pid" 2>/dev/null; fi
+    finish
+fi
 # A killed server leaves its shared memory behind; the file says which.
 if [ -r "$folder/data/postmaster.pid" ]; then
     memory=$(sed -n 7p "$folder/data/postmaster.pid"); ipcrm -m "${memory##* }" 2>/dev/null
@@ -53,7 +58,7 @@ rm -rf "$folder"
 
 /// The shell, and both ends of the talk with it.
 #[derive(Debug)]
-pub(super) struct Warden {
+pub(crate) struct Warden {
     shell: Child,
     orders: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
@@ -61,7 +66,7 @@ pub(super) struct Warden {
 
 impl Warden {
     /// Starts the shell for a server that lives in `folder` and is started by `server`.
-    pub(super) fn new(
+    pub(crate) fn new(
         account: Account,
         folder: &Path,
         server: &[String],
@@ -83,7 +88,7 @@ impl Warden {
     }
 
     /// Gives an order and waits for the answer.
-    pub(super) fn order(&mut self, order: &str) -> Result<String, EphemeralError> {
+    pub(crate) fn order(&mut self, order: &str) -> Result<String, EphemeralError> {
         let step = || format!("telling the shell that watches the server to {order}");
         if let Some(orders) = &mut self.orders {
             writeln!(orders, "{order}").during(step)?;

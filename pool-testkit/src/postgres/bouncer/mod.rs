@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use super::cache::Cache;
 use super::error::{During, EphemeralError};
+use super::program::Program;
 use super::server::{EphemeralPostgres, PORT_ATTEMPTS, START_LIMIT, free_port, make_folder};
 use super::warden::Warden;
-use find::{Program, find};
+use find::PGBOUNCER;
 
 /// A PgBouncer that belongs to this process alone, in front of one server. Dropping it stops it and removes its files.
 ///
@@ -72,7 +73,7 @@ impl PgBouncerBuilder {
     pub fn start(self) -> Result<PgBouncer, EphemeralError> {
         let lookup = |name: &str| std::env::var_os(name).map(PathBuf::from);
         let cache = Cache::open(lookup)?;
-        let program = find(&cache, lookup)?;
+        let program = PGBOUNCER.find(&cache, lookup)?;
         for attempt in 1.. {
             match self.attempt(&cache, &program) {
                 Err(error) if attempt < PORT_ATTEMPTS && error.to_string().contains("Address already in use") => {}

@@ -1,0 +1,69 @@
+//! The rules and the dashboard: promtool takes them, and they name nothing that there is not.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use pool_testkit::tools::Promtool;
+use serde_json::Value;
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations");
+
+fn text(name: &str) -> String {
+    fs::read_to_string(format!("{FOLDER}/{name}")).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The names of all metrics, as Prometheus has them; those of a histogram without what it appends.
+fn metrics() -> BTreeSet<&'static str> {
+    include_str!("metrics.txt").split_whitespace().collect()
+}
+
+/// The metrics that a query names.
+fn named(query: &str) -> BTreeSet<String> {
+    let words = query.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':');
+    let ours = words.filter(|word| word.starts_with("pool_") || word.starts_with("db_client_"));
+    let plain = ours.filter(|word| *word != "db_client_connection_pool_name");
+    plain.map(|word| word.trim_end_matches("_bucket").to_owned()).collect()
+}
+
+fn queries(dashboard: &Value) -> Vec<String> {
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let targets = panels.filter_map(|panel| panel["targets"].as_array()).flatten();
+    targets.map(|target| target["expr"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn promtool_takes_the_rules_and_their_tests() {
+    let promtool = Promtool::find().unwrap();
+    let checked = promtool.run(&["check", "rules", &format!("{FOLDER}/alerts.yml")]).unwrap();
+    assert!(checked.contains("SUCCESS: 18 rules found"), "{checked}");
+    promtool.run(&["test", "rules", &format!("{FOLDER}/alerts_test.yml")]).unwrap();
+}
+
+#[test]
+fn every_alert_has_a_test_and_a_section_of_the_runbook() {
+    let (rules, tests, runbook) = (text("alerts.yml"), text("alerts_test.yml"), text("runbook.md"));
+    let alerts: Vec<_> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert!(!alerts.is_empty());
+    for alert in alerts {
+        assert!(tests.contains(&format!("  - name: {alert}\n")), "{alert} has no test");
+        assert!(runbook.contains(&format!("\n## {alert}\n")), "{alert} has no section");
+        let url = format!("runbook_url: docs/operations/runbook.md#{}\n", alert.to_lowercase());
+        assert!(rules.contains(&url), "{alert} does not say where its section is");
+    }
+}
+
+#[test]
+fn rules_and_dashboard_name_metrics_that_there_are() {
+    let known = metrics();
+    let rules = text("alerts.yml");
+    let rules = rules.lines().filter_map(|line| line.trim().strip_prefix("expr: ").map(str::to_owned));
+    let dashboard: Value = serde_json::from_str(&text("dashboard.json")).unwrap();
+    let mut seen = BTreeSet::new();
+    for query in rules.chain(queries(&dashboard)) {
+        for name in named(&query) {
+            assert!(known.contains(name.as_str()), "there is no {name}, in {query}");
+            seen.insert(name);
+        }
+    }
+    assert!(seen.len() > 30, "few were found: {seen:?}");
+}
