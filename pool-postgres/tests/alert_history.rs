@@ -12,6 +12,8 @@ mod common;
 mod history;
 #[path = "alert_history/outage.rs"]
 mod outage;
+#[path = "alert_history/pool.rs"]
+mod pool;
 #[path = "alert_history/process.rs"]
 mod process;
 #[path = "alert_history/webhook.rs"]

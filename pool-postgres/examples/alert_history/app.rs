@@ -6,15 +6,18 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use pool_postgres::pool_core::http::{Controls, Status};
 use pool_postgres::pool_core::{HealthConfig, ObserveConfig, PoolObserver};
 use pool_postgres::retry::{Retrier, RetryPolicy};
 use pool_postgres::tokio_postgres;
-use pool_postgres::{PostgresConfig, PostgresDriver, PostgresHealthChecker, PostgresOwnedLease, PostgresPool};
+use pool_postgres::{PostgresConfig, PostgresDriver, PostgresOwnedLease, PostgresPool};
 
 use super::failure::Failure;
 use super::metrics::Metrics;
 use super::payload::Payload;
 use super::store;
+
+type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// How long a request waits for a connection: an Alertmanager tries again by itself, so an early answer is a good one.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -26,10 +29,10 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct App {
     pub(crate) pool: PostgresPool,
     pub(super) metrics: Metrics,
-    /// Watches over the pool, on a connection of its own.
-    pub(crate) checker: Arc<PostgresHealthChecker>,
     /// Looks at the pool, for those who run the service.
     pub(super) observer: PoolObserver<PostgresDriver>,
+    /// Shows it to them.
+    pub(super) status: Status,
     /// For what is tried again, within the time of one answer.
     retrier: Retrier,
     /// Seats for those who read histories, which can take long: half of the connections stay free for everybody else.
@@ -37,8 +40,9 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// Connects to the database and prepares it.
-    pub(crate) async fn start(url: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+    /// Connects to the database and prepares it. Whoever has the token, if there is one, may control the pool.
+    pub(crate) async fn start(url: &str, token: Option<&str>) -> Result<Self, Error> {
+        let controls = token.map(Controls::new).transpose()?;
         let mut config: PostgresConfig = url.parse()?;
         config.pool.acquire_timeout = ACQUIRE_TIMEOUT;
         config.application_name.get_or_insert_with(|| "alert_history".to_owned());
@@ -47,11 +51,14 @@ impl App {
         let readers = Arc::new(Semaphore::new((pool.config().max_size / 2).max(1)));
         let mut policy = RetryPolicy::default();
         policy.deadline = ANSWER_TIMEOUT;
-        let (retrier, checker) = (pool.retrying(policy)?, Arc::new(pool.monitor(HealthConfig::default())?));
+        let retrier = pool.retrying(policy)?;
         let mut look = ObserveConfig::default();
         "alerts".clone_into(&mut look.name);
-        let observer = pool.observe(look)?.with_health(Arc::clone(&checker));
-        Ok(Self { pool, metrics: Metrics::default(), checker, observer, retrier, readers })
+        // The monitor has a connection of its own.
+        let observer = pool.observe(look)?.with_health(pool.monitor(HealthConfig::default())?.into());
+        let status = Status::new().pool(observer.clone());
+        let status = controls.into_iter().fold(status, Status::controls);
+        Ok(Self { pool, metrics: Metrics::default(), observer, status, retrier, readers })
     }
 
     /// Stores the alerts of one post. Tried again only if they have not been stored for certain: otherwise whoever posted decides.

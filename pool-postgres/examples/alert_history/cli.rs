@@ -16,14 +16,16 @@ Usage: alert_history [--listen ADDRESS] [--log-format text|json] [--load SECONDS
   --clients N        concurrent clients of --load, 1 to 1000 (default 32)
 
 Environment: DATABASE_URL names the PostgreSQL to use, as a URI or key/value string. Without it the service starts one of its own,
-which goes away with it.
+which goes away with it. CONTROL_TOKEN, of 16 characters and more, lets whoever sends it control the pool; without it nobody can.
 
   POST /webhook        takes the Alertmanager's payload, version 4
   GET  /history        newest first, one JSON object per line; filters: alertname, status, label=name=value (repeatable),
                        from, to (RFC 3339, when the alert started), limit (default 1000)
   GET  /health/live    200 while the process serves
   GET  /health/ready   200 while the database answers
-  GET  /metrics        Prometheus text format
+  GET  /metrics        Prometheus text format, of the pool and of the service
+  GET  /pool           the pool, as a table or as JSON; /pool/ui is a page of it for browsers
+  POST /pool/control/pause, resume, retire, reconfigure, with the header Authorization: Bearer CONTROL_TOKEN
 ";
 
 /// How to log.

@@ -108,7 +108,7 @@ impl IntoResponse for Failure {
             }
             Self::NoSuchPath => (
                 StatusCode::NOT_FOUND,
-                json!({ "error": "not_found", "message": "allowed: /webhook, /history, /health/live, /health/ready, /metrics" }),
+                json!({ "error": "not_found", "message": "allowed: /webhook, /history, /health/live, /health/ready, /metrics, /pool, /pool/ui" }),
             ),
             Self::Method => (
                 StatusCode::METHOD_NOT_ALLOWED,

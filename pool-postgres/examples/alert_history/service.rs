@@ -62,7 +62,8 @@ fn start_own() -> Result<EphemeralPostgres, EphemeralError> {
 
 async fn serve_with(options: &Options, url: &str, own: bool) -> Result<ExitCode, Error> {
     let stop = Stop::on_signals()?;
-    let Some(app) = stop.clone().or(App::start(url)).await else { return Ok(ExitCode::FAILURE) };
+    let token = std::env::var("CONTROL_TOKEN").ok().filter(|token| !token.is_empty());
+    let Some(app) = stop.clone().or(App::start(url, token.as_deref())).await else { return Ok(ExitCode::FAILURE) };
     let app = Arc::new(app?);
     let (listener, address) = listen(options.listen).await?;
     let database = if own { "a PostgreSQL of its own" } else { "DATABASE_URL" };
@@ -89,7 +90,13 @@ async fn listen(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> 
 
 /// Serves until it is told to stop, and then until the requests in flight have been answered.
 async fn serve_until(listener: TcpListener, app: Arc<App>, stop: Stop) -> Result<(), Error> {
-    let serving = axum::serve(listener, http::router(app)).with_graceful_shutdown(stop.clone().wait());
+    let (status, stopped) = (app.status.clone(), stop.clone().wait());
+    let stopped = async move {
+        stopped.await;
+        // Whoever watches would do so for ever.
+        status.end_events();
+    };
+    let serving = axum::serve(listener, http::router(app)).with_graceful_shutdown(stopped);
     let mut serving = std::pin::pin!(serving.into_future());
     if let Some(ended) = stop.or(&mut serving).await {
         return Ok(ended?);

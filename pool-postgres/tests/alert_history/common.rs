@@ -22,7 +22,12 @@ pub(crate) struct Service {
 
 impl Service {
     pub(crate) async fn start(url: &str) -> Self {
-        let app = Arc::new(App::start(url).await.expect("the service starts"));
+        Self::start_with(url, None).await
+    }
+
+    /// The pool of which whoever has the token may control.
+    pub(crate) async fn start_with(url: &str, token: Option<&str>) -> Self {
+        let app = Arc::new(App::start(url, token).await.expect("the service starts"));
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let serving = axum::serve(listener, router(Arc::clone(&app)));

@@ -146,9 +146,9 @@ async fn a_pool_makes_no_more_series_than_the_page_says() {
 #[tokio::test]
 async fn two_pools_are_told_apart_by_their_names() {
     let (_database, pool, observer) = everything().await;
-    let mut named = ObserveConfig::default();
-    "reports".clone_into(&mut named.name);
-    let other = pool.observe(named).unwrap();
+    let mut look = ObserveConfig::default();
+    "reports".clone_into(&mut look.name);
+    let other = pool.observe(look).unwrap();
     let merged = merge_families(observer.families().into_iter().chain(other.families()));
     let names: BTreeSet<_> = merged.iter().map(|family| family.name).collect();
     assert_eq!(names.len(), merged.len());

@@ -39,7 +39,7 @@ async fn connections_are_counted_by_their_server_and_what_it_is() {
     let (pool, observer) = observed(settings.clone()).await;
     let leases = (pool.acquire().await.unwrap(), pool.acquire().await.unwrap());
     let here = (first.port, "primary".to_owned(), 2);
-    assert_eq!(connections(&observer), [here.clone()]);
+    assert_eq!(connections(&observer), std::slice::from_ref(&here));
     assert_eq!(family(&observer, CONNECTIONS).samples.len(), 6, "two servers, three roles");
     assert_eq!(facts(&observer), [format!("{first}, primary"), second.to_string()]);
     drop(leases);

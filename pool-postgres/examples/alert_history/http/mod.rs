@@ -1,6 +1,5 @@
 //! The HTTP side.
 
-mod health;
 mod history;
 mod webhook;
 
@@ -21,18 +20,20 @@ use super::failure::Failure;
 /// The largest body that is read. Alertmanager's posts are some kilobytes.
 pub(super) const MAX_BODY: usize = 1 << 20;
 
-/// All routes.
+/// All routes: those of the service, and behind them those of its pool.
 pub(crate) fn router(app: Arc<App>) -> Router {
+    let observed = from_fn_with_state(Arc::clone(&app), observe);
+    let pool = app.status.router().fallback(|| async { Failure::NoSuchPath });
+    let pool = pool.method_not_allowed_fallback(|| async { Failure::Method });
     Router::new()
         .route("/webhook", post(webhook::take))
         .route("/history", get(history::list))
-        .route("/health/live", get(health::live))
-        .route("/health/ready", get(health::ready))
+        // There is one of the pool alone, which nobody comes to.
         .route("/metrics", get(metrics))
-        .fallback(|| async { Failure::NoSuchPath })
         .method_not_allowed_fallback(|| async { Failure::Method })
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(from_fn_with_state(Arc::clone(&app), observe))
+        .route_layer(observed.clone())
+        .fallback_service(pool.layer(observed))
         .with_state(app)
 }
 
