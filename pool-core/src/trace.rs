@@ -75,8 +75,8 @@ impl Traced {
     #[must_use]
     pub fn followed_by(&self, make: impl FnOnce() -> Span) -> Self {
         let Some(span) = &self.0 else { return Self::new(make) };
-        let made = calling(|| span.with_subscriber(|(_, subscriber)| with_default(subscriber, make))).flatten();
-        let follower = Self(made.filter(|made| !made.is_disabled()));
+        let span_of_it = calling(|| span.with_subscriber(|(_, subscriber)| with_default(subscriber, make))).flatten();
+        let follower = Self(span_of_it.filter(|next| !next.is_disabled()));
         // Not before it is one of these: a subscriber that panics at this would panic again when the span is dropped.
         follower.tell(|next| {
             next.follows_from(span);

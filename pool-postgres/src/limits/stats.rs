@@ -71,11 +71,19 @@ impl Counters {
 }
 
 /// What is counted of all connections, and who wants to know of slow requests.
-#[derive(Default)]
 pub(crate) struct Ledger {
     books: Mutex<Books>,
     pub(super) listener: Mutex<Option<Listener>>,
     pub(super) warnings: Warnings,
+    /// Of sessions in which something was left.
+    left_behind: Warnings,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        let (books, listener) = (Mutex::default(), Mutex::default());
+        Self { books, listener, warnings: Warnings::new(1), left_behind: Warnings::new(10) }
+    }
 }
 
 #[derive(Default)]
@@ -93,6 +101,11 @@ impl Ledger {
     fn all(&self) -> [u64; ITEMS] {
         let books = self.books();
         books.open.iter().map(|counters| counters.snapshot()).fold(books.closed, sum)
+    }
+
+    /// If somebody may be warned of what was left behind in a session: how many times that was not done since the last one.
+    pub(crate) fn may_warn(&self) -> Option<u64> {
+        self.left_behind.ask()
     }
 
     /// Executions of statements that were prepared before.
@@ -133,7 +146,7 @@ impl Tally {
         Arc::clone(&self.counters)
     }
 
-    pub(super) fn ledger(&self) -> &Ledger {
+    pub(crate) fn ledger(&self) -> &Ledger {
         &self.ledger
     }
 }
