@@ -44,15 +44,19 @@ impl PostgresTransaction<'_> {
         // Owned across the awaits: the transaction. Dropped, it is rolled back.
         match self.savepoint_of().map(Savepoint::undo) {
             Some(undo) => self.undo(&undo).await,
-            None => {
-                let outcome = self.rollback_all().await;
-                if let (Some(story), Err(error)) = (self.own_story(), &outcome) {
-                    story.note(if error.outcome() == Outcome::Unknown { UNKNOWN } else { ROLLED_BACK });
-                    story.failed();
-                }
-                outcome
-            }
+            None => self.rollback_told().await,
         }
+    }
+
+    /// Cancel safety: that of rolling back.
+    async fn rollback_told(&self) -> Result<(), QueryError> {
+        // Owned across the await: nothing.
+        let outcome = self.rollback_all().await;
+        if let (Some(story), Err(error)) = (self.own_story(), &outcome) {
+            story.note(if error.outcome() == Outcome::Unknown { UNKNOWN } else { ROLLED_BACK });
+            story.failed();
+        }
+        outcome
     }
 
     async fn undo(&self, undo: &str) -> Result<(), QueryError> {
