@@ -75,12 +75,13 @@ impl Traced {
     #[must_use]
     pub fn followed_by(&self, make: impl FnOnce() -> Span) -> Self {
         let Some(span) = &self.0 else { return Self::new(make) };
-        let follower = || {
-            span.with_subscriber(|(_, subscriber)| with_default(subscriber, make)).inspect(|next| {
-                next.follows_from(span);
-            })
-        };
-        Self(calling(follower).flatten().filter(|span| !span.is_disabled()))
+        let span_of_it = calling(|| span.with_subscriber(|(_, subscriber)| with_default(subscriber, make))).flatten();
+        let follower = Self(span_of_it.filter(|next| !next.is_disabled()));
+        // Not before it is one of these: a subscriber that panics at this would panic again when the span is dropped.
+        follower.tell(|next| {
+            next.follows_from(span);
+        });
+        follower
     }
 
     /// Does something inside of the span, for its subscriber.

@@ -21,3 +21,5 @@ mod startup;
 mod tagged;
 #[path = "limits/timeouts.rs"]
 mod timeouts;
+#[path = "limits/traced.rs"]
+mod traced;

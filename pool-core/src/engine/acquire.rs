@@ -105,6 +105,7 @@ impl<D: Driver, W: Want<D::Connection>> Future for Waiting<'_, D, W> {
 }
 
 impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
+    #[inline(always)] // what comes of it stays where it is
     fn go_on(&mut self, context: &mut Context<'_>) -> Poll<Result<W::Taken, AcquireError>> {
         loop {
             if let Some(hook) = self.preparing.as_mut() {

@@ -67,7 +67,10 @@ fn wait<'a, D: Driver>(
     context: &mut Context<'_>,
 ) -> Poll<Result<Claim<D::Connection>, AcquireError>> {
     if matches!(progress, Progress::Begun) {
-        *progress = Progress::Waiting(Waiting::new(engine, limit, place).telling());
+        *progress = Progress::Waiting(Waiting::new(engine, limit, place));
+        if let Progress::Waiting(waiting) = progress {
+            waiting.tell_from_now_on();
+        }
     }
     let Progress::Waiting(waiting) = progress else { panic!("an acquire was polled after it had ended") };
     let outcome = Pin::new(waiting).poll(context);

@@ -7,13 +7,23 @@ use super::spans::Asking;
 use super::want::Want;
 use crate::driver::Driver;
 use crate::error::AcquireError;
+use crate::trace::may_be_wanted;
 
 impl<D: Driver, W: Want<D::Connection>> Waiting<'_, D, W> {
     /// As it is, telling what comes of it.
+    #[inline]
     pub(super) fn telling(mut self) -> Self {
-        self.tells = true;
-        self.asking = ManuallyDrop::new(Asking::begin(self.engine, self.place));
+        self.tell_from_now_on();
         self
+    }
+
+    /// The same, where it is: to move it costs more than all of this.
+    #[inline]
+    pub(super) fn tell_from_now_on(&mut self) {
+        self.tells = true;
+        if may_be_wanted() {
+            self.asking = ManuallyDrop::new(Asking::begin(self.engine, self.place));
+        }
     }
 
     /// It has ended.
@@ -25,6 +35,7 @@ impl<D: Driver, W: Want<D::Connection>> Waiting<'_, D, W> {
     }
 
     #[cold]
+    #[inline(never)]
     fn tell_closely(&mut self, outcome: &Result<W::Taken, AcquireError>) {
         let engine = self.engine;
         if let Some(asking) = self.asking.as_mut() {

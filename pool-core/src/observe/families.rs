@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::window::utilisation;
-use super::{PoolObserver, locked};
+use super::{PoolObserver, Steady, locked};
 use crate::driver::Driver;
 use crate::engine::Timed;
 use crate::health::HealthState;
@@ -59,9 +59,10 @@ impl<D: Driver> PoolObserver<D> {
         let (stats, timed, driver) = (engine.stats(), engine.timed(), engine.describe_driver());
         let (config, waiting) = (self.pool.config(), stats.state.waiting + engine.in_front());
         let mut families = conventional(&stats, waiting, (config.min_idle, config.max_size));
-        families.extend(times(&timed, stats.immediate, driver.system));
+        let steady = locked(&self.shared.memory).shown.steady(&stats);
+        families.extend(times(&timed, steady.immediate, driver.system));
         families.extend(connections(&stats));
-        families.extend(callers(&stats, waiting));
+        families.extend(callers(&stats, steady, waiting));
         families.push(seconds(
             "pool.waiters.oldest.age",
             "How long the one waits who came first; 0 if nobody waits.",
@@ -76,7 +77,7 @@ impl<D: Driver> PoolObserver<D> {
         families.extend(self.utilisation(&stats.state));
         families.extend(troubles(&stats));
         families.push(breaker(stats.state.breaker));
-        families.extend(self.health_families(&stats));
+        families.extend(self.health_families(&stats, steady));
         families.extend(driver.families);
         let name = self.shared.name.as_ref();
         families.iter_mut().flat_map(|family| &mut family.samples).for_each(|sample| {
@@ -100,10 +101,10 @@ impl<D: Driver> PoolObserver<D> {
     }
 
     /// What the monitor has found, and how often the backend could be reached at all.
-    fn health_families(&self, stats: &Stats) -> Vec<MetricFamily> {
+    fn health_families(&self, stats: &Stats, steady: Steady) -> Vec<MetricFamily> {
         let checks = self.health.as_ref().map(|checker| checker.stats());
         let failed = stats.open_failures + stats.errors.pings + checks.map_or(0, |checks| checks.failed);
-        let succeeded = stats.opened.saturating_sub(stats.adopted) + stats.answered;
+        let succeeded = steady.opened + stats.answered;
         let mut families = vec![
             events(
                 "pool.connectivity.attempts",
@@ -263,11 +264,10 @@ fn connections(stats: &Stats) -> Vec<MetricFamily> {
     ]
 }
 
-fn callers(stats: &Stats, waiting: usize) -> Vec<MetricFamily> {
-    let served = stats.acquired.saturating_sub(stats.immediate);
+fn callers(stats: &Stats, steady: Steady, waiting: usize) -> Vec<MetricFamily> {
     let outcomes = [
-        ("immediate", stats.immediate),
-        ("waited", served),
+        ("immediate", steady.immediate),
+        ("waited", steady.served_late),
         ("timeout", stats.timeouts),
         ("cancelled", stats.cancelled),
         ("shed", stats.shed),

@@ -22,6 +22,7 @@ use crate::error::ConfigError;
 use crate::health::HealthState;
 use crate::monitor::HealthChecker;
 use crate::pool::Pool;
+use crate::stats::Stats;
 
 pub use config::ObserveConfig;
 pub use snapshot::Snapshot;
@@ -72,6 +73,36 @@ struct Memory {
     journal: VecDeque<JournalEntry>,
     /// Asks the monitor, if there is one.
     health: Option<AskHealth>,
+    shown: Shown,
+}
+
+/// Counts that are made of several which are read one after the other, as they were shown last. One that went back would look like the count of another process.
+#[derive(Default)]
+struct Shown {
+    immediate: u64,
+    served_late: u64,
+    opened: u64,
+}
+
+impl Shown {
+    /// None of them goes back.
+    fn steady(&mut self, stats: &Stats) -> Steady {
+        self.immediate = self.immediate.max(stats.immediate);
+        self.served_late = self.served_late.max(stats.acquired.saturating_sub(stats.immediate));
+        self.opened = self.opened.max(stats.opened.saturating_sub(stats.adopted));
+        Steady { immediate: self.immediate, served_late: self.served_late, opened: self.opened }
+    }
+}
+
+/// The same, for one page.
+#[derive(Clone, Copy)]
+struct Steady {
+    /// Acquires that were served at once.
+    immediate: u64,
+    /// Those that were served after a wait.
+    served_late: u64,
+    /// Connections that the pool has opened itself.
+    opened: u64,
 }
 
 type AskHealth = Arc<dyn Fn() -> HealthState + Send + Sync>;
@@ -206,5 +237,22 @@ impl<D: Driver> fmt::Debug for PoolObserver<D> {
 impl<D: Driver> fmt::Debug for Window<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Window").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_count_goes_back_that_is_made_of_several() {
+        let mut shown = Shown::default();
+        let stats =
+            |acquired, immediate, adopted| Stats { acquired, immediate, opened: 3, adopted, ..Stats::default() };
+        let steady = [stats(10, 8, 0), stats(10, 7, 1), stats(12, 9, 0)].map(|stats| {
+            let Steady { immediate, served_late, opened } = shown.steady(&stats);
+            [immediate, served_late, opened]
+        });
+        assert_eq!(steady, [[8, 2, 3], [8, 3, 3], [9, 3, 3]]);
     }
 }

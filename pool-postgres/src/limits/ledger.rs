@@ -10,11 +10,19 @@ use crate::server::Server;
 use crate::tap::Session;
 
 /// What is counted of all connections, and who wants to know of slow requests.
-#[derive(Default)]
 pub(crate) struct Ledger {
     books: Mutex<Books>,
     pub(super) listener: Mutex<Option<Listener>>,
     pub(super) warnings: Warnings,
+    /// Of sessions in which something was left.
+    left_behind: Warnings,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        let (books, listener) = (Mutex::default(), Mutex::default());
+        Self { books, listener, warnings: Warnings::new(1), left_behind: Warnings::new(10) }
+    }
 }
 
 /// Locked when a connection begins or ends, and by whoever looks.
@@ -74,6 +82,11 @@ impl Ledger {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// If somebody may be warned of what was left behind in a session: how many times that was not done since the last one.
+    pub(crate) fn may_warn(&self) -> Option<u64> {
+        self.left_behind.ask()
+    }
+
     /// What has been counted so far; and the connections that there are are shown one by one.
     pub(crate) fn read(&self, mut look: impl FnMut(&Account)) -> Totals {
         let books = self.books();
@@ -111,7 +124,7 @@ impl Tally {
         Arc::clone(&self.account.counters)
     }
 
-    pub(super) fn ledger(&self) -> &Ledger {
+    pub(crate) fn ledger(&self) -> &Ledger {
         &self.account.server.settings.ledger
     }
 }

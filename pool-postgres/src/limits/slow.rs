@@ -74,14 +74,14 @@ pub(super) struct Warnings {
 /// From one warning to the next.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-impl Default for Warnings {
-    fn default() -> Self {
-        Self { throttle: Throttle::new(INTERVAL, 1), began: Instant::now() }
-    }
-}
-
 impl Warnings {
-    fn ask(&self) -> Option<u64> {
+    /// With so many that may come at once.
+    pub(super) fn new(at_once: u32) -> Self {
+        Self { throttle: Throttle::new(INTERVAL, at_once), began: Instant::now() }
+    }
+
+    /// If one may be told of now: how many were left out since the last one.
+    pub(super) fn ask(&self) -> Option<u64> {
         self.throttle.ask(self.began.elapsed())
     }
 }

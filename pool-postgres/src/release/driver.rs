@@ -147,10 +147,11 @@ impl PostgresDriver {
 /// Tells of what a user has left behind, by what the server has said of it: never by a statement.
 #[cold]
 pub(crate) fn tell(connection: &PostgresConnection, what: &str) {
+    let Some(left_out) = connection.tally().ledger().may_warn() else { return };
     let session = connection.session();
-    let state = connection.activity().status;
+    let (state, suppressed) = (connection.activity().status, (left_out > 0).then_some(left_out));
     let (process, last_command) = (session.process(), session.last_command());
-    tracing::warn!(host = connection.host(), process, %state, last_command, "a session has come back: {what}");
+    tracing::warn!(host = connection.host(), process, %state, last_command, suppressed, "a session has come back: {what}");
 }
 
 /// Has statements executed, if there are any, and forgets what they say was prepared by SQL.

@@ -42,9 +42,15 @@ impl PostgresTransaction<'_> {
     /// ```
     pub async fn rollback(self) -> Result<(), QueryError> {
         // Owned across the awaits: the transaction. Dropped, it is rolled back.
-        if let Some(undo) = self.savepoint_of().map(Savepoint::undo) {
-            return self.undo(&undo).await;
+        match self.savepoint_of().map(Savepoint::undo) {
+            Some(undo) => self.undo(&undo).await,
+            None => self.rollback_told().await,
         }
+    }
+
+    /// Cancel safety: that of rolling back.
+    async fn rollback_told(&self) -> Result<(), QueryError> {
+        // Owned across the await: nothing.
         let outcome = self.rollback_all().await;
         if let (Some(story), Err(error)) = (self.own_story(), &outcome) {
             story.note(if error.outcome() == Outcome::Unknown { UNKNOWN } else { ROLLED_BACK });

@@ -1,5 +1,7 @@
 //! Work inside of a transaction.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::time::timeout;
@@ -91,12 +93,13 @@ impl PostgresPool {
         // Owned across the await: the lease, here and by the transaction. Dropped, that is rolled back, and the lease goes back.
         let transaction = PostgresTransaction::to_begin(Home::Own(Arc::clone(&lease)), options).begin().await?;
         // Owned across the await: the transaction, here and by the work. The last of the two to be dropped rolls it back.
-        let working = work(transaction.lent(lease));
-        let outcome = match &transaction.story {
+        let mut working = pin!(work(transaction.lent(lease)));
+        let outcome = poll_fn(|context| match &transaction.story {
             // What is asked in there is inside of it for those who trace it, too.
-            Some(story) => story.span().around(working).await,
-            None => working.await,
-        };
+            Some(story) => story.span().inside(|| working.as_mut().poll(context)),
+            None => working.as_mut().poll(context),
+        })
+        .await;
         if !transaction.is_open() {
             return outcome;
         }

@@ -12,8 +12,14 @@ use crate::asking::LIMIT;
 use crate::dropped::{Case, Stage};
 
 /// Whether it has ended, or has taken as long as it may while something goes wrong.
-async fn ended<T>(stage: &Stage, cut: Cut, future: impl Future<Output = Result<T, QueryError>>) -> bool {
-    cut.apply(tokio::time::timeout(stage.fault.patience, future)).await.is_some()
+/// The future of a whole transaction is large, so it is in a box.
+fn ended<T>(
+    stage: &Stage,
+    cut: Cut,
+    future: impl Future<Output = Result<T, QueryError>>,
+) -> impl Future<Output = bool> {
+    let (patience, future) = (stage.fault.patience, Box::pin(future));
+    async move { cut.apply(tokio::time::timeout(patience, future)).await.is_some() }
 }
 
 async fn lease(stage: &Stage) -> PostgresOwnedLease {
