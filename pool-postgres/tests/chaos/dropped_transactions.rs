@@ -109,7 +109,7 @@ pub(crate) const TRANSACTIONS: [Case; 13] = [
     ("transaction", |stage, cut| {
         Box::pin(async move {
             stage.strike().await;
-            ended(stage, cut, stage.chaos.pool.transaction(async |tx| insert(stage, &tx).await)).await
+            Box::pin(ended(stage, cut, stage.chaos.pool.transaction(async |tx| insert(stage, &tx).await))).await
         })
     }),
     ("transaction_with", |stage, cut| {
@@ -120,7 +120,7 @@ pub(crate) const TRANSACTIONS: [Case; 13] = [
                 insert(stage, &savepoint).await?;
                 savepoint.commit().await
             };
-            ended(stage, cut, stage.chaos.pool.transaction_with(TransactionOptions::default(), work)).await
+            Box::pin(ended(stage, cut, stage.chaos.pool.transaction_with(TransactionOptions::default(), work))).await
         })
     }),
     // Each fails, and rolls back by hand.
@@ -131,7 +131,7 @@ pub(crate) const TRANSACTIONS: [Case; 13] = [
                 insert(stage, &tx).await?;
                 tx.execute("SELECT 1 / 0", &[]).await
             };
-            ended(stage, cut, stage.chaos.pool.transaction(work)).await
+            Box::pin(ended(stage, cut, stage.chaos.pool.transaction(work))).await
         })
     }),
     // Half of the work is inserted, and half is copied.
@@ -144,7 +144,7 @@ pub(crate) const TRANSACTIONS: [Case; 13] = [
                 copy.send("-1\n").await?;
                 copy.finish().await
             };
-            ended(stage, cut, stage.chaos.pool.transaction(work)).await
+            Box::pin(ended(stage, cut, stage.chaos.pool.transaction(work))).await
         })
     }),
     ("copy_in_rows", |stage, cut| {
