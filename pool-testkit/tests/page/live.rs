@@ -64,7 +64,7 @@ fn a_lease_that_nobody_gives_back_is_marked() {
 }
 
 #[test]
-fn a_stream_that_breaks_off_is_told_and_taken_up_again() {
+fn a_stream_that_breaks_off_is_told() {
     let stage = Stage::new();
     stage.open();
     stage.shows("pulse", |text| text == "live");
