@@ -72,6 +72,7 @@ fn a_stream_that_breaks_off_is_told() {
     stage.status.end_events();
     stage.shows("banner", |text| text.contains("lost"));
     stage.shows("pulse", |text| text == "not connected");
+    stage.shows("verdict", |text| text.ends_with("when last seen"));
     stage.picture("not-connected");
 }
 
