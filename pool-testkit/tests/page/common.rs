@@ -57,7 +57,7 @@ impl Stage {
 
     /// Waits until the element shows what is wanted.
     pub(crate) fn shows(&self, id: &str, wanted: impl Fn(&str) -> bool) -> String {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             let text = self.text(id);
             if wanted(&text) {
