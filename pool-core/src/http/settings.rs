@@ -109,34 +109,40 @@ fn apply_one(name: &str, value: &Value, config: &mut Config) -> Result<(), Wrong
 /// Writes one field, or says what it may be.
 fn set(field: &Field, value: &Value, config: &mut Config) -> Result<(), &'static str> {
     match field {
-        Count(place) => *place(config) = count(value).ok_or("a whole number, 0 or more")?,
-        Uses(place) => *place(config) = maybe(value, Value::as_u64, NUMBER_OR_NULL)?,
-        Failures(place) => {
-            *place(config) = maybe(value, |value| u32::try_from(value.as_u64()?).ok(), NUMBER_OR_NULL)?;
-        }
-        Flag(place) => *place(config) = value.as_bool().ok_or("true or false")?,
-        Order(place) => *place(config) = order(value).ok_or("\"recent\", \"fifo\" or \"least_recently_used\"")?,
-        Time(place) => *place(config) = time(value).ok_or("a number of seconds, 0.001 to 315360000")?,
-        MaybeTime(place) => {
-            *place(config) = maybe(value, time, "a number of seconds, 0.001 to 315360000, or null")?;
-        }
+        Count(place) => put(place(config), count(value), "a whole number, 0 or more"),
+        Uses(place) => put_maybe(place(config), value, Value::as_u64, NUMBER_OR_NULL),
+        Failures(place) => put_maybe(place(config), value, failures, NUMBER_OR_NULL),
+        Flag(place) => put(place(config), value.as_bool(), "true or false"),
+        Order(place) => put(place(config), order(value), "\"recent\", \"fifo\" or \"least_recently_used\""),
+        Time(place) => put(place(config), time(value), "a number of seconds, 0.001 to 315360000"),
+        MaybeTime(place) => put_maybe(place(config), value, time, "a number of seconds, 0.001 to 315360000, or null"),
     }
-    Ok(())
 }
 
 const NUMBER_OR_NULL: &str = "a whole number, 1 or more, or null";
+
+fn put<T>(place: &mut T, read: Option<T>, allowed: &'static str) -> Result<(), &'static str> {
+    *place = read.ok_or(allowed)?;
+    Ok(())
+}
+
+/// Nothing, for null.
+fn put_maybe<T>(
+    place: &mut Option<T>,
+    value: &Value,
+    read: impl Fn(&Value) -> Option<T>,
+    allowed: &'static str,
+) -> Result<(), &'static str> {
+    *place = if value.is_null() { None } else { Some(read(value).ok_or(allowed)?) };
+    Ok(())
+}
 
 fn count(value: &Value) -> Option<usize> {
     value.as_u64().and_then(|number| usize::try_from(number).ok())
 }
 
-/// Nothing, for null.
-fn maybe<T>(
-    value: &Value,
-    read: impl Fn(&Value) -> Option<T>,
-    allowed: &'static str,
-) -> Result<Option<T>, &'static str> {
-    if value.is_null() { Ok(None) } else { read(value).map(Some).ok_or(allowed) }
+fn failures(value: &Value) -> Option<u32> {
+    value.as_u64().and_then(|number| u32::try_from(number).ok())
 }
 
 /// Of a number of seconds. Whether the time is one that a field may have is for [`Config::validate`] to say.

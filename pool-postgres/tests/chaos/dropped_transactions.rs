@@ -11,8 +11,7 @@ use tokio_postgres::types::Type;
 use crate::asking::LIMIT;
 use crate::dropped::{Case, Stage};
 
-/// Whether it has ended, or has taken as long as it may while something goes wrong.
-/// The future of a whole transaction is large, so it is in a box.
+/// Whether it has ended, or has taken as long as it may while something goes wrong. The future of a whole transaction is large, so it is in a box.
 fn ended<T>(
     stage: &Stage,
     cut: Cut,

@@ -1,5 +1,6 @@
 //! What the tests share.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -15,6 +16,19 @@ use tower::ServiceExt;
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const TOKEN: &str = "s3cr3t-of-the-operators";
 
+/// What all tests of this process have logged.
+static LOG: Mutex<String> = Mutex::new(String::new());
+
+fn hear(line: &[u8]) {
+    LOG.lock().unwrap_or_else(PoisonError::into_inner).push_str(&String::from_utf8_lossy(line));
+}
+
+/// Whether a line has all of these parts.
+pub(crate) fn was_logged(parts: &[&str]) -> bool {
+    let log = LOG.lock().unwrap_or_else(PoisonError::into_inner);
+    log.lines().any(|line| parts.iter().all(|part| line.contains(part)))
+}
+
 /// A pool that is shown, and what shows it.
 pub(crate) struct Shown {
     pub(crate) driver: FakeDriver,
@@ -24,6 +38,8 @@ pub(crate) struct Shown {
 
 impl Shown {
     pub(crate) fn new(config: Config) -> Self {
+        // The token has in it what no log may have: the process would end.
+        pool_testkit::secrets::listen_too(hear);
         let driver = FakeDriver::new();
         let pool = Pool::builder(driver.clone()).config(config).build().unwrap();
         let status = Status::new().pool(observer(&pool, "main"));

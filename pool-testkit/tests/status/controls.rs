@@ -5,7 +5,7 @@ use pool_core::Pool;
 use pool_testkit::fake::{Call, FakeDriver, quiet};
 use serde_json::json;
 
-use crate::common::{Shown, ask, control, observer};
+use crate::common::{Shown, ask, control, observer, was_logged};
 
 #[tokio::test(start_paused = true)]
 async fn a_pool_is_paused_and_resumed() {
@@ -73,4 +73,29 @@ async fn a_pool_that_is_closed_cannot_be_controlled() {
     let shown = Shown::controlled();
     shown.pool.close().await;
     assert_eq!(shown.control("resume", "").await.status, StatusCode::CONFLICT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_done_and_what_is_refused_is_logged_without_the_token() {
+    let shown = Shown::controlled();
+    shown.control("reconfigure", r#"{"max_size": 17}"#).await;
+    let done =
+        ["INFO", "the pool was controlled over HTTP", "pool=\"main\"", "action=\"reconfigure\"", "\"max_size\":17"];
+    assert!(was_logged(&done));
+    shown.control("retire", r#"{"over_seconds": 123}"#).await;
+    assert!(was_logged(&["INFO", "action=\"retire\"", "Over(123s)"]));
+    let refuse = |action: &'static str| {
+        let mut request = control(action, "");
+        request.headers_mut().insert("authorization", "Bearer wrong".parse().unwrap());
+        ask(&shown.status, request)
+    };
+    for _ in 0..5 {
+        refuse("pause").await;
+    }
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    refuse("resume").await;
+    assert!(
+        was_logged(&["WARN", "action=\"resume\"", "others=4", "the token was wrong or missing"]),
+        "one line for many"
+    );
 }

@@ -1,0 +1,72 @@
+//! Whoever looks at it, and by whatever means.
+
+use pool_testkit::tools::axe_core;
+
+use crate::common::Stage;
+
+const JUDGE: &str = "return axe.run(document, { resultTypes: ['violations', 'incomplete'] }).then(found => found.violations.map(one =>
+    one.id + ': ' + one.help + ': ' + one.nodes.map(node => node.html.slice(0, 200) + ' ' + node.failureSummary).join(' | ')))";
+/// Widths of a desk, of a phone, and of the narrowest one.
+const WIDTHS: [u32; 3] = [1280, 390, 320];
+
+#[test]
+fn it_keeps_nobody_out_in_light_and_dark_on_a_desk_and_on_a_phone() {
+    let stage = Stage::new();
+    stage.load(24);
+    let lease = stage.runtime.block_on(stage.pool.acquire()).unwrap();
+    stage.open();
+    stage.shows("t-holders", |text| text.contains("leak"));
+    stage.run("for (const one of document.querySelectorAll('details')) one.open = true", &[]);
+    stage.shows("t-history", |text| text.contains("Wait p99"));
+    stage.browser.execute(&axe_core().unwrap()).unwrap();
+    for width in WIDTHS {
+        for (dark, theme) in [(false, "light"), (true, "dark")] {
+            stage.browser.set_dark(dark).unwrap();
+            stage.browser.set_viewport(width, 2600).unwrap();
+            let found = stage.browser.execute(JUDGE).unwrap();
+            assert_eq!(found.as_array().map(Vec::len), Some(0), "{theme}, {width} wide: {found:#}");
+            let over = stage.browser.execute("return document.documentElement.scrollWidth - innerWidth").unwrap();
+            assert!(over.as_i64().unwrap() <= 0, "{theme}, {width} wide: {over} too wide");
+            stage.picture(&format!("{theme}-{width}"));
+        }
+    }
+    stage.assert_undisturbed();
+    drop(lease);
+}
+
+#[test]
+fn it_can_be_used_by_the_keyboard_alone() {
+    let stage = Stage::new();
+    stage.open();
+    stage.shows("pulse", |text| text == "live");
+    let focus =
+        "const one = document.activeElement; return one === document.body ? 'nothing' : one.id || one.innerText";
+    stage.browser.press("\u{e004}").unwrap();
+    assert_eq!(stage.run(focus, &[]), "To the state of the pool");
+    let visible = "const box = document.activeElement.getBoundingClientRect(); return box.top >= 0 && box.height > 0";
+    assert_eq!(stage.run(visible, &[]), true, "what has the focus is seen");
+    let mut seen = Vec::new();
+    for _ in 0..8 {
+        stage.browser.press("\u{e004}").unwrap();
+        seen.push(stage.run(focus, &[]).as_str().unwrap_or_default().to_owned());
+    }
+    for wanted in ["as-text", "as-json", "Metrics", "The charts as a table"] {
+        assert!(seen.iter().any(|one| one == wanted), "{wanted}: {seen:?}");
+    }
+    stage.run("document.querySelector('#d-history summary').focus()", &[]);
+    stage.browser.press("\u{e007}").unwrap();
+    stage.shows("t-history", |text| text.contains("Wait p99"));
+}
+
+#[test]
+fn what_is_told_to_those_who_do_not_see_it_does_not_change_each_second() {
+    let stage = Stage::new();
+    stage.open();
+    stage.shows("verdict", |text| text.eq_ignore_ascii_case("healthy"));
+    let watch = "window.told = 0; window.ticks = 0;
+        new MutationObserver(() => window.told++).observe(document.getElementById('said'), { childList: true, characterData: true, subtree: true });
+        new MutationObserver(() => window.ticks++).observe(document.getElementById('foot'), { childList: true, characterData: true, subtree: true });";
+    stage.run(watch, &[]);
+    let until = "return new Promise(done => { const look = () => window.ticks >= 3 ? done(window.told) : setTimeout(look, 50); look(); })";
+    assert_eq!(stage.run(until, &[]), 0);
+}

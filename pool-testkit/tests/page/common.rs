@@ -1,0 +1,126 @@
+//! A pool, a server that shows it, and a browser that looks.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pool_core::http::Status;
+use pool_core::{Config, HealthConfig, ObserveConfig, Pool};
+use pool_testkit::fake::{FakeDriver, quiet};
+use pool_testkit::tools::Browser;
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+/// All of it. The runtime has threads of its own: the calls of the browser block this one.
+pub(crate) struct Stage {
+    pub(crate) driver: FakeDriver,
+    pub(crate) pool: Pool<FakeDriver>,
+    pub(crate) status: Status,
+    pub(crate) browser: Browser,
+    pub(crate) runtime: Runtime,
+    pub(crate) address: String,
+}
+
+impl Stage {
+    /// With a pool of eight connections, whose samples and checks come twice a second.
+    pub(crate) fn new() -> Self {
+        let runtime = Runtime::new().unwrap();
+        let driver = FakeDriver::new();
+        let (pool, status) = runtime.block_on(async {
+            let pool = Pool::builder(driver.clone()).config(settings()).build().unwrap();
+            let checker = Arc::new(pool.monitor(checks()).unwrap());
+            let mut config = ObserveConfig::default();
+            (config.name, config.interval) = ("orders".to_owned(), Duration::from_millis(500));
+            let status = Status::new().pool(pool.observe(config).unwrap().with_health(checker));
+            (pool, status)
+        });
+        let router = axum::Router::new().nest("/internal", status.router());
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = format!("http://{}/internal/pool/ui", listener.local_addr().unwrap());
+        runtime.spawn(async move { axum::serve(listener, router).await });
+        Self { driver, pool, status, browser: Browser::start().unwrap(), runtime, address }
+    }
+
+    pub(crate) fn open(&self) {
+        self.browser.goto(&self.address).unwrap();
+    }
+
+    /// What is in the element of this name.
+    pub(crate) fn text(&self, id: &str) -> String {
+        let text = self.run("return document.getElementById(arguments[0]).innerText", &[id.into()]);
+        text.as_str().unwrap_or_default().to_owned()
+    }
+
+    pub(crate) fn run(&self, script: &str, arguments: &[Value]) -> Value {
+        self.browser.execute_with(script, arguments).unwrap()
+    }
+
+    /// Waits until the element shows what is wanted.
+    pub(crate) fn shows(&self, id: &str, wanted: impl Fn(&str) -> bool) -> String {
+        let deadline = Instant::now() + Duration::from_mins(1);
+        loop {
+            let text = self.text(id);
+            if wanted(&text) {
+                return text;
+            }
+            assert!(Instant::now() < deadline, "{id} shows {text:?}; the console: {:?}", self.browser.console());
+            std::thread::park_timeout(Duration::from_millis(100));
+        }
+    }
+
+    pub(crate) fn picture(&self, name: &str) {
+        let folder = screenshots();
+        std::fs::create_dir_all(&folder).unwrap();
+        self.browser.screenshot(folder.join(format!("{name}.png"))).unwrap();
+    }
+
+    /// No error in the console, and no request but to where the page is from.
+    pub(crate) fn assert_undisturbed(&self) {
+        let errors = self.browser.console_errors().unwrap();
+        assert!(errors.is_empty(), "{errors:?}");
+        let own = self.address.split("/internal").next().unwrap();
+        let requests = self.browser.requests().unwrap();
+        // What begins with `chrome:` is the page that a new window shows.
+        let known = [own, "data:", "chrome:"];
+        let strange: Vec<_> = requests.iter().filter(|one| !known.iter().any(|own| one.url.starts_with(own))).collect();
+        assert!(strange.is_empty(), "{strange:?}");
+        assert!(requests.iter().any(|one| one.url.ends_with("/internal/pool/events")), "no request for events");
+    }
+
+    /// Callers that take connections and give them back, until the pool is closed.
+    pub(crate) fn load(&self, callers: usize) {
+        for _ in 0..callers {
+            let pool = self.pool.clone();
+            self.runtime.spawn(async move {
+                while !pool.is_closed() {
+                    let lease = pool.acquire().await;
+                    if let Ok(lease) = &lease {
+                        lease.note_activity("SELECT an order");
+                    }
+                    // Of those who get none, too: they are told so at once when the breaker is open.
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            });
+        }
+    }
+}
+
+fn screenshots() -> PathBuf {
+    let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    target.parent().unwrap_or(&target).join("screenshots")
+}
+
+fn settings() -> Config {
+    let mut config = quiet(8);
+    (config.min_size, config.leak_after) = (2, Some(Duration::from_secs(3)));
+    (config.breaker_failures, config.breaker_after) = (Some(3), Duration::from_millis(100));
+    (config.acquire_timeout, config.backoff_max) = (Duration::from_secs(2), Duration::from_millis(200));
+    config
+}
+
+fn checks() -> HealthConfig {
+    let mut config = HealthConfig::default();
+    (config.interval, config.retry_interval) = (Duration::from_millis(500), Duration::from_millis(500));
+    (config.timeout, config.leak_after) = (Duration::from_millis(500), None);
+    config
+}

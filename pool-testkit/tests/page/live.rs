@@ -1,0 +1,88 @@
+//! What happens to the pool is on the page.
+
+use std::time::Duration;
+
+use pool_testkit::fake::{Call, Step};
+
+use crate::common::Stage;
+
+#[test]
+fn load_starts_and_the_page_shows_it() {
+    let stage = Stage::new();
+    stage.runtime.block_on(stage.pool.ready(Duration::from_secs(20))).unwrap();
+    stage.open();
+    stage.shows("pulse", |text| text == "live");
+    stage.shows("verdict", |text| text.eq_ignore_ascii_case("healthy"));
+    assert!(stage.text("tiles").contains("0 of 8"), "{}", stage.text("tiles"));
+    stage.load(24);
+    stage.shows("tiles", |text| text.contains("7 of 8") || text.contains("8 of 8"));
+    stage.shows("verdict", |text| text.eq_ignore_ascii_case("degraded"));
+    stage.shows("reasons", |text| text.contains("connections are in use"));
+    stage.shows("t-holders", |text| text.contains("SELECT an order") && text.contains("common.rs"));
+    stage.shows("k-throughput", |text| text.contains("/s") && !text.ends_with(" 0 /s"));
+    let cells = "return document.querySelectorAll('#cells .cell.leased').length";
+    assert!(stage.run(cells, &[]).as_u64().unwrap() > 0);
+    let curve = "return document.querySelectorAll('#p-throughput svg path').length";
+    assert!(stage.run(curve, &[]).as_u64().unwrap() >= 2);
+    stage.picture("load");
+    stage.assert_undisturbed();
+}
+
+#[test]
+fn the_backend_dies_and_the_page_shows_it_and_that_it_comes_back() {
+    let stage = Stage::new();
+    stage.load(4);
+    stage.open();
+    stage.shows("verdict", |text| !text.is_empty() && !text.eq_ignore_ascii_case("starting"));
+    stage.driver.always(Call::Connect, Step::Fail);
+    stage.driver.always(Call::Ping, Step::Fail);
+    stage.pool.retire_all();
+    stage.shows("verdict", |text| text.eq_ignore_ascii_case("unhealthy"));
+    stage.shows("about", |text| text.contains("breaker open") || text.contains("breaker half open"));
+    stage.shows("t-journal", |text| text.contains("refuses to Connect"));
+    stage.shows("said", |text| text.contains("unhealthy"));
+    stage.picture("backend-gone");
+    stage.driver.recover();
+    stage.shows("verdict", |text| text.eq_ignore_ascii_case("healthy") || text.eq_ignore_ascii_case("degraded"));
+    stage.shows("say-breaker", |text| text.contains("open for"));
+    stage.picture("backend-back");
+    stage.assert_undisturbed();
+}
+
+#[test]
+fn a_lease_that_nobody_gives_back_is_marked() {
+    let stage = Stage::new();
+    let lease = stage.runtime.block_on(stage.pool.acquire()).unwrap();
+    lease.note_activity("a report that nobody reads");
+    stage.open();
+    stage.shows("t-holders", |text| text.contains("a report that nobody reads") && text.contains("leak"));
+    stage.shows("holders-about", |text| text.contains("1 leak"));
+    let marked = "return document.querySelector('#cells .cell.old').title";
+    assert!(stage.run(marked, &[]).as_str().unwrap().contains("for too long"));
+    drop(lease);
+    stage.shows("t-holders", |text| text.contains("Nobody has a connection"));
+}
+
+#[test]
+fn a_stream_that_breaks_off_is_told() {
+    let stage = Stage::new();
+    stage.open();
+    stage.shows("pulse", |text| text == "live");
+    assert_eq!(stage.text("banner"), "");
+    stage.status.end_events();
+    stage.shows("banner", |text| text.contains("lost"));
+    stage.shows("pulse", |text| text == "not connected");
+    stage.shows("verdict", |text| text.ends_with("when last seen"));
+    stage.picture("not-connected");
+}
+
+#[test]
+fn a_pool_that_is_closed_is_shown_as_it_was_last() {
+    let stage = Stage::new();
+    stage.open();
+    stage.shows("pulse", |text| text == "live");
+    stage.runtime.block_on(stage.pool.close());
+    stage.shows("banner", |text| text.contains("has been closed"));
+    stage.shows("verdict", |text| text.eq_ignore_ascii_case("closed"));
+    stage.assert_undisturbed();
+}

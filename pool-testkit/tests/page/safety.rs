@@ -1,0 +1,54 @@
+//! What it weighs, how soon it is there, and what it does with hostile text.
+
+use pool_core::{Description, ServerFacts};
+
+use crate::common::Stage;
+
+const HOSTILE: &str = "</script><img src=x onerror=\"window.taken=1\"><!--<script>window.taken=1</script>";
+
+#[test]
+fn it_is_light_and_has_data_at_its_first_paint() {
+    let stage = Stage::new();
+    stage.load(24);
+    stage.open();
+    stage.shows("pulse", |text| text == "live");
+    let figures = stage.run(
+        "const [page] = performance.getEntriesByType('navigation'), paint = performance.getEntriesByName('first-contentful-paint')[0];
+         return { bytes: page.transferSize, painted: paint ? paint.startTime : page.domContentLoadedEventEnd, loaded: page.domContentLoadedEventEnd }",
+        &[],
+    );
+    let (bytes, painted) = (figures["bytes"].as_u64().unwrap(), figures["painted"].as_f64().unwrap());
+    println!("the page: {bytes} bytes, painted with data after {painted:.0} ms");
+    assert!((1..200 * 1024).contains(&bytes), "{bytes} bytes");
+    assert!(painted < 5000.0, "{painted} ms");
+    stage.assert_undisturbed();
+}
+
+#[test]
+fn what_is_painted_first_has_data_before_any_event() {
+    let stage = Stage::new();
+    stage.status.end_events(); // so that all there is came with the page
+    stage.load(4);
+    stage.open();
+    assert!(stage.text("tiles").contains("of 8"), "{}", stage.text("tiles"));
+    assert!(!stage.text("verdict").is_empty());
+}
+
+#[test]
+fn hostile_text_is_shown_and_does_nothing() {
+    let stage = Stage::new();
+    let mut told = Description::default();
+    told.servers = vec![ServerFacts::of(HOSTILE)];
+    told.settings = vec![(HOSTILE.to_owned(), HOSTILE.to_owned())];
+    stage.driver.describe_as(Some(told));
+    let lease = stage.runtime.block_on(stage.pool.acquire()).unwrap();
+    lease.note_activity(HOSTILE);
+    stage.open();
+    stage.shows("pulse", |text| text == "live");
+    stage.shows("t-servers", |text| text.contains(HOSTILE));
+    stage.shows("t-holders", |text| text.contains(HOSTILE));
+    let taken = stage.run("return [window.taken === undefined, document.images.length]", &[]);
+    assert_eq!(taken.to_string(), "[true,0]");
+    stage.assert_undisturbed();
+    drop(lease);
+}
