@@ -40,6 +40,7 @@
 //!
 //! | layer | what | files |
 //! | --- | --- | --- |
+//! | 5 | windows: HTTP endpoints and a page | `http/` |
 //! | 4 | handles | `pool`, `control`, `builder`, `lease`, `share`, `kept`, `prefer`, `monitor/`, `observe/`, `prometheus`, `scheduler/`, `adapter/`, `tenants/` |
 //! | 3 | protocols: acquire, release, open, maintain, rotate, retire, pause, reconfigure, close | `engine/`, `budget` |
 //! | 2 | policy: pure decisions | `config`, `reconfigured`, `sizes`, `lifetime`, `rotation`, `retirement`, `warmth`, `backoff`, `breaker`, `health`, `schedule/`, `adapt/`, `shares/` |
@@ -108,6 +109,8 @@ mod failure;
 mod health;
 #[cfg(not(feature = "loom"))]
 mod hooks;
+#[cfg(all(feature = "http", not(feature = "loom")))]
+pub mod http;
 #[cfg(not(feature = "loom"))]
 mod kept;
 #[cfg(not(feature = "loom"))]

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The layer of each part of `pool-core/src`, by the first name of its path.
-const LAYERS: [(&str, u8); 54] = [
+const LAYERS: [(&str, u8); 55] = [
     ("sync", 0),
     ("foreign", 0),
     ("driver", 0),
@@ -61,6 +61,7 @@ const LAYERS: [(&str, u8); 54] = [
     ("scheduler", 4),
     ("adapter", 4),
     ("tenants", 4),
+    ("http", 5),
     ("lib", 5),
 ];
 

@@ -1,0 +1,250 @@
+//! What is shown, as JSON.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Map, Value, json};
+
+use super::clock::{maybe_seconds, ratio, rfc3339, seconds, unix_seconds};
+use super::source::{Readiness, Source};
+use crate::connection::{Holder, JournalEntry, SlotView};
+use crate::metric::ServerFacts;
+use crate::observe::{HistoryPoint, Snapshot};
+use crate::stats::{BreakerState, Distribution, Stats};
+
+/// How much of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Extent {
+    /// The slots and the holders that are listed, at most; the rest is a number.
+    pub(super) rows: usize,
+    /// The points of the history, at most: the latest.
+    pub(super) points: usize,
+}
+
+impl Extent {
+    /// For programs.
+    pub(super) const WHOLE: Self = Self { rows: 1000, points: usize::MAX };
+
+    /// For the page, which has no place for more: the more pools there are, the shorter is the history of each at first.
+    pub(super) fn page(pools: usize) -> Self {
+        Self { rows: 300, points: (360 / pools.max(1)).max(30) }
+    }
+}
+
+/// A pool: of the history, what came after that moment.
+pub(super) fn pool(source: &dyn Source, extent: Extent, after: Option<SystemTime>) -> (Value, Snapshot) {
+    let snapshot = source.snapshot();
+    let value = Value::Object(describe(&snapshot, &source.readiness(), source.leak_after(), extent, after));
+    (value, snapshot)
+}
+
+/// Several pools.
+pub(super) fn document(pools: Vec<Value>) -> Value {
+    json!({ "at": rfc3339(SystemTime::now()), "pools": pools })
+}
+
+fn describe(
+    snapshot: &Snapshot,
+    readiness: &Readiness,
+    leak_after: Option<Duration>,
+    extent: Extent,
+    after: Option<SystemTime>,
+) -> Map<String, Value> {
+    let mut parts = state(snapshot);
+    parts.extend([
+        ("health".to_owned(), health(snapshot, readiness)),
+        ("leak_after_seconds".to_owned(), maybe_seconds(leak_after)),
+        ("counters".to_owned(), counters(&snapshot.stats)),
+        ("times".to_owned(), times(&snapshot.stats)),
+        ("slots".to_owned(), snapshot.slots.iter().take(extent.rows).map(slot).collect()),
+        ("slots_left_out".to_owned(), snapshot.slots.len().saturating_sub(extent.rows).into()),
+        ("holders".to_owned(), snapshot.holders.iter().take(extent.rows).map(|one| holder(one, leak_after)).collect()),
+        ("holders_left_out".to_owned(), snapshot.holders.len().saturating_sub(extent.rows).into()),
+        ("servers".to_owned(), snapshot.servers.iter().map(server).collect()),
+        ("settings".to_owned(), snapshot.settings.iter().map(setting).collect()),
+        ("journal".to_owned(), snapshot.journal.iter().map(entry).collect()),
+        ("history".to_owned(), history(&snapshot.history, extent.points, after)),
+    ]);
+    parts
+}
+
+fn state(snapshot: &Snapshot) -> Map<String, Value> {
+    let pool = &snapshot.stats.state;
+    let lease = snapshot.oldest_lease.as_ref();
+    let value = json!({
+        "name": &*snapshot.name,
+        "at": rfc3339(snapshot.at),
+        "uptime_seconds": seconds(snapshot.uptime),
+        "utilisation": ratio(snapshot.utilisation),
+        "paused": pool.paused,
+        "closed": pool.closed,
+        "budget_exhausted": pool.budget_exhausted,
+        "connections": {
+            "max": pool.max_size, "size": pool.size, "idle": pool.idle, "leased": pool.leased, "shared": pool.shared,
+            "users": pool.users, "room": pool.room, "reserved": pool.reserved, "opening": pool.opening,
+            "in_maintenance": pool.in_maintenance, "checking": pool.checking,
+        },
+        "waiting": { "callers": pool.waiting, "longest_seconds": maybe_seconds(snapshot.oldest_waiter) },
+        "oldest_lease": lease.map(|one| json!({
+            "connection": one.connection.to_string(), "held_seconds": seconds(one.held),
+        })),
+        "breaker": {
+            "state": breaker(pool.breaker),
+            "next_attempt_seconds": maybe_seconds(next_attempt(pool.breaker)),
+            "openings": snapshot.stats.breaker_openings,
+        },
+    });
+    match value {
+        Value::Object(parts) => parts,
+        _ => Map::new(),
+    }
+}
+
+/// The breaker's state in one word.
+pub(super) fn breaker(state: BreakerState) -> &'static str {
+    match state {
+        BreakerState::Closed => "closed",
+        BreakerState::Open { .. } => "open",
+        BreakerState::HalfOpen => "half_open",
+    }
+}
+
+fn next_attempt(state: BreakerState) -> Option<Duration> {
+    match state {
+        BreakerState::Open { next_probe } => Some(next_probe.saturating_duration_since(tokio::time::Instant::now())),
+        BreakerState::Closed | BreakerState::HalfOpen => None,
+    }
+}
+
+/// Whether callers can be sent there.
+pub(super) fn readiness(readiness: &Readiness) -> Map<String, Value> {
+    let Readiness { ready, state, reasons } = readiness;
+    [
+        ("ready".to_owned(), (*ready).into()),
+        ("state".to_owned(), state.to_string().into()),
+        ("reasons".to_owned(), reasons.clone().into()),
+    ]
+    .into_iter()
+    .collect()
+}
+
+fn health(snapshot: &Snapshot, found: &Readiness) -> Value {
+    let mut parts = readiness(found);
+    let report = snapshot.health.as_ref();
+    parts.insert("latency_seconds".to_owned(), maybe_seconds(report.and_then(|report| report.latency)));
+    parts.insert("age_seconds".to_owned(), maybe_seconds(report.map(|report| report.at.elapsed())));
+    let checks = snapshot
+        .checks
+        .map(|checks| json!({ "succeeded": checks.succeeded, "failed": checks.failed, "busy": checks.busy }));
+    parts.insert("checks".to_owned(), checks.into());
+    Value::Object(parts)
+}
+
+fn counters(stats: &Stats) -> Value {
+    let closed: Map<String, Value> =
+        stats.closes().into_iter().map(|(reason, count)| (reason.to_owned(), count.into())).collect();
+    json!({
+        "acquired": stats.acquired, "immediate": stats.immediate, "waited": stats.waited, "timeouts": stats.timeouts,
+        "cancelled": stats.cancelled, "shed": stats.shed, "failed": stats.failed, "refused": stats.refused,
+        "opened": stats.opened, "adopted": stats.adopted, "closed": stats.closed, "closed_by_reason": closed,
+        "open_failures": stats.open_failures, "leaks": stats.leaks, "reclaimed": stats.reclaimed,
+        "self_waits": stats.self_waits, "uncollected": stats.uncollected,
+        "errors": errors(stats),
+    })
+}
+
+fn errors(stats: &Stats) -> Value {
+    let errors = &stats.errors;
+    json!({
+        "open_transient": errors.open_transient, "open_permanent": errors.open_permanent,
+        "open_timeout": errors.open_timeouts, "open_panic": errors.open_panics, "open_abandoned": errors.open_abandoned,
+        "reset": errors.resets, "ping": errors.pings, "inspection": errors.inspections,
+        "conversion": errors.conversions,
+    })
+}
+
+fn times(stats: &Stats) -> Value {
+    json!({
+        "wait": distribution(&stats.wait), "hold": distribution(&stats.hold), "open": distribution(&stats.open),
+        "check": distribution(&stats.check), "execution": distribution(&stats.execution),
+    })
+}
+
+fn distribution(times: &Distribution) -> Value {
+    let known = |time| maybe_seconds((times.count > 0).then_some(time));
+    json!({
+        "count": times.count, "mean_seconds": known(times.mean), "p50_seconds": known(times.p50),
+        "p90_seconds": known(times.p90), "p99_seconds": known(times.p99), "p999_seconds": known(times.p999),
+        "max_seconds": known(times.max),
+    })
+}
+
+fn slot(slot: &SlotView) -> Value {
+    json!({
+        "index": slot.index, "state": slot.state.label(), "since_seconds": maybe_seconds(slot.since),
+        "users": slot.users,
+    })
+}
+
+/// Whether a lease is out for longer than it should be.
+pub(super) fn is_leak(holder: &Holder, leak_after: Option<Duration>) -> bool {
+    holder.held.zip(leak_after).is_some_and(|(held, limit)| held >= limit)
+}
+
+fn holder(holder: &Holder, leak_after: Option<Duration>) -> Value {
+    json!({
+        "connection": holder.connection.to_string(), "held_seconds": maybe_seconds(holder.held),
+        "place": holder.place.map(ToString::to_string), "task": holder.task.map(|task| task.to_string()),
+        "span": holder.span, "activity": holder.activity.as_deref(), "leak": is_leak(holder, leak_after),
+    })
+}
+
+fn server(server: &ServerFacts) -> Value {
+    json!({ "host": server.host, "address": server.address, "role": server.role, "note": server.note })
+}
+
+fn setting((name, value): &(String, String)) -> Value {
+    json!({ "name": name, "value": value })
+}
+
+fn entry(entry: &JournalEntry) -> Value {
+    json!({ "at": rfc3339(entry.at), "kind": entry.kind, "message": entry.message })
+}
+
+/// By columns, which is a quarter as long as by points.
+fn history(points: &[HistoryPoint], most: usize, after: Option<SystemTime>) -> Value {
+    let new = points.iter().filter(|point| after.is_none_or(|after| point.at > after));
+    let new: Vec<&HistoryPoint> = new.collect();
+    let shown = &new[new.len().saturating_sub(most)..];
+    let column = |(name, cell): (&str, Cell)| (name.to_owned(), shown.iter().map(|point| cell(point)).collect());
+    Value::Object(COLUMNS.into_iter().map(column).collect())
+}
+
+type Cell = fn(&HistoryPoint) -> Value;
+
+const COLUMNS: [(&str, Cell); 20] = [
+    ("at_unix_seconds", |point| unix_seconds(point.at)),
+    ("over_seconds", |point| seconds(point.over)),
+    ("acquired", |point| point.acquired.into()),
+    ("timeouts", |point| point.timeouts.into()),
+    ("opened", |point| point.opened.into()),
+    ("closed", |point| point.closed.into()),
+    ("open_failures", |point| point.open_failures.into()),
+    ("executions", |point| point.execution.count.into()),
+    ("execution_p99_seconds", |point| quantile(&point.execution, |times| times.p99)),
+    ("waited", |point| point.wait.count.into()),
+    ("wait_p50_seconds", |point| quantile(&point.wait, |times| times.p50)),
+    ("wait_p99_seconds", |point| quantile(&point.wait, |times| times.p99)),
+    ("hold_p50_seconds", |point| quantile(&point.hold, |times| times.p50)),
+    ("hold_p99_seconds", |point| quantile(&point.hold, |times| times.p99)),
+    ("utilisation", |point| ratio(point.utilisation)),
+    ("utilisation_peak", |point| ratio(point.peak)),
+    ("waiting", |point| point.waiting.into()),
+    ("oldest_waiter_seconds", |point| seconds(point.oldest_waiter)),
+    ("breaker", |point| breaker(point.breaker).into()),
+    ("health", |point| point.health.map(|state| state.to_string()).into()),
+];
+
+/// Nothing if there was nothing.
+fn quantile(times: &Distribution, which: fn(&Distribution) -> Duration) -> Value {
+    maybe_seconds((times.count > 0).then(|| which(times)))
+}

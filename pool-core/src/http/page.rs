@@ -1,0 +1,113 @@
+//! The page, and the policy under which a browser shows it.
+
+use std::sync::LazyLock;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+/// One file, with its style, its script, and a place for what it shows first.
+static PAGE: &str = include_str!("page.html");
+
+/// Where that place is.
+const PLACE: &str = "/*first*/";
+
+/// As the header `Content-Security-Policy` has it: the page's own script and style, told by their hashes, and requests to where it comes from.
+pub(super) static POLICY: LazyLock<String> = LazyLock::new(|| {
+    let script = hash(between(PAGE, "<script>", "</script>"));
+    let style = hash(between(PAGE, "<style>", "</style>"));
+    format!(
+        "default-src 'none'; script-src '{script}'; style-src '{style}'; connect-src 'self'; img-src data:; base-uri 'none'; \
+         form-action 'none'; frame-ancestors 'self'"
+    )
+});
+
+fn between<'a>(text: &'a str, begin: &str, end: &str) -> &'a str {
+    text.split_once(begin).and_then(|(_, rest)| rest.split_once(end)).map_or("", |(part, _)| part)
+}
+
+/// In the form that policies have.
+fn hash(text: &str) -> String {
+    format!("sha256-{}", base64(&Sha256::digest(text.as_bytes())))
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let byte = |place: usize| u32::from(chunk.get(place).copied().unwrap_or_default());
+        let word = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for place in 0..4 {
+            let digit = char::from(DIGITS[(word >> (18 - 6 * place) & 63) as usize]);
+            text.push(if place > chunk.len() { '=' } else { digit });
+        }
+    }
+    text
+}
+
+/// The page with what it shows at first.
+pub(super) fn html(first: &Value) -> String {
+    PAGE.replacen(PLACE, &within_script(&first.to_string()), 1)
+}
+
+/// JSON that can stand in a script element, whatever is in its texts: nothing there ends the element or begins a comment.
+fn within_script(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for one in json.chars() {
+        match one {
+            '<' => out.push_str("\\u003c"),
+            '>' => out.push_str("\\u003e"),
+            '&' => out.push_str("\\u0026"),
+            '\u{2028}' => out.push_str("\\u2028"),
+            '\u{2029}' => out.push_str("\\u2029"),
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_is_one_file_of_less_than_100_kib_that_asks_nobody_else() {
+        assert!(PAGE.len() < 100 * 1024);
+        let others = [
+            "http:",
+            "https:",
+            "src=",
+            "url(",
+            "@import",
+            "innerHTML",
+            "document.write",
+            "insertAdjacentHTML",
+            "eval(",
+        ];
+        let found: Vec<_> = others.into_iter().filter(|other| PAGE.contains(other)).collect();
+        // The names of SVG are no addresses.
+        let names = PAGE.matches("http:").count() == PAGE.matches("http://www.w3.org/2000/svg").count();
+        assert!(found.is_empty() || (found == ["http:"] && names), "{found:?}");
+        assert_eq!(
+            (PAGE.matches(PLACE).count(), PAGE.matches("<script>").count(), PAGE.matches("<style>").count()),
+            (1, 1, 1)
+        );
+        assert!(!PAGE.contains(" style=\"") && !PAGE.contains(" onclick"), "the policy allows none");
+    }
+
+    #[test]
+    fn hashes_are_written_as_policies_have_them() {
+        // The examples of RFC 4648, and the hash of nothing.
+        let texts = ["", "f", "fo", "foo", "foob"].map(|text| base64(text.as_bytes()));
+        assert_eq!(texts, ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg=="]);
+        assert_eq!(hash(""), "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=");
+        assert!(POLICY.contains("script-src 'sha256-") && !POLICY.contains("unsafe"));
+    }
+
+    #[test]
+    fn no_text_breaks_out_of_the_page() {
+        let hostile = Value::from("</script><!--<script>alert(1)</script> & \u{2028}");
+        let shown = within_script(&hostile.to_string());
+        assert!(!shown.contains(['<', '>', '&', '\u{2028}']), "{shown}");
+        assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), hostile, "and it is the same text");
+    }
+}

@@ -1,0 +1,184 @@
+//! A pool that is shown, whatever its driver is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::driver::Driver;
+use crate::error::ConfigError;
+use crate::health::HealthState;
+use crate::metric::MetricFamily;
+use crate::monitor::HealthChecker;
+use crate::observe::{PoolObserver, Snapshot};
+use crate::reconfigured::Reconfigured;
+use crate::stats::Stats;
+
+/// Whether callers can be sent to a pool, and why not.
+#[derive(Clone, Debug)]
+pub(super) struct Readiness {
+    pub(super) ready: bool,
+    pub(super) state: HealthState,
+    pub(super) reasons: Vec<String>,
+}
+
+/// Which connections are to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Whom {
+    All,
+    Over(Duration),
+    Host(String),
+}
+
+/// The observer of a pool, without the type of its driver.
+pub(super) trait Source: Send + Sync {
+    fn name(&self) -> &str;
+    fn snapshot(&self) -> Snapshot;
+    fn families(&self) -> Vec<MetricFamily>;
+    fn readiness(&self) -> Readiness;
+    fn is_live(&self) -> bool;
+    fn is_closed(&self) -> bool;
+    /// After how long a lease is taken for forgotten.
+    fn leak_after(&self) -> Option<Duration>;
+    fn config(&self) -> Arc<Config>;
+    fn pause(&self);
+    fn resume(&self);
+    fn retire(&self, whom: &Whom);
+    fn reconfigure(&self, config: Config) -> Result<Reconfigured, ConfigError>;
+}
+
+impl<D: Driver> Source for PoolObserver<D> {
+    fn name(&self) -> &str {
+        PoolObserver::name(self)
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        PoolObserver::snapshot(self)
+    }
+
+    fn families(&self) -> Vec<MetricFamily> {
+        PoolObserver::families(self)
+    }
+
+    fn readiness(&self) -> Readiness {
+        match self.health() {
+            Some(checker) => checked(checker),
+            None => unchecked(&self.pool().stats(), &self.pool().config()),
+        }
+    }
+
+    fn is_live(&self) -> bool {
+        self.pool().engine.has_a_pulse()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.pool().is_closed()
+    }
+
+    fn leak_after(&self) -> Option<Duration> {
+        let health = self.health().and_then(|checker| checker.config().leak_after);
+        [self.pool().config().leak_after, health].into_iter().flatten().min()
+    }
+
+    fn config(&self) -> Arc<Config> {
+        self.pool().config()
+    }
+
+    fn pause(&self) {
+        self.pool().pause();
+    }
+
+    fn resume(&self) {
+        self.pool().resume();
+    }
+
+    fn retire(&self, whom: &Whom) {
+        match whom {
+            Whom::All => self.pool().retire_all(),
+            Whom::Over(interval) => self.pool().retire_all_over(*interval),
+            Whom::Host(host) => self.pool().retire_host(host),
+        }
+    }
+
+    fn reconfigure(&self, config: Config) -> Result<Reconfigured, ConfigError> {
+        self.pool().reconfigure(config)
+    }
+}
+
+/// As the monitor sees it.
+fn checked<D: Driver>(checker: &HealthChecker<D>) -> Readiness {
+    let report = checker.report();
+    let ready = checker.is_ready();
+    let closed_since = report.is_ready() && !ready;
+    let state = if closed_since { HealthState::Closing } else { report.state };
+    let mut reasons: Vec<String> = report.reasons.iter().map(ToString::to_string).collect();
+    match state {
+        HealthState::Closing => reasons.insert(0, CLOSED.to_owned()),
+        HealthState::Starting if reasons.is_empty() => reasons.push("no check has been answered yet".to_owned()),
+        _ => {}
+    }
+    Readiness { ready, state, reasons }
+}
+
+const CLOSED: &str = "the pool is closed";
+
+/// As far as the pool itself knows, which asks its backend for nothing.
+fn unchecked(seen: &Stats, config: &Config) -> Readiness {
+    let pool = seen.state;
+    let present = pool.size.saturating_sub(pool.opening);
+    // One that is lazy, or may shrink to nothing, opens one when somebody asks.
+    let wanted = pool.waiting > 0 || (config.min_size.max(config.min_idle) > 0 && (!config.lazy || seen.opened > 0));
+    let rows = [
+        (pool.closed, HealthState::Closing, CLOSED.to_owned()),
+        (pool.breaker.is_open(), HealthState::Unhealthy, pool.breaker.to_string()),
+        (present == 0 && wanted && seen.opened == 0, HealthState::Starting, none_yet(seen)),
+        (present == 0 && wanted, HealthState::Unhealthy, "no connection is open".to_owned()),
+        (pool.paused, HealthState::Degraded, "the pool is paused".to_owned()),
+    ];
+    let found = rows.into_iter().find(|(holds, ..)| *holds);
+    let (state, reasons) = found.map_or((HealthState::Healthy, vec![]), |(_, state, reason)| (state, vec![reason]));
+    Readiness { ready: matches!(state, HealthState::Healthy | HealthState::Degraded), state, reasons }
+}
+
+fn none_yet(stats: &Stats) -> String {
+    match stats.open_failures {
+        0 => "no connection has been opened yet".to_owned(),
+        failed => format!("no connection has been opened yet; attempts that have failed: {failed}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::BreakerState;
+
+    fn of(change: impl FnOnce(&mut Stats, &mut Config)) -> (HealthState, bool) {
+        let (mut stats, mut config) = (Stats::default(), Config::default());
+        (stats.state.size, stats.opened) = (2, 2);
+        change(&mut stats, &mut config);
+        let found = unchecked(&stats, &config);
+        assert_eq!(found.reasons.is_empty(), found.state == HealthState::Healthy);
+        (found.state, found.ready)
+    }
+
+    #[test]
+    fn a_pool_that_nobody_checks_is_as_ready_as_it_looks() {
+        assert_eq!(of(|_, _| ()), (HealthState::Healthy, true));
+        assert_eq!(of(|stats, _| stats.state.paused = true), (HealthState::Degraded, true));
+        assert_eq!(of(|stats, _| stats.state.closed = true), (HealthState::Closing, false));
+        assert_eq!(of(|stats, _| stats.state.breaker = BreakerState::HalfOpen), (HealthState::Unhealthy, false));
+    }
+
+    #[test]
+    fn one_without_a_connection_is_not_ready_unless_it_wants_none() {
+        let none = |stats: &mut Stats| stats.state.size = 0;
+        assert_eq!(of(|stats, _| none(stats)), (HealthState::Unhealthy, false));
+        assert_eq!(of(|stats, _| (stats.opened, stats.state.opening) = (0, 2)), (HealthState::Starting, false));
+        let shrunk = of(|stats, config| (config.min_size, stats.state.size) = (0, 0));
+        assert_eq!(shrunk, (HealthState::Healthy, true), "it opens one when somebody asks");
+        let lazy = of(|stats, config| {
+            none(stats);
+            (config.lazy, stats.opened) = (true, 0);
+        });
+        assert_eq!(lazy, (HealthState::Healthy, true));
+    }
+}

@@ -1,0 +1,173 @@
+//! Each address, in each of its forms.
+
+use axum::http::{StatusCode, header};
+use pool_core::http::Status;
+use pool_core::{Description, Pool, ServerFacts};
+use pool_testkit::fake::{FakeDriver, quiet};
+
+use crate::common::{SECOND, Shown, accepting, ask, ask_router, get, observer};
+
+const ADDRESSES: [&str; 5] = ["/health/live", "/health/ready", "/metrics", "/pool", "/pool/ui"];
+const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8";
+/// What would end a script, begin a comment or clear a terminal, if somebody took it for more than text.
+const HOSTILE: &str = "</script><!--<script>alert('pool')</script>\u{1b}[2J\u{2028}";
+
+#[tokio::test(start_paused = true)]
+async fn every_answer_forbids_to_be_kept_guessed_or_framed() {
+    let shown = Shown::new(quiet(3));
+    shown.pool.ready(60 * SECOND).await.unwrap();
+    for path in ADDRESSES {
+        let answer = shown.get(path).await;
+        assert_eq!((answer.status, answer.header(header::CACHE_CONTROL)), (StatusCode::OK, "no-store"), "{path}");
+        assert_eq!(answer.header(header::X_CONTENT_TYPE_OPTIONS), "nosniff", "{path}");
+        assert_eq!(answer.header(header::REFERRER_POLICY), "no-referrer", "{path}");
+        let policy = answer.header(header::CONTENT_SECURITY_POLICY);
+        assert!(policy.starts_with("default-src 'none'") && policy.contains("frame-ancestors"), "{path}: {policy}");
+    }
+    assert_eq!(shown.get("/pool/nowhere").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_address_answers_a_browser_a_program_and_a_terminal() {
+    let shown = Shown::new(quiet(3));
+    let browser = ask(&shown.status, accepting("/pool?pool=main", BROWSER)).await;
+    assert_eq!((browser.status, browser.header(header::LOCATION)), (StatusCode::SEE_OTHER, "pool/ui?pool=main"));
+    let program = ask(&shown.status, accepting("/pool", "application/json")).await;
+    assert_eq!(program.header(header::CONTENT_TYPE), "application/json");
+    assert_eq!(program.json()["pools"][0]["name"], "main");
+    let terminal = ask(&shown.status, accepting("/pool", "*/*")).await;
+    assert_eq!(terminal.header(header::CONTENT_TYPE), "text/plain; charset=utf-8");
+    assert!(terminal.body.starts_with(" name | max | leased | idle | opening | maintenance | waiting | maxwait |"));
+    for answer in [&browser, &program, &terminal] {
+        assert_eq!(answer.header(header::VARY), "accept");
+    }
+    assert_eq!(ask(&shown.status, accepting("/pool", "image/png")).await.status, StatusCode::NOT_ACCEPTABLE);
+    // For a browser without JavaScript, whatever it accepts.
+    let link = ask(&shown.status, accepting("/pool?format=text", BROWSER)).await;
+    assert_eq!(link.body, terminal.body);
+}
+
+#[tokio::test(start_paused = true)]
+async fn metrics_are_in_the_format_that_is_asked_for() {
+    let shown = Shown::new(quiet(3));
+    let text = shown.get("/metrics").await;
+    assert_eq!(text.header(header::CONTENT_TYPE), "text/plain; version=0.0.4; charset=utf-8");
+    assert!(text.body.contains("db_client_connection_pool_name=\"main\"") && !text.body.contains("# EOF"));
+    let prometheus = "application/openmetrics-text;version=1.0.0;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,\
+                      text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+    let open = ask(&shown.status, accepting("/metrics", prometheus)).await;
+    assert!(open.header(header::CONTENT_TYPE).starts_with("application/openmetrics-text"));
+    assert!(open.body.ends_with("# EOF\n"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_pools_are_told_apart_and_one_can_be_asked_for() {
+    let shown = Shown::new(quiet(3));
+    let other = Pool::builder(FakeDriver::new()).config(quiet(7)).build().unwrap();
+    let status = shown.status.clone().pool(observer(&other, "db/audit"));
+    let both = ask(&status, accepting("/pool", "application/json")).await.json();
+    let names: Vec<_> = both["pools"].as_array().unwrap().iter().map(|pool| pool["name"].clone()).collect();
+    assert_eq!(names, ["main", "db/audit"]);
+    let one = ask(&status, accepting("/pool?pool=db%2Faudit", "application/json")).await.json();
+    assert_eq!((one["pools"].as_array().unwrap().len(), &one["pools"][0]["connections"]["max"]), (1, &7.into()));
+    let none = ask(&status, get("/pool?pool=nobody")).await;
+    assert_eq!(
+        (none.status, none.json()["pools"].to_string()),
+        (StatusCode::NOT_FOUND, r#"["main","db/audit"]"#.into())
+    );
+    let metrics = ask(&status, get("/metrics")).await.body;
+    assert_eq!(metrics.matches("# TYPE pool_waiters gauge").count(), 1, "families of both are one");
+    assert!(ask(&status, get("/pool")).await.body.contains("(2 rows)"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_a_connection_is_shown_and_who_keeps_it_for_too_long() {
+    let mut config = quiet(3);
+    config.leak_after = Some(SECOND);
+    let shown = Shown::new(config);
+    let lease = shown.pool.acquire().await.unwrap();
+    lease.note_activity("a report");
+    tokio::time::sleep(5 * SECOND).await;
+    let json = ask(&shown.status, accepting("/pool", "application/json")).await.json();
+    let (pool, holder) = (&json["pools"][0], &json["pools"][0]["holders"][0]);
+    assert_eq!((&holder["leak"], &holder["activity"]), (&true.into(), &"a report".into()));
+    assert_eq!((&pool["connections"]["leased"], &pool["slots"][0]["state"]), (&1.into(), &"leased".into()));
+    assert!(holder["place"].as_str().unwrap().contains("answers.rs"));
+    assert!(pool["oldest_lease"]["held_seconds"].as_f64().unwrap() >= 4.0, "{pool}");
+    let text = shown.get("/pool").await.body;
+    assert!(text.contains("HOLDERS") && text.contains("LEAK") && text.contains("a report"), "{text}");
+    drop(lease);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_text_is_taken_for_more_than_text() {
+    let shown = Shown::new(quiet(3));
+    let mut told = Description::default();
+    let mut server = ServerFacts::of(HOSTILE);
+    server.note = Some(HOSTILE.to_owned());
+    told.servers = vec![server];
+    told.settings = vec![(HOSTILE.to_owned(), HOSTILE.to_owned())];
+    shown.driver.describe_as(Some(told));
+    let lease = shown.pool.acquire().await.unwrap();
+    lease.note_activity(HOSTILE);
+    let page = shown.get("/pool/ui").await;
+    assert_eq!(page.header(header::CONTENT_TYPE), "text/html; charset=utf-8");
+    let first = first_of(&page.body);
+    assert!(!first.contains(['<', '>', '&', '\u{2028}']), "{first}");
+    let json: serde_json::Value = serde_json::from_str(first).unwrap();
+    assert_eq!(
+        (
+            &json["pools"][0]["servers"][0]["host"],
+            &json["pools"][0]["settings"].as_array().unwrap().last().unwrap()["value"]
+        ),
+        (&HOSTILE.into(), &HOSTILE.into())
+    );
+    assert_eq!(page.body.matches("<script").count(), 2, "the page's own");
+    let text = shown.get("/pool").await.body;
+    assert!(text.contains("alert('pool')") && !text.contains(|one: char| one.is_control() && one != '\n'), "{text}");
+    drop(lease);
+}
+
+/// What the page shows at first.
+fn first_of(page: &str) -> &str {
+    let (_, rest) = page.split_once("<script type=\"application/json\" id=\"first\">").unwrap();
+    rest.split_once("</script>").unwrap().0
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_page_is_whole_and_light_and_works_under_any_prefix() {
+    let shown = Shown::new(quiet(3));
+    let router = axum::Router::new().nest("/a/b", shown.status.router());
+    let page = ask_router(router.clone(), get("/a/b/pool/ui")).await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(page.body.len() < 200 * 1024, "{} bytes", page.body.len());
+    let links: Vec<_> = page.body.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    let outside =
+        links.iter().filter(|link| link.starts_with('/') || link.contains("//") && !link.starts_with("data:"));
+    assert_eq!(outside.count(), 0, "{links:?}");
+    assert!(page.body.contains("<noscript>") && links.contains(&"../pool?format=text"));
+    let policy = page.header(header::CONTENT_SECURITY_POLICY);
+    assert!(
+        policy.contains("script-src 'sha256-") && policy.contains("connect-src 'self'") && !policy.contains("unsafe")
+    );
+    assert_eq!(policy, Status::page_policy());
+    let browser = ask_router(router, accepting("/a/b/pool", BROWSER)).await;
+    assert_eq!(browser.header(header::LOCATION), "pool/ui", "beside itself");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_history_of_several_pools_keeps_the_page_light() {
+    let shown = Shown::new(quiet(20));
+    let mut status = shown.status.clone();
+    let others: Vec<_> = (0..3).map(|_| Pool::builder(FakeDriver::new()).config(quiet(20)).build().unwrap()).collect();
+    for (number, pool) in others.iter().enumerate() {
+        status = status.pool(observer(pool, &format!("other-{number}")));
+    }
+    let held = (shown.pool.acquire().await.unwrap(), others[0].acquire().await.unwrap());
+    tokio::time::sleep(std::time::Duration::from_hours(2)).await;
+    let page = status.page();
+    assert!(page.len() < 200 * 1024, "{} bytes", page.len());
+    let whole: serde_json::Value = serde_json::from_str(&status.json()).unwrap();
+    assert_eq!(whole["pools"][0]["history"]["at_unix_seconds"].as_array().unwrap().len(), 360);
+    drop(held);
+}

@@ -1,0 +1,76 @@
+//! Whether a process is alive, and callers can be sent to it.
+
+use axum::http::StatusCode;
+use pool_core::http::Status;
+use pool_core::{HealthConfig, HealthState};
+use pool_testkit::fake::{Call, Step, quiet};
+
+use crate::common::{SECOND, Shown, ask, get, observer};
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_without_a_monitor_is_ready_when_it_has_a_connection() {
+    let mut config = quiet(3);
+    config.min_size = 1;
+    (config.breaker_failures, config.breaker_after) = (Some(3), 5 * SECOND);
+    let shown = Shown::new(config);
+    shown.driver.always(Call::Connect, Step::Fail);
+    let starting = shown.get("/health/ready").await;
+    assert_eq!(
+        (starting.status, &starting.json()["pools"][0]["state"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &"starting".into())
+    );
+    tokio::time::sleep(20 * SECOND).await;
+    let down = shown.get("/health/ready").await.json();
+    assert_eq!((&down["ready"], &down["pools"][0]["state"]), (&false.into(), &"unhealthy".into()));
+    assert!(down["pools"][0]["reasons"][0].as_str().unwrap().starts_with("the breaker is"), "{down}");
+    assert_eq!(shown.get("/health/live").await.status, StatusCode::OK, "a restart would not help");
+    shown.driver.recover();
+    shown.pool.ready(60 * SECOND).await.unwrap();
+    assert_eq!(shown.get("/health/ready").await.status, StatusCode::OK);
+    shown.pool.pause();
+    let paused = shown.get("/health/ready").await;
+    assert_eq!(
+        (paused.status, &paused.json()["pools"][0]["reasons"][0]),
+        (StatusCode::OK, &"the pool is paused".into())
+    );
+    shown.pool.close().await;
+    let closed = shown.get("/health/ready").await;
+    assert_eq!(
+        (closed.status, &closed.json()["pools"][0]["state"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &"closing".into())
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_with_a_monitor_is_what_that_says() {
+    let shown = Shown::new(quiet(3));
+    let checker = std::sync::Arc::new(shown.pool.monitor(HealthConfig::default()).unwrap());
+    let status = Status::new().pool(observer(&shown.pool, "main").with_health(checker.clone()));
+    assert_eq!(
+        ask(&status, get("/health/ready")).await.status,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "nothing is known yet"
+    );
+    let mut health = checker.subscribe();
+    health.wait_for(|report| report.state == HealthState::Healthy).await.unwrap();
+    let ready = ask(&status, get("/health/ready")).await;
+    assert_eq!((ready.status, ready.json()["pools"][0]["reasons"].to_string()), (StatusCode::OK, "[]".into()));
+    shown.driver.always(Call::Ping, Step::Fail);
+    shown.driver.always(Call::Connect, Step::Fail);
+    health.wait_for(|report| report.state == HealthState::Unhealthy).await.unwrap();
+    let sick = ask(&status, get("/health/ready")).await;
+    let reasons = sick.json()["pools"][0]["reasons"].to_string();
+    assert!(sick.status == StatusCode::SERVICE_UNAVAILABLE && reasons.contains("refuses to"), "{reasons}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_pool_of_two_that_is_not_ready_is_enough() {
+    let shown = Shown::new(quiet(3));
+    let other = Shown::new(quiet(3));
+    let status = shown.status.clone().pool(observer(&other.pool, "other"));
+    assert_eq!(ask(&status, get("/health/ready")).await.status, StatusCode::OK);
+    other.pool.close().await;
+    let answer = ask(&status, get("/health/ready")).await;
+    let ready: Vec<_> = answer.json()["pools"].as_array().unwrap().iter().map(|pool| pool["ready"].clone()).collect();
+    assert_eq!((answer.status, ready), (StatusCode::SERVICE_UNAVAILABLE, vec![true.into(), false.into()]));
+}
