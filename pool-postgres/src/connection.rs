@@ -60,7 +60,7 @@ impl PostgresConnection {
     /// Starts the task that moves the messages of the session. In a runtime only.
     pub(crate) fn new(begun: Begun, counts: &Arc<Counts>, knowledge: &Arc<Knowledge>) -> Self {
         let Begun { client, wire, session, peer } = begun;
-        let tally = Tally::new(&peer.server.settings.ledger);
+        let tally = Tally::new(&peer.server, &session);
         let wire = Arc::new(Shared::new(wire, Arc::clone(&session), Arc::clone(counts)));
         let runtime = Handle::current();
         let task = runtime.spawn(run(Arc::clone(&wire), Arc::clone(&session), peer.server.is_near()));

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use pool_core::{Aborter, Attempt, Driver, ErrorClass, Recorder, SessionState, Tag};
+use pool_core::{Aborter, Attempt, Description, Driver, ErrorClass, Recorder, SessionState, Tag};
 use tokio_postgres::types::Type;
 
 use crate::cluster::Cluster;
@@ -15,6 +15,7 @@ use crate::follow::{Follow, look};
 use crate::memory::Memory;
 use crate::multiplex::Apart;
 use crate::release::{settled, tell};
+use crate::report::describe;
 use crate::search::Search;
 use crate::server::Settings;
 use crate::statements::{Knowledge, StatementStats, warm};
@@ -170,7 +171,7 @@ impl PostgresDriver {
     /// # }
     /// ```
     pub fn statements(&self) -> StatementStats {
-        self.knowledge.stats(self.cluster.settings.ledger.hits())
+        self.knowledge.stats(&self.cluster.settings.ledger.totals())
     }
 }
 
@@ -317,6 +318,11 @@ impl Driver for PostgresDriver {
     /// Not while the server is at one query for [too long](crate::Multiplexing::apart_after), or is asked to cancel one; nor if more is under way than may be, since some of it was dropped.
     fn takes_another(&self, connection: &PostgresConnection) -> bool {
         connection.takes_another(self.config().multiplexing.max_in_flight)
+    }
+
+    /// What it measures is in `docs/metrics.md`. It reads counters, and locks what is locked when a connection begins or ends, but nothing that a query waits for.
+    fn describe(&self, description: &mut Description) {
+        describe(self, description);
     }
 
     fn classify(&self, error: &ConnectError) -> ErrorClass {

@@ -67,6 +67,7 @@ mod pool;
 mod query;
 mod random;
 mod release;
+mod report;
 mod results;
 pub mod retry;
 mod role;

@@ -152,6 +152,14 @@ impl Memory {
         }
     }
 
+    /// How long ago it could not be reached, if it has not been since; and what it was when somebody last asked.
+    pub(crate) fn recall(&self, host: usize) -> (Option<Duration>, Option<Role>) {
+        let seen = self.seen();
+        let server = seen.servers.get(&host);
+        let failed = server.and_then(|server| server.failed_at).map(|at| at.elapsed());
+        (failed, server.and_then(|server| server.role).map(|(role, _)| role))
+    }
+
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -221,6 +229,11 @@ mod tests {
         assert_eq!((rank(1), rank(0)), (Rank::Down, Rank::Usual));
         tokio::time::advance(WHILE).await;
         assert_eq!(rank(1), Rank::Usual);
+        memory.suspect(1);
+        tokio::time::advance(WHILE * 2).await;
+        assert_eq!(memory.recall(1), (Some(WHILE * 2), None));
+        memory.note(1, &place(1), STANDBY);
+        assert_eq!((memory.recall(1), memory.recall(0)), ((None, Some(STANDBY)), (None, None)));
         memory.suspect(1);
         memory.trust(1);
         assert_eq!(rank(1), Rank::Usual);

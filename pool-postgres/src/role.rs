@@ -26,6 +26,11 @@ pub(crate) async fn role_of(connection: &PostgresConnection) -> Result<Role, tok
 }
 
 impl Role {
+    /// What it is to others, whether it writes or not.
+    pub(crate) fn name(self) -> &'static str {
+        if self.is_standby { "standby" } else { "primary" }
+    }
+
     /// What it is, if it is not what is wanted.
     pub(crate) fn unsuitable(self, wanted: TargetSessionAttrs) -> Option<&'static str> {
         let (is_right, is) = match wanted {

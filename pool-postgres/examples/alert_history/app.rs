@@ -1,15 +1,15 @@
 //! What the handlers share.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use pool_postgres::pool_core::HealthConfig;
+use pool_postgres::pool_core::{HealthConfig, ObserveConfig, PoolObserver};
 use pool_postgres::retry::{Retrier, RetryPolicy};
 use pool_postgres::tokio_postgres;
-use pool_postgres::{PostgresConfig, PostgresHealthChecker, PostgresOwnedLease, PostgresPool};
+use pool_postgres::{PostgresConfig, PostgresDriver, PostgresHealthChecker, PostgresOwnedLease, PostgresPool};
 
 use super::failure::Failure;
 use super::metrics::Metrics;
@@ -21,13 +21,15 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a request waits for the database to answer a statement, and for each next row.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The pool and what is measured about it.
+/// The pool, and who looks after it.
 #[derive(Debug)]
 pub(crate) struct App {
     pub(crate) pool: PostgresPool,
     pub(super) metrics: Metrics,
     /// Watches over the pool, on a connection of its own.
-    pub(crate) checker: PostgresHealthChecker,
+    pub(crate) checker: Arc<PostgresHealthChecker>,
+    /// Looks at the pool, for those who run the service.
+    pub(super) observer: PoolObserver<PostgresDriver>,
     /// For what is tried again, within the time of one answer.
     retrier: Retrier,
     /// Seats for those who read histories, which can take long: half of the connections stay free for everybody else.
@@ -45,24 +47,16 @@ impl App {
         let readers = Arc::new(Semaphore::new((pool.config().max_size / 2).max(1)));
         let mut policy = RetryPolicy::default();
         policy.deadline = ANSWER_TIMEOUT;
-        let (retrier, checker) = (pool.retrying(policy)?, pool.monitor(HealthConfig::default())?);
-        Ok(Self { pool, metrics: Metrics::new()?, checker, retrier, readers })
+        let (retrier, checker) = (pool.retrying(policy)?, Arc::new(pool.monitor(HealthConfig::default())?));
+        let mut look = ObserveConfig::default();
+        "alerts".clone_into(&mut look.name);
+        let observer = pool.observe(look)?.with_health(Arc::clone(&checker));
+        Ok(Self { pool, metrics: Metrics::default(), checker, observer, retrier, readers })
     }
 
     /// Stores the alerts of one post. Tried again only if they have not been stored for certain: otherwise whoever posted decides.
     pub(super) async fn store(&self, payload: &Payload) -> Result<u64, Failure> {
-        let mut asked = Some(Instant::now());
-        let storing = self.retrier.once(|lease| {
-            if let Some(asked) = asked.take() {
-                self.metrics.acquired(asked.elapsed());
-            }
-            async move { store::insert(&lease, payload).await }
-        });
-        let outcome = storing.await;
-        if let Some(asked) = asked {
-            self.metrics.acquired(asked.elapsed());
-        }
-        let stored = outcome?;
+        let stored = self.retrier.once(async |lease| store::insert(&lease, payload).await).await?;
         self.metrics.stored(stored);
         Ok(stored)
     }
@@ -77,10 +71,7 @@ impl App {
 
     /// A connection for a request.
     pub(super) async fn acquire(&self) -> Result<PostgresOwnedLease, Failure> {
-        let started = Instant::now();
-        let outcome = self.pool.acquire_owned().await;
-        self.metrics.acquired(started.elapsed());
-        Ok(outcome?)
+        Ok(self.pool.acquire_owned().await?)
     }
 }
 

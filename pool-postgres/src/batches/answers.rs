@@ -255,7 +255,7 @@ impl Open<'_> {
         if self.late.is_none() {
             self.timer = None;
         }
-        self.count(number.0, come.is_err());
+        self.count(come.is_err());
         let error = match (come, asked.stage) {
             (Ok(answer), _) => return Some(Ok(answer)),
             (Err(_), Stage::Unsent(error)) => *error,
@@ -267,18 +267,12 @@ impl Open<'_> {
         Some(Err((self.told)(error)))
     }
 
-    /// The sending of a batch counts as its first query.
-    fn count(&self, index: usize, has_failed: bool) {
-        let tally = self.held.tally();
-        if index > 0 {
-            tally.add(Item::Queries);
-        }
-        if has_failed {
-            tally.add(Item::Failed);
-        }
-        if has_failed && self.late.is_some() {
-            tally.add(Item::TimedOut);
-        }
+    fn count(&self, has_failed: bool) {
+        self.held.tally().add(match self.late {
+            _ if !has_failed => Item::Answered,
+            Some(_) => Item::TimedOut,
+            None => Item::Failed,
+        });
     }
 
     /// What the client's error means.
@@ -341,6 +335,8 @@ impl Drop for BatchAnswers<'_> {
     fn drop(&mut self) {
         let Some(open) = &self.open else { return };
         open.held.note_loose();
+        // One for all of them: nobody has looked whether the others were begun.
+        open.held.tally().add(Item::Dropped);
         if open.late.is_none() && open.held.limits().cancel_on_drop {
             open.stop();
         }

@@ -100,7 +100,9 @@ impl<'c, 'q> Batch<'c, 'q> {
     /// # }
     /// ```
     pub fn push(&mut self, query: impl Into<Query<'q>>, params: &[&'q (dyn ToSql + Sync)]) {
-        self.entries.push(Entry { query: query.into(), params: params.into() });
+        let mut query = query.into();
+        query.terms.is_of_batch = true;
+        self.entries.push(Entry { query, params: params.into() });
     }
 
     /// As it is, with all statements as one, which is the default: they share one `Sync` of the protocol. Outside of a transaction they are one, which the server commits after the last of them. So the answers to those before are of use only once the last one is there: if that is an

@@ -20,6 +20,12 @@ impl fmt::Display for PostgresConfig {
 }
 
 impl PostgresConfig {
+    /// All keywords that have a value, without the password, and without those of the pool's own settings, which may be others by now.
+    pub(crate) fn settings(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let fields = fields().filter_map(|field| Some((field.keyword, (field.get)(self)?)));
+        self.lists().into_iter().chain(fields)
+    }
+
     /// What does not have its default, by keyword, the password left out.
     pub(super) fn pairs(&self) -> Vec<(&'static str, String)> {
         let mut default = Self::default();

@@ -14,6 +14,7 @@
 //! assert_eq!((full.advice, full.fate), (Advice::RetryLater, Fate::Close));
 //! ```
 
+mod class;
 mod kind;
 mod table;
 
@@ -21,6 +22,7 @@ use std::io;
 
 use pool_core::AcquireError;
 
+pub(crate) use class::{CLASSES, class_of};
 pub(crate) use kind::{Kind, is_refused_by_the_client};
 pub use table::{SQLSTATES, SqlStateRow};
 

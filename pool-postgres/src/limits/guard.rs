@@ -251,14 +251,12 @@ impl<'a> Guard<'a> {
     /// Counts it, and tells of it if it was slow. Whether the connection has served it.
     fn count(&self, end: QueryEnd, is_served: bool) {
         let tally = self.connection.tally();
-        tally.add(Item::Queries);
         match end {
-            QueryEnd::Answered => {}
+            // It has been sent, and what comes of it is counted later.
+            QueryEnd::Answered if self.query.terms.is_of_batch => {}
+            QueryEnd::Answered => tally.add(Item::Answered),
             QueryEnd::Failed => tally.add(Item::Failed),
-            QueryEnd::TimedOut => {
-                tally.add(Item::Failed);
-                tally.add(Item::TimedOut);
-            }
+            QueryEnd::TimedOut => tally.add(Item::TimedOut),
             QueryEnd::Dropped => tally.add(Item::Dropped),
         }
         if let Some(began_at) = self.began_at {

@@ -2,6 +2,7 @@
 
 mod cancel;
 mod guard;
+mod ledger;
 mod settings;
 mod slow;
 mod stats;
@@ -11,10 +12,11 @@ mod timed_out;
 mod unsupported;
 
 pub(crate) use guard::{limited, patient, timer};
+pub(crate) use ledger::{Account, Ledger, Tally, Totals};
 pub use settings::Limits;
 pub use slow::{QueryEnd, SlowQuery};
 pub use stats::QueryStats;
-pub(crate) use stats::{Counters, Item, Ledger, Tally};
+pub(crate) use stats::{Counters, Item};
 pub(crate) use tags::{parse_tags, show_tags};
 pub(crate) use terms::Terms;
 pub use timed_out::{TimeLimit, TimedOut};

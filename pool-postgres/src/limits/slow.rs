@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use super::stats::Ledger;
+use super::ledger::Ledger;
 use crate::driver::PostgresDriver;
 use crate::query::Summary;
 

@@ -1,10 +1,7 @@
 //! What is counted of requests.
 
-use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::slow::Listener;
 use crate::driver::PostgresDriver;
 
 /// What has become of the requests of [`Queries`](crate::Queries), by [`PostgresDriver::query_stats`].
@@ -38,10 +35,10 @@ pub struct QueryStats {
     pub sla_missed: u64,
 }
 
-/// One thing that is counted.
+/// One thing that is counted. No request is counted as two of the first four.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Item {
-    Queries,
+    Answered,
     Failed,
     TimedOut,
     Dropped,
@@ -53,101 +50,43 @@ pub(crate) enum Item {
     Hits,
 }
 
-const ITEMS: usize = Item::Hits as usize + 1;
+/// How many of them there are.
+pub(crate) const ITEMS: usize = Item::Hits as usize + 1;
 
 /// What is counted of one connection, so that no two processors write to the same line.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-pub(crate) struct Counters([AtomicU64; ITEMS]);
+pub(crate) struct Counters {
+    items: [AtomicU64; ITEMS],
+    /// How many statements it keeps prepared.
+    kept: AtomicU64,
+}
 
 impl Counters {
     pub(crate) fn add(&self, item: Item) {
-        self.0[item as usize].fetch_add(1, Ordering::Relaxed);
+        self.items[item as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    fn snapshot(&self) -> [u64; ITEMS] {
-        self.0.each_ref().map(|counter| counter.load(Ordering::Relaxed))
-    }
-}
-
-/// What is counted of all connections, and who wants to know of slow requests.
-#[derive(Default)]
-pub(crate) struct Ledger {
-    books: Mutex<Books>,
-    pub(super) listener: Mutex<Option<Listener>>,
-}
-
-#[derive(Default)]
-struct Books {
-    open: Vec<Arc<Counters>>,
-    /// Of connections that are gone.
-    closed: [u64; ITEMS],
-}
-
-impl Ledger {
-    fn books(&self) -> MutexGuard<'_, Books> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    /// It keeps so many statements prepared.
+    pub(crate) fn keep(&self, statements: usize) {
+        self.kept.store(statements as u64, Ordering::Relaxed);
     }
 
-    fn all(&self) -> [u64; ITEMS] {
-        let books = self.books();
-        books.open.iter().map(|counters| counters.snapshot()).fold(books.closed, sum)
+    pub(super) fn kept(&self) -> u64 {
+        self.kept.load(Ordering::Relaxed)
     }
 
-    /// Executions of statements that were prepared before.
-    pub(crate) fn hits(&self) -> u64 {
-        self.all()[Item::Hits as usize]
-    }
-
-    fn snapshot(&self) -> QueryStats {
-        let [queries, failed, timed_out, dropped, cancelled, slow, sla_met, sla_missed, _] = self.all();
-        QueryStats { queries, failed, timed_out, dropped, cancelled, slow, sla_met, sla_missed }
+    pub(super) fn snapshot(&self) -> [u64; ITEMS] {
+        self.items.each_ref().map(|counter| counter.load(Ordering::Relaxed))
     }
 }
 
-fn sum(mut all: [u64; ITEMS], more: [u64; ITEMS]) -> [u64; ITEMS] {
-    all.iter_mut().zip(more).for_each(|(all, more)| *all += more);
-    all
-}
-
-/// What is counted of one connection, for as long as there is one.
-pub(crate) struct Tally {
-    counters: Arc<Counters>,
-    ledger: Arc<Ledger>,
-}
-
-impl Tally {
-    pub(crate) fn new(ledger: &Arc<Ledger>) -> Self {
-        let counters = Arc::<Counters>::default();
-        ledger.books().open.push(Arc::clone(&counters));
-        Self { counters, ledger: Arc::clone(ledger) }
-    }
-
-    pub(crate) fn add(&self, item: Item) {
-        self.counters.add(item);
-    }
-
-    /// For one who counts when the connection may be gone: what is counted then is lost.
-    pub(crate) fn counters(&self) -> Arc<Counters> {
-        Arc::clone(&self.counters)
-    }
-
-    pub(super) fn ledger(&self) -> &Ledger {
-        &self.ledger
-    }
-}
-
-impl fmt::Debug for Tally {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.counters.fmt(f)
-    }
-}
-
-impl Drop for Tally {
-    fn drop(&mut self) {
-        let mut books = self.ledger.books();
-        books.open.retain(|counters| !Arc::ptr_eq(counters, &self.counters));
-        books.closed = sum(books.closed, self.counters.snapshot());
+impl QueryStats {
+    pub(crate) fn of(items: &[u64; ITEMS]) -> Self {
+        let [answered, failed, timed_out, dropped, cancelled, slow, sla_met, sla_missed, _] = *items;
+        let failed = failed + timed_out;
+        let queries = answered + failed + dropped;
+        Self { queries, failed, timed_out, dropped, cancelled, slow, sla_met, sla_missed }
     }
 }
 
@@ -162,26 +101,6 @@ impl PostgresDriver {
     /// # }
     /// ```
     pub fn query_stats(&self) -> QueryStats {
-        self.cluster.settings.ledger.snapshot()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_counted_outlives_its_connection() {
-        let ledger = Arc::default();
-        let (one, other) = (Tally::new(&ledger), Tally::new(&ledger));
-        one.add(Item::Queries);
-        one.add(Item::SlaMissed);
-        other.add(Item::Queries);
-        let wanted = QueryStats { queries: 2, sla_missed: 1, ..QueryStats::default() };
-        assert_eq!(ledger.snapshot(), wanted);
-        drop(one);
-        assert_eq!(ledger.snapshot(), wanted);
-        drop(other);
-        assert_eq!((ledger.snapshot(), ledger.books().open.len()), (wanted, 0));
+        QueryStats::of(&self.cluster.settings.ledger.totals().items)
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct Terms<'a> {
     pub(crate) asked: Asked,
     /// Whether others use its connection meanwhile.
     pub(crate) is_shared: bool,
+    /// Whether it is sent with others, and each is counted when it has been answered.
+    pub(crate) is_of_batch: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,7 +45,7 @@ impl Terms<'_> {
     pub(crate) fn owned(&self) -> Terms<'static> {
         let owned = |text: &Cow<'_, str>| Cow::Owned(text.clone().into_owned());
         let tags = self.tags.iter().map(|(key, value)| (owned(key), owned(value))).collect();
-        Terms { timeout: self.timeout, tags, asked: Asked::default(), is_shared: self.is_shared }
+        Terms { tags, asked: Asked::default(), ..*self }
     }
 
     /// What is said of it beside what is said of all.

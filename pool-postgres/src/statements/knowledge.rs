@@ -7,6 +7,7 @@ use lru::LruCache;
 use tokio_postgres::types::Type;
 
 use super::stats::{Counts, StatementStats};
+use crate::limits::{Item, Totals};
 
 /// What is known of a statement.
 #[derive(Debug)]
@@ -81,9 +82,9 @@ impl Knowledge {
         all.into_iter().take(count).map(|(_, sql)| sql.clone()).collect()
     }
 
-    /// What has become of statements so far, with so many hits.
-    pub(crate) fn stats(&self, hits: u64) -> StatementStats {
-        self.counts.snapshot(hits)
+    /// What has become of statements so far; hits are counted with each connection.
+    pub(crate) fn stats(&self, totals: &Totals) -> StatementStats {
+        self.counts.snapshot(totals.items[Item::Hits as usize])
     }
 }
 

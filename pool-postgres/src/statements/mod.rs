@@ -63,6 +63,14 @@ impl Statements {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Changes what is kept, and counts that. What is of no use any more is dropped without the lock.
+    fn change<T>(&self, change: impl FnOnce(&mut Cache) -> T) -> T {
+        let mut cache = self.cache();
+        let gone = change(&mut cache);
+        self.counters.keep(cache.len());
+        gone
+    }
+
     /// Whether what is prepared may be gone at the next statement, since another server answers that.
     pub(crate) fn is_proxied(&self) -> bool {
         self.settings.mode == StatementMode::Unprepared
@@ -100,20 +108,20 @@ impl Statements {
         if query.types().is_none() && query.terms.tags().is_empty() {
             self.knowledge.learn(&key, statement.params(), is_plain(statement));
         }
-        let gone = self.cache().keep(&key, statement.clone());
+        let gone = self.change(|cache| cache.keep(&key, statement.clone()));
         self.knowledge.counts.evicted.add(u64::from(gone.is_some()));
     }
 
     /// What is prepared or known of a statement is wrong.
     pub(crate) fn forget(&self, query: &Query<'_>) {
         self.knowledge.forget(query.sql());
-        let gone = self.cache().forget(&key(query));
+        let gone = self.change(|cache| cache.forget(&key(query)));
         drop(gone);
     }
 
     /// The server does not know what was prepared: everything else is gone, too.
     fn forget_all(&self) {
-        let gone = self.cache().forget_all();
+        let gone = self.change(Cache::forget_all);
         drop(gone);
     }
 }

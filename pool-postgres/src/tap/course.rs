@@ -320,6 +320,7 @@ fn note_error(session: &Session, words: Words, in_step: bool) {
             session.condemn();
         }
     }
+    session.traffic().note_error(&words.code);
     session.note_error(words);
 }
 

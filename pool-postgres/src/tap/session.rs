@@ -375,7 +375,7 @@ impl Session {
         self.changes.store(changes.bits(), Ordering::Release);
     }
 
-    pub(super) fn traffic(&self) -> &Traffic {
+    pub(crate) fn traffic(&self) -> &Traffic {
         &self.traffic
     }
 

@@ -1,13 +1,15 @@
 //! How much passes, and when something did last.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::pace::Pace;
+use crate::diagnosis::{CLASSES, class_of};
 
 /// What has passed so far. Whoever holds the wire notes it, and nobody else.
 #[derive(Debug)]
-pub(super) struct Traffic {
+pub(crate) struct Traffic {
     began: Instant,
     sent: AtomicU64,
     received: AtomicU64,
@@ -17,6 +19,8 @@ pub(super) struct Traffic {
     in_flight: AtomicU64,
     /// How many requests there have been, the closing of statements left out.
     asked: AtomicU64,
+    /// Errors that the server has reported, by their class. Most sessions never have any.
+    errors: OnceLock<Box<[AtomicU64; CLASSES.len()]>>,
     pace: Pace,
 }
 
@@ -24,12 +28,13 @@ impl Default for Traffic {
     fn default() -> Self {
         let zero = || AtomicU64::new(0);
         let (sent, received, last, in_flight, asked) = (zero(), zero(), zero(), zero(), zero());
-        Self { began: Instant::now(), sent, received, last, in_flight, asked, pace: Pace::default() }
+        let (errors, pace) = (OnceLock::new(), Pace::default());
+        Self { began: Instant::now(), sent, received, last, in_flight, asked, errors, pace }
     }
 }
 
 impl Traffic {
-    pub(super) fn note_sent(&self, bytes: usize, in_flight: usize) {
+    pub(crate) fn note_sent(&self, bytes: usize, in_flight: usize) {
         add(&self.sent, bytes);
         let now = self.now();
         // Before that is seen to be under way.
@@ -39,7 +44,7 @@ impl Traffic {
         self.note(in_flight, now);
     }
 
-    pub(super) fn note_received(&self, bytes: usize, in_flight: usize) {
+    pub(crate) fn note_received(&self, bytes: usize, in_flight: usize) {
         add(&self.received, bytes);
         let now = self.now();
         if (in_flight as u64) < self.in_flight.load(Ordering::Relaxed) {
@@ -67,6 +72,18 @@ impl Traffic {
         self.in_flight() > 0 && self.pace.is_exceeded_by(self.now())
     }
 
+    /// The server has reported an error with this code.
+    pub(crate) fn note_error(&self, code: &str) {
+        add(&self.errors.get_or_init(none)[class_of(code)], 1);
+    }
+
+    /// How many errors it has reported, by their class.
+    pub(crate) fn errors(&self) -> [u64; CLASSES.len()] {
+        self.errors
+            .get()
+            .map_or([0; CLASSES.len()], |errors| errors.each_ref().map(|count| count.load(Ordering::Acquire)))
+    }
+
     pub(super) fn note_asked(&self) {
         add(&self.asked, 1);
     }
@@ -75,11 +92,11 @@ impl Traffic {
         self.asked.load(Ordering::Acquire)
     }
 
-    pub(super) fn sent(&self) -> u64 {
+    pub(crate) fn sent(&self) -> u64 {
         self.sent.load(Ordering::Acquire)
     }
 
-    pub(super) fn received(&self) -> u64 {
+    pub(crate) fn received(&self) -> u64 {
         self.received.load(Ordering::Acquire)
     }
 
@@ -91,6 +108,10 @@ impl Traffic {
     pub(super) fn quiet_for(&self) -> Duration {
         self.began.elapsed().saturating_sub(Duration::from_micros(self.last.load(Ordering::Acquire)))
     }
+}
+
+fn none() -> Box<[AtomicU64; CLASSES.len()]> {
+    Box::new([const { AtomicU64::new(0) }; CLASSES.len()])
 }
 
 /// One thread at a time writes, so that no stronger operation is needed.

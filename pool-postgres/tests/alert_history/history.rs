@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
+use hyper::Request;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
@@ -176,6 +177,9 @@ async fn metrics_are_in_prometheus_format() {
     let (_database, service) = Service::fresh().await;
     service.post(post(&[alert("A", "2026-11-01T10:00:00Z")]).to_string()).await;
     service.get("/nowhere").await;
+    let made_up = Request::builder().method("MADE-UP").uri("/history").header("host", "test");
+    service.send(made_up.body(Full::default()).unwrap()).await;
+    eventually("the pool is healthy", async || service.get("/health/ready").await.0 == 200).await;
     let text = service.text("/metrics").await;
     let mut declared = std::collections::HashSet::new();
     for line in text.lines() {
@@ -197,10 +201,12 @@ async fn metrics_are_in_prometheus_format() {
     }
     for expected in [
         "alert_history_alerts_stored_total 1\n",
-        "pool_connections_max 20\n",
-        "pool_acquire_duration_seconds_count 1\n",
-        "http_request_duration_seconds_count{route=\"/webhook\",status=\"200\"} 1\n",
-        "http_request_duration_seconds_count{route=\"none\",status=\"404\"} 1\n",
+        "db_client_connection_max{db_client_connection_pool_name=\"alerts\"} 20\n",
+        "pool_health_state{db_client_connection_pool_name=\"alerts\",state=\"healthy\"} 1\n",
+        "pool_postgres_queries_total{db_client_connection_pool_name=\"alerts\",outcome=\"failed\"} 0\n",
+        "http_server_request_duration_seconds_bucket{http_request_method=\"POST\",http_route=\"/webhook\",http_response_status_code=\"200\",le=\"+Inf\"} 1\n",
+        "http_server_request_duration_seconds_count{http_request_method=\"GET\",http_route=\"none\",http_response_status_code=\"404\"} 1\n",
+        "http_server_request_duration_seconds_count{http_request_method=\"_OTHER\",http_route=\"/history\",http_response_status_code=\"405\"} 1\n",
     ] {
         assert!(text.contains(expected), "{expected} is not in\n{text}");
     }

@@ -13,6 +13,7 @@ use axum::http::header;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use pool_postgres::pool_core::prometheus;
 
 use super::app::App;
 use super::failure::Failure;
@@ -35,8 +36,11 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
+/// Of the pool, and of the service.
 async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render(&app.pool.stats()))
+    let mut families = app.observer.families();
+    families.extend(app.metrics.families());
+    ([(header::CONTENT_TYPE, prometheus::TEXT_TYPE)], prometheus::text(&families))
 }
 
 /// Measures and logs every request. A streamed answer counts until its first byte is ready.
@@ -47,7 +51,7 @@ async fn observe(State(app): State<Arc<App>>, request: Request, next: Next) -> R
     let method = request.method().clone();
     let response = next.run(request).await;
     let (status, took) = (response.status().as_u16(), started.elapsed());
-    app.metrics.answered(&route, status, took);
+    app.metrics.answered(method.as_str(), &route, status, took);
     tracing::info!(%method, route, status, took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX), "request");
     response
 }

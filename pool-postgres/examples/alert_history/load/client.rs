@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use hdrhistogram::{CreationError, Histogram};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -12,10 +13,16 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::super::metrics::{Durations, micros};
 use super::payloads::payload;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// Durations in microseconds, to three digits, up to a minute.
+pub(super) type Durations = Histogram<u64>;
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
 
 /// What a client has done.
 pub(super) struct Tally {
@@ -29,8 +36,9 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn new(latency: Durations) -> Self {
-        Self { requests: 0, errors: 0, first_error: None, alerts: 0, latency }
+    pub(super) fn new() -> Result<Self, CreationError> {
+        let latency = Durations::new_with_bounds(1, 60_000_000, 3)?;
+        Ok(Self { requests: 0, errors: 0, first_error: None, alerts: 0, latency })
     }
 
     pub(super) fn add(&mut self, other: Self) -> Result<(), Error> {

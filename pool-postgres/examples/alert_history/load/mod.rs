@@ -29,15 +29,13 @@ pub(super) async fn run(app: &Arc<App>, address: SocketAddr, load: Load) -> Resu
     let run = run_name();
     let stop = Arc::new(AtomicBool::new(false));
     let started = Instant::now();
-    let clients: Vec<_> = (0..load.clients)
-        .map(|number| {
-            let tally = Tally::new(app.metrics.blank());
-            tokio::spawn(client::run(address, run.clone(), number, tally, Arc::clone(&stop)))
-        })
-        .collect();
+    let mut clients = Vec::with_capacity(load.clients);
+    for number in 0..load.clients {
+        clients.push(tokio::spawn(client::run(address, run.clone(), number, Tally::new()?, Arc::clone(&stop))));
+    }
     let utilisation = watch(app, load.time).await;
     stop.store(true, Ordering::Relaxed);
-    let mut tally = Tally::new(app.metrics.blank());
+    let mut tally = Tally::new()?;
     for client in clients {
         tally.add(client.await?)?;
     }
@@ -45,8 +43,7 @@ pub(super) async fn run(app: &Arc<App>, address: SocketAddr, load: Load) -> Resu
     let found =
         store::count_with_label(&*app.acquire().await.map_err(|failure| format!("{failure:?}"))?, RUN_LABEL, &run)
             .await?;
-    let report =
-        Report { tally, took, utilisation, found, acquire: app.metrics.acquire_durations(), stats: app.pool.stats() };
+    let report = Report { tally, took, utilisation, found, stats: app.pool.stats() };
     println!("{report}");
     Ok(if report.failures().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

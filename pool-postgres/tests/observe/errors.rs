@@ -1,0 +1,41 @@
+//! Errors by the class of their SQLSTATE.
+
+use std::collections::BTreeSet;
+
+use crate::common::{config, database};
+use crate::stage::{by_label, observed, told};
+
+#[tokio::test]
+async fn an_error_is_counted_by_its_class_whoever_has_asked() {
+    let database = database();
+    let (pool, observer) = observed(config(database.url(), 1)).await;
+    let lease = pool.acquire().await.unwrap();
+    lease.batch_execute("CREATE TABLE once (id int PRIMARY KEY); INSERT INTO once VALUES (1)").await.unwrap();
+    assert_eq!(told(&observer, "pool.postgres.errors"), "");
+    lease.execute("INSERT INTO once VALUES (1)", &[]).await.unwrap_err();
+    assert_eq!(told(&observer, "pool.postgres.errors"), "23 1");
+    drop(lease);
+    pool.execute("INSERT INTO once VALUES ($1)", &[&1]).await.unwrap_err();
+    pool.execute("SELECT nothing", &[]).await.unwrap_err();
+    assert_eq!(told(&observer, "pool.postgres.errors"), "23 2, 42 1");
+    pool.disconnect().await;
+    assert_eq!(told(&observer, "pool.postgres.errors"), "23 2, 42 1", "they outlive their connection");
+}
+
+/// Servers may say what they like.
+#[tokio::test]
+async fn there_are_no_more_classes_than_there_are() {
+    let database = database();
+    let (pool, observer) = observed(config(database.url(), 1)).await;
+    let before: BTreeSet<_> = by_label(&observer, "pool.postgres.errors").into_keys().collect();
+    let lease = pool.acquire().await.unwrap();
+    for number in 0..100 {
+        let raise = format!("DO $$ BEGIN RAISE 'no' USING ERRCODE = 'Q{number:02}ZZ'; END $$");
+        let error = lease.batch_execute(&raise).await.unwrap_err();
+        assert_eq!(error.code().map(|code| code.code().to_owned()), Some(format!("Q{number:02}ZZ")));
+    }
+    lease.batch_execute("DO $$ BEGIN RAISE 'no'; END $$").await.unwrap_err();
+    let after = by_label(&observer, "pool.postgres.errors");
+    assert_eq!((after["other"], after["P0"]), (100, 1));
+    assert_eq!(after.into_keys().collect::<BTreeSet<_>>(), before);
+}
