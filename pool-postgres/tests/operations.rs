@@ -12,5 +12,9 @@ mod common;
 
 #[path = "operations/alertmanager.rs"]
 mod alertmanager;
+#[path = "operations/alerts.rs"]
+mod alerts;
 #[path = "operations/pack.rs"]
 mod pack;
+#[path = "operations/watch.rs"]
+mod watch;
