@@ -16,5 +16,7 @@ mod alertmanager;
 mod alerts;
 #[path = "operations/pack.rs"]
 mod pack;
+#[path = "operations/sizing.rs"]
+mod sizing;
 #[path = "operations/watch.rs"]
 mod watch;

@@ -6,7 +6,7 @@ use std::fs;
 use pool_testkit::tools::Promtool;
 use serde_json::Value;
 
-use crate::common::Service;
+use crate::common::{Service, eventually};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations");
 
@@ -87,4 +87,21 @@ async fn promtool_takes_the_metrics() {
     // The name is OpenTelemetry's, and what becomes of it is in its rules.
     let known = "db_client_connection_count non-histogram and non-summary metrics should not have \"_count\" suffix";
     assert_eq!(complaints, [known], "{told}");
+}
+
+#[tokio::test]
+async fn the_probes_of_kubernetes_ask_for_what_there_is() {
+    let document = text("kubernetes.md");
+    let yaml = document.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let deployment: Value = serde_saphyr::from_str(yaml).unwrap();
+    let pod = &deployment["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    let (_database, service) = Service::fresh().await;
+    for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+        let asked = &container[probe]["httpGet"];
+        assert_eq!(asked["port"], container["ports"][0]["name"], "{probe}");
+        eventually("it answers", async || service.get(asked["path"].as_str().unwrap()).await.0 == 200).await;
+    }
+    // 5 s before the signal, 10 s for requests, 10 s for the pool.
+    assert!(pod["terminationGracePeriodSeconds"].as_u64().unwrap() > 25, "{deployment}");
 }
