@@ -16,7 +16,7 @@ fn erlang_c(used: f64, size: u32) -> f64 {
 }
 
 fn smallest(used: f64, wait: f64) -> u32 {
-    (1..).find(|size| used <= 0.7 * f64::from(*size) && erlang_c(used, *size) <= wait).unwrap()
+    (1..1000).find(|size| used <= 0.7 * f64::from(*size) && erlang_c(used, *size) <= wait).unwrap()
 }
 
 async fn page() -> Browser {

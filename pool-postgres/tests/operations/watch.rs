@@ -50,9 +50,8 @@ impl Watch {
     pub(crate) async fn until(&self, what: &str, holds: impl Fn(&Seen) -> bool) {
         let mut seen = self.seen.clone();
         let waiting = tokio::time::timeout(Duration::from_mins(2), seen.wait_for(holds));
-        if !matches!(waiting.await, Ok(Ok(_))) {
-            panic!("never: {what}; seen: {:?}\n{}", *self.seen.borrow(), self.prometheus.log());
-        }
+        let held = matches!(waiting.await, Ok(Ok(_)));
+        assert!(held, "never: {what}; seen: {:?}\n{}", *self.seen.borrow(), self.prometheus.log());
     }
 
     /// Waits until all of these have fired.
