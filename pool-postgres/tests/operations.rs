@@ -12,5 +12,11 @@ mod common;
 
 #[path = "operations/alertmanager.rs"]
 mod alertmanager;
+#[path = "operations/alerts.rs"]
+mod alerts;
 #[path = "operations/pack.rs"]
 mod pack;
+#[path = "operations/sizing.rs"]
+mod sizing;
+#[path = "operations/watch.rs"]
+mod watch;

@@ -6,15 +6,22 @@ use std::fs;
 use pool_testkit::tools::Promtool;
 use serde_json::Value;
 
+use crate::common::{Service, eventually};
+
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations");
 
-fn text(name: &str) -> String {
+pub(crate) fn text(name: &str) -> String {
     fs::read_to_string(format!("{FOLDER}/{name}")).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The names of all metrics, as Prometheus has them; those of a histogram without what it appends.
-fn metrics() -> BTreeSet<&'static str> {
-    include_str!("metrics.txt").split_whitespace().collect()
+/// The names of all alerts.
+pub(crate) fn alerts() -> Vec<String> {
+    text("alerts.yml").lines().filter_map(|line| line.trim().strip_prefix("- alert: ").map(str::to_owned)).collect()
+}
+
+/// The names of all metrics of a service, as Prometheus has them; those of a histogram without what it appends.
+fn metrics(page: &str) -> BTreeSet<&str> {
+    page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect()
 }
 
 /// The metrics that a query names.
@@ -25,7 +32,8 @@ fn named(query: &str) -> BTreeSet<String> {
     plain.map(|word| word.trim_end_matches("_bucket").to_owned()).collect()
 }
 
-fn queries(dashboard: &Value) -> Vec<String> {
+pub(crate) fn dashboard_queries() -> Vec<String> {
+    let dashboard: Value = serde_json::from_str(&text("dashboard.json")).unwrap();
     let panels = dashboard["panels"].as_array().unwrap().iter();
     let targets = panels.filter_map(|panel| panel["targets"].as_array()).flatten();
     targets.map(|target| target["expr"].as_str().unwrap().to_owned()).collect()
@@ -42,7 +50,7 @@ fn promtool_takes_the_rules_and_their_tests() {
 #[test]
 fn every_alert_has_a_test_and_a_section_of_the_runbook() {
     let (rules, tests, runbook) = (text("alerts.yml"), text("alerts_test.yml"), text("runbook.md"));
-    let alerts: Vec<_> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    let alerts = alerts();
     assert!(!alerts.is_empty());
     for alert in alerts {
         assert!(tests.contains(&format!("  - name: {alert}\n")), "{alert} has no test");
@@ -52,18 +60,48 @@ fn every_alert_has_a_test_and_a_section_of_the_runbook() {
     }
 }
 
-#[test]
-fn rules_and_dashboard_name_metrics_that_there_are() {
-    let known = metrics();
+#[tokio::test]
+async fn rules_and_dashboard_name_metrics_that_there_are() {
+    let (_database, service) = Service::fresh().await;
+    let page = service.text("/metrics").await;
+    let known = metrics(&page);
     let rules = text("alerts.yml");
     let rules = rules.lines().filter_map(|line| line.trim().strip_prefix("expr: ").map(str::to_owned));
-    let dashboard: Value = serde_json::from_str(&text("dashboard.json")).unwrap();
     let mut seen = BTreeSet::new();
-    for query in rules.chain(queries(&dashboard)) {
+    for query in rules.chain(dashboard_queries()) {
         for name in named(&query) {
             assert!(known.contains(name.as_str()), "there is no {name}, in {query}");
             seen.insert(name);
         }
     }
     assert!(seen.len() > 30, "few were found: {seen:?}");
+}
+
+#[tokio::test]
+async fn promtool_takes_the_metrics() {
+    let (_database, service) = Service::fresh().await;
+    let page = service.text("/metrics").await;
+    let checking = tokio::task::spawn_blocking(move || Promtool::find().unwrap().check_metrics(&page));
+    let told = checking.await.unwrap().unwrap_err().to_string();
+    let complaints: Vec<&str> = told.lines().skip(1).filter(|line| !line.is_empty()).collect();
+    // The name is OpenTelemetry's, and what becomes of it is in its rules.
+    let known = "db_client_connection_count non-histogram and non-summary metrics should not have \"_count\" suffix";
+    assert_eq!(complaints, [known], "{told}");
+}
+
+#[tokio::test]
+async fn the_probes_of_kubernetes_ask_for_what_there_is() {
+    let document = text("kubernetes.md");
+    let yaml = document.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let deployment: Value = serde_saphyr::from_str(yaml).unwrap();
+    let pod = &deployment["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    let (_database, service) = Service::fresh().await;
+    for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+        let asked = &container[probe]["httpGet"];
+        assert_eq!(asked["port"], container["ports"][0]["name"], "{probe}");
+        eventually("it answers", async || service.get(asked["path"].as_str().unwrap()).await.0 == 200).await;
+    }
+    // 5 s before the signal, 10 s for requests, 10 s for the pool.
+    assert!(pod["terminationGracePeriodSeconds"].as_u64().unwrap() > 25, "{deployment}");
 }

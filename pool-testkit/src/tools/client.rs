@@ -23,20 +23,26 @@ fn exchange(port: u16, method: &str, path: &str, body: &str) -> Result<(u16, Str
         "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
     );
     stream.write_all(request.as_bytes())?;
-    let (head, mut rest) = head(&mut stream)?;
-    if let Some(length) = field(&head, "content-length").and_then(|length| length.parse::<usize>().ok()) {
-        // Who keeps the connection open for all that ends the answer by its length.
-        let missing = length.saturating_sub(rest.len());
-        stream.take(missing as u64).read_to_end(&mut rest)?;
-    } else {
-        stream.read_to_end(&mut rest)?;
-    }
-    if field(&head, "transfer-encoding") == Some("chunked") {
-        rest = joined(&rest).ok_or_else(|| std::io::Error::other("it has broken off"))?;
-    }
+    let (head, begun) = head(&mut stream)?;
+    let body = body_of(stream, &head, begun)?;
     let status = head.split_ascii_whitespace().nth(1).and_then(|status| status.parse().ok());
     let status = status.ok_or_else(|| std::io::Error::other(format!("no HTTP: {head:?}")))?;
-    Ok((status, String::from_utf8_lossy(&rest).into_owned()))
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
+}
+
+/// The rest of an answer that has begun so.
+fn body_of(mut stream: TcpStream, head: &str, mut body: Vec<u8>) -> Result<Vec<u8>, std::io::Error> {
+    if let Some(length) = field(head, "content-length").and_then(|length| length.parse::<usize>().ok()) {
+        // Who keeps the connection open for all that ends the answer by its length.
+        let missing = length.saturating_sub(body.len());
+        stream.take(missing as u64).read_to_end(&mut body)?;
+    } else {
+        stream.read_to_end(&mut body)?;
+    }
+    if field(head, "transfer-encoding") == Some("chunked") {
+        return joined(&body).ok_or_else(|| std::io::Error::other("it has broken off"));
+    }
+    Ok(body)
 }
 
 /// What comes before the empty line, and what has come after it.
