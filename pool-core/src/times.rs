@@ -1,5 +1,6 @@
 //! How long things take: counts by time that nobody waits for, those who note one as little as those who read.
 
+use std::collections::BTreeMap;
 use std::ptr;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -12,12 +13,12 @@ use crate::sync::Counter;
 
 /// Times of one kind. Each thread has one of several sets of counters that it writes to, so that two seldom write to the same line.
 #[derive(Debug, Default)]
-pub(crate) struct Times([CachePadded<OnceLock<Shard>>; SHARDS]);
+pub(crate) struct Times([CachePadded<Shard>; SHARDS]);
 
-/// Made when it is needed: it takes some 26 KiB.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Shard {
-    counts: Box<[Counter]>,
+    /// Each is made when it is needed: a kibibyte, and most times are of the same few.
+    parts: [OnceLock<Box<[Counter; STEPS]>>; PARTS],
     nanos: Counter,
 }
 
@@ -30,8 +31,8 @@ const LONGEST: u64 = 3_600_000_000;
 /// From here on a time is counted together with others, within one percent: half as many are told apart between a power of two and the next.
 const EXACT: u64 = 256;
 const STEPS: usize = 128;
-/// The last place, and one more.
-const PLACES: usize = place(LONGEST) + 1;
+/// As many parts as there are places.
+const PARTS: usize = place(LONGEST) / STEPS + 1;
 
 /// Where a time in microseconds is counted.
 #[allow(clippy::cast_possible_truncation)] // of numbers below 2^32
@@ -62,21 +63,30 @@ fn own_shard() -> usize {
 }
 
 impl Shard {
-    fn new() -> Self {
-        Self { counts: (0..PLACES).map(|_| Counter::default()).collect(), nanos: Counter::default() }
+    fn count(&self, place: usize) -> Option<&Counter> {
+        let part = &self.parts[place / STEPS];
+        if part.get().is_none() {
+            // Made before: whoever comes at the same time waits for a move at most.
+            let _ = part.set(Box::new(std::array::from_fn(|_| Counter::default())));
+        }
+        part.get().map(|part| &part[place % STEPS])
+    }
+
+    /// What has been counted where.
+    fn counts(&self) -> impl Iterator<Item = (usize, u64)> {
+        let parts = self.parts.iter().enumerate().filter_map(|(number, part)| Some((number * STEPS, part.get()?)));
+        let counts =
+            parts.flat_map(|(first, part)| part.iter().enumerate().map(move |(at, count)| (first + at, count.get())));
+        counts.filter(|(_, count)| *count > 0)
     }
 }
 
 impl Times {
     /// Notes a time in nanoseconds that stands for so many.
     pub(crate) fn note(&self, nanos: u64, stands_for: u64) {
-        let own = &self.0[own_shard()];
-        if own.get().is_none() {
-            // Made before: whoever comes at the same time waits for a move at most.
-            let _ = own.set(Shard::new());
-        }
-        if let Some(shard) = own.get() {
-            shard.counts[place(nanos.div_ceil(UNIT).min(LONGEST))].add(stands_for);
+        let shard = &self.0[own_shard()];
+        if let Some(count) = shard.count(place(nanos.div_ceil(UNIT).min(LONGEST))) {
+            count.add(stands_for);
             shard.nanos.add(nanos.saturating_mul(stands_for));
         }
     }
@@ -84,9 +94,8 @@ impl Times {
     /// What has been counted so far.
     pub(crate) fn counted(&self) -> Counted {
         let mut counted = Counted::default();
-        for shard in self.0.iter().filter_map(|shard| shard.get()) {
-            counted.counts.resize(PLACES, 0);
-            counted.counts.iter_mut().zip(&shard.counts).for_each(|(sum, count)| *sum += count.get());
+        for shard in &self.0 {
+            shard.counts().for_each(|(place, count)| *counted.counts.entry(place).or_default() += count);
             counted.nanos += shard.nanos.get();
         }
         counted
@@ -100,22 +109,25 @@ impl Times {
 /// Times that have been counted, at one moment or between two.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Counted {
-    /// By place; empty if there are none.
-    counts: Vec<u64>,
+    /// By place, as far as there are any.
+    counts: BTreeMap<usize, u64>,
     nanos: u64,
 }
 
 impl Counted {
     /// What has been counted since an earlier moment.
     pub(crate) fn since(&self, earlier: &Self) -> Self {
-        let before = earlier.counts.iter().chain(std::iter::repeat(&0));
-        let counts = self.counts.iter().zip(before).map(|(now, before)| now.saturating_sub(*before)).collect();
-        Self { counts, nanos: self.nanos.saturating_sub(earlier.nanos) }
+        let before = |place| earlier.counts.get(place).copied().unwrap_or_default();
+        let counts = self.counts.iter().map(|(place, now)| (*place, now.saturating_sub(before(place))));
+        Self {
+            counts: counts.filter(|(_, count)| *count > 0).collect(),
+            nanos: self.nanos.saturating_sub(earlier.nanos),
+        }
     }
 
     /// How many.
     pub(crate) fn count(&self) -> u64 {
-        self.counts.iter().sum()
+        self.counts.values().sum()
     }
 
     /// All of them together.
@@ -125,11 +137,11 @@ impl Counted {
 
     /// How many took no longer than each of these, which are in order.
     pub(crate) fn up_to(&self, bounds: &[Duration]) -> Vec<u64> {
-        let mut counts = self.counts.iter().enumerate().peekable();
+        let mut counts = self.counts.iter().peekable();
         let mut sum = 0;
         let up_to = bounds.iter().map(|bound| {
             let bound = u64::try_from(bound.as_micros()).unwrap_or(u64::MAX);
-            while let Some((_, count)) = counts.next_if(|(place, _)| longest_at(*place) <= bound) {
+            while let Some((_, count)) = counts.next_if(|(place, _)| longest_at(**place) <= bound) {
                 sum += count;
             }
             sum
@@ -139,8 +151,8 @@ impl Counted {
 
     pub(crate) fn distribution(&self) -> Distribution {
         let mut times = histogram();
-        for (place, count) in self.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-            times.saturating_record_n(longest_at(place), *count);
+        for (place, count) in &self.counts {
+            times.saturating_record_n(longest_at(*place), *count);
         }
         if times.is_empty() {
             return Distribution::default();
@@ -171,7 +183,7 @@ mod tests {
 
     #[test]
     fn places_are_in_order_and_a_percent_wide() {
-        for place_of in 1..PLACES {
+        for place_of in 1..PARTS * STEPS {
             let (before, here) = (longest_at(place_of - 1), longest_at(place_of));
             assert_eq!((place(before + 1), place(here)), (place_of, place_of));
             assert!(here - before <= here / 100 + 1, "{before} to {here}");

@@ -20,6 +20,17 @@ pub(crate) struct Timed {
     pub(crate) execution: Counted,
 }
 
+/// As the word of a slot says it; what is vacant is not shown.
+fn shown(state: State) -> SlotState {
+    match state {
+        State::Vacant | State::Opening => SlotState::Opening,
+        State::Idle => SlotState::Idle,
+        State::Leased => SlotState::Leased,
+        State::Resetting => SlotState::Resetting,
+        State::Closing => SlotState::Closing,
+    }
+}
+
 impl<D: Driver> Engine<D> {
     /// Every slot that is not vacant, lowest first; one after the other, so that two need not have been so at the same moment.
     pub(crate) fn slots(&self) -> Vec<SlotView> {
@@ -28,13 +39,9 @@ impl<D: Driver> Engine<D> {
             let users = self.core.sharing.party(facts.index()).users();
             let state = match state {
                 State::Vacant => return None,
-                State::Opening => SlotState::Opening,
-                State::Idle => SlotState::Idle,
                 State::Leased if self.is_reserved(id) => SlotState::Reserved,
                 State::Leased if users > 0 => SlotState::Shared,
-                State::Leased => SlotState::Leased,
-                State::Resetting => SlotState::Resetting,
-                State::Closing => SlotState::Closing,
+                other => shown(other),
             };
             let since = match state {
                 SlotState::Idle => Some(self.age_of(facts.released_at.get())),

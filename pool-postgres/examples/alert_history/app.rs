@@ -7,7 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use pool_postgres::pool_core::http::{Controls, Status};
-use pool_postgres::pool_core::{HealthConfig, ObserveConfig, PoolObserver};
+use pool_postgres::pool_core::{ConfigError, HealthConfig, ObserveConfig, PoolObserver};
 use pool_postgres::retry::{Retrier, RetryPolicy};
 use pool_postgres::tokio_postgres;
 use pool_postgres::{PostgresConfig, PostgresDriver, PostgresOwnedLease, PostgresPool};
@@ -51,11 +51,7 @@ impl App {
         let readers = Arc::new(Semaphore::new((pool.config().max_size / 2).max(1)));
         let mut policy = RetryPolicy::default();
         policy.deadline = ANSWER_TIMEOUT;
-        let retrier = pool.retrying(policy)?;
-        let mut look = ObserveConfig::default();
-        "alerts".clone_into(&mut look.name);
-        // The monitor has a connection of its own.
-        let observer = pool.observe(look)?.with_health(pool.monitor(HealthConfig::default())?.into());
+        let (retrier, observer) = (pool.retrying(policy)?, observer(&pool)?);
         let status = Status::new().pool(observer.clone());
         let status = controls.into_iter().fold(status, Status::controls);
         Ok(Self { pool, metrics: Metrics::default(), observer, status, retrier, readers })
@@ -80,6 +76,13 @@ impl App {
     pub(super) async fn acquire(&self) -> Result<PostgresOwnedLease, Failure> {
         Ok(self.pool.acquire_owned().await?)
     }
+}
+
+/// Looks at the pool, with a monitor that has a connection of its own.
+fn observer(pool: &PostgresPool) -> Result<PoolObserver<PostgresDriver>, ConfigError> {
+    let mut config = ObserveConfig::default();
+    "alerts".clone_into(&mut config.name);
+    Ok(pool.observe(config)?.with_health(pool.monitor(HealthConfig::default())?.into()))
 }
 
 /// The answer of the database, if it comes in time. A statement that is given up is cancelled when its lease goes back.

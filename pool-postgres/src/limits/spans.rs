@@ -1,6 +1,7 @@
 //! The spans of requests, with the names that OpenTelemetry has for those of clients of databases.
 
 use std::fmt::{self, Write};
+use std::iter::Peekable;
 
 use pool_core::trace::Traced;
 use tokio_postgres::Row;
@@ -134,36 +135,58 @@ const SILENT: [&str; 6] = ["only", "lateral", "if", "not", "exists", "concurrent
 
 impl fmt::Display for InShort<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_in = |list: &[&str], word: &str| list.iter().any(|one| word.eq_ignore_ascii_case(one));
         let (mut shown, mut is_name, mut has_verb) = (0, false, false);
         let mut words = words(self.0).peekable();
         while let Some(word) = words.next() {
-            let is_verb = !has_verb || is_in(&VERBS, word);
-            let mut name = String::new();
-            if is_verb && (!is_name || !has_verb) {
-                name = word.to_ascii_uppercase();
-                has_verb = true;
-            } else if is_name && !is_in(&SILENT, word) && is_name_like(word) {
-                name.push_str(word);
-                while words.next_if_eq(&".").is_some() {
-                    name.push('.');
-                    name.push_str(words.next().unwrap_or_default());
-                }
-            }
-            if !name.is_empty() {
-                shown += name.len() + 1;
-                if shown > LONGEST {
-                    return Ok(());
-                }
-                if shown > name.len() + 1 {
-                    f.write_char(' ')?;
-                }
-                f.write_str(&name)?;
+            let begins = !has_verb || (!is_name && is_in(&VERBS, word));
+            let name = match begins {
+                true => word.to_ascii_uppercase(),
+                false if is_name && may_be_name(word) => whole_name(word, &mut words),
+                false => String::new(),
+            };
+            has_verb |= begins;
+            if !show(f, &name, &mut shown)? {
+                break;
             }
             is_name = is_in(&BEFORE_NAMES, word) || (is_name && is_in(&SILENT, word));
         }
         Ok(())
     }
+}
+
+fn is_in(list: &[&str], word: &str) -> bool {
+    list.iter().any(|one| word.eq_ignore_ascii_case(one))
+}
+
+fn may_be_name(word: &str) -> bool {
+    !is_in(&SILENT, word) && is_name_like(word)
+}
+
+/// A name with those that follow after dots.
+fn whole_name<'a>(first: &str, words: &mut Peekable<impl Iterator<Item = &'a str>>) -> String {
+    let mut name = first.to_owned();
+    while words.next_if_eq(&".").is_some() {
+        name.push('.');
+        name.push_str(words.next().unwrap_or_default());
+    }
+    name
+}
+
+/// Shows one word more. `false` if there is no room for it.
+fn show(f: &mut fmt::Formatter<'_>, name: &str, shown: &mut usize) -> Result<bool, fmt::Error> {
+    if name.is_empty() {
+        return Ok(true);
+    }
+    let is_first = *shown == 0;
+    *shown += name.len() + 1;
+    if *shown > LONGEST {
+        return Ok(false);
+    }
+    if !is_first {
+        f.write_char(' ')?;
+    }
+    f.write_str(name)?;
+    Ok(true)
 }
 
 fn is_name_like(word: &str) -> bool {

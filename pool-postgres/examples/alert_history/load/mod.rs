@@ -40,12 +40,16 @@ pub(super) async fn run(app: &Arc<App>, address: SocketAddr, load: Load) -> Resu
         tally.add(client.await?)?;
     }
     let took = started.elapsed();
-    let found =
-        store::count_with_label(&*app.acquire().await.map_err(|failure| format!("{failure:?}"))?, RUN_LABEL, &run)
-            .await?;
+    let found = count(app, &run).await?;
     let report = Report { tally, took, utilisation, found, stats: app.pool.stats() };
     println!("{report}");
     Ok(if report.failures().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// How many alerts of a run are stored.
+async fn count(app: &App, run: &str) -> Result<u64, Error> {
+    let lease = app.acquire().await.map_err(|failure| format!("{failure:?}"))?;
+    Ok(store::count_with_label(&lease, RUN_LABEL, run).await?)
 }
 
 fn run_name() -> String {
