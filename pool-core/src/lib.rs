@@ -67,7 +67,7 @@ mod sync;
 #[doc(hidden)]
 pub mod internals {
     pub use crate::capacity::{Capacity, Room};
-    pub use crate::counters::{Alarm, Counter, Figure, Flag, Mark, Moments, Permits, Seat};
+    pub use crate::counters::{Alarm, Counter, Figure, Flag, Mark, Moments, Permits, Seat, Throttle};
     pub use crate::gate::{Gate, Generation, Joined};
     pub use crate::handoff::{Core, Denial, Denied, Entry, Found, Grant, Left, Offered, Parted, Usher};
     pub use crate::queue::{Cancelled, Entered, Fifo, Heard, Resumed, Stay, Ticket};

@@ -135,22 +135,40 @@ const SILENT: [&str; 6] = ["only", "lateral", "if", "not", "exists", "concurrent
 
 impl fmt::Display for InShort<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (mut shown, mut is_name, mut has_verb) = (0, false, false);
+        let (mut shown, mut reading) = (0, Reading::default());
         let mut words = words(self.0).peekable();
         while let Some(word) = words.next() {
-            let begins = !has_verb || (!is_name && is_in(&VERBS, word));
-            let name = match begins {
-                true => word.to_ascii_uppercase(),
-                false if is_name && may_be_name(word) => whole_name(word, &mut words),
-                false => String::new(),
-            };
-            has_verb |= begins;
+            let name = reading.name(word, &mut words);
             if !show(f, &name, &mut shown)? {
                 break;
             }
-            is_name = is_in(&BEFORE_NAMES, word) || (is_name && is_in(&SILENT, word));
         }
         Ok(())
+    }
+}
+
+/// How far a statement has been read.
+#[derive(Default)]
+struct Reading {
+    has_verb: bool,
+    /// What comes next is a name.
+    is_name: bool,
+}
+
+impl Reading {
+    /// What is to be shown of a word, with those that belong to it; empty if it is nothing.
+    fn name<'a>(&mut self, word: &str, words: &mut Peekable<impl Iterator<Item = &'a str>>) -> String {
+        let begins = !self.has_verb || (!self.is_name && is_in(&VERBS, word));
+        let name = if begins {
+            word.to_ascii_uppercase()
+        } else if self.is_name && may_be_name(word) {
+            whole_name(word, words)
+        } else {
+            String::new()
+        };
+        self.has_verb = true;
+        self.is_name = is_in(&BEFORE_NAMES, word) || (self.is_name && is_in(&SILENT, word));
+        name
     }
 }
 
