@@ -31,4 +31,5 @@ pub mod secrets;
 pub mod simulation;
 #[cfg(not(feature = "loom"))]
 pub mod spans;
+#[cfg(not(feature = "loom"))]
 pub mod tools;
