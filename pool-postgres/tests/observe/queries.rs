@@ -26,6 +26,7 @@ async fn queries_are_counted_by_what_came_of_them() {
     assert_eq!(outcomes(), "answered 2, failed 1");
     pool.execute(Query::new(FOR_EVER).timeout(Duration::from_millis(50)), &[]).await.unwrap_err();
     assert_eq!(outcomes(), "answered 2, failed 1, timed_out 1");
+    eventually("the connection is back", async || pool.state().idle == 1).await;
     assert!(pool.execute(FOR_EVER, &[]).now_or_never().is_none(), "it is begun, and dropped");
     eventually("the connection is back", async || pool.state().idle == 1).await;
     assert_eq!(outcomes(), "answered 2, dropped 1, failed 1, timed_out 1");
