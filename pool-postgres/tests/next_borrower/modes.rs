@@ -231,11 +231,12 @@ impl std::io::Write for Log {
 
 #[tokio::test]
 async fn a_transaction_left_open_is_told_without_what_was_in_it() {
-    let stage = Stage::of_mode("changed").await;
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
     let listening = tracing::subscriber::set_default(subscriber);
+    // After that: what the pool does in the background is heard by whoever listened when it was begun.
+    let stage = Stage::of_mode("changed").await;
     stage.leave(&format!("BEGIN; INSERT INTO t VALUES ({}); SELECT '{INSIDE}'", INSIDE.len())).await;
     stage.assert_clean("a transaction").await;
     stage.leave(&format!("BEGIN; INSERT INTO t VALUES (7); SELECT '{INSIDE}'::int")).await;
