@@ -143,15 +143,15 @@ async fn every_alert_fires_and_resolves_and_every_panel_has_data() {
     let kept = pool.acquire_owned().await.unwrap();
     let mut crowd = crowd(&pool);
     watch.fires(&["PoolWaitersOld", "PoolTimeouts", "PoolSaturated", "PoolWaitsLong", "PoolStatementsMissed"]).await;
-    watch.fires(&["PoolLeaseLong", "PoolLeaks", "PoolNotHealthy"]).await;
+    watch.fires(&["PoolLeaseLong", "PoolLeaks"]).await;
     crowd.shutdown().await;
     drop(kept);
-    watch.resolves(&["PoolWaitersOld", "PoolSaturated", "PoolLeaseLong", "PoolNotHealthy"]).await;
+    watch.resolves(&["PoolWaitersOld", "PoolSaturated", "PoolLeaseLong"]).await;
 
     server.kill9().unwrap();
-    watch.fires(&["PoolCannotConnect", "PoolBreakerOpen", "PoolConnectivityBurnsFast"]).await;
+    watch.fires(&["PoolCannotConnect", "PoolBreakerOpen", "PoolUnhealthy", "PoolConnectivityBurnsFast"]).await;
     server.restart().unwrap();
-    watch.resolves(&["PoolCannotConnect", "PoolBreakerOpen", "PoolNotHealthy"]).await;
+    watch.resolves(&["PoolCannotConnect", "PoolBreakerOpen", "PoolUnhealthy"]).await;
 
     pool.pause();
     watch.fires(&["PoolPaused"]).await;
