@@ -18,6 +18,7 @@ use super::reply::{Reply, parameter};
 use super::settings::{self, Wrong};
 use super::source::{Source, Whom};
 use crate::config::MAX_BUDGET;
+use crate::counters::Throttle;
 use crate::reconfigured::Reconfigured;
 
 /// The longest body that is read, in bytes.
@@ -30,14 +31,9 @@ pub struct Controls {
     token: [u8; 32],
     /// Changes of settings take turns: each is made of what was in force before.
     turn: Mutex<()>,
-    refusals: Mutex<Refusals>,
-}
-
-/// Those that were logged, and those that were not.
-#[derive(Default)]
-struct Refusals {
-    logged: Option<Instant>,
-    unlogged: u64,
+    /// Of those that are refused, the ones that are logged: one a second, so that whoever tries tokens does not fill the log.
+    refusals: Throttle,
+    began: Instant,
 }
 
 /// Why a token will not do.
@@ -80,7 +76,12 @@ impl Controls {
         if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(ControlsError::NotSendable);
         }
-        Ok(Self { token: hash(token.as_bytes()), turn: Mutex::default(), refusals: Mutex::default() })
+        Ok(Self {
+            token: hash(token.as_bytes()),
+            turn: Mutex::default(),
+            refusals: Throttle::new(Duration::from_secs(1), 1),
+            began: Instant::now(),
+        })
     }
 
     /// Whether a request has the token. What can be measured from outside is how long the sent one is, which its sender knows.
@@ -93,17 +94,10 @@ impl Controls {
         bearer.is_some_and(|(_, token)| bool::from(hash(token).ct_eq(&self.token)))
     }
 
-    /// Once a second at most: whoever tries tokens does not fill the log.
     fn log_refusal(&self, action: Action, why: &str) {
-        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        if refusals.logged.is_some_and(|at| now.saturating_duration_since(at) < Duration::from_secs(1)) {
-            refusals.unlogged += 1;
-            return;
+        if let Some(suppressed) = self.refusals.ask(self.began.elapsed()) {
+            tracing::warn!(action = action.name(), suppressed, "a control of the pool was refused: {why}");
         }
-        let others = std::mem::take(&mut refusals.unlogged);
-        refusals.logged = Some(now);
-        tracing::warn!(action = action.name(), others, "a control of the pool was refused: {why}");
     }
 }
 

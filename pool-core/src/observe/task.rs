@@ -8,6 +8,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::window::{HistoryPoint, Window};
 use super::{Memory, ObserveConfig, locked};
+use crate::counters::Throttle;
 use crate::driver::Driver;
 use crate::engine::{Engine, report};
 
@@ -27,8 +28,7 @@ pub(super) fn spawn<D: Driver>(
         memory: Arc::clone(memory),
         window: Window::new(engine),
         config: config.clone(),
-        warned: None,
-        left_out: 0,
+        warnings: Throttle::new(QUIET, 1),
     };
     tokio::spawn(sampler.run()).abort_handle()
 }
@@ -38,10 +38,8 @@ struct Sampler<D: Driver> {
     memory: Arc<Mutex<Memory>>,
     window: Window<D>,
     config: ObserveConfig,
-    /// When it has warned of how much is in use.
-    warned: Option<Instant>,
-    /// How many warnings were left out since.
-    left_out: u32,
+    /// Of how much is in use.
+    warnings: Throttle,
 }
 
 impl<D: Driver> Sampler<D> {
@@ -82,16 +80,11 @@ impl<D: Driver> Sampler<D> {
         }
     }
 
-    fn warn(&mut self, point: &HistoryPoint) {
+    fn warn(&self, point: &HistoryPoint) {
         if point.peak * 100.0 <= f64::from(self.config.utilisation) {
             return;
         }
-        if self.warned.is_some_and(|warned| warned.elapsed() < QUIET) {
-            self.left_out += 1;
-            return;
-        }
-        let left_out = std::mem::take(&mut self.left_out);
-        self.warned = Some(Instant::now());
+        let Some(left_out) = self.warnings.ask(self.engine.uptime()) else { return };
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // from 0 to some hundred
         let (percent, pool) = ((point.peak * 100.0).round() as u32, self.config.name.as_str());
         report(|| {

@@ -95,7 +95,7 @@ async fn what_is_done_and_what_is_refused_is_logged_without_the_token() {
     tokio::time::sleep(std::time::Duration::from_secs(2)).await;
     refuse("resume").await;
     assert!(
-        was_logged(&["WARN", "action=\"resume\"", "others=4", "the token was wrong or missing"]),
+        was_logged(&["WARN", "action=\"resume\"", "suppressed=4", "the token was wrong or missing"]),
         "one line for many"
     );
 }
