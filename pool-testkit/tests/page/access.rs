@@ -6,7 +6,7 @@ use crate::common::Stage;
 
 const JUDGE: &str = "const painted = () => new Promise(requestAnimationFrame);
     return painted().then(painted).then(() => axe.run(document, { resultTypes: ['violations', 'incomplete'] })).then(found => found.violations.map(one =>
-    one.id + ': ' + one.help + ': ' + one.nodes.map(node => node.html.slice(0, 200) + ' ' + node.failureSummary).join(' | '))))";
+    one.id + ': ' + one.help + ': ' + one.nodes.map(node => node.html.slice(0, 200) + ' ' + node.failureSummary).join(' | ')))";
 /// Widths of a desk, of a phone, and of the narrowest one.
 const WIDTHS: [u32; 3] = [1280, 390, 320];
 
