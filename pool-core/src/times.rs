@@ -101,6 +101,11 @@ impl Times {
         counted
     }
 
+    /// How long all of them are together.
+    pub(crate) fn total(&self) -> Duration {
+        Duration::from_nanos(self.0.iter().map(|shard| shard.nanos.get()).sum())
+    }
+
     pub(crate) fn distribution(&self) -> Distribution {
         self.counted().distribution()
     }

@@ -422,9 +422,7 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
         // Reading a clock costs as much as a hand-over: once there are many waits, one stands for several.
         let stands_for = if waits < ALL_MEASURED { 1 } else { SAMPLE };
         if waits.is_multiple_of(stands_for) {
-            let waited = self.waited();
-            facts.wait_nanos.set(facts.wait_nanos.get() + waited * stands_for);
-            self.engine.measures.wait.note(waited, stands_for);
+            self.engine.measures.wait.note(self.waited(), stands_for);
         }
     }
 

@@ -7,26 +7,36 @@ use crate::hooks::HookPoint;
 use crate::lifetime::{Due, RetireReason, reached, wears_from};
 use crate::slot::{Claim, Facts};
 
-/// How many leases of a slot are all timed.
-const ALL_TIMED: u64 = 256;
-/// After these, one in so many.
+/// Of short leases one in so many is timed, on average. It stands for those before it.
 const SAMPLE: u64 = 256;
+/// A lease of so many nanoseconds is not short: to look at a clock twice is a thousandth of it. The next one is timed, too.
+const LONG: u64 = 100_000;
+
+/// From 1 to nearly twice as many, by what looks like chance: leases that come in a pattern are seen as often as others.
+fn about(leases: u64, salt: u64) -> u64 {
+    1 + (salt.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) % (2 * leases - 1)
+}
 
 impl<D: Driver> Engine<D> {
     /// The lease that begins is one to be looked at: as it is timed, or as it is the last one.
     #[cold]
     pub(super) fn look_at_use(&self, facts: &Facts, uses: u64) {
-        let (wears, last) = (self.wears_from(facts), self.last_use(facts));
-        if uses == wears {
+        if uses == self.wears_from(facts) {
             self.wearing.raise();
             self.bell.notify_one();
         }
         // Looked at when it comes back, too.
         facts.good_until.set(0);
         facts.held_since.set(self.clock.now());
-        let next_timed = if uses < ALL_TIMED { uses + 1 } else { (uses / SAMPLE + 1) * SAMPLE };
-        let next_of_these = [wears, last].into_iter().filter(|look| uses < *look).min();
-        facts.next_look.set(next_of_these.map_or(next_timed, |look| next_timed.min(look)));
+        // How long it takes says which one is timed next.
+        facts.next_look.set(uses + 1);
+    }
+
+    /// Looks again after so many leases, or before if there is another reason.
+    fn look_after(&self, facts: &Facts, leases: u64) {
+        let uses = facts.uses.get();
+        let reasons = [self.wears_from(facts), self.last_use(facts)].into_iter().filter(|look| uses < *look);
+        facts.next_look.set(reasons.min().unwrap_or(u64::MAX).min(uses.saturating_add(leases)));
     }
 
     /// The lease of the slot with which the connection is due to be replaced.
@@ -58,6 +68,7 @@ impl<D: Driver> Engine<D> {
     pub(super) fn count_more_uses(&self, facts: &Facts, more: u64) {
         let (before, uses) = (facts.uses.get(), facts.uses.get() + more);
         facts.uses.set(uses);
+        facts.timed_uses.set(facts.timed_uses.get() + more);
         if more == 0 || uses < facts.next_look.get() {
             return;
         }
@@ -141,14 +152,13 @@ impl<D: Driver> Engine<D> {
         self.may_leave.take().then_some(RetireReason::Replaced(due))
     }
 
-    /// Nobody needs to look closely until the connection is due, or once in each epoch when it is.
+    /// Nobody needs to look closely before the next epoch.
     pub(super) fn trust(&self, facts: &Facts) {
         if self.attended.is_up() && self.needs_attention(facts) {
             // Whoever gives it or takes it looks for the hooks, notes it, and tells those who prefer it.
             return facts.good_until.set(0);
         }
-        let until = if self.due(facts) == Some(Due::Wearing) { 0 } else { facts.due_at() };
-        facts.good_until.set(until.max(self.epoch.get() + 1));
+        facts.good_until.set(self.epoch.get() + 1);
     }
 
     #[cold]
@@ -169,15 +179,26 @@ impl<D: Driver> Engine<D> {
         }
         let since = facts.held_since.get();
         if since == 0 {
+            // The next one is, once in each epoch: leases may have become long.
+            if facts.released_at.get() < self.epoch.get() {
+                facts.next_look.set(facts.next_look.get().min(facts.uses.get()));
+            }
             return;
         }
         facts.held_since.set(0);
-        let stands_for = match facts.uses.get() {
-            ..=ALL_TIMED => 1,
-            uses if uses.is_multiple_of(SAMPLE) => SAMPLE,
-            // Looked at for another reason, as the first one of a connection: no sample.
-            _ => return,
-        };
-        self.measures.hold.note(self.clock.now().saturating_sub(since), stands_for);
+        let (held, uses) = (self.clock.now().saturating_sub(since), facts.uses.get());
+        let stands_for = uses.saturating_sub(facts.timed_uses.get()).max(1);
+        facts.timed_uses.set(uses);
+        self.measures.hold.note(held, stands_for);
+        self.look_after(facts, if held < LONG { about((4 * stands_for).min(SAMPLE), uses) } else { 1 });
+    }
+
+    /// Forgets when a lease began that becomes one of many: how long a connection is shared says nothing about how long anybody uses it.
+    pub(super) fn time_no_more(&self, facts: &Facts) {
+        if facts.held_since.get() > 0 {
+            facts.held_since.set(0);
+            facts.timed_uses.set(facts.uses.get());
+            self.look_after(facts, about(SAMPLE, facts.uses.get()));
+        }
     }
 }

@@ -206,7 +206,6 @@ pub(crate) struct Engine<D: Driver> {
 #[derive(Default)]
 struct Events {
     waited: Counter,
-    wait_nanos: Counter,
     timeouts: Counter,
     cancelled: Counter,
     shed: Counter,

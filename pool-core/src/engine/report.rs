@@ -71,7 +71,7 @@ impl<D: Driver> Engine<D> {
             acquired,
             immediate: acquired.saturating_sub(served + shared_waits),
             waited: events.waited.get() + served,
-            wait_time: Duration::from_nanos(events.wait_nanos.get() + in_slots(|facts| &facts.wait_nanos)),
+            wait_time: measures.wait.total(),
             timeouts: events.timeouts.get(),
             cancelled: events.cancelled.get(),
             shed: events.shed.get(),
@@ -158,7 +158,6 @@ impl<D: Driver> Engine<D> {
     /// Counts a wait that ended without a connection; the others are counted in their slots.
     pub(super) fn count_wait(&self, nanos: u64) {
         self.events.waited.add(1);
-        self.events.wait_nanos.add(nanos);
         self.measures.wait.note(nanos, 1);
     }
 

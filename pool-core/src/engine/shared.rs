@@ -121,8 +121,7 @@ impl<D: Driver<Connection: Sync>> Engine<D> {
 
     /// Lets others in.
     pub(crate) fn let_in(&self, claim: Claim<D::Connection>) -> SharedClaim<D::Connection> {
-        // How long a connection is shared says nothing about how long anybody uses it.
-        self.core.table.facts(&claim).held_since.set(0);
+        self.time_no_more(self.core.table.facts(&claim));
         let (place, is_wanted) = self.core.let_in(claim);
         if is_wanted {
             self.admit();

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Map, Value, json};
 
 use super::clock::{maybe_seconds, ratio, rfc3339, seconds, unix_seconds};
+use super::settings;
 use super::source::{Readiness, Source};
 use crate::connection::{Holder, JournalEntry, SlotView};
 use crate::metric::ServerFacts;
@@ -60,7 +61,8 @@ fn describe(
         ("holders".to_owned(), snapshot.holders.iter().take(extent.rows).map(|one| holder(one, leak_after)).collect()),
         ("holders_left_out".to_owned(), snapshot.holders.len().saturating_sub(extent.rows).into()),
         ("servers".to_owned(), snapshot.servers.iter().map(server).collect()),
-        ("settings".to_owned(), snapshot.settings.iter().map(setting).collect()),
+        ("settings".to_owned(), settings::read(&snapshot.config)),
+        ("driver_settings".to_owned(), snapshot.driver_settings.iter().map(setting).collect()),
         ("journal".to_owned(), snapshot.journal.iter().map(entry).collect()),
         ("history".to_owned(), history(&snapshot.history, extent.points, after)),
     ]);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use super::clock::{maybe_seconds, seconds};
 use crate::config::Config;
 use crate::error::{ConfigError, RefusedSetting};
 use crate::slot::IdleOrder;
@@ -31,7 +32,7 @@ impl Wrong {
     }
 }
 
-/// How a field is read into the settings.
+/// Where a field is in the settings, and what it may be.
 enum Field {
     Count(fn(&mut Config) -> &mut usize),
     Uses(fn(&mut Config) -> &mut Option<u64>),
@@ -85,6 +86,25 @@ fn shown(name: &str, field: &Field) -> String {
 /// The name under which a setting of the pool is known here.
 pub(super) fn named(name: &str) -> String {
     FIELDS.iter().find(|(known, _)| *known == name).map_or_else(|| name.to_owned(), |(name, field)| shown(name, field))
+}
+
+/// The settings, as [`apply`] takes them.
+pub(super) fn read(config: &Config) -> Value {
+    let mut config = config.clone();
+    let fields = FIELDS.iter().map(|(name, field)| (shown(name, field), get(field, &mut config)));
+    Value::Object(fields.collect())
+}
+
+fn get(field: &Field, config: &mut Config) -> Value {
+    match field {
+        Count(place) => (*place(config)).into(),
+        Uses(place) => (*place(config)).into(),
+        Failures(place) => (*place(config)).into(),
+        Flag(place) => (*place(config)).into(),
+        Order(place) => order_name(*place(config)),
+        Time(place) => seconds(*place(config)),
+        MaybeTime(place) => maybe_seconds(*place(config)),
+    }
 }
 
 /// Puts what was sent into the settings.
@@ -150,13 +170,16 @@ pub(super) fn time(value: &Value) -> Option<Duration> {
     value.as_f64().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
 }
 
+const ORDERS: [(&str, IdleOrder); 3] =
+    [("recent", IdleOrder::Recent), ("fifo", IdleOrder::Fifo), ("least_recently_used", IdleOrder::LeastRecentlyUsed)];
+
 fn order(value: &Value) -> Option<IdleOrder> {
-    match value.as_str()? {
-        "recent" => Some(IdleOrder::Recent),
-        "fifo" => Some(IdleOrder::Fifo),
-        "least_recently_used" => Some(IdleOrder::LeastRecentlyUsed),
-        _ => None,
-    }
+    let named = value.as_str()?;
+    ORDERS.iter().find(|(name, _)| *name == named).map(|(_, order)| *order)
+}
+
+fn order_name(order: IdleOrder) -> Value {
+    ORDERS.iter().find(|(_, known)| *known == order).map(|(name, _)| *name).into()
 }
 
 /// What the pool refuses, by the names that it has here.
@@ -217,6 +240,16 @@ mod tests {
         assert_eq!((wrong.len(), &config), (fields.len(), &Config::default()));
         let unit = wrong.iter().find(|wrong| wrong.field == "acquire_timeout").unwrap();
         assert!(unit.allowed.contains("acquire_timeout_seconds"), "{}", unit.allowed);
+    }
+
+    #[test]
+    fn what_is_read_can_be_sent_back() {
+        let config = Config { idle_order: IdleOrder::LeastRecentlyUsed, max_uses: Some(9), ..Config::default() };
+        let Value::Object(told) = read(&config) else { panic!("no object") };
+        assert_eq!((told.len(), &told["acquire_timeout_seconds"]), (FIELDS.len(), &json!(30.0)));
+        let mut other = Config { max_size: 3, lazy: true, breaker_failures: Some(99), ..Config::default() };
+        apply(&told, &mut other).unwrap();
+        assert_eq!(other, config);
     }
 
     #[test]

@@ -42,8 +42,10 @@ pub struct Snapshot {
     pub holders: Vec<Holder>,
     /// Where the driver connects to.
     pub servers: Vec<ServerFacts>,
-    /// The settings of the pool, and those of the driver, without anything secret.
-    pub settings: Vec<(String, String)>,
+    /// The settings of the pool.
+    pub config: Arc<Config>,
+    /// Those of the driver, without anything secret.
+    pub driver_settings: Vec<(String, String)>,
     /// What has gone wrong or has changed lately, the newest first: 64 entries at most.
     pub journal: Vec<JournalEntry>,
     /// The samples, the oldest first.
@@ -64,8 +66,6 @@ impl<D: Driver> PoolObserver<D> {
     pub fn snapshot(&self) -> Snapshot {
         let (engine, stats) = (&self.pool.engine, self.pool.stats());
         let driver = engine.describe_driver();
-        let mut settings = settings(&self.pool.config());
-        settings.extend(driver.settings);
         let (journal, history) = {
             let mut memory = locked(&self.shared.memory);
             memory.read(engine);
@@ -85,26 +85,10 @@ impl<D: Driver> PoolObserver<D> {
             slots: engine.slots(),
             holders: engine.who_holds(),
             servers: driver.servers,
-            settings,
+            config: self.pool.config(),
+            driver_settings: driver.settings,
             journal,
             history,
         }
     }
-}
-
-macro_rules! show {
-    ($config:ident: $($field:ident),* $(,)?) => {{
-        // Without `..`: a new setting has to be named here.
-        let Config { $($field),* } = $config;
-        vec![$((stringify!($field).to_owned(), format!("{:?}", $field))),*]
-    }};
-}
-
-/// All of a pool, by their names.
-fn settings(config: &Config) -> Vec<(String, String)> {
-    show!(config:
-        max_size, min_size, min_idle, lazy, idle_order, acquire_timeout, connect_timeout, idle_timeout, max_lifetime, rotation_headroom, max_uses,
-        health_check_interval, health_check_timeout, check_after_idle, check_timeout, reset_timeout, close_timeout, max_openers, opener_interval,
-        backoff_initial, backoff_max, breaker_failures, breaker_after, leak_after, reclaim_after, refuse_self_wait, collect_within, slow_acquire,
-    )
 }

@@ -43,8 +43,8 @@ pub struct Facts {
     pub first_use: Figure,
     /// How many of its leases were waited for.
     pub waits: Figure,
-    /// For how long, in nanoseconds.
-    pub wait_nanos: Figure,
+    /// How often the slot had been leased when the last timed lease had begun.
+    pub timed_uses: Figure,
     /// Grows from one use to the next, opening among them, if the idle order asks for it.
     pub last_use: Figure,
 }

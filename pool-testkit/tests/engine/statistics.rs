@@ -1,6 +1,8 @@
 //! What the pool says of itself.
 
-use pool_core::{AcquireError, Stats};
+use std::time::Duration;
+
+use pool_core::{AcquireError, Pool, Stats};
 use pool_testkit::fake::{Call, FakeDriver, Step};
 use tokio::time::sleep;
 
@@ -157,33 +159,90 @@ async fn what_the_driver_measures_shows() {
     assert_eq!(pool.stats().execution.count, 19, "what ends after the pool was closed counts too");
 }
 
-/// After the first ones a sample stands for the rest.
+const MILLI: Duration = Duration::from_millis(1);
+
+async fn lease(pool: &Pool<FakeDriver>, held: Duration) {
+    let lease = pool.acquire().await.unwrap();
+    if !held.is_zero() {
+        sleep(held).await;
+    }
+    drop(lease);
+}
+
+/// To look at a clock is nothing beside them.
 #[tokio::test(start_paused = true)]
-async fn a_sample_stands_for_the_rest() {
+async fn leases_that_are_not_short_are_all_timed() {
     let driver = FakeDriver::new();
     let pool = quiet_pool(&driver, 1);
     for _ in 0..10_000 {
-        let lease = pool.acquire().await.unwrap();
-        sleep(SECOND / 1000).await;
-        drop(lease);
+        lease(&pool, MILLI).await;
     }
     let hold = pool.stats().hold;
-    assert!((9_500..10_500).contains(&hold.count), "{hold:?}");
-    assert_eq!(hold.p50.as_micros() / 100, 10);
+    assert_eq!((hold.count, hold.mean.as_micros() / 100), (10_000, 10), "{hold:?}");
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_short_leases_a_sample_stands_for_the_rest() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 1);
+    for _ in 0..10_000 {
+        lease(&pool, Duration::ZERO).await;
+    }
+    let hold = pool.stats().hold;
+    assert!((9_488..=10_000).contains(&hold.count), "{hold:?}");
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+/// Whatever the pattern is in which long ones come.
+#[tokio::test(start_paused = true)]
+async fn a_sample_has_as_many_long_ones_as_there_are() {
+    for period in [2, 10, 16] {
+        let driver = FakeDriver::new();
+        let pool = quiet_pool(&driver, 1);
+        for number in 0..200_000 {
+            lease(&pool, if number % period == 0 { 2 * MILLI } else { Duration::ZERO }).await;
+        }
+        let hold = pool.stats().hold;
+        assert!((199_488..=200_000).contains(&hold.count), "{hold:?}");
+        let (expected, seen) = (2000 / period, u64::try_from(hold.mean.as_micros()).unwrap());
+        assert!((expected * 3 / 4..=expected * 5 / 4).contains(&seen), "one of {period}: {seen} and not {expected} us");
+        prove_nothing_lost(&pool, &driver).await;
+    }
+}
+
+/// As in a service whose server has become slow.
+#[tokio::test(start_paused = true)]
+async fn leases_that_become_long_are_seen_at_once() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 1);
+    for _ in 0..10_000 {
+        lease(&pool, Duration::ZERO).await;
+    }
+    let before = pool.stats().hold.count;
+    lease(&pool, 3 * SECOND).await;
+    for number in 1..=5 {
+        lease(&pool, 3 * SECOND).await;
+        let hold = pool.stats().hold;
+        assert_eq!(hold.max.as_secs(), 3, "{hold:?}");
+        assert!(
+            hold.count > before + number,
+            "the one that was not seen is among those for which one stands: {hold:?}"
+        );
+    }
+    assert_eq!(pool.stats().hold.count, 10_006);
     prove_nothing_lost(&pool, &driver).await;
 }
 
 /// The first lease of each new connection is looked at, whether it is a sample or not.
 #[tokio::test(start_paused = true)]
-async fn a_lease_that_is_looked_at_for_another_reason_stands_for_no_other() {
+async fn a_lease_that_is_looked_at_for_another_reason_stands_for_those_before_it() {
     let driver = FakeDriver::new();
     let pool = quiet_pool(&driver, 1);
     for _ in 0..1_000 {
-        let lease = pool.acquire().await.unwrap();
-        sleep(SECOND / 1000).await;
-        lease.discard();
+        pool.acquire().await.unwrap().discard();
     }
     let stats = pool.stats();
-    assert_eq!((stats.opened, stats.hold.count), (1_000, 768), "{:?}", stats.hold);
+    assert_eq!((stats.opened, stats.hold.count), (1_000, 1_000), "{:?}", stats.hold);
     prove_nothing_lost(&pool, &driver).await;
 }
