@@ -41,7 +41,7 @@
 //! | layer | what | files |
 //! | --- | --- | --- |
 //! | 5 | windows: HTTP endpoints and a page | `http/` |
-//! | 4 | handles | `pool`, `control`, `builder`, `lease`, `share`, `kept`, `prefer`, `monitor/`, `observe/`, `prometheus`, `scheduler/`, `adapter/`, `tenants/` |
+//! | 4 | handles | `pool`, `control`, `builder`, `lease`, `share`, `kept`, `prefer`, `monitor/`, `observe/`, `prometheus`, `opentelemetry/`, `scheduler/`, `adapter/`, `tenants/` |
 //! | 3 | protocols: acquire, release, open, maintain, rotate, retire, pause, reconfigure, close | `engine/`, `budget` |
 //! | 2 | policy: pure decisions | `config`, `reconfigured`, `sizes`, `lifetime`, `rotation`, `retirement`, `warmth`, `backoff`, `breaker`, `health`, `schedule/`, `adapt/`, `shares/` |
 //! | 1 | lock-free: slots, gate, capacity, hand-over; every atomic ordering, all `unsafe` | `slot/`, `gate`, `capacity`, `counters`, `queue/`, `chunks`, `place`, `sharing`, `handoff` |
@@ -123,6 +123,8 @@ mod metric;
 mod monitor;
 #[cfg(not(feature = "loom"))]
 mod observe;
+#[cfg(all(feature = "opentelemetry", not(feature = "loom")))]
+pub mod opentelemetry;
 #[cfg(not(feature = "loom"))]
 mod pool;
 #[cfg(not(feature = "loom"))]

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The layer of each part of `pool-core/src`, by the first name of its path.
-const LAYERS: [(&str, u8); 56] = [
+const LAYERS: [(&str, u8); 57] = [
     ("sync", 0),
     ("foreign", 0),
     ("driver", 0),
@@ -59,6 +59,7 @@ const LAYERS: [(&str, u8); 56] = [
     ("monitor", 4),
     ("observe", 4),
     ("prometheus", 4),
+    ("opentelemetry", 4),
     ("scheduler", 4),
     ("adapter", 4),
     ("tenants", 4),
