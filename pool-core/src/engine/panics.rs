@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use crate::foreign::drop_quietly;
+pub(crate) use crate::trace::report;
 
 /// Runs a future to its end, or to its panic, whose message is the error.
 ///
@@ -80,12 +81,6 @@ impl Drop for Shield {
     fn drop(&mut self) {
         drop_quietly(self.0.take());
     }
-}
-
-/// Logs something. What is logged is foreign code, and so is the subscriber.
-pub(crate) fn report(log: impl FnOnce()) {
-    // If it panics, there is nobody left to tell but the panic hook, which knows already.
-    let _ = caught(log);
 }
 
 #[cold]

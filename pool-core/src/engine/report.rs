@@ -174,7 +174,7 @@ impl<D: Driver> Engine<D> {
     /// Does what the driver has asked for.
     pub(super) fn heed_driver(&self) {
         if let Some(interval) = self.measures.execution.take_demand() {
-            tracing::info!(?interval, "the driver has all connections replaced");
+            report(|| tracing::info!(?interval, "the driver has all connections replaced"));
             self.retire_all_over(interval);
         }
     }

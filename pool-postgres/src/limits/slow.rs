@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use pool_core::Throttle;
+use pool_core::trace::report;
 use tokio::time::Instant;
 
 use super::ledger::Ledger;
@@ -93,21 +94,23 @@ impl Ledger {
     pub(super) fn tell(&self, sql: &str, host: &str, elapsed: Duration, end: QueryEnd) {
         let slow = SlowQuery { statement: Summary(sql).to_string(), host: host.to_owned(), elapsed, end };
         if let Some(left_out) = self.warnings.ask() {
-            tracing::warn!(
-                target: "pool_postgres::slow",
-                statement = slow.statement,
-                host = slow.host,
-                elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
-                end = %end,
-                suppressed = (left_out > 0).then_some(left_out),
-                "a slow query"
-            );
+            report(|| {
+                tracing::warn!(
+                    target: "pool_postgres::slow",
+                    statement = slow.statement,
+                    host = slow.host,
+                    elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+                    end = %end,
+                    suppressed = (left_out > 0).then_some(left_out),
+                    "a slow query"
+                )
+            });
         }
         let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(listener) = listener
             && catch_unwind(AssertUnwindSafe(|| listener(&slow))).is_err()
         {
-            tracing::error!("what listens for slow queries has panicked");
+            report(|| tracing::error!("what listens for slow queries has panicked"));
         }
     }
 }
