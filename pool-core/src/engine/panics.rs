@@ -34,17 +34,10 @@ pub(crate) fn caught<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     }
 }
 
-/// Wakes a task. A waker is foreign code, and this runs inside `Drop`.
-pub(super) fn wake(waker: Waker) {
-    if let Err(message) = caught(|| waker.wake()) {
-        report(|| tracing::error!(message, "a waker panicked"));
-    }
-}
-
 /// Tells those who watch something through a list of wakers that is not the pool's: foreign code, which may panic.
 pub(crate) fn tell_watchers<T>(send: impl FnOnce() -> T) {
     if let Err(message) = caught(send) {
-        report(|| tracing::error!(message, "a waker of one who watches the pool panicked"));
+        report(|| tracing::error!(panic = message, "a waker of one who watches the pool panicked"));
     }
 }
 
@@ -72,7 +65,10 @@ impl Wake for Shield {
     fn wake_by_ref(self: &Arc<Self>) {
         if let Some(waker) = &self.0 {
             // Its clone is as foreign as the rest of it.
-            caught(|| waker.clone()).into_iter().for_each(wake);
+            let woken = caught(|| waker.clone().wake());
+            woken.unwrap_or_else(|message| {
+                report(|| tracing::error!(panic = message, "a waker of one who waits panicked"))
+            });
         }
     }
 }

@@ -166,7 +166,10 @@ impl<D: Driver> Engine<D> {
     pub(crate) fn attach_driver(&self) {
         if let Err(message) = caught(|| self.driver.attach(self.measures.execution.clone())) {
             report(|| {
-                tracing::error!(message, "attaching a driver to the statistics panicked; it may measure nothing");
+                tracing::error!(
+                    panic = message,
+                    "attaching a driver to the statistics panicked; it may measure nothing"
+                );
             });
         }
     }

@@ -109,8 +109,10 @@ impl Ledger {
         let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(listener) = listener
             && catch_unwind(AssertUnwindSafe(|| listener(&slow))).is_err()
+            && let Some(left_out) = self.panics.ask()
         {
-            report(|| tracing::error!("what listens for slow queries has panicked"));
+            let suppressed = (left_out > 0).then_some(left_out);
+            report(|| tracing::error!(suppressed, "what listens for slow queries has panicked"));
         }
     }
 }
@@ -118,7 +120,7 @@ impl Ledger {
 impl PostgresDriver {
     /// As it is, with somebody who is told of each request that is [slow](crate::Limits::slow_query), beside the event (of the target `pool_postgres::slow`, a warning, one each 10 s, with the number of those that were left out as `suppressed`). The last one counts.
     ///
-    /// He is called where the request was awaited or dropped, and holds that up for as long as he takes; if he panics, that is logged and has no other consequence.
+    /// He is called where the request was awaited or dropped, and holds that up for as long as he takes; if he panics, that is logged, as rarely, and has no other consequence.
     ///
     /// # Example
     ///
