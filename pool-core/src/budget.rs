@@ -157,7 +157,7 @@ impl Notice {
     pub(crate) fn tell(self) {
         for member in self.0 {
             if let Err(message) = caught(|| member.upgrade().into_iter().for_each(Member::changed)) {
-                report(|| tracing::error!(message, "a pool panicked when its budget told it of a change"));
+                report(|| tracing::error!(panic = message, "a pool panicked when its budget told it of a change"));
             }
         }
     }

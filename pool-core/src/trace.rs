@@ -144,6 +144,17 @@ fn calling<T>(call: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(call)).map_err(drop_quietly).ok()
 }
 
+/// Tells something to those who listen to [events](tracing::Event). If what is logged panics, or a subscriber does, that has no consequence: the panic hook knows already.
+///
+/// # Example
+///
+/// ```
+/// pool_core::trace::report(|| tracing::info!("a session has ended"));
+/// ```
+pub fn report(log: impl FnOnce()) {
+    calling(log);
+}
+
 /// A task that keeps the subscriber of whoever calls this, if he has one: what a thread's own subscriber is to hear would be lost in a task otherwise, which may run in any thread.
 ///
 /// Cancel safety: that of the task.

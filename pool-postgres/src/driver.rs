@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use pool_core::trace::report;
 use pool_core::{Aborter, Attempt, Description, Driver, ErrorClass, Recorder, SessionState, Tag};
 use tokio_postgres::types::Type;
 
@@ -184,7 +185,7 @@ impl std::fmt::Debug for PostgresDriver {
 #[cold]
 fn report_end(connection: &PostgresConnection) {
     if let Some(end) = connection.ended() {
-        tracing::info!(host = connection.host(), cause = end.label(), "a session has ended: {end}");
+        report(|| tracing::info!(host = connection.host(), cause = end.label(), "a session has ended: {end}"));
     }
 }
 
@@ -226,13 +227,17 @@ impl Driver for PostgresDriver {
             report_end(connection);
             SessionState::Broken
         } else if connection.is_condemned(settled) {
-            tracing::info!(host = connection.host(), "a session is closed after what the server has reported on it");
+            report(|| {
+                tracing::info!(host = connection.host(), "a session is closed after what the server has reported on it")
+            });
             SessionState::Broken
         } else if connection.left_its_role().is_some() {
-            tracing::info!(
-                host = connection.host(),
-                "a session is closed, since its server is not what is wanted any more"
-            );
+            report(|| {
+                tracing::info!(
+                    host = connection.host(),
+                    "a session is closed, since its server is not what is wanted any more"
+                )
+            });
             SessionState::Broken
         } else if settled && self.is_in_order(connection) {
             connection.found_in_order(silent_at);

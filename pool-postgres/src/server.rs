@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use pool_core::Recorder;
+use pool_core::trace::report;
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 use tokio_postgres::CancelToken;
@@ -207,7 +208,7 @@ impl Peer {
         let mut patience = if busy { Duration::ZERO } else { PATIENCE };
         while timeout(patience, &mut gone).await.is_err() {
             if let Err(error) = self.cancel(token).await {
-                tracing::debug!(%error, "a session that was cut off may go on for a while");
+                report(|| tracing::debug!(%error, "a session that was cut off may go on for a while"));
                 return;
             }
             // Requests in a row take one cancellation each, and a large one takes time to be stopped.

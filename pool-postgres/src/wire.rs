@@ -9,6 +9,8 @@ use std::task::{Context, Poll, Waker};
 use tokio::task::JoinHandle;
 use tokio_postgres::{AsyncMessage, Connection, Notification};
 
+use pool_core::trace::report;
+
 use crate::bell::Bell;
 use crate::courtesy;
 use crate::encrypted::Encrypted;
@@ -154,7 +156,7 @@ impl Driven {
         self.counts.count(&end);
         // Known before it is reported: whoever listens may panic.
         let end = self.end.insert(end);
-        tracing::debug!(cause = end.label(), "a session ended: {end}");
+        report(|| tracing::debug!(cause = end.label(), "a session ended: {end}"));
     }
 
     /// What happens from now on wakes this task, by a bell that is new if it is not the task that has been woken so far. What has been registered for that one stays so until the wire is moved.
@@ -205,7 +207,9 @@ impl Driven {
 fn note(message: &AsyncMessage, sink: Option<&dyn Sink>) {
     match (message, sink) {
         (AsyncMessage::Notice(notice), _) => {
-            tracing::debug!(severity = notice.severity(), code = notice.code().code(), "{}", notice.message());
+            report(|| {
+                tracing::debug!(severity = notice.severity(), code = notice.code().code(), "{}", notice.message())
+            });
         }
         (AsyncMessage::Notification(notification), Some(sink)) => sink.take(notification),
         _ => {}

@@ -11,6 +11,8 @@ mod abandoned;
 mod copying;
 #[path = "limits/dropped.rs"]
 mod dropped;
+#[path = "limits/rude.rs"]
+mod rude;
 #[path = "limits/shared.rs"]
 mod shared;
 #[path = "limits/slow.rs"]

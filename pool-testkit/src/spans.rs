@@ -1,4 +1,4 @@
-//! A subscriber that keeps the spans that it is told of.
+//! A subscriber that keeps the spans and the events that it is told of.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
@@ -8,7 +8,7 @@ use std::thread::{self, ThreadId};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
-use tracing::{Event, Metadata, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 
 /// One span.
 #[derive(Clone, Debug)]
@@ -39,7 +39,25 @@ impl Seen {
     }
 }
 
-/// Keeps what is said of spans, and of nothing else.
+/// One event.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// How grave it is.
+    pub level: Level,
+    /// Its target.
+    pub target: &'static str,
+    /// What was said, as text; the words themselves are `message`.
+    pub fields: BTreeMap<&'static str, String>,
+}
+
+impl Told {
+    /// What a field says, without quotes; empty if it says nothing.
+    pub fn field(&self, name: &str) -> &str {
+        self.fields.get(name).map_or("", |value| value.trim_matches('"'))
+    }
+}
+
+/// Keeps what is said of spans, and events.
 ///
 /// # Example
 ///
@@ -48,6 +66,9 @@ impl Seen {
 /// tracing::subscriber::with_default(spans.clone(), || drop(tracing::debug_span!("asking", rows = 7).entered()));
 /// let [asking] = &spans.named("asking")[..] else { panic!("there is one") };
 /// assert_eq!((asking.field("rows"), asking.entered, asking.is_closed), ("7", 1, true));
+///
+/// tracing::subscriber::with_default(spans.clone(), || tracing::warn!(rows = 7, "too many"));
+/// assert_eq!(spans.events("too many")[0].field("rows"), "7");
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Spans(Arc<Mutex<Kept>>);
@@ -55,6 +76,7 @@ pub struct Spans(Arc<Mutex<Kept>>);
 #[derive(Debug, Default)]
 struct Kept {
     spans: Vec<Seen>,
+    events: Vec<Told>,
     inside: HashMap<ThreadId, Vec<u64>>,
 }
 
@@ -82,9 +104,20 @@ impl Spans {
     pub fn named(&self, name: &str) -> Vec<Seen> {
         self.all().into_iter().filter(|span| span.name == name).collect()
     }
+
+    /// The events that have this in their words, in their order.
+    pub fn events(&self, words: &str) -> Vec<Told> {
+        self.kept().events.iter().filter(|event| event.field("message").contains(words)).cloned().collect()
+    }
 }
 
 impl Visit for Seen {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.fields.insert(field.name(), format!("{value:?}"));
+    }
+}
+
+impl Visit for Told {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         self.fields.insert(field.name(), format!("{value:?}"));
     }
@@ -96,8 +129,8 @@ impl Subscriber for Spans {
         Interest::sometimes()
     }
 
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_span()
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
     }
 
     fn new_span(&self, attributes: &Attributes<'_>) -> Id {
@@ -133,7 +166,12 @@ impl Subscriber for Spans {
         self.kept().of(id).into_iter().for_each(|seen| seen.follows.push(cause.into_u64()));
     }
 
-    fn event(&self, _: &Event<'_>) {}
+    fn event(&self, event: &Event<'_>) {
+        let metadata = event.metadata();
+        let mut told = Told { level: *metadata.level(), target: metadata.target(), fields: BTreeMap::new() };
+        event.record(&mut told);
+        self.kept().events.push(told);
+    }
 
     fn enter(&self, id: &Id) {
         let mut kept = self.kept();

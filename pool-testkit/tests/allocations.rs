@@ -11,6 +11,8 @@ use std::task::{Context, Poll, Waker};
 use pool_core::{AcquireError, Attempt, Driver, ErrorClass, Lease, Pool, SessionState};
 use pool_testkit::fake::Numbers;
 use tokio::runtime::{Builder, Runtime};
+use tracing::subscriber::{Interest, set_default};
+use tracing::{Event, Metadata, Subscriber, span};
 
 /// A pool with all its connections open, and the runtime of its janitor.
 fn warm_pool(size: usize) -> (Pool<Numbers>, Runtime) {
@@ -179,6 +181,63 @@ fn a_wait_that_is_given_up_after_the_connection_came_allocates_nothing_once_the_
     };
     (0..3).for_each(|_| round());
     assert_eq!(allocations(|| (0..10).for_each(|_| round())), 0);
+}
+
+/// Hears of everything that could be told, and wants none of it. It is asked each time: nothing is settled before.
+struct Deaf;
+
+impl Subscriber for Deaf {
+    fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
+        Interest::sometimes()
+    }
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        false
+    }
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        unreachable!("it wants none")
+    }
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn event(&self, _: &Event<'_>) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+/// Everything above is without a subscriber; this is with one who wants to know of none of the spans.
+#[test]
+fn spans_that_nobody_wants_cost_no_allocation_at_once_or_after_a_wait() {
+    let (pool, runtime) = warm_pool(1);
+    let _inside = runtime.enter();
+    // Who gets none is told why, which is a box.
+    let refused = || {
+        let held = pool.try_acquire().unwrap();
+        assert!(pool.try_acquire().is_err());
+        drop(held);
+    };
+    let unheard = allocations(refused);
+    let _listening = set_default(Deaf);
+    assert_eq!(allocations(refused), unheard, "refused");
+    let at_once = || {
+        for _ in 0..1000 {
+            assert!(poll(pin!(pool.acquire())).is_ready());
+            drop(pool.try_acquire().unwrap());
+        }
+    };
+    at_once();
+    assert_eq!(allocations(at_once), 0, "at once");
+    let mut crowd = Crowd::new(&pool, CROWD);
+    let mut round = || {
+        let held = pool.try_acquire().unwrap();
+        crowd.join(Pool::acquire);
+        drop(held);
+        crowd.be_served();
+        let held = pool.try_acquire().unwrap();
+        crowd.join(Pool::acquire);
+        drop(held);
+        crowd.give_up();
+    };
+    (0..3).for_each(|_| round());
+    assert_eq!(allocations(|| (0..10).for_each(|_| round())), 0, "after a wait, or when it was given up");
 }
 
 /// As services do it: tasks that park and are woken, with the janitor beside them.

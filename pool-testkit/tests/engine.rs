@@ -73,6 +73,8 @@ mod pressed;
 mod promises;
 #[path = "engine/refused.rs"]
 mod refused;
+#[path = "engine/repeated.rs"]
+mod repeated;
 #[path = "engine/resize.rs"]
 mod resize;
 #[path = "engine/retire.rs"]

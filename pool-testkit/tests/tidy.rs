@@ -68,6 +68,7 @@ const LAYERS: [(&str, u8); 57] = [
 ];
 
 /// A file: its path below the root of the repository, and its text.
+#[derive(Clone)]
 struct File {
     path: String,
     text: String,
@@ -200,6 +201,25 @@ fn unsafe_code(file: &File) -> Vec<String> {
         .collect()
 }
 
+/// What logs an event.
+const EVENTS: [&str; 5] =
+    ["tracing::error!(", "tracing::warn!(", "tracing::info!(", "tracing::debug!(", "tracing::trace!("];
+
+/// Whoever listens is foreign code: an event is told by what catches its panic.
+fn events(file: &File) -> Vec<String> {
+    let tests = file.text.lines().position(|line| line.trim_start().starts_with("#[cfg(test)]"));
+    let lines: Vec<_> = code(file).take_while(|(number, _)| tests.is_none_or(|tests| *number < tests)).collect();
+    let is_caught = |index: usize| {
+        lines[index.saturating_sub(3)..=index]
+            .iter()
+            .any(|(_, line)| line.contains("report(") || line.contains(".warn("))
+    };
+    let bare = (0..lines.len())
+        .filter(|index| EVENTS.iter().any(|event| lines[*index].1.contains(event)) && !is_caught(*index));
+    bare.map(|index| complaint(file, lines[index].0, "an event outside of `report`: whoever listens may panic"))
+        .collect()
+}
+
 /// Files that fit into a head, and nothing left for later.
 fn habits(file: &File) -> Vec<String> {
     let length = file.text.lines().count();
@@ -254,6 +274,11 @@ fn all_code_is_tidy() {
 }
 
 #[test]
+fn no_event_is_told_without_care() {
+    check(&[files("pool-core/src", ".rs"), files("pool-postgres/src", ".rs")].concat(), &[events]);
+}
+
+#[test]
 fn documents_link_to_what_exists() {
     check(&files("", ".md"), &[links]);
 }
@@ -293,6 +318,13 @@ fn unsafe_in_the_wrong_place_or_without_a_reason_is_found() {
     assert_eq!(said(unsafe_code, "pool-core/src/slot/table.rs", &format!("// SAFETY: a reason.\n{block}")), 0);
     assert_eq!(said(unsafe_code, "pool-core/src/gate.rs", &format!("// SAFETY: a reason.\n{block}")), 1);
     assert_eq!(said(unsafe_code, "pool-core/src/gate.rs", concat!("unsafe", " fn f() {}")), 1);
+}
+
+#[test]
+fn an_event_that_is_told_without_care_is_found() {
+    assert_eq!(said(events, "pool-core/src/a.rs", "tracing::info!(\"so\");"), 1);
+    assert_eq!(said(events, "pool-core/src/a.rs", "report(|| {\n    tracing::info!(\"so\");\n});"), 0);
+    assert_eq!(said(events, "pool-core/src/a.rs", "#[cfg(test)]\ntracing::info!(\"so\");"), 0);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use tokio::time::{Sleep, sleep_until};
 
 use super::hooked::Prepared;
 use super::limit::Limit;
-use super::panics::{caught, wake};
+use super::panics::caught;
 use super::spans::Asking;
 use super::want::{Alone, Want};
 use super::{Engine, EngineGrant, ensure_janitor};
@@ -312,7 +312,7 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
             _ => {}
         }
         // It may have been for one who was counted before the close, and enters the queue only now: that one is owed what this has counted.
-        self.engine.core.send_away(wake);
+        self.engine.core.send_away(|waker| self.engine.wake(waker));
         Grant::Closed
     }
 

@@ -7,7 +7,6 @@ use tokio::time::timeout;
 
 use super::changes::watch;
 use super::maintain::Closing;
-use super::panics::wake;
 use super::{Engine, Job};
 use crate::driver::Driver;
 use crate::foreign::drop_quietly;
@@ -20,7 +19,7 @@ impl<D: Driver> Engine<D> {
             return;
         }
         // Whoever counts itself from now on sees the bit and leaves by itself.
-        self.core.send_away(wake);
+        self.core.send_away(|waker| self.wake(waker));
         self.bell.notify_one();
         self.tell();
         self.tell_followers();

@@ -55,7 +55,7 @@ impl<D: Driver> Drop for Preparing<'_, D> {
 impl<C: Send + 'static> Hooked<C> {
     pub(super) fn new(hooks: Arc<dyn AnyHooks<C>>) -> Self {
         let points = caught(|| hooks.points().to_vec()).unwrap_or_else(|message| {
-            report(|| tracing::error!(message, "asking for the points of hooks panicked; none is called"));
+            report(|| tracing::error!(panic = message, "asking for the points of hooks panicked; none is called"));
             Vec::new()
         });
         Self { hooks, points, usual: Usual::default() }
@@ -196,7 +196,7 @@ impl<D: Driver> Engine<D> {
     /// What a hook has left in a session is meant to be there.
     fn approve(&self, connection: &mut D::Connection) {
         if let Err(message) = caught(|| self.driver.approve(connection)) {
-            report(|| tracing::error!(message, "approving what a hook has done panicked"));
+            self.panicked(Warning::Approve, &message, "approving what a hook has done panicked");
         }
     }
 

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::maintain::{Closing, Tended};
 use super::open::Purpose;
 use super::openers::Openers;
-use super::panics::{caught, report, wake};
+use super::panics::{caught, report};
 use super::rotate::Rotation;
 use super::round::Rounds;
 use super::{Engine, Job};
@@ -90,7 +90,7 @@ impl<D: Driver> Drop for Duty<D> {
         let Self(engine) = self;
         engine.janitor.leave_first();
         // Nobody keeps their time any more. Those who can still run join again, and one of them starts the next janitor.
-        let _ = engine.core.expire(u64::MAX, wake, |claim| engine.serve(claim));
+        let _ = engine.core.expire(u64::MAX, |waker| engine.wake(waker), |claim| engine.serve(claim));
         engine.admit();
         engine.tell();
     }
@@ -165,7 +165,9 @@ async fn keep_on(mut turn: impl FnMut() -> Option<Instant>, bell: &Notify) {
             Ok(Some(next)) => drop(timeout_at(next, bell.notified()).await),
             Ok(None) => return,
             Err(message) => {
-                report(|| tracing::error!(message, pause = ?BREAK, "the janitor of a pool panicked; it goes on"));
+                report(
+                    || tracing::error!(panic = message, pause = ?BREAK, "the janitor of a pool panicked; it goes on"),
+                );
                 sleep(BREAK).await;
             }
         }
@@ -195,7 +197,7 @@ fn keep_time<D: Driver>(engine: &Engine<D>) {
         return;
     }
     engine.alarm.silence();
-    let earliest = engine.core.expire(now, wake, |claim| engine.serve(claim));
+    let earliest = engine.core.expire(now, |waker| engine.wake(waker), |claim| engine.serve(claim));
     engine.admit();
     // One that is due and was not ended: somebody is on the way to it at this moment.
     engine.alarm.advance(earliest.max(now + SOON));

@@ -163,7 +163,8 @@ impl<D: Driver> Tended<D> {
             }
             Err(message) => {
                 self.engine.write_down(what, &format_args!("{what} panicked: {}", OneLine(&message)));
-                report(|| tracing::error!(message, "{what} panicked; the connection will be closed"));
+                let text = format!("{what} panicked; the connection will be closed");
+                self.engine.panicked(Warning::LookAfter, &message, &text);
             }
         }
         self.engine.count_failure(what);
@@ -260,7 +261,7 @@ impl<D: Driver> Closing<D> {
             Ok(Err(_)) => engine.warn(Warning::SlowClose, |suppressed| {
                 tracing::warn!(?budget, suppressed, "close took too long; the connection was dropped");
             }),
-            Err(message) => report(|| tracing::error!(message, "close panicked")),
+            Err(message) => engine.panicked(Warning::Close, &message, "close panicked"),
         }
     }
 }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::budget::within;
-use super::panics::{caught, guarded, report};
+use super::panics::{caught, guarded};
 use super::part::Demanded;
 use super::spans::tell_unopened;
+use super::warnings::Warning;
 use super::{Engine, Job};
 use crate::attempt::Attempt;
 use crate::config::Config;
@@ -132,7 +133,7 @@ impl<D: Driver> Engine<D> {
     fn keep_aborter(&self, claim: &Claim<D::Connection>) {
         match caught(|| self.driver.aborter(self.core.table.get(claim))) {
             Ok(aborter) => aborter.into_iter().for_each(|aborter| self.tasks.keep(self.id(claim), aborter)),
-            Err(message) => report(|| tracing::error!(message, "asking for what aborts a connection panicked")),
+            Err(message) => self.panicked(Warning::Aborter, &message, "asking for what aborts a connection panicked"),
         }
     }
 
@@ -143,7 +144,7 @@ impl<D: Driver> Engine<D> {
 
     fn classify(&self, error: &D::Error) -> ErrorClass {
         caught(|| self.driver.classify(error)).unwrap_or_else(|message| {
-            report(|| tracing::error!(message, "classifying an error panicked; it counts as transient"));
+            self.panicked(Warning::Classify, &message, "classifying an error panicked; it counts as transient");
             ErrorClass::Transient
         })
     }

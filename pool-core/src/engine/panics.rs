@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use crate::foreign::drop_quietly;
+pub(crate) use crate::trace::report;
 
 /// Runs a future to its end, or to its panic, whose message is the error.
 ///
@@ -33,17 +34,10 @@ pub(crate) fn caught<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     }
 }
 
-/// Wakes a task. A waker is foreign code, and this runs inside `Drop`.
-pub(super) fn wake(waker: Waker) {
-    if let Err(message) = caught(|| waker.wake()) {
-        report(|| tracing::error!(message, "a waker panicked"));
-    }
-}
-
 /// Tells those who watch something through a list of wakers that is not the pool's: foreign code, which may panic.
 pub(crate) fn tell_watchers<T>(send: impl FnOnce() -> T) {
     if let Err(message) = caught(send) {
-        report(|| tracing::error!(message, "a waker of one who watches the pool panicked"));
+        report(|| tracing::error!(panic = message, "a waker of one who watches the pool panicked"));
     }
 }
 
@@ -71,7 +65,10 @@ impl Wake for Shield {
     fn wake_by_ref(self: &Arc<Self>) {
         if let Some(waker) = &self.0 {
             // Its clone is as foreign as the rest of it.
-            caught(|| waker.clone()).into_iter().for_each(wake);
+            let woken = caught(|| waker.clone().wake());
+            woken.unwrap_or_else(|message| {
+                report(|| tracing::error!(panic = message, "a waker of one who waits panicked"))
+            });
         }
     }
 }
@@ -80,12 +77,6 @@ impl Drop for Shield {
     fn drop(&mut self) {
         drop_quietly(self.0.take());
     }
-}
-
-/// Logs something. What is logged is foreign code, and so is the subscriber.
-pub(crate) fn report(log: impl FnOnce()) {
-    // If it panics, there is nobody left to tell but the panic hook, which knows already.
-    let _ = caught(log);
 }
 
 #[cold]

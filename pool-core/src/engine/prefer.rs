@@ -18,6 +18,7 @@ use super::panics::{caught, guarded, report};
 use super::release::{Condition, Occasion};
 use super::spans::Asking;
 use super::tags::Label;
+use super::warnings::Warning;
 use crate::connection::ConnectionId;
 use crate::counters::Flag;
 use crate::driver::Driver;
@@ -289,7 +290,7 @@ impl<'a, D: Driver> Seeker<'a, D> {
             (Wanted::Matching(predicate), _) => {
                 let (facts, connection) = (engine.facts_of_claim(claim), engine.core.table.get(claim));
                 caught(|| predicate(&facts, connection)).unwrap_or_else(|message| {
-                    report(|| tracing::error!(message, "a preference panicked; the connection does not fit"));
+                    engine.panicked(Warning::Predicate, &message, "a preference panicked; the connection does not fit");
                     false
                 })
             }
@@ -337,7 +338,7 @@ impl<'a, D: Driver> Seeker<'a, D> {
         }
         if let Err(message) = answer {
             engine.count_failure("ping");
-            report(|| tracing::debug!(message, "a check failed; the connection will be closed"));
+            report(|| tracing::debug!(error = message, "a check failed; the connection will be closed"));
             return None;
         }
         let mut claim = held.keep();

@@ -1,6 +1,7 @@
 //! Release: the way every connection takes back to the idle set or to a waiter.
 
-use super::panics::{caught, report, wake};
+use super::panics::caught;
+use super::warnings::Warning;
 use super::{Engine, Job, hint};
 use crate::driver::{Driver, SessionState};
 use crate::handoff::{Offered, Unfinished};
@@ -131,7 +132,7 @@ impl<D: Driver> Engine<D> {
     #[cold]
     fn inspection_panicked(&self, message: &str) -> Condition {
         self.events.errors.inspections.add(1);
-        report(|| tracing::error!(message, "inspecting a connection panicked; it will be closed"));
+        self.panicked(Warning::Inspect, message, "inspecting a connection panicked; it will be closed");
         Condition::Retired(RetireReason::Broken)
     }
 
@@ -215,7 +216,7 @@ impl<D: Driver> Engine<D> {
         match offered {
             Offered::Parked => {}
             Offered::Paused => self.tell(),
-            Offered::Handed(waker) => waker.into_iter().for_each(wake),
+            Offered::Handed(waker) => waker.into_iter().for_each(|waker| self.wake(waker)),
             Offered::Closed(claim) => self.retire(claim, RetireReason::Closed),
             Offered::Excess(claim) => self.retire(claim, RetireReason::Excess),
             Offered::Outdated(claim) => return self.judge_again(claim),

@@ -165,7 +165,10 @@ impl<D: Driver> Engine<D> {
     pub(crate) fn attach_driver(&self) {
         if let Err(message) = caught(|| self.driver.attach(self.measures.execution.clone())) {
             report(|| {
-                tracing::error!(message, "attaching a driver to the statistics panicked; it may measure nothing");
+                tracing::error!(
+                    panic = message,
+                    "attaching a driver to the statistics panicked; it may measure nothing"
+                );
             });
         }
     }
@@ -173,7 +176,7 @@ impl<D: Driver> Engine<D> {
     /// Does what the driver has asked for.
     pub(super) fn heed_driver(&self) {
         if let Some(interval) = self.measures.execution.take_demand() {
-            tracing::info!(?interval, "the driver has all connections replaced");
+            report(|| tracing::info!(?interval, "the driver has all connections replaced"));
             self.retire_all_over(interval);
         }
     }

@@ -4,7 +4,8 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::Engine;
-use super::panics::{caught, report};
+use super::panics::caught;
+use super::warnings::Warning;
 use crate::connection::ConnectionId;
 use crate::driver::Driver;
 use crate::gate::Generation;
@@ -134,7 +135,7 @@ impl<D: Driver> Engine<D> {
         // A driver that panics does not say; then it is not this host.
         let hosts = caught(|| [self.driver.host(connection), self.driver.address(connection)]);
         let hosts = hosts.unwrap_or_else(|message| {
-            report(|| tracing::error!(message, "asking for the host of a connection panicked; it counts as none"));
+            self.panicked(Warning::Host, &message, "asking for the host of a connection panicked; it counts as none");
             [None; 2]
         });
         let candidate = Candidate { id, hosts, generation };

@@ -9,9 +9,10 @@ use std::task::Waker;
 
 use super::acquire::Waiting;
 use super::limit::Limit;
-use super::panics::{caught, report, wake};
+use super::panics::{caught, report};
 use super::release::{Condition, Occasion};
 use super::want::Want;
+use super::warnings::Warning;
 use super::{Engine, hint};
 use crate::driver::Driver;
 use crate::error::AcquireError;
@@ -71,7 +72,7 @@ impl<C> Want<C> for Together {
 /// How many may use a connection at a time, as the driver says.
 pub(super) fn most_users<D: Driver>(driver: &D) -> usize {
     caught(|| driver.shared_by()).unwrap_or_else(|message| {
-        report(|| tracing::error!(message, "asking how many may share a connection panicked; nobody does"));
+        report(|| tracing::error!(panic = message, "asking how many may share a connection panicked; nobody does"));
         0
     })
 }
@@ -242,9 +243,11 @@ impl<D: Driver> Engine<D> {
     fn takes_another(&self, place: &SharedClaim<D::Connection>) -> bool {
         let connection = self.connection(place.claim());
         caught(|| self.driver.takes_another(connection)).unwrap_or_else(|message| {
-            report(|| {
-                tracing::error!(message, "asking whether another one may share a connection panicked; nobody does");
-            });
+            self.panicked(
+                Warning::Another,
+                &message,
+                "asking whether another one may share a connection panicked; nobody does",
+            );
             false
         })
     }
@@ -294,7 +297,7 @@ impl<D: Driver> Usher<D::Connection> for Door<'_, D> {
     }
 
     fn wake(&mut self, waker: Waker) {
-        wake(waker);
+        self.0.wake(waker);
     }
 
     fn serve(&mut self, claim: Claim<D::Connection>) -> bool {

@@ -65,9 +65,11 @@ const GIVEN_UP: &str = "cancelled";
 
 impl Asking {
     fn new<D: Driver>(engine: &Engine<D>, span: Traced) -> Option<Box<Self>> {
-        let (began, causes) = (Instant::now(), Arc::clone(&engine.causes));
-        let span = Arc::new(span);
-        span.is_wanted().then(|| Box::new(Self { span, began, has_ended: false, causes }))
+        // Somebody may listen, and not to this: that costs neither an allocation nor a look at the clock.
+        span.is_wanted().then(|| {
+            let (began, causes) = (Instant::now(), Arc::clone(&engine.causes));
+            Box::new(Self { span: Arc::new(span), began, has_ended: false, causes })
+        })
     }
 
     /// Begins to ask.

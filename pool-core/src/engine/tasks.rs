@@ -77,7 +77,7 @@ impl Tasks {
         let mut aborter = means.aborter();
         let outcome = aborter.take().map(caught);
         if let Some(Err(message)) = &outcome {
-            report(|| tracing::error!(message, "aborting a connection panicked"));
+            report(|| tracing::error!(panic = message, "aborting a connection panicked"));
         }
         outcome.is_some()
     }
@@ -87,11 +87,12 @@ impl Tasks {
         self.abort.cancel();
         // Outside of the lock of the list: they are foreign code. And still in there: whoever detaches a connection meanwhile finds its own.
         let all: Vec<_> = self.aborters().values().cloned().collect();
-        for means in all {
-            let mut aborter = means.aborter();
-            if let Some(Err(message)) = aborter.take().map(caught) {
-                report(|| tracing::error!(message, "aborting a connection panicked"));
-            }
+        let failed = all.iter().filter_map(|means| means.aborter().take().map(caught)?.err());
+        // One event for all of them.
+        let (mut times, mut last) = (0_u64, None);
+        failed.for_each(|message| (times, last) = (times + 1, Some(message)));
+        if let Some(message) = last {
+            report(|| tracing::error!(panic = message, times, "aborting connections panicked"));
         }
     }
 }

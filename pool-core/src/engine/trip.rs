@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Engine;
-use super::panics::{tell_watchers, wake};
+use super::panics::tell_watchers;
 use crate::attempt::{Progress, Step};
 use crate::counters::Figure;
 use crate::driver::{Driver, ErrorClass};
@@ -98,7 +98,7 @@ impl<D: Driver> Engine<D> {
     pub(super) fn deny_waiters(&self) {
         for _ in 0..self.core.gate().glance().waiting() {
             match self.core.deny(Denial::Failed) {
-                Denied::Told(waker) => waker.into_iter().for_each(wake),
+                Denied::Told(waker) => waker.into_iter().for_each(|waker| self.wake(waker)),
                 Denied::Nobody => break,
             }
         }

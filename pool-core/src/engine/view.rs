@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::Engine;
-use super::panics::{caught, report};
+use super::panics::caught;
+use super::warnings::Warning;
 use crate::connection::{ConnectionId, SlotState, SlotView};
 use crate::driver::Driver;
 use crate::metric::Description;
@@ -89,7 +90,7 @@ impl<D: Driver> Engine<D> {
     pub(crate) fn describe_driver(&self) -> Description {
         let mut description = Description::default();
         if let Err(message) = caught(|| self.driver.describe(&mut description)) {
-            report(|| tracing::error!(message, "a driver that was to describe itself panicked"));
+            self.panicked(Warning::Describe, &message, "a driver that was to describe itself panicked");
         }
         description
     }

@@ -1,13 +1,14 @@
 //! Warnings of what may happen very often: some are logged, and the rest are counted.
 
+use std::task::Waker;
 use std::time::Duration;
 
 use super::Engine;
-use super::panics::report;
+use super::panics::{caught, report};
 use crate::counters::Throttle;
 use crate::driver::Driver;
 
-/// What is warned of.
+/// What is warned of, or told as an error.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Warning {
     SlowAcquire,
@@ -17,6 +18,18 @@ pub(crate) enum Warning {
     /// Closing one takes too long, or its hook has failed.
     SlowClose,
     Breaker,
+    // Foreign code that has panicked, by what it was asked. It may do so as often as connections are handed out.
+    Waker,
+    Inspect,
+    LookAfter,
+    Close,
+    Aborter,
+    Classify,
+    Host,
+    Describe,
+    Predicate,
+    Another,
+    Approve,
     // Those that name a place: a few of them are told.
     Leak,
     Reclaim,
@@ -44,6 +57,24 @@ impl<D: Driver> Engine<D> {
     pub(crate) fn warn(&self, what: Warning, log: impl FnOnce(Option<u64>)) {
         if let Some(left_out) = self.warnings.0[what as usize].ask(self.clock.running_for()) {
             report(|| log((left_out > 0).then_some(left_out)));
+        }
+    }
+
+    /// Tells that foreign code has panicked: an error, but as a warning in how often.
+    #[cold]
+    pub(super) fn panicked(&self, what: Warning, message: &str, text: &str) {
+        self.warn(what, |suppressed| tracing::error!(panic = message, suppressed, "{text}"));
+    }
+
+    /// Wakes a task. A waker is foreign code, and this runs inside `Drop`.
+    pub(super) fn wake(&self, waker: Waker) {
+        self.call_waker(|| waker.wake());
+    }
+
+    /// As `wake`, for one that somebody else keeps.
+    pub(crate) fn call_waker(&self, wake: impl FnOnce()) {
+        if let Err(message) = caught(wake) {
+            self.panicked(Warning::Waker, &message, "a waker panicked");
         }
     }
 }

@@ -20,6 +20,7 @@ use super::source::{Source, Whom};
 use crate::config::MAX_BUDGET;
 use crate::counters::Throttle;
 use crate::reconfigured::Reconfigured;
+use crate::trace::report;
 
 /// The longest body that is read, in bytes.
 pub(super) const MOST: usize = 16 * 1024;
@@ -96,7 +97,7 @@ impl Controls {
 
     fn log_refusal(&self, action: Action, why: &str) {
         if let Some(suppressed) = self.refusals.ask(self.began.elapsed()) {
-            tracing::warn!(action = action.name(), suppressed, "a control of the pool was refused: {why}");
+            report(|| tracing::warn!(action = action.name(), suppressed, "a control of the pool was refused: {why}"));
         }
     }
 }
@@ -268,7 +269,7 @@ fn switch(
         return Err(wrong(&others));
     }
     turn(source);
-    tracing::info!(pool = source.name(), action = action.name(), "the pool was controlled over HTTP");
+    report(|| tracing::info!(pool = source.name(), action = action.name(), "the pool was controlled over HTTP"));
     Ok(done(source, action, Value::Null))
 }
 
@@ -276,7 +277,9 @@ fn retire(source: &dyn Source, fields: &Map<String, Value>) -> Result<Reply, Rep
     let whom = whom(fields)?;
     let connections = source.snapshot().stats.state.size;
     source.retire(&whom);
-    tracing::info!(pool = source.name(), action = Action::Retire.name(), ?whom, "the pool was controlled over HTTP");
+    report(|| {
+        tracing::info!(pool = source.name(), action = Action::Retire.name(), ?whom, "the pool was controlled over HTTP")
+    });
     Ok(done(source, Action::Retire, json!({ "of_connections": connections, "fields": fields })))
 }
 
@@ -316,12 +319,14 @@ fn reconfigure(status: &Status, source: &dyn Source, fields: &Map<String, Value>
     };
     let Reconfigured { now, new_connections } = changed;
     let sent = Value::Object(fields.clone());
-    tracing::info!(
-        pool = source.name(),
-        action = Action::Reconfigure.name(),
-        settings = %sent,
-        "the pool was controlled over HTTP"
-    );
+    report(|| {
+        tracing::info!(
+            pool = source.name(),
+            action = Action::Reconfigure.name(),
+            settings = %sent,
+            "the pool was controlled over HTTP"
+        )
+    });
     let named = |names: Vec<&str>| names.into_iter().map(settings::named).collect::<Vec<_>>();
     let more = json!({ "now": named(now), "new_connections": named(new_connections) });
     Ok(done(source, Action::Reconfigure, more))

@@ -85,7 +85,7 @@ impl<D: Driver> Desk<D> {
                 Call::Passes(pass) => Ok(Permit::new(self, pass)),
                 Call::Shed(shed) => Err(Refusal::Shed(shed)),
             };
-            match seat.tell(answer, self.engine.now()) {
+            match seat.tell(&self.engine, answer, self.engine.now()) {
                 Ok(()) if self.engine.config.load().collect_within.is_some() => self.called().push(seat),
                 Ok(()) => {}
                 Err(unheard) => {
@@ -338,7 +338,7 @@ impl<D: Driver> Follower for Desk<D> {
             let now = self.engine.now();
             for seat in gone {
                 // One who has gone has no use for it.
-                let _ = seat.tell(Err(Refusal::Closed), now);
+                let _ = seat.tell(&self.engine, Err(Refusal::Closed), now);
             }
         } else {
             self.change(|line| line.limit_to(limits(&self.engine, &self.config.load())));

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::permit::Permit;
 use crate::driver::Driver;
-use crate::engine::tell_watchers;
+use crate::engine::Engine;
 use crate::shed::Shed;
 
 /// What one who waits is told.
@@ -55,7 +55,7 @@ impl<D: Driver> Seat<D> {
     }
 
     /// Tells the one who waits; the answer comes back if it has gone.
-    pub(super) fn tell(&self, answer: Answer<D>, now: u64) -> Result<(), Answer<D>> {
+    pub(super) fn tell(&self, engine: &Engine<D>, answer: Answer<D>, now: u64) -> Result<(), Answer<D>> {
         {
             let mut said = self.said();
             if matches!(*said, Said::Gone) {
@@ -64,7 +64,7 @@ impl<D: Driver> Seat<D> {
             *said = Said::Answer(answer, now);
         }
         // Whom that wakes is foreign.
-        tell_watchers(|| self.called.notify_one());
+        engine.call_waker(|| self.called.notify_one());
         Ok(())
     }
 

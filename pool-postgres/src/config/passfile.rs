@@ -5,6 +5,8 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
+use pool_core::trace::report;
+
 use super::Password;
 
 /// What a password is looked up for.
@@ -30,14 +32,16 @@ pub(crate) fn look_up(file: &Path, wanted: Wanted<'_>) -> Option<Password> {
 
 fn is_private(file: &Path, about: &Metadata) -> bool {
     if !about.is_file() {
-        tracing::warn!(file = %file.display(), "the password file is not a plain file, and is not used");
+        report(|| tracing::warn!(file = %file.display(), "the password file is not a plain file, and is not used"));
         return false;
     }
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
         if about.permissions().mode() & 0o077 != 0 {
-            tracing::warn!(file = %file.display(), "others can read the password file, and it is not used; permissions should be u=rw (0600) or less");
+            report(
+                || tracing::warn!(file = %file.display(), "others can read the password file, and it is not used; permissions should be u=rw (0600) or less"),
+            );
             return false;
         }
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use pool_core::trace::report;
+
 use super::error::Problems;
 use super::field::{self, LONGEST, fields};
 use super::given::{Given, Value};
@@ -114,7 +116,7 @@ fn accept(keyword: &'static str, value: &Value) -> Result<(), PostgresConfigErro
             Err(PostgresConfigError::unsupported(keyword, value, why, allowed))
         }
         Some(Role::Ignored { why }) => {
-            tracing::debug!(keyword, "a keyword is accepted and ignored: {why}");
+            report(|| tracing::debug!(keyword, "a keyword is accepted and ignored: {why}"));
             Ok(())
         }
         _ => Ok(()),

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use pool_core::trace::report;
+
 use super::call::{Call, Outcome, Waiter};
 use super::{AnyProvider, Credentials, CredentialsFailure, CredentialsProvider, CredentialsRequest};
 use crate::config::Host;
@@ -133,7 +135,7 @@ impl Cell {
     fn keep(&self, number: u64, asked: Instant, outcome: &Outcome) {
         let failure = lock(&self.0).keep(number, asked, outcome);
         if let Some(failure) = failure {
-            tracing::warn!("credentials were asked for ahead of their end, and will be again: {failure}");
+            report(|| tracing::warn!("credentials were asked for ahead of their end, and will be again: {failure}"));
         }
     }
 }

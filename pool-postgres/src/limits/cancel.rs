@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use pool_core::trace::{Traced, keeping_subscriber};
+use pool_core::trace::{Traced, keeping_subscriber, report};
 use tokio::time::{sleep, timeout};
 
 use super::spans;
@@ -92,12 +92,14 @@ impl Cancellation {
             match self.line.cancel().await {
                 Ok(()) => {}
                 Err(error) if error.step == ConnectStep::Session => {
-                    tracing::info!(%error, "a session is closed, since a request to cancel may still come to it");
+                    report(
+                        || tracing::info!(%error, "a session is closed, since a request to cancel may still come to it"),
+                    );
                     self.line.cut(self.close_timeout);
                     return;
                 }
                 Err(error) => {
-                    tracing::info!(%error, "a query goes on that nobody waits for");
+                    report(|| tracing::info!(%error, "a query goes on that nobody waits for"));
                     return;
                 }
             }

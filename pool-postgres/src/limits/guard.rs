@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use pool_core::trace::Traced;
+use pool_core::trace::{Traced, report};
 use tokio::runtime::Handle;
 use tokio::time::{Sleep, sleep};
 
@@ -202,7 +202,7 @@ impl<'a> Guard<'a> {
     /// Closes a session that does not answer, unless others use it: whoever is held back by the cancellation does, too.
     fn cut(&self) {
         if !self.connection.session().requests().are_awaited() {
-            tracing::info!(host = self.connection.host(), "a session is closed that does not answer");
+            report(|| tracing::info!(host = self.connection.host(), "a session is closed that does not answer"));
             self.connection.line().cut(self.close_timeout());
         }
     }

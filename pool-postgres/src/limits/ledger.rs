@@ -14,6 +14,8 @@ pub(crate) struct Ledger {
     books: Mutex<Books>,
     pub(super) listener: Mutex<Option<Listener>>,
     pub(super) warnings: Warnings,
+    /// Of a listener that panics.
+    pub(super) panics: Warnings,
     /// Of sessions in which something was left.
     left_behind: Warnings,
 }
@@ -21,7 +23,7 @@ pub(crate) struct Ledger {
 impl Default for Ledger {
     fn default() -> Self {
         let (books, listener) = (Mutex::default(), Mutex::default());
-        Self { books, listener, warnings: Warnings::new(1), left_behind: Warnings::new(10) }
+        Self { books, listener, warnings: Warnings::new(1), panics: Warnings::new(1), left_behind: Warnings::new(10) }
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use pool_core::Throttle;
+use pool_core::trace::report;
 use tokio::time::Instant;
 
 use super::ledger::Ledger;
@@ -93,21 +94,25 @@ impl Ledger {
     pub(super) fn tell(&self, sql: &str, host: &str, elapsed: Duration, end: QueryEnd) {
         let slow = SlowQuery { statement: Summary(sql).to_string(), host: host.to_owned(), elapsed, end };
         if let Some(left_out) = self.warnings.ask() {
-            tracing::warn!(
-                target: "pool_postgres::slow",
-                statement = slow.statement,
-                host = slow.host,
-                elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
-                end = %end,
-                suppressed = (left_out > 0).then_some(left_out),
-                "a slow query"
-            );
+            report(|| {
+                tracing::warn!(
+                    target: "pool_postgres::slow",
+                    statement = slow.statement,
+                    host = slow.host,
+                    elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+                    end = %end,
+                    suppressed = (left_out > 0).then_some(left_out),
+                    "a slow query"
+                )
+            });
         }
         let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(listener) = listener
             && catch_unwind(AssertUnwindSafe(|| listener(&slow))).is_err()
+            && let Some(left_out) = self.panics.ask()
         {
-            tracing::error!("what listens for slow queries has panicked");
+            let suppressed = (left_out > 0).then_some(left_out);
+            report(|| tracing::error!(suppressed, "what listens for slow queries has panicked"));
         }
     }
 }
@@ -115,7 +120,7 @@ impl Ledger {
 impl PostgresDriver {
     /// As it is, with somebody who is told of each request that is [slow](crate::Limits::slow_query), beside the event (of the target `pool_postgres::slow`, a warning, one each 10 s, with the number of those that were left out as `suppressed`). The last one counts.
     ///
-    /// He is called where the request was awaited or dropped, and holds that up for as long as he takes; if he panics, that is logged and has no other consequence.
+    /// He is called where the request was awaited or dropped, and holds that up for as long as he takes; if he panics, that is logged, as rarely, and has no other consequence.
     ///
     /// # Example
     ///

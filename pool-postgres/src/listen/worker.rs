@@ -7,6 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use pool_core::AcquireError;
+use pool_core::trace::report;
 use tokio::time::{Instant, timeout_at};
 
 use super::ListenError;
@@ -77,7 +78,7 @@ impl Worker {
             return true;
         };
         self.hub.note_loss(&why);
-        tracing::warn!(host = line.host(), "a connection that listens is lost: {why}");
+        report(|| tracing::warn!(host = line.host(), "a connection that listens is lost: {why}"));
         // What has lasted for a while is no reason to wait for long.
         if began.elapsed() > self.hub.pool.config().backoff_max {
             self.failures = 0;
@@ -90,7 +91,7 @@ impl Worker {
         // As the pool does for attempts that fail: the first, second, fourth, eighth in a row.
         let is_notable = self.failures.saturating_add(1).is_power_of_two();
         if is_notable && !matches!(error, ListenError::Acquire(AcquireError::Closed)) {
-            tracing::warn!("nobody listens for those who are subscribed: {error}");
+            report(|| tracing::warn!("nobody listens for those who are subscribed: {error}"));
         }
         self.hub.refuse(None, error);
         false

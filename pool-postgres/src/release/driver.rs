@@ -6,6 +6,8 @@ use tokio::time::{Instant, timeout};
 use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres::error::SqlState;
 
+use pool_core::trace::report;
+
 use super::settle::settled;
 use super::statements::{PREPARED, and_forgetting, undoing};
 use crate::config::{OpenTransaction, ReleaseMode};
@@ -151,7 +153,9 @@ pub(crate) fn tell(connection: &PostgresConnection, what: &str) {
     let session = connection.session();
     let (state, suppressed) = (connection.activity().status, (left_out > 0).then_some(left_out));
     let (process, last_command) = (session.process(), session.last_command());
-    tracing::warn!(host = connection.host(), process, %state, last_command, suppressed, "a session has come back: {what}");
+    report(
+        || tracing::warn!(host = connection.host(), process, %state, last_command, suppressed, "a session has come back: {what}"),
+    );
 }
 
 /// Has statements executed, if there are any, and forgets what they say was prepared by SQL.

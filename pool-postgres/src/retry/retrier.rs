@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use pool_core::trace::report;
+
 use super::attempt::{Attempt, Cause, Failure};
 use super::budget::RetryBudget;
 use super::error::{GaveUp, Outcome, RetryError};
@@ -301,7 +303,7 @@ impl<'a> Operation<'a> {
             }
         };
         self.retrier.counts.retry(failure.reason);
-        tracing::debug!(reason = failure.reason.label(), attempts = self.attempts, ?pause, "trying again");
+        report(|| tracing::debug!(reason = failure.reason.label(), attempts = self.attempts, ?pause, "trying again"));
         drop(failure);
         // Owned across the await: nothing, no connection either.
         sleep(pause).await;

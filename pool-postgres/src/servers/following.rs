@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use pool_core::trace::report;
+
 use super::ServerRole;
 use crate::connection::PostgresConnection;
 use crate::follow::Follow;
@@ -100,7 +102,9 @@ impl Inner {
         let server = connection.server();
         if self.noticed.lock().is_news(role, connection) {
             let (host, address) = (connection.host(), &*server.address);
-            tracing::info!(host, address, %role, "its connections are retired, since the server is not what it was");
+            report(
+                || tracing::info!(host, address, %role, "its connections are retired, since the server is not what it was"),
+            );
             self.pool(role).retire_host(address);
         }
     }
@@ -146,7 +150,9 @@ impl Follow for Following {
         // Whoever listens to the log is not called with the lock.
         let before = self.noticed.lock().move_to(&server.place).cloned();
         if let Some(before) = before {
-            tracing::info!(host = &*server.name, address = %server.place, %before, "there is another primary");
+            report(
+                || tracing::info!(host = &*server.name, address = %server.place, %before, "there is another primary"),
+            );
         }
         if let Some(inner) = self.inner() {
             inner.follow_primary(server);

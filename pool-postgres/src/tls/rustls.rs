@@ -11,6 +11,8 @@ use tokio::task::spawn_blocking;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 
+use pool_core::trace::report;
+
 use super::fingerprint::{Fingerprint, fingerprint};
 use super::names;
 use super::plug::{AnyConnector, Handshake, TlsSession, TlsSocket};
@@ -109,13 +111,15 @@ impl Inner {
             Ok(client) => {
                 *self.client() = Ok(Arc::new(client));
                 *seen = Seen { good: now, bad: None };
-                tracing::info!(files = ?self.paths, "files for TLS have changed, and are used from now on");
+                report(|| tracing::info!(files = ?self.paths, "files for TLS have changed, and are used from now on"));
                 self.changed.store(true, Ordering::Release);
             }
             Err(error) => {
                 // Perhaps half of it has been written. It is read again each time, but told once.
                 if seen.bad.as_ref() != Some(&now) {
-                    tracing::warn!(%error, "files for TLS have changed, and cannot be used; those from before stay in use");
+                    report(
+                        || tracing::warn!(%error, "files for TLS have changed, and cannot be used; those from before stay in use"),
+                    );
                     seen.bad = Some(now);
                 }
             }

@@ -8,6 +8,8 @@ use tokio_rustls::rustls::crypto::CryptoProvider;
 use tokio_rustls::rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{Error, RootCertStore};
 
+use pool_core::trace::report;
+
 use super::certificate::{self, Certificate, seconds};
 use super::revoked::Lists;
 
@@ -53,7 +55,7 @@ impl Trust {
         let last = Mutex::new(Valid { authorities: None, from: i64::MAX, until: i64::MIN });
         let trust = Self { roots, between, lists, provider, last };
         if trust.authorities(now)?.is_none() {
-            tracing::warn!("{}", trust.nobody());
+            report(|| tracing::warn!("{}", trust.nobody()));
         }
         Ok(trust)
     }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use tokio::time::timeout;
 
+use pool_core::trace::report;
+
 use super::statement::refuse;
 use super::{COMMIT, Home, PostgresTransaction, TransactionError, TransactionOptions};
 use crate::pool::{PostgresOwnedLease, PostgresPool};
@@ -122,7 +124,7 @@ impl PostgresPool {
         }
         // Owned across the await: the transaction. Dropped, it is rolled back.
         if let Ok(Err(error)) = timeout(self.config().reset_timeout, transaction.rollback()).await {
-            tracing::debug!(%error, "a transaction whose work has failed was not rolled back by hand");
+            report(|| tracing::debug!(%error, "a transaction whose work has failed was not rolled back by hand"));
         }
     }
 }

@@ -1,12 +1,17 @@
 //! Requests that are slow, and what a service has promised.
 
-use std::sync::{Arc, Mutex};
+use std::panic::resume_unwind;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use pool_postgres::{PostgresConfig, PostgresDriver, PostgresPool, Queries, Query, QueryEnd, SlowQuery};
 
-use crate::common::{config, database};
+use pool_testkit::spans::Spans;
+use tracing::Level;
+use tracing::subscriber::set_default;
+
+use crate::common::{config, database, eventually};
 
 type Told = Arc<Mutex<Vec<SlowQuery>>>;
 
@@ -89,4 +94,74 @@ async fn what_is_promised_is_met_or_missed() {
     let pool = PostgresPool::connect(config).await.unwrap();
     pool.execute("SELECT pg_sleep(0.02)", &[]).await.unwrap();
     assert_eq!(met(&pool), (0, 1));
+}
+
+/// From one event to the next.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// Lets this much time go by for everything but the server.
+async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
+async fn of_many_slow_queries_one_is_logged_and_the_next_event_says_how_many_were_not() {
+    let database = database();
+    let mut config = config(database.url(), 1);
+    config.limits.slow_query = Some(Duration::from_millis(1));
+    let told = Arc::new(Mutex::new(0));
+    let telling = Arc::clone(&told);
+    let driver = PostgresDriver::new(config).unwrap().on_slow_query(move |_| {
+        *telling.lock().unwrap() += 1;
+        resume_unwind(Box::new("a listener was told to panic"));
+    });
+    let pool = PostgresPool::from(PostgresPool::builder_of(driver).build().unwrap());
+    let spans = Spans::default();
+    let _listening = set_default(spans.clone());
+    let ask = async || drop(pool.query("SELECT pg_sleep(0.002)", &[]).await.unwrap());
+    for _ in 0..50 {
+        ask().await;
+    }
+    let listener_told = || *told.lock().unwrap_or_else(PoisonError::into_inner);
+    let logged = || [spans.events("a slow query"), spans.events("what listens for slow queries has panicked")];
+    assert_eq!(listener_told(), 50, "whoever listens is told of all");
+    for events in logged() {
+        assert_eq!((events.len(), events[0].field("suppressed")), (1, ""), "{events:?}");
+    }
+    pass(INTERVAL).await;
+    ask().await;
+    assert_eq!(listener_told(), 51);
+    let [slow, panicked] = logged();
+    for events in [&slow, &panicked] {
+        assert_eq!((events.len(), events[1].field("suppressed")), (2, "49"), "{events:?}");
+    }
+    assert_eq!((slow[1].level, slow[1].target, slow[1].field("end")), (Level::WARN, "pool_postgres::slow", "answered"));
+    assert_eq!((panicked[1].level, pool.driver().query_stats().slow), (Level::ERROR, 51));
+}
+
+#[tokio::test]
+async fn of_many_sessions_that_come_back_untidy_a_few_are_logged_and_the_rest_counted() {
+    let database = database();
+    let config = config(database.url(), 1);
+    let spans = Spans::default();
+    // Before there is a pool, whose background work keeps to whoever listens when it begins.
+    let _listening = set_default(spans.clone());
+    let pool = PostgresPool::connect(config).await.unwrap();
+    let leave_something = async || {
+        let lease = pool.acquire().await.unwrap();
+        lease.batch_execute("BEGIN").await.unwrap();
+        drop(lease);
+        eventually("it is in order", async || pool.state().idle == 1).await;
+    };
+    for _ in 0..30 {
+        leave_something().await;
+    }
+    let events = || spans.events("a session has come back");
+    assert_eq!(events().len(), 10, "{:?}", events());
+    assert!(events().iter().all(|event| event.level == Level::WARN && event.field("suppressed").is_empty()));
+    pass(INTERVAL).await;
+    leave_something().await;
+    assert_eq!((events().len(), events()[10].field("suppressed")), (11, "20"));
 }
