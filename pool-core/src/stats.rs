@@ -188,8 +188,8 @@ pub struct Stats {
     pub errors: Errors,
     /// How long acquires waited that had to, the ones that failed or were cancelled included. Sampled as `wait_time` is.
     pub wait: Distribution,
-    /// How long connections were leased. All are timed while they last for a tenth of a millisecond or more; of shorter ones about one of 256 is, and the next one in each
-    /// second, and it stands for those before it.
+    /// How long connections were leased. The first 256 of a slot are timed, and all that last for a tenth of a millisecond or more while those before them do; of shorter ones
+    /// about one of 256 is, and one in each second, and it stands for those before it.
     pub hold: Distribution,
     /// How long it took to open a connection, when that succeeded.
     pub open: Distribution,

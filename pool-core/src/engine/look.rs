@@ -7,6 +7,8 @@ use crate::hooks::HookPoint;
 use crate::lifetime::{Due, RetireReason, reached, wears_from};
 use crate::slot::{Claim, Facts};
 
+/// How many leases of a slot are all timed in any case.
+const ALL_TIMED: u64 = 256;
 /// Of short leases one in so many is timed, on average. It stands for those before it.
 const SAMPLE: u64 = 256;
 /// A lease of so many nanoseconds is not short: to look at a clock twice is a thousandth of it. The next one is timed, too.
@@ -190,7 +192,8 @@ impl<D: Driver> Engine<D> {
         let stands_for = uses.saturating_sub(facts.timed_uses.get()).max(1);
         facts.timed_uses.set(uses);
         self.measures.hold.note(held, stands_for);
-        self.look_after(facts, if held < LONG { about((4 * stands_for).min(SAMPLE), uses) } else { 1 });
+        let all = held >= LONG || uses < ALL_TIMED;
+        self.look_after(facts, if all { 1 } else { about((4 * stands_for).min(SAMPLE), uses) });
     }
 
     /// Forgets when a lease began that becomes one of many: how long a connection is shared says nothing about how long anybody uses it.

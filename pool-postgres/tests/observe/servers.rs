@@ -78,7 +78,7 @@ async fn settings_are_shown_and_no_secret_among_them() {
     let (pool, observer) = observed(settings).await;
     let snapshot = observer.snapshot();
     let shown = |name: &str| {
-        let mut found = snapshot.settings.iter().filter(|(known, _)| known == name);
+        let mut found = snapshot.driver_settings.iter().filter(|(known, _)| known == name);
         let value = found.next().unwrap_or_else(|| panic!("there is no {name}")).1.clone();
         assert_eq!(found.next(), None, "{name} is there once");
         value
@@ -87,9 +87,8 @@ async fn settings_are_shown_and_no_secret_among_them() {
     assert_eq!((shown("postgres.port"), shown("postgres.dbname")), (host.port.to_string(), name));
     assert_eq!((shown("postgres.application_name"), shown("postgres.sslmode")), ("the one".into(), "prefer".into()));
     // That of the pool, and that of each server.
-    assert_eq!((shown("connect_timeout"), shown("postgres.connect_timeout")), ("9s".into(), "5s".into()));
-    assert_eq!(shown("max_size"), "1");
-    for setting in &snapshot.settings {
+    assert_eq!((snapshot.config.connect_timeout.as_secs(), shown("postgres.connect_timeout")), (9, "5s".into()));
+    for setting in &snapshot.driver_settings {
         shown(&setting.0);
         assert!(setting.0 != "postgres.pool_max_conns", "those of the pool may have changed: {setting:?}");
     }
