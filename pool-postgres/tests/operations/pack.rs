@@ -32,11 +32,17 @@ fn named(query: &str) -> BTreeSet<String> {
     plain.map(|word| word.trim_end_matches("_bucket").to_owned()).collect()
 }
 
-pub(crate) fn dashboard_queries() -> Vec<String> {
+/// What the dashboard asks, with what it calls the answers.
+fn dashboard_targets() -> Vec<(String, String)> {
     let dashboard: Value = serde_json::from_str(&text("dashboard.json")).unwrap();
     let panels = dashboard["panels"].as_array().unwrap().iter();
     let targets = panels.filter_map(|panel| panel["targets"].as_array()).flatten();
-    targets.map(|target| target["expr"].as_str().unwrap().to_owned()).collect()
+    let said = |target: &Value, what: &str| target[what].as_str().unwrap().to_owned();
+    targets.map(|target| (said(target, "expr"), said(target, "legendFormat"))).collect()
+}
+
+pub(crate) fn dashboard_queries() -> Vec<String> {
+    dashboard_targets().into_iter().map(|(query, _)| query).collect()
 }
 
 #[test]
@@ -58,6 +64,28 @@ fn every_alert_has_a_test_and_a_section_of_the_runbook() {
         let url = format!("runbook_url: docs/operations/runbook.md#{}\n", alert.to_lowercase());
         assert!(rules.contains(&url), "{alert} does not say where its section is");
     }
+}
+
+/// The variables begin with all pools of all instances: lines that bear the same name could not be told apart.
+#[test]
+fn every_line_of_the_dashboard_says_whose_it_is() {
+    for (query, legend) in dashboard_targets() {
+        let one = query.starts_with("sum(") || query.starts_with("max(");
+        assert!(one || legend.contains("{{db_client_connection_pool_name}}"), "{legend:?} of {query}");
+        assert!(one || query.contains(" by (") || legend.contains("{{instance}}"), "{legend:?} of {query}");
+    }
+}
+
+#[tokio::test]
+async fn the_dashboard_shows_all_metrics() {
+    let (_database, service) = Service::fresh().await;
+    let page = service.text("/metrics").await;
+    let shown: BTreeSet<String> = dashboard_queries().iter().flat_map(|query| named(query)).collect();
+    let ours = metrics(&page).into_iter().filter(|name| name.starts_with("pool_") || name.starts_with("db_client_"));
+    let left_out: Vec<&str> = ours.filter(|name| !shown.contains(*name)).collect();
+    // The first is shown as `pool_connections`, which tells more; the others are settings.
+    let known = ["db_client_connection_count", "db_client_connection_idle_max", "db_client_connection_idle_min"];
+    assert_eq!(left_out, known);
 }
 
 #[tokio::test]
