@@ -59,6 +59,7 @@ fn a_lease_that_nobody_gives_back_is_marked() {
     stage.shows("holders-about", |text| text.contains("1 leak"));
     let marked = "return document.querySelector('#cells .cell.old').title";
     assert!(stage.run(marked, &[]).as_str().unwrap().contains("for too long"));
+    stage.shows("legend", |text| text.contains("of these for too long"));
     drop(lease);
     stage.shows("t-holders", |text| text.contains("Nobody has a connection"));
 }
