@@ -29,6 +29,8 @@ mod shared;
 mod sharing;
 #[path = "loom/slots.rs"]
 mod slots;
+#[path = "loom/throttle.rs"]
+mod throttle;
 #[path = "loom/time.rs"]
 mod time;
 #[path = "loom/vitess.rs"]

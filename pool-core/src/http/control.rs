@@ -17,6 +17,7 @@ use super::Status;
 use super::reply::{Reply, parameter};
 use super::settings::{self, Wrong};
 use super::source::{Source, Whom};
+use super::watched::Watched;
 use crate::config::MAX_BUDGET;
 use crate::counters::Throttle;
 use crate::reconfigured::Reconfigured;
@@ -184,15 +185,15 @@ async fn perform(status: &Status, action: Action, request: Request) -> Result<Re
         return Err(error(StatusCode::CONFLICT, "the pool is closed"));
     }
     match action {
-        Action::Pause => switch(&*source, action, &fields, |source| source.pause()),
-        Action::Resume => switch(&*source, action, &fields, |source| source.resume()),
-        Action::Retire => retire(&*source, &fields),
-        Action::Reconfigure => reconfigure(status, &*source, &fields),
+        Action::Pause => switch(&**source, action, &fields, |source| source.pause()),
+        Action::Resume => switch(&**source, action, &fields, |source| source.resume()),
+        Action::Retire => retire(&**source, &fields),
+        Action::Reconfigure => reconfigure(status, &**source, &fields),
     }
 }
 
 /// The pool that is meant.
-fn target(status: &Status, uri: &Uri) -> Result<Arc<dyn Source>, Reply> {
+fn target(status: &Status, uri: &Uri) -> Result<Arc<Watched>, Reply> {
     let is_named = parameter(uri, "pool").is_some();
     let mut found = status.asked_for(uri)?;
     match found.pop() {

@@ -1,5 +1,6 @@
 //! What is shown, as JSON.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value, json};
@@ -31,11 +32,17 @@ impl Extent {
     }
 }
 
-/// A pool: of the history, what came after that moment.
-pub(super) fn pool(source: &dyn Source, extent: Extent, after: Option<SystemTime>) -> (Value, Snapshot) {
-    let snapshot = source.snapshot();
-    let value = Value::Object(describe(&snapshot, &source.readiness(), source.leak_after(), extent, after));
-    (value, snapshot)
+/// What a pool was at one moment.
+pub(super) struct Look {
+    pub(super) snapshot: Snapshot,
+    readiness: Readiness,
+    leak_after: Option<Duration>,
+}
+
+impl Look {
+    pub(super) fn at(source: &dyn Source) -> Self {
+        Self { snapshot: source.snapshot(), readiness: source.readiness(), leak_after: source.leak_after() }
+    }
 }
 
 /// Several pools.
@@ -43,13 +50,16 @@ pub(super) fn document(pools: Vec<Value>) -> Value {
     json!({ "at": rfc3339(SystemTime::now()), "pools": pools })
 }
 
-fn describe(
-    snapshot: &Snapshot,
-    readiness: &Readiness,
-    leak_after: Option<Duration>,
-    extent: Extent,
-    after: Option<SystemTime>,
-) -> Map<String, Value> {
+/// The same, of what is JSON already.
+pub(super) fn document_of_texts(pools: &[Arc<str>]) -> String {
+    let at = Value::from(rfc3339(SystemTime::now()));
+    format!("{{\"at\":{at},\"pools\":[{}]}}", pools.join(","))
+}
+
+/// A pool: of the history, what came after that moment.
+pub(super) fn describe(look: &Look, extent: Extent, after: Option<SystemTime>) -> Value {
+    let Look { snapshot, readiness, leak_after } = look;
+    let leak_after = *leak_after;
     let mut parts = state(snapshot);
     parts.extend([
         ("health".to_owned(), health(snapshot, readiness)),
@@ -66,7 +76,7 @@ fn describe(
         ("journal".to_owned(), snapshot.journal.iter().map(entry).collect()),
         ("history".to_owned(), history(&snapshot.history, extent.points, after)),
     ]);
-    parts
+    Value::Object(parts)
 }
 
 fn state(snapshot: &Snapshot) -> Map<String, Value> {

@@ -3,26 +3,43 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use axum::body::Bytes;
 use futures_core::Stream;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
-use super::document::{Extent, document, pool};
-use super::source::Source;
+use super::document::document_of_texts;
+use super::watched::{Moment, Watched};
 
 /// From one event to the next.
 pub(super) const STEP: Duration = Duration::from_secs(1);
 
+/// The seconds in which all who listen get their events together: counted from when the first one came.
+#[derive(Debug, Default)]
+pub(super) struct Steps(OnceLock<Instant>);
+
+impl Steps {
+    fn began(&self) -> Instant {
+        *self.0.get_or_init(Instant::now)
+    }
+}
+
+/// How many have gone by.
+fn steps_since(began: Instant) -> u64 {
+    let steps = began.elapsed().as_nanos() / STEP.as_nanos();
+    u64::try_from(steps).unwrap_or(u64::MAX)
+}
+
 /// The events of one listener, one a second. Ends after a last one when all its pools are closed, or when it is told to; being dropped with its response ends it, too, and
 /// nothing goes on meanwhile: it does what it does when it is asked for the next event.
 pub(super) struct Events {
-    pools: Vec<Shown>,
+    pools: Vec<Listened>,
+    began: Instant,
     step: Interval,
     end: Pin<Box<dyn Future<Output = ()> + Send>>,
     state: State,
@@ -37,39 +54,51 @@ enum State {
     HasEnded,
 }
 
-struct Shown {
-    source: Arc<dyn Source>,
+struct Listened {
+    pool: Arc<Watched>,
     /// The last point of its history that the listener has got.
     last: Option<SystemTime>,
 }
 
 impl Events {
-    pub(super) fn new(sources: Vec<Arc<dyn Source>>, end: CancellationToken, permit: OwnedSemaphorePermit) -> Self {
-        let mut step = interval(STEP);
-        // A listener that was slow gets one event, and not all that it missed.
-        step.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let pools = sources.into_iter().map(|source| Shown { source, last: None }).collect();
-        Self { pools, step, end: Box::pin(end.cancelled_owned()), state: State::Begins, _permit: permit }
+    pub(super) fn new(
+        pools: Vec<Arc<Watched>>,
+        steps: &Steps,
+        end: CancellationToken,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
+        let began = steps.began();
+        let next = steps_since(began).saturating_add(1).saturating_mul(STEP.as_secs());
+        let mut step = interval_at(began + Duration::from_secs(next), STEP);
+        // A listener that was slow gets one event, and not all that it missed, and is with the others again.
+        step.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let pools = pools.into_iter().map(|pool| Listened { pool, last: None }).collect();
+        Self { pools, began, step, end: Box::pin(end.cancelled_owned()), state: State::Begins, _permit: permit }
     }
 
     fn next(&mut self, told_to_end: bool) -> Bytes {
-        // Before the snapshots: one of a pool that is closed meanwhile is not the last.
-        let closed = self.pools.iter().all(|shown| shown.source.is_closed());
-        let text = document(self.pools.iter_mut().map(Shown::next).collect()).to_string();
+        // Before the looks: one at a pool that is closed meanwhile is not the last.
+        let closed = self.pools.iter().all(|listened| listened.pool.is_closed());
         let first = self.state == State::Begins;
+        let moment = match (told_to_end, first) {
+            (true, _) => Moment::End,
+            (false, true) => Moment::Now,
+            (false, false) => Moment::Step(steps_since(self.began)),
+        };
+        let texts: Vec<_> = self.pools.iter_mut().map(|listened| listened.next(moment)).collect();
         self.state = if closed || told_to_end { State::HasEnded } else { State::GoesOn };
         // JSON of one line; an event `closed` tells the page to ask no more.
         let event = if closed { "closed" } else { "snapshot" };
         let retry = if first { "retry: 1000\n" } else { "" };
-        format!("{retry}event: {event}\ndata: {text}\n\n").into()
+        format!("{retry}event: {event}\ndata: {}\n\n", document_of_texts(&texts)).into()
     }
 }
 
-impl Shown {
-    fn next(&mut self) -> serde_json::Value {
-        let (value, snapshot) = pool(&*self.source, Extent::page(1), self.last);
-        self.last = snapshot.history.last().map(|point| point.at).or(self.last);
-        value
+impl Listened {
+    fn next(&mut self, moment: Moment) -> Arc<str> {
+        let shown = self.pool.show(moment, self.last);
+        self.last = shown.last;
+        shown.text
     }
 }
 
@@ -81,7 +110,8 @@ impl Stream for Events {
             return Poll::Ready(None);
         }
         let told_to_end = self.end.as_mut().poll(context).is_ready();
-        if told_to_end || self.step.poll_tick(context).is_ready() {
+        let begins = self.state == State::Begins;
+        if told_to_end || begins || self.step.poll_tick(context).is_ready() {
             return Poll::Ready(Some(Ok(self.next(told_to_end))));
         }
         Poll::Pending

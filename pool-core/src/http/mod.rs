@@ -13,6 +13,7 @@ mod reply;
 mod settings;
 mod source;
 mod table;
+mod watched;
 
 use std::fmt;
 use std::sync::Arc;
@@ -34,13 +35,13 @@ use crate::prometheus;
 use accept::{HTML, JSON, Kind, OPENMETRICS, TEXT};
 use control::Action;
 pub use control::{Controls, ControlsError};
-use document::Extent;
-use events::Events;
+use document::{Extent, Look};
+use events::{Events, Steps};
 use reply::Reply;
-use source::Source;
+use watched::Watched;
 
 /// How many may listen to the events of one [`Status`] at once.
-const LISTENERS: usize = 32;
+const LISTENERS: usize = 64;
 
 /// What is shown of one pool, or several, over HTTP. Cheap to clone; all clones show the same.
 ///
@@ -61,16 +62,17 @@ const LISTENERS: usize = 32;
 /// ```
 #[derive(Clone)]
 pub struct Status {
-    sources: Vec<Arc<dyn Source>>,
+    sources: Vec<Arc<Watched>>,
     controls: Option<Arc<Controls>>,
     listeners: Arc<Semaphore>,
+    steps: Arc<Steps>,
     end: CancellationToken,
 }
 
 impl Default for Status {
     fn default() -> Self {
         let listeners = Arc::new(Semaphore::new(LISTENERS));
-        Self { sources: Vec::new(), controls: None, listeners, end: CancellationToken::new() }
+        Self { sources: Vec::new(), controls: None, listeners, steps: Arc::default(), end: CancellationToken::new() }
     }
 }
 
@@ -84,7 +86,7 @@ impl Status {
     /// Shows this pool, too, under the name of its observer. Names should differ: of two with the same name neither can be controlled.
     #[must_use]
     pub fn pool<D: Driver>(mut self, observer: PoolObserver<D>) -> Self {
-        self.sources.push(Arc::new(observer));
+        self.sources.push(Arc::new(Watched::new(observer)));
         self
     }
 
@@ -182,7 +184,7 @@ impl Status {
     }
 
     /// Those that are asked for: one by its name, or all.
-    fn asked_for(&self, uri: &Uri) -> Result<Vec<Arc<dyn Source>>, Reply> {
+    fn asked_for(&self, uri: &Uri) -> Result<Vec<Arc<Watched>>, Reply> {
         let Some(name) = reply::parameter(uri, "pool") else {
             return Ok(self.sources.clone());
         };
@@ -197,12 +199,12 @@ impl Status {
     }
 }
 
-fn document_of(sources: &[Arc<dyn Source>], extent: Extent) -> Value {
-    document::document(sources.iter().map(|source| document::pool(&**source, extent, None).0).collect())
+fn document_of(sources: &[Arc<Watched>], extent: Extent) -> Value {
+    document::document(sources.iter().map(|source| document::describe(&Look::at(&***source), extent, None)).collect())
 }
 
-fn text(sources: &[Arc<dyn Source>]) -> String {
-    table::text(&sources.iter().map(|source| &**source).collect::<Vec<_>>())
+fn text(sources: &[Arc<Watched>]) -> String {
+    table::text(&sources.iter().map(|source| &***source).collect::<Vec<_>>())
 }
 
 async fn live(State(status): State<Status>) -> Response {
@@ -268,7 +270,7 @@ async fn events(State(status): State<Status>, uri: Uri) -> Response {
             .with(header::RETRY_AFTER, "10")
             .into();
     };
-    let events = Events::new(sources, status.end.clone(), permit);
+    let events = Events::new(sources, &status.steps, status.end.clone(), permit);
     // Proxies that gather what they pass on are told not to.
     Reply::stream("text/event-stream; charset=utf-8", Body::from_stream(events))
         .with_name("x-accel-buffering", "no")

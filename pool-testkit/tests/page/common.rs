@@ -9,7 +9,10 @@ use pool_core::{Config, HealthConfig, ObserveConfig, Pool};
 use pool_testkit::fake::{FakeDriver, quiet};
 use pool_testkit::tools::Browser;
 use serde_json::Value;
+use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 /// All of it. The runtime has threads of its own: the calls of the browser block this one.
 pub(crate) struct Stage {
@@ -19,6 +22,28 @@ pub(crate) struct Stage {
     pub(crate) browser: Browser,
     pub(crate) runtime: Runtime,
     pub(crate) address: String,
+    service: Service,
+}
+
+/// The service that shows the pool, until it is told to go.
+struct Service {
+    serving: JoinHandle<()>,
+    end: Option<oneshot::Sender<()>>,
+}
+
+/// Serves it there, as one that shuts down in order does: the streams are ended first, and then the rest is waited for.
+fn serve(runtime: &Runtime, status: &Status, listener: TcpListener) -> Service {
+    let (router, status) = (axum::Router::new().nest("/internal", status.router()), status.clone());
+    let (end, told) = oneshot::channel();
+    let serving = runtime.spawn(async move {
+        let ending = async move {
+            // Of a stage that is dropped, too.
+            _ = told.await;
+            status.end_events();
+        };
+        axum::serve(listener, router).with_graceful_shutdown(ending).await.unwrap();
+    });
+    Service { serving, end: Some(end) }
 }
 
 impl Stage {
@@ -34,11 +59,28 @@ impl Stage {
             let status = Status::new().pool(pool.observe(config).unwrap().with_health(checker));
             (pool, status)
         });
-        let router = axum::Router::new().nest("/internal", status.router());
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = format!("http://{}/internal/pool/ui", listener.local_addr().unwrap());
-        runtime.spawn(async move { axum::serve(listener, router).await });
-        Self { driver, pool, status, browser: Browser::start().unwrap(), runtime, address }
+        let service = serve(&runtime, &status, listener);
+        Self { driver, pool, status, browser: Browser::start().unwrap(), runtime, address, service }
+    }
+
+    /// The service ends, within a minute, though the page listens to it; there is nobody at its port then.
+    pub(crate) fn end_service(&mut self) {
+        self.service.end.take().into_iter().for_each(|end| end.send(()).unwrap());
+        let serving = &mut self.service.serving;
+        let ending = async { tokio::time::timeout(Duration::from_mins(1), serving).await };
+        self.runtime.block_on(ending).expect("it ends, though somebody listens").unwrap();
+    }
+
+    /// Another one at the same port, which shows the same pool.
+    pub(crate) fn restart_service(&mut self) {
+        let address = self.address.trim_start_matches("http://").split('/').next().unwrap().to_owned();
+        let mut config = ObserveConfig::default();
+        (config.name, config.interval) = ("orders".to_owned(), Duration::from_millis(500));
+        let listener = self.runtime.block_on(TcpListener::bind(address)).unwrap();
+        self.status = self.runtime.block_on(async { Status::new().pool(self.pool.observe(config).unwrap()) });
+        self.service = serve(&self.runtime, &self.status, listener);
     }
 
     pub(crate) fn open(&self) {

@@ -78,6 +78,27 @@ fn a_stream_that_breaks_off_is_told() {
 }
 
 #[test]
+fn a_service_that_was_away_is_found_again_and_its_news_are_shown() {
+    let mut stage = Stage::new();
+    stage.open();
+    stage.shows("pulse", |text| text == "live");
+    stage.shows("tiles", |text| text.contains("0 of 8"));
+    stage.end_service();
+    stage.shows("pulse", |text| text == "not connected");
+    stage.shows("banner", |text| text.contains("lost"));
+    let leases: Vec<_> = (0..3).map(|_| stage.runtime.block_on(stage.pool.acquire_owned()).unwrap()).collect();
+    assert!(stage.text("tiles").contains("0 of 8"), "nobody tells the page");
+    stage.picture("service-gone");
+    stage.restart_service();
+    stage.shows("pulse", |text| text == "live");
+    stage.shows("tiles", |text| text.contains("3 of 8"));
+    assert_eq!(stage.text("banner"), "");
+    stage.picture("service-back");
+    drop(leases);
+    stage.shows("tiles", |text| text.contains("0 of 8"));
+}
+
+#[test]
 fn a_pool_that_is_closed_is_shown_as_it_was_last() {
     let stage = Stage::new();
     stage.open();
