@@ -137,7 +137,7 @@ impl Instrument {
 }
 
 pub(crate) fn told(metrics: &ResourceMetrics) -> Told {
-    let all = metrics.scope_metrics().flat_map(|scope| scope.metrics());
+    let all = metrics.scope_metrics().flat_map(opentelemetry_sdk::metrics::data::ScopeMetrics::metrics);
     all.map(|metric| (metric.name().to_owned(), instrument(metric))).collect()
 }
 

@@ -130,7 +130,7 @@ async fn pools_on_one_meter_are_told_apart_by_their_names() {
     drop(pools[0].acquire().await.unwrap());
     let both = (pools[1].acquire().await.unwrap(), pools[1].acquire().await.unwrap());
     drop(both);
-    let wanted = || expected(&pool_core::merge_families(observers.iter().flat_map(|observer| observer.families())));
+    let wanted = || expected(&pool_core::merge_families(observers.iter().flat_map(pool_core::PoolObserver::families)));
     compare(&metered.collected(), &wanted());
     compare(&metered.collected(), &wanted());
     let opened = metered.collected()["pool.connections.opened"].samples.clone();
