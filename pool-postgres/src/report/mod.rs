@@ -1,6 +1,7 @@
 //! What the driver tells of itself to those who look at its pool: metrics, settings, servers.
 
 mod families;
+mod masked;
 mod servers;
 
 use pool_core::Description;
@@ -22,6 +23,9 @@ pub(crate) fn describe(driver: &PostgresDriver, description: &mut Description) {
     description.system = "postgresql";
     description.families.extend(families::all(driver, &totals, &now));
     description.families.push(survey.family());
-    description.settings.extend(driver.config().settings().map(|(keyword, value)| (format!("{OWN}{keyword}"), value)));
+    let settings = driver.config().settings();
+    description
+        .settings
+        .extend(settings.map(|(keyword, value)| (format!("{OWN}{keyword}"), masked::masked(keyword, value))));
     description.servers.extend(survey.facts(driver.cluster.memory()));
 }

@@ -73,6 +73,7 @@ async fn settings_are_shown_and_no_secret_among_them() {
     let mut settings = config(database.url(), 1);
     settings.password = Some(Password::from(format!("{MARK}-in-a-setting")));
     settings.application_name = Some("the one".to_owned());
+    settings.options = Some(format!("-c geqo=off -c app.key={MARK}-of-the-application"));
     settings.pool.connect_timeout = Duration::from_secs(9);
     let (host, name) = (settings.hosts[0].clone(), settings.database.clone().unwrap());
     let (pool, observer) = observed(settings).await;
@@ -88,6 +89,7 @@ async fn settings_are_shown_and_no_secret_among_them() {
     assert_eq!((shown("postgres.application_name"), shown("postgres.sslmode")), ("the one".into(), "prefer".into()));
     // That of the pool, and that of each server.
     assert_eq!((snapshot.config.connect_timeout.as_secs(), shown("postgres.connect_timeout")), (9, "5s".into()));
+    assert_eq!(shown("postgres.options"), "-c geqo=off -c app.key=***");
     for setting in &snapshot.driver_settings {
         shown(&setting.0);
         assert!(setting.0 != "postgres.pool_max_conns", "those of the pool may have changed: {setting:?}");
