@@ -42,7 +42,7 @@ async fn at_any_moment(connections: usize) {
         .map(|task| {
             let database = stage.multiplexed.clone();
             tokio::spawn(async move {
-                let mut random = Random::new(task);
+                let (mut random, mut dropped) = (Random::new(task), 0);
                 for n in 0..60_i64 {
                     let params: [&(dyn ToSql + Sync); 2] = [&n, &n];
                     let asked = database.query_one("SELECT $1::int8 + $2::int8", &params);
@@ -50,13 +50,17 @@ async fn at_any_moment(connections: usize) {
                         assert_eq!(asked.await.expect("not hit").get::<_, i64>(0), 2 * n);
                     } else if let Ok(answer) = timeout(Duration::from_micros(random.below(3_000)), asked).await {
                         assert_eq!(answer.expect("not hit").get::<_, i64>(0), 2 * n);
+                    } else {
+                        dropped += 1;
                     }
                 }
+                dropped
             })
         })
         .collect();
+    let mut dropped = 0;
     for task in tasks {
-        in_time("they end", task).await.unwrap();
+        dropped += in_time("they end", task).await.unwrap();
     }
     let stats = stage.pool.stats();
     assert_eq!(
@@ -64,7 +68,8 @@ async fn at_any_moment(connections: usize) {
         (connections as u64, 0, 0),
         "{stats:?}"
     );
-    assert!(stage.pool.driver().query_stats().dropped > 50, "it is about them");
+    // Before they had a place, while they waited for the answer, or when it was on its way.
+    assert!(dropped > 50, "it is about them: {dropped}");
     stage.end().await;
 }
 
