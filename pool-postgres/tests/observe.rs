@@ -6,6 +6,8 @@
 #[path = "real/common.rs"]
 mod common;
 
+#[path = "observe/browser.rs"]
+mod browser;
 #[path = "observe/errors.rs"]
 mod errors;
 #[path = "observe/page.rs"]

@@ -9,6 +9,7 @@ use super::Engine;
 use super::open::Opener;
 use super::panics::report;
 use super::part::Demanded;
+use super::spans::class_label;
 use super::warnings::Warning;
 use crate::backoff::{Backoff, Pauses};
 use crate::breaker::Breaker;
@@ -85,7 +86,8 @@ impl Openers {
     }
 
     pub(super) fn failed<D: Driver>(&mut self, engine: &Engine<D>, failure: &Arc<OpenFailure>) {
-        engine.write_down("open", failure);
+        // Whether it may pass by itself is what one wants to know first.
+        engine.write_down("open", &format_args!("{}: {failure}", class_label(failure.class())));
         let (config, now) = (engine.config.load(), Instant::now());
         let failing_for = self.breaker.failing_for(now);
         let Pauses { patient, awaited } = self.backoff.failed(&config, failing_for, engine.random.next());

@@ -258,7 +258,7 @@ fn failure_label(failure: &OpenFailure) -> &'static str {
     }
 }
 
-fn class_label(class: ErrorClass) -> &'static str {
+pub(super) fn class_label(class: ErrorClass) -> &'static str {
     match class {
         ErrorClass::Permanent => "permanent",
         ErrorClass::Full => "full",
