@@ -57,7 +57,7 @@ impl<D: Driver> PoolObserver<D> {
     pub fn families(&self) -> Vec<MetricFamily> {
         let engine = &self.pool.engine;
         let (stats, timed, driver) = (engine.stats(), engine.timed(), engine.describe_driver());
-        let (config, waiting) = (self.pool.config(), stats.state.waiting + engine.in_front());
+        let (config, waiting) = (self.pool.config(), stats.state.callers());
         let mut families = conventional(&stats, waiting, (config.min_idle, config.max_size));
         let steady = locked(&self.shared.memory).shown.steady(&stats);
         families.extend(times(&timed, steady.immediate, driver.system));
