@@ -2,6 +2,7 @@
 
 mod cancel;
 mod guard;
+mod in_short;
 mod ledger;
 mod settings;
 mod slow;
