@@ -172,12 +172,12 @@ impl<D: Driver> Engine<D> {
 
     /// Who has a connection now, and for how long; for so many of those that have one for longest, as far as that is known, also what is noted of them. The lock of the notes is taken for
     /// a few of them at a time: whoever acquires while leases are watched takes it, too.
-    pub(crate) fn who_holds(&self, noted: usize) -> Vec<Holder> {
+    pub(crate) fn who_holds(&self, most: usize) -> Vec<Holder> {
         let began = |(id, facts): (ConnectionId, _)| (self.lease_began(facts), id, facts);
         let mut leases: Vec<_> = self.callers_leases().map(began).collect();
         leases.sort_by_key(|(since, ..)| since.unwrap_or(u64::MAX));
-        let noted = if self.is_watched() { noted.min(leases.len()) } else { 0 };
-        let (long, rest) = leases.split_at(noted);
+        let most = if self.is_watched() { most.min(leases.len()) } else { 0 };
+        let (long, rest) = leases.split_at(most);
         let mut holders = Vec::with_capacity(leases.len());
         for some in long.chunks(AT_ONCE) {
             let notes = self.notes.holders(some.iter().map(|(.., facts)| *facts));

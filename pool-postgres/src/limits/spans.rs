@@ -90,26 +90,31 @@ pub(super) fn of_cancellation(request: &Traced) -> Traced {
 
 /// Tells what has become of a request.
 pub(super) fn tell<T: Answered>(request: &Traced, answer: &Result<T, QueryError>, end: QueryEnd) {
-    request.tell(|span| {
-        span.record("outcome", display(end));
-        match answer {
-            Ok(answer) => {
-                answer.rows().map(|rows| span.record("db.response.returned_rows", rows as u64));
-            }
-            Err(error) => {
-                // Not what is said of it, where there may be values.
-                let code = error.sqlstate().map(tokio_postgres::error::SqlState::code);
-                span.record("db.response.status_code", code).record("otel.status_code", "ERROR");
-                span.record("error.type", code.unwrap_or_else(|| kind(error)));
-            }
+    match answer {
+        Ok(answer) => {
+            let rows = answer.rows().map(|rows| rows as u64);
+            request.tell(|span| {
+                span.record("db.response.returned_rows", rows);
+            });
         }
+        Err(error) => tell_error(request, error),
+    }
+    tell_end(request, end);
+}
+
+/// Tells that it has failed. Not what is said of the error, where there may be values.
+pub(super) fn tell_error(request: &Traced, error: &QueryError) {
+    request.tell(|span| {
+        let code = error.sqlstate().map(tokio_postgres::error::SqlState::code);
+        span.record("db.response.status_code", code).record("otel.status_code", "ERROR");
+        span.record("error.type", code.unwrap_or_else(|| kind(error)));
     });
 }
 
-/// Tells that nobody waits for the answer any more.
-pub(super) fn tell_dropped(request: &Traced) {
+/// Tells how it has ended.
+pub(super) fn tell_end(request: &Traced, end: QueryEnd) {
     request.tell(|span| {
-        span.record("outcome", display(QueryEnd::Dropped));
+        span.record("outcome", display(end));
     });
 }
 
