@@ -87,6 +87,11 @@ impl<D: Driver> Engine<D> {
         }
     }
 
+    /// Of what connections are used for: how long it took if it has not failed, and if it has, by the kind of the error.
+    pub(crate) fn executions(&self) -> (Counted, Vec<(&'static str, Counted)>) {
+        self.measures.execution.counted_apart()
+    }
+
     /// What the driver tells of itself.
     pub(crate) fn describe_driver(&self) -> Description {
         let mut description = Description::default();
