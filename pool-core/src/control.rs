@@ -30,7 +30,7 @@ impl<D: Driver> Pool<D> {
     /// # }
     /// ```
     pub fn holders(&self) -> Vec<Holder> {
-        self.engine.who_holds()
+        self.engine.who_holds(usize::MAX)
     }
 
     /// Where the connections are. A look at every slot.

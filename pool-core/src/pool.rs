@@ -145,13 +145,16 @@ impl<D: Driver> Pool<D> {
         self.claim(Limit::new(limit), Location::caller(), |claim| OwnedLease::new(Arc::clone(&self.engine), claim))
     }
 
-    /// As `acquire_owned_timeout`, for somebody else.
-    pub(crate) fn acquire_at(
+    /// As `acquire_owned_timeout`, for somebody else, who has waited in a line since then, if it has.
+    pub(crate) async fn acquire_from_line(
         &self,
+        since: Option<u64>,
         limit: Duration,
         place: &'static Location<'static>,
-    ) -> impl Future<Output = Result<OwnedLease<D>, AcquireError>> + Send {
-        self.claim(Limit::new(limit), place, |claim| OwnedLease::new(Arc::clone(&self.engine), claim))
+    ) -> Result<OwnedLease<D>, AcquireError> {
+        // Owned across the await: what the engine says.
+        let claim = self.engine.acquire_from_line(since, Limit::new(limit), place).await?;
+        Ok(OwnedLease::new(Arc::clone(&self.engine), claim))
     }
 
     /// As `try_acquire_owned`, for somebody else.

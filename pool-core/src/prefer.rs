@@ -49,7 +49,7 @@ impl<D: Driver> Pool<D> {
         let place = Location::caller();
         async move {
             // Owned across the await: what the engine says.
-            let (claim, fit) = prefer(&self.engine, preference, preference.limit, place).await?;
+            let (claim, fit) = prefer(&self.engine, preference, preference.limit, None, place).await?;
             Ok((Lease::new(&self.engine, claim), fit))
         }
     }
@@ -64,18 +64,19 @@ impl<D: Driver> Pool<D> {
         &'a self,
         preference: &'a Preference<D::Connection>,
     ) -> impl Future<Output = Result<(OwnedLease<D>, Fit), AcquireError>> + Send + use<'a, D> {
-        self.prefer_at(preference, preference.limit, Location::caller())
+        self.prefer_at(preference, preference.limit, None, Location::caller())
     }
 
-    /// As `acquire_owned_preferring`, for somebody else, and for so long.
+    /// As `acquire_owned_preferring`, for somebody else, who has waited in a line since then, if it has, and for so long.
     pub(crate) async fn prefer_at(
         &self,
         preference: &Preference<D::Connection>,
         limit: Option<Duration>,
+        since: Option<u64>,
         place: &'static Location<'static>,
     ) -> Result<(OwnedLease<D>, Fit), AcquireError> {
         // Owned across the await: what the engine says.
-        let (claim, fit) = prefer(&self.engine, preference, limit, place).await?;
+        let (claim, fit) = prefer(&self.engine, preference, limit, since, place).await?;
         Ok((OwnedLease::new(Arc::clone(&self.engine), claim), fit))
     }
 }

@@ -1,7 +1,7 @@
 //! What a driver measures and wants, on its way into its pool.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::stats::Distribution;
@@ -29,9 +29,40 @@ pub struct Recorder(Arc<Notes>);
 
 #[derive(Default)]
 struct Notes {
+    /// Those that have not failed, and those that have.
     executions: Times,
+    failed: Failed,
     /// In which time all connections are to be replaced.
     demand: Mutex<Option<Duration>>,
+}
+
+/// Those that have failed, by what has gone wrong. Each kind has a place once there is one of it: nobody who notes one waits.
+#[derive(Default)]
+struct Failed {
+    kinds: [OnceLock<(&'static str, Box<Times>)>; KINDS],
+    /// Those for which there is no place, and those of no kind.
+    other: OnceLock<Box<Times>>,
+}
+
+/// So many kinds of errors are told apart.
+const KINDS: usize = 32;
+
+/// What OpenTelemetry calls all other errors.
+const OTHER: &str = "_OTHER";
+
+impl Failed {
+    fn times(&self, error_type: &'static str) -> &Times {
+        let kinds = self.kinds.iter().filter(|_| error_type != OTHER);
+        let mut places = kinds.map(|place| place.get_or_init(|| (error_type, Box::default())));
+        let own = places.find_map(|(kind, times)| (*kind == error_type).then_some(times));
+        own.unwrap_or_else(|| self.other.get_or_init(Box::default))
+    }
+
+    fn counted(&self) -> impl Iterator<Item = (&'static str, Counted)> {
+        let kinds = self.kinds.iter().filter_map(OnceLock::get).map(|(kind, times)| (*kind, times));
+        let other = self.other.get().map(|times| (OTHER, times));
+        kinds.chain(other).map(|(kind, times)| (kind, times.counted()))
+    }
 }
 
 impl Recorder {
@@ -45,13 +76,35 @@ impl Recorder {
         self.0.executions.note(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), stands_for);
     }
 
+    /// As [`record_executions`](Recorder::record_executions), for what has failed with an error of this kind. It counts among all the others, and its kind is the `error.type` of its part of the metric
+    /// `db.client.operation.duration`: one of a few names, since each is a series of numbers. 32 are told apart, and what is beyond is `_OTHER`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let recorder = pool_core::Recorder::default();
+    /// recorder.record_failed_executions(Duration::from_millis(5), 1, "syntax");
+    /// assert_eq!(recorder.executions().count, 1);
+    /// ```
+    pub fn record_failed_executions(&self, time: Duration, stands_for: u64, error_type: &'static str) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.0.failed.times(error_type).note(nanos, stands_for);
+    }
+
     /// What has been noted so far, as it shows in [`Stats::execution`](crate::Stats::execution).
     pub fn executions(&self) -> Distribution {
-        self.0.executions.distribution()
+        self.counted().distribution()
     }
 
     pub(crate) fn counted(&self) -> Counted {
-        self.0.executions.counted()
+        self.0.failed.counted().fold(self.0.executions.counted(), |all, (_, failed)| all.with(&failed))
+    }
+
+    /// Those that have not failed, and those that have, by their kind.
+    pub(crate) fn counted_apart(&self) -> (Counted, Vec<(&'static str, Counted)>) {
+        (self.0.executions.counted(), self.0.failed.counted().collect())
     }
 
     /// Asks the pool to replace all its connections, one after the other within `interval`, as [`Pool::retire_all_over`](crate::Pool::retire_all_over) does: for a driver that learns that what it connects with is another
@@ -77,5 +130,25 @@ impl Recorder {
 impl fmt::Debug for Recorder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Recorder").field("executions", &self.executions()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_of_errors_are_told_apart_as_far_as_there_are_places() {
+        let recorder = Recorder::default();
+        recorder.record_execution(Duration::from_millis(1));
+        recorder.record_failed_executions(Duration::from_millis(2), 16, "23");
+        recorder.record_failed_executions(Duration::from_millis(3), 1, OTHER);
+        let names: Vec<&'static str> = (100..140).map(|number: u32| &*number.to_string().leak()).collect();
+        names.iter().for_each(|name| recorder.record_failed_executions(Duration::from_millis(4), 1, name));
+        let (well, failed) = recorder.counted_apart();
+        let of = |kind: &str| failed.iter().find(|(name, _)| *name == kind).map(|(_, counted)| counted.count());
+        assert_eq!((well.count(), failed.len(), of("23"), of("100")), (1, KINDS + 1, Some(16), Some(1)));
+        assert_eq!((of("139"), of(OTHER)), (None, Some(1 + 40 - 31)));
+        assert_eq!((recorder.executions().count, recorder.counted().count()), (58, 58));
     }
 }

@@ -69,6 +69,8 @@ pub struct PoolState {
     /// Callers waiting for whom no connection is on its way yet. One who gave up at the very moment when its time was over may be counted until the next
     /// connection comes back.
     pub waiting: usize,
+    /// Callers in the lines of [schedulers](crate::Scheduler) in front of the pool; they are not among those `waiting`.
+    pub in_line: usize,
     /// The most connections the pool opens.
     pub max_size: usize,
     /// Whether the pool has been paused.
@@ -93,9 +95,14 @@ impl fmt::Display for PoolState {
 }
 
 impl PoolState {
+    /// All who wait for a connection: in the queue of the pool, and in the lines in front of it.
+    pub fn callers(&self) -> usize {
+        self.waiting + self.in_line
+    }
+
     /// All but those that are leased.
     fn write_rest(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { idle, reserved, opening, in_maintenance, checking, waiting, max_size, paused, .. } = self;
+        let Self { idle, reserved, opening, in_maintenance, checking, waiting, in_line, max_size, paused, .. } = self;
         write!(f, ", {idle} idle, {opening} opening, {in_maintenance} in maintenance")?;
         if *checking > 0 {
             write!(f, " ({checking} being checked)")?;
@@ -103,9 +110,10 @@ impl PoolState {
         if *reserved > 0 {
             write!(f, ", {reserved} kept")?;
         }
+        let in_line = if *in_line > 0 { format!(" and {in_line} in line") } else { String::new() };
         let paused = if *paused { "; paused" } else { "" };
         let exhausted = if self.budget_exhausted { "; the budget is exhausted" } else { "" };
-        write!(f, " of {max_size}; {waiting} waiting{paused}{exhausted}")
+        write!(f, " of {max_size}; {waiting} waiting{in_line}{paused}{exhausted}")
     }
 }
 
@@ -120,7 +128,7 @@ pub struct Stats {
     pub acquired: u64,
     /// Of these, the ones that were handed out without a wait.
     pub immediate: u64,
-    /// Acquires that had to wait, the ones that failed or were cancelled included.
+    /// Acquires that had to wait, in the queue or in the line of a [scheduler](crate::Scheduler), the ones that failed or were cancelled included.
     pub waited: u64,
     /// Time spent in acquires that had to wait, the ones that failed or were cancelled included. An estimate: after the first 256 that a connection ended, only
     /// every 16th is timed, and counts 16 times.
@@ -129,7 +137,8 @@ pub struct Stats {
     pub timeouts: u64,
     /// Acquires dropped by their caller while they waited.
     pub cancelled: u64,
-    /// Acquires that did not want to wait and ended in [`AcquireError::Unavailable`](crate::AcquireError::Unavailable).
+    /// Acquires that did not want to wait and ended in [`AcquireError::Unavailable`](crate::AcquireError::Unavailable), and those that a [scheduler](crate::Scheduler) turned away,
+    /// which ended in [`AcquireError::Shed`](crate::AcquireError::Shed). They are not among those that had to wait, and not timed.
     pub shed: u64,
     /// Acquires that ended in [`AcquireError::OpenFailed`](crate::AcquireError::OpenFailed) or [`AcquireError::BreakerOpen`](crate::AcquireError::BreakerOpen). They count
     /// among those that had to wait, however short it was.

@@ -130,6 +130,13 @@ impl Counted {
         }
     }
 
+    /// These and others.
+    pub(crate) fn with(mut self, others: &Self) -> Self {
+        others.counts.iter().for_each(|(place, count)| *self.counts.entry(*place).or_default() += count);
+        self.nanos = self.nanos.saturating_add(others.nanos);
+        self
+    }
+
     /// How many.
     pub(crate) fn count(&self) -> u64 {
         self.counts.values().sum()

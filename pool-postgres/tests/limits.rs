@@ -7,6 +7,8 @@ mod common;
 
 #[path = "limits/abandoned.rs"]
 mod abandoned;
+#[path = "limits/batches.rs"]
+mod batches;
 #[path = "limits/copying.rs"]
 mod copying;
 #[path = "limits/dropped.rs"]

@@ -47,6 +47,8 @@ mod health;
 mod hooks;
 #[path = "engine/idle_order.rs"]
 mod idle_order;
+#[path = "engine/in_line.rs"]
+mod in_line;
 #[path = "engine/janitor.rs"]
 mod janitor;
 #[path = "engine/kept.rs"]

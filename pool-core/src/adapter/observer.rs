@@ -12,9 +12,23 @@ use crate::stats::{PoolState, Stats};
 /// What is known since the last look.
 pub(super) struct Observer {
     before: Stats,
+    queue_before: InQueue,
     waiting_before: usize,
     since: Instant,
     samples: Samples,
+}
+
+/// What has come of the queue alone. Who waits in a line in front of the pool may wait for a quota, which more connections do not cure.
+struct InQueue {
+    /// Acquires that have ended, one way or the other, as far as they wanted a connection.
+    ended: u64,
+    waited: Duration,
+}
+
+impl InQueue {
+    fn of<D: Driver>(engine: &Engine<D>, stats: &Stats) -> Self {
+        Self { ended: ends(stats).saturating_sub(engine.left_line()), waited: engine.waited_in_queue() }
+    }
 }
 
 /// Where the connections were, at some moments.
@@ -31,7 +45,8 @@ impl Observer {
     pub(super) fn new<D: Driver>(engine: &Engine<D>) -> Self {
         let (before, since) = (engine.stats(), Instant::now());
         let waiting_before = before.state.waiting + engine.in_front();
-        Self { before, waiting_before, since, samples: Samples::default() }
+        let queue_before = InQueue::of(engine, &before);
+        Self { before, queue_before, waiting_before, since, samples: Samples::default() }
     }
 
     /// Sees where the connections are.
@@ -58,7 +73,8 @@ impl Observer {
         self.see(&state, in_front);
         let samples = std::mem::take(&mut self.samples);
         let served = seen.acquired.saturating_sub(self.before.acquired);
-        let ended = ends(&seen).saturating_sub(ends(&self.before));
+        let queue = InQueue::of(engine, &seen);
+        let ended = queue.ended.saturating_sub(self.queue_before.ended);
         let arrived = (ended + as_count(waiting)).saturating_sub(as_count(self.waiting_before));
         let elapsed = now.saturating_duration_since(self.since);
         let (executions, execution_time) = executions(&self.before, &seen);
@@ -70,14 +86,14 @@ impl Observer {
             peak: samples.peak,
             arrived,
             served,
-            wait: wait(&self.before, &seen, arrived)
+            wait: wait(&self.queue_before, &queue, arrived)
                 .max(elapsed.mul_f64(mean(samples.waiting, per(arrived, samples.count)))),
             executions,
             execution_time,
             full: state.opening == 0 && (state.size >= state.max_size || in_front > 0 && !engine.is_scarce()),
             troubled: samples.paused || seen.open_failures != self.before.open_failures,
         };
-        (self.before, self.waiting_before, self.since) = (seen, waiting, now);
+        (self.before, self.queue_before, self.waiting_before, self.since) = (seen, queue, waiting, now);
         look
     }
 }
@@ -88,9 +104,9 @@ fn ends(stats: &Stats) -> u64 {
 }
 
 /// As it was noted by those whose wait has ended, for each who came.
-fn wait(before: &Stats, now: &Stats, arrived: u64) -> Duration {
+fn wait(before: &InQueue, now: &InQueue, arrived: u64) -> Duration {
     let arrived = u32::try_from(arrived.max(1)).unwrap_or(u32::MAX);
-    now.wait_time.saturating_sub(before.wait_time) / arrived
+    now.waited.saturating_sub(before.waited) / arrived
 }
 
 /// By Little's law, those who still wait: as many as wait on average, over as many as come.

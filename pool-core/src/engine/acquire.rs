@@ -26,6 +26,7 @@ use crate::hooks::HookPoint;
 use crate::queue::{Stay, Ticket};
 use crate::slot::{Claim, Facts, SharedClaim};
 use crate::tag::Tag;
+use crate::times::Times;
 
 /// Queues for a connection, for as long as a limit or the pool's acquire timeout.
 ///
@@ -56,10 +57,19 @@ pub(crate) struct Waiting<'a, D: Driver, W: Want<D::Connection> = Alone> {
     timer: EndedByHand<(Id, Pin<Box<Sleep>>)>,
     /// The hook that has the connection in its hands.
     preparing: EndedByHand<Hook<'a, D>>,
+    /// Where it has waited: if in a line before, `started` is when that began.
+    waits: Waits,
     /// Whether it tells what comes of it, instead of whoever it waits for.
     pub(super) tells: bool,
     /// If somebody wants to see it.
     pub(super) asking: EndedByHand<Box<Asking>>,
+}
+
+/// Where somebody has waited.
+#[derive(Clone, Copy)]
+enum Waits {
+    InTheQueue,
+    InALineBefore,
 }
 
 /// Dropped by [`Waiting::end`], so that to drop a future that never waited is to look whether it did.
@@ -87,6 +97,7 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
             refused: 0,
             timer: ManuallyDrop::new(None),
             preparing: ManuallyDrop::new(None),
+            waits: Waits::InTheQueue,
             tells: false,
             asking: ManuallyDrop::new(None),
         }
@@ -134,6 +145,14 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
+    }
+
+    /// For somebody who has waited in a line since then. The deadline stays.
+    pub(super) fn in_line_since(mut self, since: Option<u64>) -> Self {
+        if let Some(since) = since {
+            (self.started, self.waits) = (since, Waits::InALineBefore);
+        }
+        self
     }
 
     /// For somebody who has this made of the connection, if it is not that.
@@ -422,7 +441,15 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
         // Reading a clock costs as much as a hand-over: once there are many waits, one stands for several.
         let stands_for = if waits < ALL_MEASURED { 1 } else { SAMPLE };
         if waits.is_multiple_of(stands_for) {
-            self.engine.measures.wait.note(self.waited(), stands_for);
+            self.measure().note(self.waited(), stands_for);
+        }
+    }
+
+    fn measure(&self) -> &Times {
+        let measures = &self.engine.measures;
+        match self.waits {
+            Waits::InTheQueue => &measures.wait,
+            Waits::InALineBefore => &measures.line,
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use arc_swap::ArcSwap;
+
 use super::Engine;
 use crate::driver::Driver;
 
@@ -20,20 +22,38 @@ pub(crate) trait Follower: Send + Sync {
         0
     }
 
+    /// Those who wait in front of the pool, whatever for. Takes no lock.
+    fn in_line(&self) -> InLine {
+        InLine::default()
+    }
+
     /// The pool has looked after its idle connections, as it does once a second.
     fn looked_after(self: Arc<Self>) {}
 }
 
-/// Everybody who does. Looked at when something has changed, and never by those who acquire or release.
+/// Those who wait in front of a pool.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct InLine {
+    pub(crate) callers: usize,
+    /// When the one came who came first, by the pool's clock.
+    pub(crate) since: Option<u64>,
+}
+
+/// Everybody who does. Looked at when something has changed, and by those who prefer a connection, but by nobody else who acquires or releases.
 #[derive(Default)]
-pub(super) struct Followers(Mutex<Vec<Weak<dyn Follower>>>);
+pub(super) struct Followers {
+    all: Mutex<Vec<Weak<dyn Follower>>>,
+    /// The same, for those who only look.
+    shown: ArcSwap<Vec<Weak<dyn Follower>>>,
+}
 
 impl<D: Driver> Engine<D> {
     /// Somebody follows from now on, for as long as it is there.
     pub(crate) fn be_followed(&self, follower: Weak<dyn Follower>) {
-        let mut all = self.followers.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.followers.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|follower| follower.strong_count() > 0);
         all.push(follower);
+        self.followers.shown.store(Arc::new(all.clone()));
     }
 
     /// How many connections those want together who wait in front of the pool because there are no more in it.
@@ -47,8 +67,19 @@ impl<D: Driver> Engine<D> {
         self.all_followers().iter().filter_map(Weak::upgrade).map(wanted).max().unwrap_or_default()
     }
 
+    /// Those who wait in front of the pool. Takes no lock.
+    pub(crate) fn in_line(&self) -> InLine {
+        let shown = self.followers.shown.load();
+        let all = shown.iter().filter_map(Weak::upgrade).map(|follower| follower.in_line());
+        let both = |one: InLine, other: InLine| InLine {
+            callers: one.callers + other.callers,
+            since: one.since.into_iter().chain(other.since).min(),
+        };
+        all.fold(InLine::default(), both)
+    }
+
     fn all_followers(&self) -> Vec<Weak<dyn Follower>> {
-        self.followers.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.followers.all.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Somebody waits in front of the pool: nobody who prefers a connection is patient any more.

@@ -170,22 +170,37 @@ impl<D: Driver> Engine<D> {
         self.core.table.leased().map(named).filter(|(id, facts)| !self.is_reserved(*id) && !self.is_shared(facts))
     }
 
-    /// Who has a connection now, and for how long.
-    pub(crate) fn who_holds(&self) -> Vec<Holder> {
-        let holder = |(connection, facts): (ConnectionId, &Facts)| {
-            let noted = self.is_watched().then(|| self.notes.holder(facts)).flatten();
-            let since = noted.as_ref().map(|held| held.since).or_else(|| self.lease_began(facts));
-            Holder {
-                connection,
-                held: since.map(|since| self.since(since)),
-                place: noted.as_ref().map(|held| held.place),
-                task: noted.as_ref().and_then(|held| held.task),
-                span: noted.as_ref().and_then(|held| held.span),
-                activity: noted.and_then(|held| held.activity),
-            }
-        };
-        let mut holders: Vec<_> = self.callers_leases().map(holder).collect();
+    /// Who has a connection now, and for how long; for so many of those that have one for longest, as far as that is known, also what is noted of them. The lock of the notes is taken for
+    /// a few of them at a time: whoever acquires while leases are watched takes it, too.
+    pub(crate) fn who_holds(&self, most: usize) -> Vec<Holder> {
+        let began = |(id, facts): (ConnectionId, _)| (self.lease_began(facts), id, facts);
+        let mut leases: Vec<_> = self.callers_leases().map(began).collect();
+        leases.sort_by_key(|(since, ..)| since.unwrap_or(u64::MAX));
+        let most = if self.is_watched() { most.min(leases.len()) } else { 0 };
+        let (long, rest) = leases.split_at(most);
+        let mut holders = Vec::with_capacity(leases.len());
+        for some in long.chunks(AT_ONCE) {
+            let notes = self.notes.holders(some.iter().map(|(.., facts)| *facts));
+            let each = some.iter().zip(notes);
+            holders.extend(each.map(|((since, id, _), noted)| self.holder(*id, *since, noted)));
+        }
+        holders.extend(rest.iter().map(|(since, id, _)| self.holder(*id, *since, None)));
         holders.sort_by_key(|holder| std::cmp::Reverse(holder.held));
         holders
     }
+
+    fn holder(&self, connection: ConnectionId, since: Option<u64>, noted: Option<Held>) -> Holder {
+        let since = noted.as_ref().map(|held| held.since).or(since);
+        Holder {
+            connection,
+            held: since.map(|since| self.since(since)),
+            place: noted.as_ref().map(|held| held.place),
+            task: noted.as_ref().and_then(|held| held.task),
+            span: noted.as_ref().and_then(|held| held.span),
+            activity: noted.and_then(|held| held.activity),
+        }
+    }
 }
+
+/// So many leases are looked up at once in the notes.
+const AT_ONCE: usize = 64;

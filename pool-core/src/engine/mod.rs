@@ -13,6 +13,7 @@ mod followers;
 mod hint;
 mod holders;
 mod hooked;
+mod in_line;
 mod janitor;
 mod journal;
 mod leaks;
@@ -57,7 +58,7 @@ pub(crate) use acquiring::Acquiring;
 pub(crate) use changes::{unless, watch};
 pub(crate) use close::{close, close_within};
 pub(crate) use exchange::adopt;
-pub(crate) use followers::Follower;
+pub(crate) use followers::{Follower, InLine};
 pub(crate) use janitor::ensure_janitor;
 pub(crate) use journal::{JOURNAL, Observation};
 pub(crate) use limit::Limit;
@@ -230,6 +231,8 @@ struct Events {
     converted: Counter,
     uncollected: Counter,
     slow_acquires: Counter,
+    /// Acquires that have ended in a line in front of the pool, turned away or in vain.
+    left_line: Counter,
     /// Pings that were answered.
     answered: Counter,
     /// Places beside others that were waited for.

@@ -87,6 +87,12 @@ impl Notes {
         self.all().get(&facts.index())?.lease.clone()
     }
 
+    /// Who has each of these, looked up all at once.
+    pub(super) fn holders<'a>(&self, of: impl Iterator<Item = &'a Facts>) -> Vec<Option<Held>> {
+        let all = self.all();
+        of.map(|facts| all.get(&facts.index())?.lease.clone()).collect()
+    }
+
     /// Its user says what it does. What it has said before.
     pub(super) fn activity(&self, facts: &Facts, activity: Cow<'static, str>) -> Option<Cow<'static, str>> {
         self.all().get_mut(&facts.index())?.lease.as_mut()?.activity.replace(activity)

@@ -96,8 +96,9 @@ struct Story<'a, D: Driver> {
 }
 
 impl<'a, D: Driver> Story<'a, D> {
-    fn begin(engine: &'a Engine<D>, place: &'static Location<'static>) -> Self {
-        Self { engine, place, started: engine.now(), is_over: false, asking: Asking::begin(engine, place) }
+    fn begin(engine: &'a Engine<D>, since: Option<u64>, place: &'static Location<'static>) -> Self {
+        let started = since.unwrap_or_else(|| engine.now());
+        Self { engine, place, started, is_over: false, asking: Asking::begin(engine, place) }
     }
 
     fn waited(&self) -> u64 {
@@ -124,16 +125,17 @@ impl<D: Driver> Drop for Story<'_, D> {
     }
 }
 
-/// Acquires a connection that fits, or another one.
+/// Acquires a connection that fits, or another one, for one who has waited in a line since then, if it has.
 pub(crate) async fn prefer<D: Driver>(
     engine: &Arc<Engine<D>>,
     preference: &Preference<D::Connection>,
     limit: Option<Duration>,
+    since: Option<u64>,
     place: &'static Location<'static>,
 ) -> Result<(Claim<D::Connection>, Fit), AcquireError> {
-    let story = Story::begin(engine, place);
+    let story = Story::begin(engine, since, place);
     // Owned across the await: what the call owns.
-    let outcome = seek(engine, preference, limit, place).await;
+    let outcome = seek(engine, preference, limit, since, place).await;
     story.end(&outcome);
     outcome
 }
@@ -142,15 +144,18 @@ async fn seek<D: Driver>(
     engine: &Arc<Engine<D>>,
     preference: &Preference<D::Connection>,
     limit: Option<Duration>,
+    since: Option<u64>,
     place: &'static Location<'static>,
 ) -> Result<(Claim<D::Connection>, Fit), AcquireError> {
     let waiting = Waiting::new(engine, limit.map_or(Limit::POOLS, Limit::new), place);
     let mut waiting = waiting.needing(preference.wanted.tag());
     let seeker = Seeker::new(&waiting, preference);
+    waiting = waiting.in_line_since(since);
     let mut has_waited = false;
     // Owned across the awaits: nothing, or one that was found, by the call. Dropped in the hands of a hook or of the driver, it is closed.
     while let Some(found) = seeker.find(&mut has_waited).await {
         if seeker.may_have_at_once(&found, has_waited) {
+            engine.count_from_line(&found.claim, since);
             return Ok((seeker.take_at_once(found.claim, place), seeker.hit(has_waited)));
         }
         let Some(prepared) = seeker.prepare(found).await else { continue };
@@ -164,7 +169,10 @@ async fn seek<D: Driver>(
             engine.put_back(claim);
             return Err(waiting.give_in());
         }
-        Some(claim) => claim,
+        Some(claim) => {
+            engine.count_from_line(&claim, since);
+            claim
+        }
         // Owned across the await: what `Waiting` says.
         None => waiting.await?,
     };

@@ -1,5 +1,6 @@
 //! The spans of a pool: what is asked of it, and what it does because of that.
 
+use std::collections::BTreeMap;
 use std::panic::Location;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -24,30 +25,43 @@ pub(crate) struct Asking {
     span: Arc<Traced>,
     began: Instant,
     has_ended: bool,
-    causes: Arc<Causes>,
+    /// Among the causes, for one for whom the pool may have to do something.
+    cause: Option<(Arc<Causes>, u64)>,
 }
 
-/// Those who wait, and for whom the pool may have to do something.
+/// Those who wait, and for whom the pool may have to do something and does not yet. However many there are, whoever comes, goes or is next is found at once.
 #[derive(Default)]
-pub(super) struct Causes(Mutex<Vec<Cause>>);
+pub(super) struct Causes(Mutex<Waiters>);
 
-struct Cause {
-    span: Arc<Traced>,
-    /// Whether there is an attempt for it already.
-    is_taken: bool,
+#[derive(Default)]
+struct Waiters {
+    /// How many have come.
+    came: u64,
+    /// By their numbers, in the order in which they came.
+    untaken: BTreeMap<u64, Arc<Traced>>,
 }
 
 impl Causes {
-    fn list(&self) -> MutexGuard<'_, Vec<Cause>> {
+    fn waiters(&self) -> MutexGuard<'_, Waiters> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One more waits. Its number.
+    fn add(&self, span: &Arc<Traced>) -> u64 {
+        let mut waiters = self.waiters();
+        waiters.came += 1;
+        let number = waiters.came;
+        waiters.untaken.insert(number, Arc::clone(span));
+        number
     }
 
     /// The one who has waited for longest of those for whom there is no attempt.
     fn next(&self) -> Option<Arc<Traced>> {
-        let mut list = self.list();
-        let cause = list.iter_mut().find(|cause| !cause.is_taken)?;
-        cause.is_taken = true;
-        Some(Arc::clone(&cause.span))
+        self.waiters().untaken.pop_first().map(|(_, span)| span)
+    }
+
+    fn remove(&self, number: u64) -> Option<Arc<Traced>> {
+        self.waiters().untaken.remove(&number)
     }
 }
 
@@ -64,12 +78,10 @@ fn outcome_of(error: &AcquireError) -> &'static str {
 const GIVEN_UP: &str = "cancelled";
 
 impl Asking {
-    fn new<D: Driver>(engine: &Engine<D>, span: Traced) -> Option<Box<Self>> {
+    fn new(span: Traced) -> Option<Box<Self>> {
         // Somebody may listen, and not to this: that costs neither an allocation nor a look at the clock.
-        span.is_wanted().then(|| {
-            let (began, causes) = (Instant::now(), Arc::clone(&engine.causes));
-            Box::new(Self { span: Arc::new(span), began, has_ended: false, causes })
-        })
+        span.is_wanted()
+            .then(|| Box::new(Self { span: Arc::new(span), began: Instant::now(), has_ended: false, cause: None }))
     }
 
     /// Begins to ask.
@@ -80,8 +92,8 @@ impl Asking {
 
     #[cold]
     fn begin_seen<D: Driver>(engine: &Engine<D>, place: &'static Location<'static>) -> Option<Box<Self>> {
-        let asking = Self::new(engine, Traced::new(|| acquire_span(engine.core.table.id(), place)))?;
-        asking.causes.list().push(Cause { span: Arc::clone(&asking.span), is_taken: false });
+        let mut asking = Self::new(Traced::new(|| acquire_span(engine.core.table.id(), place)))?;
+        asking.cause = Some((Arc::clone(&engine.causes), engine.causes.add(&asking.span)));
         Some(asking)
     }
 
@@ -92,7 +104,7 @@ impl Asking {
             tracing::span!(target: "pool_core::span", Level::DEBUG, "pool.schedule",
                 pool, %place, outcome = Empty, wait_us = Empty, "otel.status_code" = Empty)
         };
-        if may_be_wanted() { Self::new(engine, Traced::new(span)) } else { None }
+        if may_be_wanted() { Self::new(Traced::new(span)) } else { None }
     }
 
     /// It has a connection.
@@ -130,12 +142,10 @@ impl Drop for Asking {
         if !self.has_ended {
             self.end(GIVEN_UP, |_| {});
         }
-        let mut list = self.causes.list();
-        let place = list.iter().position(|cause| Arc::ptr_eq(&cause.span, &self.span));
-        let cause = place.map(|place| list.remove(place));
-        // Outside of the lock: it may be the last one who has the span, and its subscriber is foreign.
-        drop(list);
-        drop(cause);
+        if let Some((causes, number)) = self.cause.take() {
+            // Dropped outside of the lock: its subscriber is foreign.
+            drop(causes.remove(number));
+        }
     }
 }
 
@@ -263,5 +273,21 @@ pub(super) fn class_label(class: ErrorClass) -> &'static str {
         ErrorClass::Permanent => "permanent",
         ErrorClass::Full => "full",
         ErrorClass::Transient => "transient",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_cause_is_the_one_that_has_waited_for_longest_and_has_not_gone() {
+        let causes = Causes::default();
+        let spans: Vec<_> = (0..4).map(|_| Arc::new(Traced::none())).collect();
+        let numbers: Vec<_> = spans.iter().map(|span| causes.add(span)).collect();
+        let is_next = |place: usize| causes.next().is_some_and(|span| Arc::ptr_eq(&span, &spans[place]));
+        assert!(is_next(0) && causes.remove(numbers[0]).is_none(), "it has been taken");
+        assert!(causes.remove(numbers[2]).is_some() && causes.remove(numbers[2]).is_none());
+        assert!(is_next(1) && is_next(3) && causes.next().is_none());
     }
 }

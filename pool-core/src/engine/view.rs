@@ -65,9 +65,10 @@ impl<D: Driver> Engine<D> {
         Duration::from_nanos(self.clock.now().saturating_sub(moment))
     }
 
-    /// For how long the one waits who came first, of those who wait.
+    /// For how long the one waits who came first, of those who wait in the queue or in front of the pool.
     pub(crate) fn oldest_waiter(&self) -> Option<Duration> {
-        self.core.oldest_waiter().map(|since| self.elapsed_since(since))
+        let oldest = self.core.oldest_waiter().into_iter().chain(self.in_line().since).min();
+        oldest.map(|since| self.elapsed_since(since))
     }
 
     /// For how long there has been a pool.
@@ -78,12 +79,17 @@ impl<D: Driver> Engine<D> {
     /// What has been timed so far.
     pub(crate) fn timed(&self) -> Timed {
         Timed {
-            wait: self.measures.wait.counted(),
+            wait: self.measures.waits(),
             hold: self.measures.hold.counted(),
             open: self.measures.open.counted(),
             check: self.measures.check.counted(),
             execution: self.measures.execution.counted(),
         }
+    }
+
+    /// Of what connections are used for: how long it took if it has not failed, and if it has, by the kind of the error.
+    pub(crate) fn executions(&self) -> (Counted, Vec<(&'static str, Counted)>) {
+        self.measures.execution.counted_apart()
     }
 
     /// What the driver tells of itself.

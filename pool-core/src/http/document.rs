@@ -95,7 +95,7 @@ fn state(snapshot: &Snapshot) -> Map<String, Value> {
             "users": pool.users, "room": pool.room, "reserved": pool.reserved, "opening": pool.opening,
             "in_maintenance": pool.in_maintenance, "checking": pool.checking,
         },
-        "waiting": { "callers": pool.waiting, "longest_seconds": maybe_seconds(snapshot.oldest_waiter) },
+        "waiting": { "callers": pool.callers(), "in_line": pool.in_line, "longest_seconds": maybe_seconds(snapshot.oldest_waiter) },
         "oldest_lease": lease.map(|one| json!({
             "connection": one.connection.to_string(), "held_seconds": seconds(one.held),
         })),

@@ -65,7 +65,7 @@ impl Shown {
 
     fn line(&self) -> Vec<String> {
         let pool = &self.snapshot.stats.state;
-        let counts = [pool.max_size, pool.leased, pool.idle, pool.opening, pool.in_maintenance, pool.waiting];
+        let counts = [pool.max_size, pool.leased, pool.idle, pool.opening, pool.in_maintenance, pool.callers()];
         let lease = self.snapshot.oldest_lease.as_ref().map(|lease| lease.held);
         let paused = if pool.paused { ", paused" } else { "" };
         let mut line = vec![self.name()];

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::window::utilisation;
 use super::{PoolObserver, Steady, locked};
 use crate::driver::Driver;
-use crate::engine::Timed;
+use crate::engine::{Engine, Timed};
 use crate::health::HealthState;
 use crate::metric::MetricKind::{self, Counter, Gauge, Histogram, UpDownCounter};
 use crate::metric::MetricUnit::{self, Callers, Connections, Events, Ratio, Requests, Seconds, Timeouts, Truth};
@@ -57,10 +57,11 @@ impl<D: Driver> PoolObserver<D> {
     pub fn families(&self) -> Vec<MetricFamily> {
         let engine = &self.pool.engine;
         let (stats, timed, driver) = (engine.stats(), engine.timed(), engine.describe_driver());
-        let (config, waiting) = (self.pool.config(), stats.state.waiting + engine.in_front());
+        let (config, waiting) = (self.pool.config(), stats.state.callers());
         let mut families = conventional(&stats, waiting, (config.min_idle, config.max_size));
         let steady = locked(&self.shared.memory).shown.steady(&stats);
-        families.extend(times(&timed, steady.immediate, driver.system));
+        families.extend(times(&timed, steady.immediate));
+        families.push(executions(engine, driver.system));
         families.extend(connections(&stats));
         families.extend(callers(&stats, steady, waiting));
         families.push(seconds(
@@ -195,10 +196,8 @@ fn conventional(stats: &Stats, waiting: usize, (idle_min, most): (usize, usize))
 }
 
 /// How long things took. Acquires that did not wait are not timed: they count among those of no time at all.
-fn times(timed: &Timed, immediate: u64, system: &'static str) -> Vec<MetricFamily> {
+fn times(timed: &Timed, immediate: u64) -> Vec<MetricFamily> {
     let family = |name, help| MetricFamily::new(name, Histogram, Seconds, help);
-    let executions = family("db.client.operation.duration", "Duration of database client operations.");
-    let execution = histogram(&timed.execution, 0);
     vec![
         family("db.client.connection.wait_time", "The time it took to obtain an open connection from the pool.")
             .with([], histogram(&timed.wait, immediate)),
@@ -210,11 +209,24 @@ fn times(timed: &Timed, immediate: u64, system: &'static str) -> Vec<MetricFamil
         family("db.client.connection.create_time", "The time it took to create a new connection.")
             .with([], histogram(&timed.open, 0)),
         family("pool.check.time", "How long pings took, whatever came of them.").with([], histogram(&timed.check, 0)),
-        match system {
-            "" => executions.with([], execution),
-            system => executions.with([("db.system.name", system)], execution),
-        },
     ]
+}
+
+/// By the kind of the error, for those that have failed.
+fn executions(engine: &Engine<impl Driver>, system: &'static str) -> MetricFamily {
+    let family = MetricFamily::new(
+        "db.client.operation.duration",
+        Histogram,
+        Seconds,
+        "Duration of database client operations.",
+    );
+    let (well, failed) = engine.executions();
+    let named = || (!system.is_empty()).then(|| ("db.system.name", system.into()));
+    let all = std::iter::once((None, well)).chain(failed.into_iter().map(|(kind, counted)| (Some(kind), counted)));
+    all.fold(family, |family, (kind, counted)| {
+        let labels = named().into_iter().chain(kind.map(|kind| ("error.type", kind.into())));
+        family.with_labels(labels.collect(), histogram(&counted, 0))
+    })
 }
 
 /// With so many more that took no time.

@@ -38,7 +38,7 @@ pub struct Snapshot {
     pub checks: Option<HealthStats>,
     /// What is in the slots that are not vacant.
     pub slots: Vec<SlotView>,
-    /// Who has a connection, the longest first.
+    /// Who has a connection, the longest first. Of the 1000 that have had one for longest it is said where they acquired it and what they do, if leases are [watched](Config::leak_after).
     pub holders: Vec<Holder>,
     /// Where the driver connects to.
     pub servers: Vec<ServerFacts>,
@@ -51,6 +51,9 @@ pub struct Snapshot {
     /// The samples, the oldest first.
     pub history: Vec<HistoryPoint>,
 }
+
+/// Of so many holders more is told than that they are there.
+const NOTED: usize = 1000;
 
 impl<D: Driver> PoolObserver<D> {
     /// All that can be known of the pool now. It looks at every slot and at everybody who waits: for those who look, not for the path of a request.
@@ -83,7 +86,7 @@ impl<D: Driver> PoolObserver<D> {
             health: self.health.as_ref().map(|checker| checker.report()),
             checks: self.health.as_ref().map(|checker| checker.stats()),
             slots: engine.slots(),
-            holders: engine.who_holds(),
+            holders: engine.who_holds(NOTED),
             servers: driver.servers,
             config: self.pool.config(),
             driver_settings: driver.settings,

@@ -38,7 +38,7 @@ pub struct HistoryPoint {
     pub utilisation: f64,
     /// The same at its highest.
     pub peak: f64,
-    /// How many wait.
+    /// How many wait, in the queue of the pool or in front of it.
     pub waiting: usize,
     /// For how long the one has waited who came first; zero if nobody waits.
     pub oldest_waiter: Duration,
@@ -117,7 +117,7 @@ impl<D: Driver> Window<D> {
             hold: now.timed.hold.since(&before.timed.hold).distribution(),
             utilisation: glances.sum / f64::from(glances.count.max(1)),
             peak: glances.peak,
-            waiting: now.stats.state.waiting + self.engine.in_front(),
+            waiting: now.stats.state.callers(),
             oldest_waiter: self.engine.oldest_waiter().unwrap_or_default(),
             breaker: now.stats.state.breaker,
             health: None,

@@ -47,11 +47,13 @@ pub(super) struct Lanes<T> {
     waiting: [usize; Priority::ALL.len()],
     /// How many have come.
     numbers: u64,
+    /// When those came who wait, by their numbers.
+    came: BTreeMap<u64, u64>,
 }
 
 impl<T> Default for Lanes<T> {
     fn default() -> Self {
-        Self { levels: Default::default(), waiting: [0; Priority::ALL.len()], numbers: 0 }
+        Self { levels: Default::default(), waiting: [0; Priority::ALL.len()], numbers: 0, came: BTreeMap::new() }
     }
 }
 
@@ -78,6 +80,7 @@ impl<T> Lanes<T> {
         let lane = self.levels[priority as usize].entry(account).or_default();
         let waiter = Waiter { since, passes, payload, ahead: lane.waiters.len(), gone: lane.gone };
         lane.waiters.insert(place.number, waiter);
+        self.came.insert(place.number, since);
         self.waiting[priority as usize] += 1;
         place
     }
@@ -87,6 +90,7 @@ impl<T> Lanes<T> {
         let level = &mut self.levels[place.priority as usize];
         let lane = level.get_mut(&place.account)?;
         let waiter = lane.waiters.remove(&place.number)?;
+        self.came.remove(&place.number);
         lane.gone += 1;
         if lane.waiters.is_empty() {
             level.remove(&place.account);
@@ -157,9 +161,15 @@ impl<T> Lanes<T> {
         self.heads(priority, usize::MAX).map(|(place, waiter)| (place, waiter.since)).min_by_key(|(_, since)| *since)
     }
 
+    /// When the one came who came first, of all who wait.
+    pub(super) fn first_came(&self) -> Option<u64> {
+        self.came.first_key_value().map(|(_, since)| *since)
+    }
+
     /// All who wait, who leave.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = (Account, Waiter<T>)> {
         self.waiting = Default::default();
+        self.came.clear();
         let lanes = std::mem::take(&mut self.levels).into_iter().flatten();
         lanes.flat_map(|(account, lane)| lane.waiters.into_values().map(move |waiter| (account, waiter)))
     }

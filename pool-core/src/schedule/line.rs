@@ -439,6 +439,11 @@ impl<T> Line<T> {
         self.lanes.waiting()
     }
 
+    /// When the one came who came first, of those who wait.
+    pub(crate) fn first_came(&self) -> Option<u64> {
+        self.lanes.first_came()
+    }
+
     /// How many passes those want together who wait because there are no more of them, and not because of a quota.
     pub(crate) fn wanted(&self) -> usize {
         self.accounts.could_use()

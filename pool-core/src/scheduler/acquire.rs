@@ -47,9 +47,9 @@ impl<D: Driver> Scheduler<D> {
         async move {
             let (demand, deadline) = self.demand(&request, 1);
             // Owned across the awaits: a place in the line, then the permit. Dropped, it is the next one's turn.
-            let permit = self.desk.admit(demand, false, place).await?;
-            let lease = self.pool.acquire_at(self.left(deadline), place).await?;
-            Ok(ScheduledLease::new(lease, permit))
+            let turn = self.desk.admit(demand, false, place).await?;
+            let lease = self.pool.acquire_from_line(turn.since, self.left(deadline), place).await?;
+            Ok(ScheduledLease::new(lease, turn.permit))
         }
     }
 
@@ -80,11 +80,13 @@ impl<D: Driver> Scheduler<D> {
         async move {
             let (demand, deadline) = self.demand(&request, count);
             // Owned across the awaits: a place in the line, then the permits, the turn to collect, and the leases so far. Dropped, they go back, and it is the next one's turn.
-            let permits = self.desk.admit(demand, false, place).await?.split();
-            let _turn = self.desk.collect(deadline).await?;
+            let turn = self.desk.admit(demand, false, place).await?;
+            let (permits, mut since) = (turn.permit.split(), turn.since);
+            let _collects = self.desk.collect(deadline, &mut since, place).await?;
             let mut leases = Vec::with_capacity(count);
             for permit in permits {
-                let lease = self.pool.acquire_at(self.left(deadline), place).await?;
+                // They have waited once, all together: that counts with the first one.
+                let lease = self.pool.acquire_from_line(since.take(), self.left(deadline), place).await?;
                 leases.push(ScheduledLease::new(lease, permit));
             }
             Ok(leases)
@@ -121,9 +123,9 @@ impl<D: Driver> Scheduler<D> {
         async move {
             let (demand, deadline) = self.demand(&request, 1);
             // Owned across the awaits: a place in the line, then the permit. Dropped, it is the next one's turn.
-            let permit = self.desk.admit(demand, preference.wanted.tag().is_some(), place).await?;
-            let (lease, fit) = self.pool.prefer_at(preference, Some(self.left(deadline)), place).await?;
-            Ok((ScheduledLease::new(lease, permit), fit))
+            let turn = self.desk.admit(demand, preference.wanted.tag().is_some(), place).await?;
+            let (lease, fit) = self.pool.prefer_at(preference, Some(self.left(deadline)), turn.since, place).await?;
+            Ok((ScheduledLease::new(lease, turn.permit), fit))
         }
     }
 

@@ -9,25 +9,27 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::time::timeout_at;
 
+use super::asked::{Asked, Turn};
 use super::in_line::InLine;
+use super::line::Guarded;
 use super::permit::Permit;
 use super::seat::{Found, Refusal, Seat};
 use super::stats::{Counts, KeyStats};
 use crate::driver::Driver;
-use crate::engine::{Asking, Engine, Follower, Outlook, Warning, ensure_janitor};
+use crate::engine::{Asking, Engine, Follower, InLine as Waiters, Outlook, Warning, ensure_janitor};
 use crate::error::AcquireError;
 use crate::schedule::{Call, Demand, Entry, Limits, Line, Place, Priority, ScheduleConfig, nanos};
 use crate::shed::Shed;
 
 /// Who waits, in order.
-type Waiting<D> = Line<Arc<Seat<D>>>;
+pub(super) type Waiting<D> = Line<Arc<Seat<D>>>;
 
 /// What the scheduler, its permits and those who wait share.
 pub(super) struct Desk<D: Driver> {
     pub(super) engine: Arc<Engine<D>>,
     pub(super) config: ArcSwap<ScheduleConfig>,
     /// Held for the time of one decision, and never while anybody is told of it.
-    line: Mutex<Waiting<D>>,
+    line: Guarded<D>,
     /// Those who have been called and may not have heard it, if somebody wants to know.
     called: Mutex<Vec<Arc<Seat<D>>>>,
     /// Held by the one who collects several connections.
@@ -42,15 +44,11 @@ impl<D: Driver> Desk<D> {
         Arc::new(Self {
             engine: Arc::clone(engine),
             config: ArcSwap::new(config),
-            line: Mutex::new(line),
+            line: Guarded::new(line),
             called: Mutex::default(),
             collecting: tokio::sync::Mutex::default(),
             counts: Counts::default(),
         })
-    }
-
-    fn line(&self) -> MutexGuard<'_, Waiting<D>> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn called(&self) -> MutexGuard<'_, Vec<Arc<Seat<D>>>> {
@@ -59,7 +57,7 @@ impl<D: Driver> Desk<D> {
 
     /// Changes the line, and tells those who are called then.
     pub(super) fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut Waiting<D>) -> T) -> T {
-        let mut line = self.line();
+        let mut line = self.line.lock();
         let is_scarce = self.engine.is_scarce();
         let wish = |line: &Waiting<D>| is_scarce.then(|| (line.wanted(), line.wanted_at_once()));
         let before = wish(&line);
@@ -90,7 +88,7 @@ impl<D: Driver> Desk<D> {
                 Ok(()) => {}
                 Err(unheard) => {
                     if let Some(pass) = unheard.ok().and_then(Permit::into_pass) {
-                        let mut line = self.line();
+                        let mut line = self.line.lock();
                         line.forget(pass);
                         calls.extend(line.calls(self.engine.now()));
                     }
@@ -106,7 +104,7 @@ impl<D: Driver> Desk<D> {
 
     /// The keys that are known.
     pub(super) fn keys(&self) -> Vec<KeyStats> {
-        let keys = self.line().keys();
+        let keys = self.line.lock().keys();
         keys.into_iter().map(|(key, in_use, waiting)| KeyStats { key, in_use, waiting }).collect()
     }
 
@@ -144,18 +142,17 @@ impl<D: Driver> Desk<D> {
         demand: Demand<'_>,
         converts: bool,
         asks: &'static Location<'static>,
-    ) -> Result<Permit<D>, AcquireError> {
-        let (started, mut asking) = (self.engine.now(), Asking::begin_in_line(&self.engine, asks));
+    ) -> Result<Turn<D>, AcquireError> {
+        let (asked, mut asking) = (Asked::begin(&self.engine, asks), Asking::begin_in_line(&self.engine, asks));
         // Owned across the await: the place in the line. Dropping it leaves the line.
-        let outcome = self.admit_from(started, demand, converts, asks).await;
+        let outcome = self.admit_from(asked.since, demand, converts, asks).await;
         if let Some(asking) = &mut asking {
             match &outcome {
                 Ok(_) => asking.admitted(),
                 Err(error) => asking.failed(error),
             }
         }
-        self.engine.note_slow_end(self.engine.now().saturating_sub(started), asks, Some(&outcome));
-        outcome
+        asked.told(outcome)
     }
 
     async fn admit_from(
@@ -164,23 +161,25 @@ impl<D: Driver> Desk<D> {
         demand: Demand<'_>,
         converts: bool,
         asks: &'static Location<'static>,
-    ) -> Result<Permit<D>, AcquireError> {
+    ) -> Result<Turn<D>, AcquireError> {
+        let mut since = None;
         // If it has to wait, and before it has a place in the line, as this may panic. The janitor takes back what is not collected.
-        if !self.line().has_room_for(started, &demand) {
+        if !self.line.lock().has_room_for(started, &demand) {
             ensure_janitor(&self.engine);
         }
         loop {
             let seat = Seat::new(asks);
             // Owned across the await: the place in the line. Dropping it leaves the line.
             let place = match self.enter(&demand, &seat, started)? {
-                Ok(permit) => return Ok(self.passes(permit, &demand, started)),
+                Ok(permit) => return Ok(Turn { permit: self.passes(permit, &demand, started), since }),
                 Err(place) => place,
             };
+            since = Some(started);
             match self.in_line(place, seat, &demand, started, asks)?.wait().await {
                 Some(Found::Answer(answer)) => {
                     let permit = answer.and_then(|permit| self.has_time(demand.deadline, converts).map(|()| permit));
                     let permit = permit.map_err(|refusal| self.refuse(refusal, started))?;
-                    return Ok(self.passes(permit, &demand, started));
+                    return Ok(Turn { permit: self.passes(permit, &demand, started), since });
                 }
                 Some(Found::TakenBack) => {}
                 None => {
@@ -199,7 +198,7 @@ impl<D: Driver> Desk<D> {
     /// Who is called so late that there is no time to prepare a connection leaves its turn to those who wait: it would cost the connection.
     fn has_time(&self, deadline: u64, converts: bool) -> Result<(), Refusal> {
         let left = deadline.saturating_sub(self.engine.now());
-        let others_wait = || self.config.load().foresee && self.line().waiting() > 0;
+        let others_wait = || self.config.load().foresee && self.line.lock().waiting() > 0;
         match self.engine.takes_more_than(left, converts).filter(|_| others_wait()) {
             None => Ok(()),
             Some(expected) => {
@@ -254,19 +253,38 @@ impl<D: Driver> Desk<D> {
 
     /// Whether whoever waits, waits because others have all that the pool can have, and not for a quota.
     fn is_at_its_most(&self) -> bool {
-        let (is_full, is_all) = self.line().fullness();
+        let (is_full, is_all) = self.line.lock().fullness();
         is_full && (is_all || self.engine.is_at_its_most())
     }
 
     /// Waits until nobody else collects several connections, until the deadline at most: if the pool has shrunk since they were let through, two would wait for what the other has. If connections are taken back that
     /// somebody has not collected, that one may be a future that is not polled: nobody waits for it any more then.
     ///
+    /// `since`: when it has begun to wait, if it has, also afterwards.
+    ///
     /// Cancel safety: whoever is dropped is waited for no more.
-    pub(super) async fn collect(&self, deadline: u64) -> Result<Option<tokio::sync::MutexGuard<'_, ()>>, AcquireError> {
+    pub(super) async fn collect(
+        &self,
+        deadline: u64,
+        since: &mut Option<u64>,
+        asks: &'static Location<'static>,
+    ) -> Result<Option<tokio::sync::MutexGuard<'_, ()>>, AcquireError> {
         if let Ok(turn) = self.collecting.try_lock() {
             return Ok(Some(turn));
         }
-        let (started, uncollected) = (self.engine.now(), self.engine.uncollected());
+        let asked = Asked::since(&self.engine, *since, asks);
+        *since = Some(asked.since);
+        // Owned across the await: a place among those who want to collect. Dropping it leaves it.
+        let outcome = self.collect_from(asked.since, deadline).await;
+        asked.told(outcome)
+    }
+
+    async fn collect_from(
+        &self,
+        started: u64,
+        deadline: u64,
+    ) -> Result<Option<tokio::sync::MutexGuard<'_, ()>>, AcquireError> {
+        let uncollected = self.engine.uncollected();
         let patience = self.engine.config.load().collect_within.map_or(u64::MAX, nanos);
         let mut turn = pin!(self.collecting.lock());
         loop {
@@ -325,16 +343,20 @@ fn limits<D: Driver>(engine: &Engine<D>, config: &ScheduleConfig) -> Limits {
 
 impl<D: Driver> Follower for Desk<D> {
     fn wanted(&self) -> usize {
-        self.line().wanted()
+        self.line.lock().wanted()
     }
 
     fn wanted_at_once(&self) -> usize {
-        self.line().wanted_at_once()
+        self.line.lock().wanted_at_once()
+    }
+
+    fn in_line(&self) -> Waiters {
+        self.line.shown()
     }
 
     fn changed(self: Arc<Self>) {
         if self.engine.is_closed() {
-            let gone = self.line().send_away();
+            let gone = self.line.lock().send_away();
             let now = self.engine.now();
             for seat in gone {
                 // One who has gone has no use for it.

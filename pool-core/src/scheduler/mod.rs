@@ -1,9 +1,11 @@
 //! Policies in front of a pool: who is served next, and who is turned away.
 
 mod acquire;
+mod asked;
 mod desk;
 mod in_line;
 mod lease;
+mod line;
 mod permit;
 mod request;
 mod seat;

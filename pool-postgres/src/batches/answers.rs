@@ -15,7 +15,7 @@ use super::prepare::Known;
 use super::send::{Sent, Stage};
 use super::sources::Told;
 use crate::diagnosis::{Advice, Diagnosis, Fate};
-use crate::limits::{Item, TimedOut, timer};
+use crate::limits::{Course, Item, TimedOut, timer};
 use crate::query::{QueryError, QueryStep, commits_inside, told};
 use crate::results::Held;
 use crate::retry::Outcome;
@@ -124,6 +124,9 @@ pub struct BatchAnswers<'c> {
 /// What is dropped first is first here.
 struct Open<'c> {
     sent: Sent<'c>,
+    /// All of it together, which is called as its first statement.
+    course: Course,
+    first: Option<Arc<Known>>,
     held: Arc<Held<'c>>,
     told: Told<'c>,
     /// What has come of the next statement.
@@ -150,10 +153,10 @@ impl<'c> BatchAnswers<'c> {
         Self { open: None, keeps_rows: true, of: 0, is_outdated: false }
     }
 
-    pub(super) fn new(sent: Sent<'c>, held: Arc<Held<'c>>, told: Told<'c>, keeps_rows: bool) -> Self {
-        let of = sent.asked.len();
+    pub(super) fn new(sent: Sent<'c>, course: Course, held: Arc<Held<'c>>, told: Told<'c>, keeps_rows: bool) -> Self {
+        let (of, first) = (sent.asked.len(), sent.asked.front().map(|asked| Arc::clone(&asked.known)));
         let (rows, timer, late, failed, is_outdated) = (Vec::new(), None, None, None, false);
-        let open = Open { sent, held, told, rows, timer, late, failed, is_outdated };
+        let open = Open { sent, course, first, held, told, rows, timer, late, failed, is_outdated };
         Self { open: Some(open), keeps_rows, of, is_outdated }
     }
 
@@ -178,7 +181,8 @@ impl Stream for BatchAnswers<'_> {
         let outcome = ready!(open.poll_answer(this.keeps_rows, cx));
         let answer = open.end_next(number, outcome);
         this.is_outdated = open.is_outdated;
-        if this.left() == 0 {
+        if open.sent.asked.is_empty() {
+            open.course.end(&open.held, open.sql());
             // The connection goes back.
             this.open = None;
         }
@@ -246,7 +250,12 @@ impl Open<'_> {
     fn stop(&self) {
         let (first, last) = self.sent.numbers;
         let grip = self.held.line().grip(Target::Numbers(first, last));
-        self.held.cancellation().begin(grip);
+        self.course.cancellation(&self.held).begin(grip);
+    }
+
+    /// Its first statement.
+    fn sql(&self) -> &str {
+        self.first.as_ref().map_or("", |known| known.query.sql())
     }
 
     /// The next statement has come to this.
@@ -262,6 +271,7 @@ impl Open<'_> {
             (Err(Some(error)), _) => self.judge(number, &asked.known, error),
             (Err(None), _) => return None,
         };
+        self.course.fails(&error);
         let may_be_done = !self.sent.is_one || error.outcome() == Outcome::Unknown;
         let error = error.of_batch_done(may_be_done && !self.sent.mark.was_inside());
         Some(Err((self.told)(error)))
@@ -337,6 +347,7 @@ impl Drop for BatchAnswers<'_> {
         open.held.note_loose();
         // One for all of them: nobody has looked whether the others were begun.
         open.held.tally().add(Item::Dropped);
+        open.course.is_dropped(&open.held, open.sql());
         if open.late.is_none() && open.held.limits().cancel_on_drop {
             open.stop();
         }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use futures_core::Stream;
 use tokio_postgres::types::ToSql;
 
-use crate::limits::limited;
+use crate::limits::limited_begin;
 use crate::query::{Query, QueryError};
 use crate::results;
 use crate::statements::note_healed;
@@ -100,9 +100,7 @@ impl<'c, 'q> Batch<'c, 'q> {
     /// # }
     /// ```
     pub fn push(&mut self, query: impl Into<Query<'q>>, params: &[&'q (dyn ToSql + Sync)]) {
-        let mut query = query.into();
-        query.terms.is_of_batch = true;
-        self.entries.push(Entry { query, params: params.into() });
+        self.entries.push(Entry { query: query.into(), params: params.into() });
     }
 
     /// As it is, with all statements as one, which is the default: they share one `Sync` of the protocol. Outside of a transaction they are one, which the server commits after the last of them. So the answers to those before are of use only once the last one is there: if that is an
@@ -262,9 +260,9 @@ impl<'c> Held<'c, '_> {
         let (Self { connection, entries, .. }, told) = (self, Arc::clone(&self.told));
         let how = How { is_one: self.is_one, is_read };
         // Owned across the await: the connection, or its lease, which goes back and is put in order.
-        let begun = limited(connection, &entries[0].query, || begin(connection, entries, how)).await;
+        let begun = limited_begin(connection, &entries[0].query, || begin(connection, entries, how)).await;
         match begun {
-            Ok(sent) => Ok(BatchAnswers::new(sent, Arc::clone(connection), told, is_read)),
+            Ok((sent, course)) => Ok(BatchAnswers::new(sent, course, Arc::clone(connection), told, is_read)),
             Err(error) => Err(told(error)),
         }
     }

@@ -14,6 +14,14 @@ pub(crate) fn class_of(code: &str) -> usize {
     CLASSES.iter().position(|class| *class == begins).unwrap_or(CLASSES.len() - 1)
 }
 
+/// The class of a code, as OpenTelemetry has it.
+pub(crate) fn error_type(code: &str) -> &'static str {
+    match CLASSES[class_of(code)] {
+        OTHER => "_OTHER",
+        class => class,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::SQLSTATES;

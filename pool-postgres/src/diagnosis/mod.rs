@@ -22,7 +22,7 @@ use std::io;
 
 use pool_core::AcquireError;
 
-pub(crate) use class::{CLASSES, class_of};
+pub(crate) use class::{CLASSES, class_of, error_type};
 pub(crate) use kind::{Kind, is_refused_by_the_client};
 pub use table::{SQLSTATES, SqlStateRow};
 

@@ -11,6 +11,7 @@ use pool_core::trace::{Traced, report};
 use tokio::runtime::Handle;
 use tokio::time::{Sleep, sleep};
 
+use super::course::{Course, end_of, judge};
 use super::slow::QueryEnd;
 use super::spans::{self, Answered};
 use super::stats::Item;
@@ -41,6 +42,29 @@ pub(crate) async fn limited<T: Answered, R: Future<Output = Result<T, QueryError
     };
     guard.end(&answer);
     answer
+}
+
+/// As [`limited`], for a request that is only begun then, and goes on. Whoever reads its answers says what becomes of it.
+pub(crate) async fn limited_begin<T: Answered, R: Future<Output = Result<T, QueryError>>>(
+    connection: &PostgresConnection,
+    query: &Query<'_>,
+    request: impl FnOnce() -> R,
+) -> Result<(T, Course), QueryError> {
+    let mut guard = Guard::begin(connection, query);
+    let request = pin!(request());
+    let begun = match query.terms.timeout(connection.limits()) {
+        // Owned across the awaits: as above.
+        None => request.await,
+        Some(limit) => guard.in_time(limit, request).await,
+    };
+    match begun {
+        Ok(begun) => Ok((begun, guard.go_on())),
+        Err(error) => {
+            let failed = Err::<T, _>(error);
+            guard.end(&failed);
+            failed.map(|begun| (begun, Course::default()))
+        }
+    }
 }
 
 /// Waits for an answer for as long as a request may take that says nothing else, and has nothing cancelled: what begins or ends a transaction has to be carried out, or what follows it fails.
@@ -110,6 +134,13 @@ impl<'a> Guard<'a> {
         }
     }
 
+    /// It has been begun, and is watched over by somebody else from now on.
+    fn go_on(mut self) -> Course {
+        self.has_ended = true;
+        self.leave();
+        Course::new(self.began_at, std::mem::take(&mut self.span))
+    }
+
     /// It has been answered.
     pub(crate) fn end<T: Answered>(mut self, answer: &Result<T, QueryError>) {
         // One that still waits for its turn would hit what comes next of this.
@@ -127,11 +158,7 @@ impl<'a> Guard<'a> {
         }
         self.has_ended = true;
         self.leave();
-        let (end, is_served) = match answer {
-            Ok(_) => (QueryEnd::Answered, true),
-            Err(error) if error.is_timeout() => (QueryEnd::TimedOut, false),
-            Err(error) => (QueryEnd::Failed, !error.is_closed()),
-        };
+        let (end, is_served) = answer.as_ref().map_or_else(end_of, |_| (QueryEnd::Answered, true));
         self.count(end, is_served);
         spans::tell(&self.span, answer, end);
     }
@@ -271,31 +298,13 @@ impl<'a> Guard<'a> {
     fn count(&self, end: QueryEnd, is_served: bool) {
         let tally = self.connection.tally();
         match end {
-            // It has been sent, and what comes of it is counted later.
-            QueryEnd::Answered if self.query.terms.is_of_batch => {}
             QueryEnd::Answered => tally.add(Item::Answered),
             QueryEnd::Failed => tally.add(Item::Failed),
             QueryEnd::TimedOut => tally.add(Item::TimedOut),
             QueryEnd::Dropped => tally.add(Item::Dropped),
         }
         if let Some(began_at) = self.began_at {
-            self.judge(began_at.elapsed(), end, is_served);
-        }
-    }
-
-    fn judge(&self, elapsed: Duration, end: QueryEnd, is_served: bool) {
-        let (tally, limits) = (self.connection.tally(), self.connection.limits());
-        if let Some(sla) = limits.sla {
-            let is_late = elapsed > sla;
-            if is_late || (!is_served && end != QueryEnd::Dropped) {
-                tally.add(Item::SlaMissed);
-            } else if is_served {
-                tally.add(Item::SlaMet);
-            }
-        }
-        if limits.slow_query.is_some_and(|slow| elapsed >= slow) {
-            tally.add(Item::Slow);
-            tally.ledger().tell(self.query.sql(), self.connection.host(), elapsed, end);
+            judge(self.connection, self.query.sql(), began_at.elapsed(), (end, is_served));
         }
     }
 }
@@ -327,6 +336,6 @@ impl Drop for Guard<'_> {
             self.connection.session().requests().muddle();
         }
         self.count(QueryEnd::Dropped, false);
-        spans::tell_dropped(&self.span);
+        spans::tell_end(&self.span, QueryEnd::Dropped);
     }
 }

@@ -1,7 +1,9 @@
 //! What bounds requests: how long they may take, what becomes of those that nobody waits for any more, and what is counted of all of them.
 
 mod cancel;
+mod course;
 mod guard;
+mod in_short;
 mod ledger;
 mod settings;
 mod slow;
@@ -12,7 +14,8 @@ mod terms;
 mod timed_out;
 mod unsupported;
 
-pub(crate) use guard::{limited, patient, timer};
+pub(crate) use course::Course;
+pub(crate) use guard::{limited, limited_begin, patient, timer};
 pub(crate) use ledger::{Account, Ledger, Tally, Totals};
 pub use settings::Limits;
 pub use slow::{QueryEnd, SlowQuery};

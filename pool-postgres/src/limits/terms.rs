@@ -18,8 +18,6 @@ pub(crate) struct Terms<'a> {
     pub(crate) asked: Asked,
     /// Whether others use its connection meanwhile.
     pub(crate) is_shared: bool,
-    /// Whether it is sent with others, and each is counted when it has been answered.
-    pub(crate) is_of_batch: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]

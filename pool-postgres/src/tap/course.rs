@@ -11,6 +11,7 @@ use super::joining::{READY, SKIPPED};
 use super::session::Session;
 use super::stopwatch::Stopwatch;
 use super::words::Words;
+use crate::diagnosis::error_type;
 
 /// A request that the server has not finished answering.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,7 +173,9 @@ impl Course {
                 }
             }
             b'E' => {
-                note_error(&self.session, Words::read(beginning), self.is_in_step());
+                let words = Words::read(beginning);
+                self.stopwatch.fails(error_type(&words.code));
+                note_error(&self.session, words, self.is_in_step());
                 self.is_passing_over |= self.joined > 0 && self.end_joined(kind);
             }
             _ => note(&self.session, kind, beginning),

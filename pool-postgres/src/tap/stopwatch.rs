@@ -24,6 +24,8 @@ pub(super) struct Stopwatch {
     on_duty: bool,
     /// Whether one of them executes something: to prepare a statement is no execution.
     executes: bool,
+    /// The kind of the first error that was an answer to one of them.
+    error: Option<&'static str>,
     /// How many have been executed.
     executed: u64,
     /// How many have to have been executed for the next to be timed.
@@ -41,6 +43,7 @@ impl Stopwatch {
             since: None,
             on_duty: false,
             executes: false,
+            error: None,
             executed: 0,
             next_timed,
         }
@@ -64,17 +67,26 @@ impl Stopwatch {
         }
     }
 
+    /// The server has answered with an error of this kind.
+    pub(super) fn fails(&mut self, kind: &'static str) {
+        self.error = self.error.or(Some(kind)).filter(|_| self.running);
+    }
+
     /// Nothing is in flight any more.
     pub(super) fn answered(&mut self) {
         self.running = false;
-        let since = self.since.take();
-        if !mem::take(&mut self.executes) || self.on_duty {
+        let (since, error) = (self.since.take(), self.error.take());
+        // What is refused when it is prepared is not executed, and has failed all the same.
+        if !mem::take(&mut self.executes) && error.is_none() || self.on_duty {
             return;
         }
         self.executed += 1;
         if let (Some(since), Some(recorder)) = (since, &self.recorder) {
             let stands_for = if self.executed <= ALL_TIMED { 1 } else { SAMPLE };
-            recorder.record_executions(since.elapsed(), stands_for);
+            match error {
+                None => recorder.record_executions(since.elapsed(), stands_for),
+                Some(kind) => recorder.record_failed_executions(since.elapsed(), stands_for, kind),
+            }
             self.next_timed = after(self.executed);
         }
     }
@@ -114,6 +126,28 @@ mod tests {
             let counted = recorder.executions().count;
             assert!(counted.abs_diff(executed) < SAMPLE, "{counted} of {executed}");
         }
+    }
+
+    #[test]
+    fn what_fails_is_timed_as_that_and_an_error_out_of_turn_is_nobodys() {
+        let recorder = Recorder::default();
+        let mut stopwatch = Stopwatch::new(Some(recorder.clone()));
+        stopwatch.fails("57");
+        assert_eq!(stopwatch.error, None, "nothing was asked");
+        stopwatch.sent(true, false);
+        stopwatch.fails("23");
+        stopwatch.fails("25");
+        assert_eq!(stopwatch.error, Some("23"), "the first one");
+        stopwatch.answered();
+        assert_eq!((stopwatch.error, recorder.executions().count), (None, 1));
+        stopwatch.sent(false, false);
+        stopwatch.fails("42");
+        stopwatch.answered();
+        assert_eq!(recorder.executions().count, 2, "it was to be executed");
+        stopwatch.sent(true, true);
+        stopwatch.fails("42");
+        stopwatch.answered();
+        assert_eq!(recorder.executions().count, 2, "but not what the pool asks");
     }
 
     /// Of a few things in turn, none is timed all the time.

@@ -1,9 +1,13 @@
 //! Errors by the class of their SQLSTATE.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
+
+use pool_core::{MetricSample, MetricValue};
+use pool_postgres::Query;
 
 use crate::common::{config, database};
-use crate::stage::{by_label, observed, told};
+use crate::stage::{Observer, by_label, family, observed, told};
 
 #[tokio::test]
 async fn an_error_is_counted_by_its_class_whoever_has_asked() {
@@ -38,4 +42,32 @@ async fn there_are_no_more_classes_than_there_are() {
     let after = by_label(&observer, "pool.postgres.errors");
     assert_eq!((after["other"], after["P0"]), (100, 1));
     assert_eq!(after.into_keys().collect::<BTreeSet<_>>(), before);
+}
+
+/// How many queries were timed, by what they have failed with.
+fn timed(observer: &Observer) -> String {
+    let of = |sample: &MetricSample| {
+        let error = sample.labels.iter().find(|(label, _)| *label == "error.type").map_or("none", |(_, kind)| kind);
+        match &sample.value {
+            MetricValue::Histogram(times) => format!("{error} {}", times.count),
+            other => panic!("{other:?} is no histogram"),
+        }
+    };
+    family(observer, "db.client.operation.duration").samples.iter().map(of).collect::<Vec<_>>().join(", ")
+}
+
+#[tokio::test]
+async fn what_fails_is_timed_apart() {
+    let database = database();
+    let (pool, observer) = observed(config(database.url(), 1)).await;
+    pool.query_one("SELECT 1", &[]).await.unwrap();
+    assert_eq!(timed(&observer), "none 1");
+    pool.query_one("SELECT 1 / 0", &[]).await.unwrap_err();
+    pool.query_one("SELECT nothing", &[]).await.unwrap_err();
+    pool.execute(Query::new("SELECT pg_sleep(300)").timeout(Duration::from_millis(50)), &[]).await.unwrap_err();
+    pool.query_one("SELECT 1", &[]).await.unwrap();
+    assert_eq!(timed(&observer), "none 2, 22 1, 42 1, 57 1");
+    assert_eq!(pool.stats().execution.count, 5, "all of them");
+    pool.batch_execute("DO $$ BEGIN RAISE 'no' USING ERRCODE = 'QQQQQ'; END $$").await.unwrap_err();
+    assert_eq!(timed(&observer), "none 2, 22 1, 42 1, 57 1, _OTHER 1");
 }

@@ -14,6 +14,8 @@ const NAME: &str = "db.client.connection.pool.name";
 /// How many series one pool makes at most, with one server; and how many more for each other server.
 const MOST: usize = 300;
 const MORE: usize = 3;
+/// Of a histogram.
+const TIMES: usize = 25;
 /// Their values are those of the configuration.
 const CONFIGURED: [&str; 2] = ["server.address", "server.port"];
 
@@ -135,9 +137,17 @@ async fn a_pool_makes_no_more_series_than_the_page_says() {
     for text in ["SELECT 1 / 0", "SELECT nothing", "SELECT 1"] {
         let _ = pool.query_one(text, &[]).await;
     }
-    assert_eq!(series(&other.families()), one + 4 * MORE, "whatever is asked");
+    assert_eq!(series(&other.families()), one + 4 * MORE + 2 * TIMES, "one for each class of errors");
+    for text in ["SELECT 2 / 0", "SELECT nobody", "SELECT 2"] {
+        let _ = pool.query_one(text, &[]).await;
+    }
+    assert_eq!(series(&other.families()), one + 4 * MORE + 2 * TIMES, "whatever else is asked");
     let page = page();
-    for said in [format!("at most **{MOST} series**"), format!("**{MORE} more** for each")] {
+    for said in [
+        format!("at most **{MOST} series**"),
+        format!("**{MORE} more** for each"),
+        format!("**{TIMES} more** for each"),
+    ] {
         assert!(page.contains(&said), "the page does not say {said:?}");
     }
 }

@@ -1,9 +1,10 @@
 //! Leases that are held for long, and those who wait for themselves.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pool_core::{AcquireError, Pool, Request, ScheduleConfig};
+use pool_core::{AcquireError, Holder, ObserveConfig, Pool, Request, ScheduleConfig};
 use pool_testkit::fake::{FakeDriver, quiet};
 use tokio::time::{Instant, sleep};
 
@@ -340,4 +341,22 @@ pub(crate) async fn a_lease_is_reported_sooner_or_later_or_not_at_all(setting: S
 
 pub(crate) async fn a_lease_is_cut_off_sooner_or_later_or_not_at_all(setting: Setting) -> Trial {
     sooner_or_later(setting, |config, limit| config.reclaim_after = limit, |pool| pool.stats().reclaimed).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_says_of_the_longest_thousand_where_they_were_acquired() {
+    let driver = FakeDriver::new();
+    let pool = watched(&driver, 1_100, 3_600 * SECOND);
+    let mut leases = Vec::new();
+    for _ in 0..1_100 {
+        leases.push(pool.acquire().await.unwrap());
+        sleep(SECOND / 10).await;
+    }
+    let places = |holders: &[Holder]| holders.iter().filter(|holder| holder.place.is_some()).count();
+    let seen = pool.observe(ObserveConfig::default()).unwrap().snapshot().holders;
+    assert_eq!((seen.len(), places(&seen)), (1_100, 1_000));
+    assert!(seen.is_sorted_by_key(|holder| Reverse(holder.held)) && seen[999].place.is_some());
+    assert_eq!(places(&pool.holders()), 1_100);
+    drop(leases);
+    prove_nothing_lost(&pool, &driver).await;
 }
