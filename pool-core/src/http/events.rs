@@ -9,11 +9,11 @@ use std::time::{Duration, SystemTime};
 
 use axum::body::Bytes;
 use futures_core::Stream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use super::document::document_of_texts;
+use super::listeners::Place;
 use super::watched::{Moment, Watched};
 
 /// From one event to the next.
@@ -43,8 +43,8 @@ pub(super) struct Events {
     step: Interval,
     end: Pin<Box<dyn Future<Output = ()> + Send>>,
     state: State,
-    /// One listener of those that there may be.
-    _permit: OwnedSemaphorePermit,
+    /// Lost, and with it all that is to come, to somebody else if he does not ask for events.
+    place: Place,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -61,19 +61,14 @@ struct Listened {
 }
 
 impl Events {
-    pub(super) fn new(
-        pools: Vec<Arc<Watched>>,
-        steps: &Steps,
-        end: CancellationToken,
-        permit: OwnedSemaphorePermit,
-    ) -> Self {
+    pub(super) fn new(pools: Vec<Arc<Watched>>, steps: &Steps, end: CancellationToken, place: Place) -> Self {
         let began = steps.began();
         let next = steps_since(began).saturating_add(1).saturating_mul(STEP.as_secs());
         let mut step = interval_at(began + Duration::from_secs(next), STEP);
         // A listener that was slow gets one event, and not all that it missed, and is with the others again.
         step.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let pools = pools.into_iter().map(|pool| Listened { pool, last: None }).collect();
-        Self { pools, began, step, end: Box::pin(end.cancelled_owned()), state: State::Begins, _permit: permit }
+        Self { pools, began, step, end: Box::pin(end.cancelled_owned()), state: State::Begins, place }
     }
 
     fn next(&mut self, told_to_end: bool) -> Bytes {
@@ -106,7 +101,7 @@ impl Stream for Events {
     type Item = Result<Bytes, Infallible>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.state == State::HasEnded {
+        if self.state == State::HasEnded || !self.place.keep() {
             return Poll::Ready(None);
         }
         let told_to_end = self.end.as_mut().poll(context).is_ready();

@@ -8,6 +8,7 @@ mod clock;
 mod control;
 mod document;
 mod events;
+mod listeners;
 mod page;
 mod reply;
 mod settings;
@@ -25,7 +26,6 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::Response;
 use axum::routing::{get, post};
 use serde_json::{Map, Value, json};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::driver::Driver;
@@ -37,11 +37,9 @@ use control::Action;
 pub use control::{Controls, ControlsError};
 use document::{Extent, Look};
 use events::{Events, Steps};
+use listeners::Listeners;
 use reply::Reply;
 use watched::Watched;
-
-/// How many may listen to the events of one [`Status`] at once.
-const LISTENERS: usize = 64;
 
 /// What is shown of one pool, or several, over HTTP. Cheap to clone; all clones show the same.
 ///
@@ -60,20 +58,13 @@ const LISTENERS: usize = 64;
 /// # Ok(app)
 /// # }
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Status {
     sources: Vec<Arc<Watched>>,
     controls: Option<Arc<Controls>>,
-    listeners: Arc<Semaphore>,
+    listeners: Arc<Listeners>,
     steps: Arc<Steps>,
     end: CancellationToken,
-}
-
-impl Default for Status {
-    fn default() -> Self {
-        let listeners = Arc::new(Semaphore::new(LISTENERS));
-        Self { sources: Vec::new(), controls: None, listeners, steps: Arc::default(), end: CancellationToken::new() }
-    }
 }
 
 /// # What it shows
@@ -114,6 +105,8 @@ impl Status {
 
     /// Ends the streams of events that are open, each after a last event, and answers new ones with 503: so that a server that waits for its connections can shut down. A pool
     /// that is closed ends them, too, within a second.
+    ///
+    /// One who does not read what he is sent is not told, since nothing can be written to him: a server needs a limit of its own for its shutdown, as `docs/status.md` has it.
     pub fn end_events(&self) {
         self.end.cancel();
     }
@@ -264,13 +257,13 @@ async fn events(State(status): State<Status>, uri: Uri) -> Response {
         Ok(sources) => sources,
         Err(reply) => return reply.into(),
     };
-    let permit = Arc::clone(&status.listeners).try_acquire_owned().ok().filter(|_| !status.end.is_cancelled());
-    let Some(permit) = permit else {
+    let place = status.listeners.sit().filter(|_| !status.end.is_cancelled());
+    let Some(place) = place else {
         return Reply::json(StatusCode::SERVICE_UNAVAILABLE, &json!({ "error": "as many listen as may" }))
             .with(header::RETRY_AFTER, "10")
             .into();
     };
-    let events = Events::new(sources, &status.steps, status.end.clone(), permit);
+    let events = Events::new(sources, &status.steps, status.end.clone(), place);
     // Proxies that gather what they pass on are told not to.
     Reply::stream("text/event-stream; charset=utf-8", Body::from_stream(events))
         .with_name("x-accel-buffering", "no")
