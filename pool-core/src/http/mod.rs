@@ -151,9 +151,9 @@ impl Status {
         text(&self.sources)
     }
 
-    /// The page. It asks for `events` beside its own address, and has to be sent with its [policy](Status::page_policy).
+    /// The page, of 200 KiB at most: of more than four pools it begins with the first. It asks for `events` beside its own address, and has to be sent with its [policy](Status::page_policy).
     pub fn page(&self) -> String {
-        page::html(&document_of(&self.sources, Extent::page(self.sources.len())))
+        page::of(&self.sources, None)
     }
 
     /// What the header `Content-Security-Policy` of the page is to be: nothing but the page's own script and style, told by their hashes, and requests to where it comes from.
@@ -248,8 +248,8 @@ fn kind_of_pool(headers: &HeaderMap, uri: &Uri) -> Option<Kind> {
     }
 }
 
-async fn ui(State(status): State<Status>) -> Response {
-    Reply::page(status.page()).into()
+async fn ui(State(status): State<Status>, uri: Uri) -> Response {
+    Reply::page(page::of(&status.sources, reply::parameter(&uri, "pool").as_deref())).into()
 }
 
 async fn events(State(status): State<Status>, uri: Uri) -> Response {
@@ -263,7 +263,9 @@ async fn events(State(status): State<Status>, uri: Uri) -> Response {
             .with(header::RETRY_AFTER, "10")
             .into();
     };
-    let events = Events::new(sources, &status.steps, status.end.clone(), place);
+    let shown = |pool: &&Arc<Watched>| sources.iter().any(|one| Arc::ptr_eq(one, pool));
+    let others = status.sources.iter().filter(|pool| !shown(pool)).cloned().collect();
+    let events = Events::new(sources, others, &status.steps, status.end.clone(), place);
     // Proxies that gather what they pass on are told not to.
     Reply::stream("text/event-stream; charset=utf-8", Body::from_stream(events))
         .with_name("x-accel-buffering", "no")

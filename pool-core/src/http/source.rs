@@ -11,7 +11,7 @@ use crate::metric::MetricFamily;
 use crate::monitor::HealthChecker;
 use crate::observe::{PoolObserver, Snapshot};
 use crate::reconfigured::Reconfigured;
-use crate::stats::Stats;
+use crate::stats::{PoolState, Stats};
 
 /// Whether callers can be sent to a pool, and why not.
 #[derive(Clone, Debug)]
@@ -35,6 +35,7 @@ pub(super) trait Source: Send + Sync {
     fn snapshot(&self) -> Snapshot;
     fn families(&self) -> Vec<MetricFamily>;
     fn readiness(&self) -> Readiness;
+    fn state(&self) -> PoolState;
     fn is_live(&self) -> bool;
     fn is_closed(&self) -> bool;
     /// After how long a lease is taken for forgotten.
@@ -64,6 +65,10 @@ impl<D: Driver> Source for PoolObserver<D> {
             Some(checker) => checked(checker),
             None => unchecked(&self.pool().stats(), &self.pool().config()),
         }
+    }
+
+    fn state(&self) -> PoolState {
+        self.pool().state()
     }
 
     fn is_live(&self) -> bool {
