@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::driver::Driver;
 use crate::error::ConfigError;
 use crate::health::HealthState;
-use crate::metric::MetricFamily;
+use crate::metric::{MetricFamily, ServerFacts};
 use crate::monitor::HealthChecker;
 use crate::observe::{PoolObserver, Snapshot};
 use crate::reconfigured::Reconfigured;
@@ -36,6 +36,7 @@ pub(super) trait Source: Send + Sync {
     fn families(&self) -> Vec<MetricFamily>;
     fn readiness(&self) -> Readiness;
     fn state(&self) -> PoolState;
+    fn servers(&self) -> Vec<ServerFacts>;
     fn is_live(&self) -> bool;
     fn is_closed(&self) -> bool;
     /// After how long a lease is taken for forgotten.
@@ -69,6 +70,10 @@ impl<D: Driver> Source for PoolObserver<D> {
 
     fn state(&self) -> PoolState {
         self.pool().state()
+    }
+
+    fn servers(&self) -> Vec<ServerFacts> {
+        self.pool().engine.describe_driver().servers
     }
 
     fn is_live(&self) -> bool {

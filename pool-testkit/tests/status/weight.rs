@@ -7,7 +7,7 @@ use pool_core::{OwnedLease, Pool};
 use pool_testkit::fake::{Call, FakeDriver, Step, quiet};
 use serde_json::Value;
 
-use crate::common::{SECOND, ask, get, observer};
+use crate::common::{SECOND, Shown, ask, get, observer};
 
 const MOST: usize = 200 * 1024;
 
@@ -78,4 +78,21 @@ async fn five_hundred_pools_fit_too() {
     let (status, leases) = crowded(500, 2, 1).await;
     assert_eq!(first_of(&status, "/pool/ui").await["others"].as_array().unwrap().len(), 400);
     drop(leases);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_history_of_several_pools_keeps_the_page_light() {
+    let shown = Shown::new(quiet(20));
+    let mut status = shown.status.clone();
+    let others: Vec<_> = (0..3).map(|_| Pool::builder(FakeDriver::new()).config(quiet(20)).build().unwrap()).collect();
+    for (number, pool) in others.iter().enumerate() {
+        status = status.pool(observer(pool, &format!("other-{number}")));
+    }
+    let held = (shown.pool.acquire().await.unwrap(), others[0].acquire().await.unwrap());
+    tokio::time::sleep(Duration::from_hours(2)).await;
+    let page = status.page();
+    assert!(page.len() < 200 * 1024, "{} bytes", page.len());
+    let whole: serde_json::Value = serde_json::from_str(&status.json()).unwrap();
+    assert_eq!(whole["pools"][0]["history"]["at_unix_seconds"].as_array().unwrap().len(), 360);
+    drop(held);
 }
