@@ -9,5 +9,7 @@ mod common;
 mod access;
 #[path = "page/live.rs"]
 mod live;
+#[path = "page/many.rs"]
+mod many;
 #[path = "page/safety.rs"]
 mod safety;

@@ -19,3 +19,5 @@ mod health;
 mod refusals;
 #[path = "status/shutdown.rs"]
 mod shutdown;
+#[path = "status/weight.rs"]
+mod weight;

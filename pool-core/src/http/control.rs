@@ -14,7 +14,8 @@ use subtle::ConstantTimeEq;
 use tokio::time::Instant;
 
 use super::Status;
-use super::reply::{Reply, parameter};
+use super::guard::own_host;
+use super::reply::Reply;
 use super::settings::{self, Wrong};
 use super::source::{Source, Whom};
 use super::watched::Watched;
@@ -169,12 +170,6 @@ fn is_of_own_origin(request: &Request) -> bool {
     })
 }
 
-/// In HTTP/2 it is in the address.
-fn own_host(request: &Request) -> Option<&str> {
-    let header = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    header.or_else(|| request.uri().authority().map(axum::http::uri::Authority::as_str))
-}
-
 async fn perform(status: &Status, action: Action, request: Request) -> Result<Reply, Reply> {
     let source = target(status, request.uri())?;
     let is_json = is_json(request.headers());
@@ -194,14 +189,13 @@ async fn perform(status: &Status, action: Action, request: Request) -> Result<Re
 
 /// The pool that is meant.
 fn target(status: &Status, uri: &Uri) -> Result<Arc<Watched>, Reply> {
-    let is_named = parameter(uri, "pool").is_some();
     let mut found = status.asked_for(uri)?;
     match found.pop() {
         Some(source) if found.is_empty() => Ok(source),
         _ => {
             let names: Vec<_> = status.sources.iter().map(|source| source.name()).collect();
-            let why = if is_named { "several pools have this name" } else { "say which pool, as ?pool=NAME" };
-            Err(Reply::json(StatusCode::BAD_REQUEST, &json!({ "error": why, "pools": names })))
+            let found = json!({ "error": "say which pool, as ?pool=NAME", "pools": names });
+            Err(Reply::json(StatusCode::BAD_REQUEST, &found))
         }
     }
 }
@@ -276,7 +270,10 @@ fn switch(
 
 fn retire(source: &dyn Source, fields: &Map<String, Value>) -> Result<Reply, Reply> {
     let whom = whom(fields)?;
-    let connections = source.snapshot().stats.state.size;
+    if let Whom::Host(host) = &whom {
+        knows(source, host)?;
+    }
+    let connections = source.state().size;
     source.retire(&whom);
     report(|| {
         tracing::info!(
@@ -310,6 +307,22 @@ fn whom(fields: &Map<String, Value>) -> Result<Whom, Reply> {
             Err(refuse("over_seconds", over, "without host: those to one host are retired at once"))
         }
     }
+}
+
+/// Refuses a host that no connection can go to, as far as the driver names its servers.
+fn knows(source: &dyn Source, host: &str) -> Result<(), Reply> {
+    let servers = source.servers();
+    let mut known: Vec<&str> = servers.iter().map(|server| server.host.as_str()).collect();
+    // Of a name that leads to many only some are told.
+    let mut others = servers.is_empty();
+    for list in servers.iter().filter_map(|server| server.address.as_deref()) {
+        known.extend(list.split(", "));
+        others |= list.contains(" more");
+    }
+    if others || known.contains(&host) {
+        return Ok(());
+    }
+    Err(wrong(&[Wrong::new("host", &host.into(), format!("one of {}", known.join(", ")))]))
 }
 
 fn reconfigure(status: &Status, source: &dyn Source, fields: &Map<String, Value>) -> Result<Reply, Reply> {

@@ -16,19 +16,32 @@ use crate::stats::{BreakerState, Distribution, Stats};
 /// How much of it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Extent {
-    /// The slots and the holders that are listed, at most; the rest is a number.
+    /// The slots, the holders and the servers that are listed, at most each; the rest is a number.
     pub(super) rows: usize,
     /// The points of the history, at most: the latest.
     pub(super) points: usize,
+    /// The entries of the journal, at most: the latest.
+    pub(super) entries: usize,
+    /// The longest text, in characters: what is longer is cut off.
+    pub(super) text: usize,
 }
 
 impl Extent {
     /// For programs.
-    pub(super) const WHOLE: Self = Self { rows: 1000, points: usize::MAX };
+    pub(super) const WHOLE: Self = Self { rows: 1000, points: usize::MAX, entries: usize::MAX, text: usize::MAX };
 
-    /// For the page, which has no place for more: the more pools there are, the shorter is the history of each at first.
-    pub(super) fn page(pools: usize) -> Self {
-        Self { rows: 300, points: (360 / pools.max(1)).max(30) }
+    /// For the page, which has no place for more.
+    pub(super) const PAGE: Self = Self { rows: 300, points: 360, entries: 64, text: 1024 };
+
+    /// So many times less of everything.
+    pub(super) fn divided(self, by: usize) -> Self {
+        let of = |most: usize, least: usize| (most / by).max(least);
+        Self {
+            rows: of(self.rows, 4),
+            points: of(self.points, 4),
+            entries: of(self.entries, 4),
+            text: of(self.text, 32),
+        }
     }
 }
 
@@ -50,10 +63,35 @@ pub(super) fn document(pools: Vec<Value>) -> Value {
     json!({ "at": rfc3339(SystemTime::now()), "pools": pools })
 }
 
-/// The same, of what is JSON already.
-pub(super) fn document_of_texts(pools: &[Arc<str>]) -> String {
+/// The same, of what is JSON already, and the states of others if there is any news of them.
+pub(super) fn document_of_texts(pools: &[Arc<str>], others: Option<&str>) -> String {
     let at = Value::from(rfc3339(SystemTime::now()));
-    format!("{{\"at\":{at},\"pools\":[{}]}}", pools.join(","))
+    let others = others.map(|others| format!(",\"others\":[{others}]")).unwrap_or_default();
+    format!("{{\"at\":{at},\"pools\":[{}]{others}}}", pools.join(","))
+}
+
+/// Of a pool that is not shown, how it is.
+pub(super) fn in_short(source: &dyn Source) -> Value {
+    let (readiness, pool) = (source.readiness(), source.state());
+    json!({
+        "name": source.name(), "paused": pool.paused, "closed": pool.closed,
+        "health": { "state": readiness.state.to_string() },
+    })
+}
+
+/// Cuts off what is longer than so many characters.
+fn shorten(value: &mut Value, most: usize) {
+    match value {
+        Value::String(text) => {
+            if let Some((end, _)) = text.char_indices().nth(most) {
+                text.truncate(end);
+                text.push('…');
+            }
+        }
+        Value::Array(parts) => parts.iter_mut().for_each(|part| shorten(part, most)),
+        Value::Object(parts) => parts.values_mut().for_each(|part| shorten(part, most)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// A pool: of the history, what came after that moment.
@@ -70,13 +108,18 @@ pub(super) fn describe(look: &Look, extent: Extent, after: Option<SystemTime>) -
         ("slots_left_out".to_owned(), snapshot.slots.len().saturating_sub(extent.rows).into()),
         ("holders".to_owned(), snapshot.holders.iter().take(extent.rows).map(|one| holder(one, leak_after)).collect()),
         ("holders_left_out".to_owned(), snapshot.holders.len().saturating_sub(extent.rows).into()),
-        ("servers".to_owned(), snapshot.servers.iter().map(server).collect()),
+        ("servers".to_owned(), snapshot.servers.iter().take(extent.rows).map(server).collect()),
+        ("servers_left_out".to_owned(), snapshot.servers.len().saturating_sub(extent.rows).into()),
         ("settings".to_owned(), settings::read(&snapshot.config)),
         ("driver_settings".to_owned(), snapshot.driver_settings.iter().map(setting).collect()),
-        ("journal".to_owned(), snapshot.journal.iter().map(entry).collect()),
+        ("journal".to_owned(), snapshot.journal.iter().take(extent.entries).map(entry).collect()),
         ("history".to_owned(), history(&snapshot.history, extent.points, after)),
     ]);
-    Value::Object(parts)
+    let mut shown = Value::Object(parts);
+    if extent.text < usize::MAX {
+        shorten(&mut shown, extent.text);
+    }
+    shown
 }
 
 fn state(snapshot: &Snapshot) -> Map<String, Value> {

@@ -9,11 +9,11 @@ use std::time::{Duration, SystemTime};
 
 use axum::body::Bytes;
 use futures_core::Stream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use super::document::document_of_texts;
+use super::listeners::Place;
 use super::watched::{Moment, Watched};
 
 /// From one event to the next.
@@ -39,12 +39,15 @@ fn steps_since(began: Instant) -> u64 {
 /// nothing goes on meanwhile: it does what it does when it is asked for the next event.
 pub(super) struct Events {
     pools: Vec<Listened>,
+    /// Of these he hears how they are, whenever that changes.
+    others: Vec<Arc<Watched>>,
+    told: Option<String>,
     began: Instant,
     step: Interval,
     end: Pin<Box<dyn Future<Output = ()> + Send>>,
     state: State,
-    /// One listener of those that there may be.
-    _permit: OwnedSemaphorePermit,
+    /// Lost, and with it all that is to come, to somebody else if he does not ask for events.
+    place: Place,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -63,9 +66,10 @@ struct Listened {
 impl Events {
     pub(super) fn new(
         pools: Vec<Arc<Watched>>,
+        others: Vec<Arc<Watched>>,
         steps: &Steps,
         end: CancellationToken,
-        permit: OwnedSemaphorePermit,
+        place: Place,
     ) -> Self {
         let began = steps.began();
         let next = steps_since(began).saturating_add(1).saturating_mul(STEP.as_secs());
@@ -73,7 +77,16 @@ impl Events {
         // A listener that was slow gets one event, and not all that it missed, and is with the others again.
         step.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let pools = pools.into_iter().map(|pool| Listened { pool, last: None }).collect();
-        Self { pools, began, step, end: Box::pin(end.cancelled_owned()), state: State::Begins, _permit: permit }
+        Self {
+            pools,
+            others,
+            told: None,
+            began,
+            step,
+            end: Box::pin(end.cancelled_owned()),
+            state: State::Begins,
+            place,
+        }
     }
 
     fn next(&mut self, told_to_end: bool) -> Bytes {
@@ -86,11 +99,15 @@ impl Events {
             (false, false) => Moment::Step(steps_since(self.began)),
         };
         let texts: Vec<_> = self.pools.iter_mut().map(|listened| listened.next(moment)).collect();
+        let others = self.others.iter().map(|other| other.in_short(moment)).collect::<Vec<_>>().join(",");
+        let news = !self.others.is_empty() && self.told.as_ref() != Some(&others);
+        let text = document_of_texts(&texts, news.then_some(&others));
+        self.told = Some(others);
         self.state = if closed || told_to_end { State::HasEnded } else { State::GoesOn };
         // JSON of one line; an event `closed` tells the page to ask no more.
         let event = if closed { "closed" } else { "snapshot" };
         let retry = if first { "retry: 1000\n" } else { "" };
-        format!("{retry}event: {event}\ndata: {}\n\n", document_of_texts(&texts)).into()
+        format!("{retry}event: {event}\ndata: {text}\n\n").into()
     }
 }
 
@@ -106,7 +123,7 @@ impl Stream for Events {
     type Item = Result<Bytes, Infallible>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.state == State::HasEnded {
+        if self.state == State::HasEnded || !self.place.keep() {
             return Poll::Ready(None);
         }
         let told_to_end = self.end.as_mut().poll(context).is_ready();

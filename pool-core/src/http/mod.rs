@@ -8,6 +8,8 @@ mod clock;
 mod control;
 mod document;
 mod events;
+mod guard;
+mod listeners;
 mod page;
 mod reply;
 mod settings;
@@ -22,26 +24,25 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::{get, post};
 use serde_json::{Map, Value, json};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::driver::Driver;
 use crate::metric::{MetricFamily, merge_families};
 use crate::observe::PoolObserver;
 use crate::prometheus;
+use crate::trace::report;
 use accept::{HTML, JSON, Kind, OPENMETRICS, TEXT};
 use control::Action;
 pub use control::{Controls, ControlsError};
 use document::{Extent, Look};
 use events::{Events, Steps};
+use listeners::Listeners;
 use reply::Reply;
 use watched::Watched;
-
-/// How many may listen to the events of one [`Status`] at once.
-const LISTENERS: usize = 64;
 
 /// What is shown of one pool, or several, over HTTP. Cheap to clone; all clones show the same.
 ///
@@ -60,20 +61,14 @@ const LISTENERS: usize = 64;
 /// # Ok(app)
 /// # }
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Status {
     sources: Vec<Arc<Watched>>,
     controls: Option<Arc<Controls>>,
-    listeners: Arc<Semaphore>,
+    hosts: Vec<String>,
+    listeners: Arc<Listeners>,
     steps: Arc<Steps>,
     end: CancellationToken,
-}
-
-impl Default for Status {
-    fn default() -> Self {
-        let listeners = Arc::new(Semaphore::new(LISTENERS));
-        Self { sources: Vec::new(), controls: None, listeners, steps: Arc::default(), end: CancellationToken::new() }
-    }
 }
 
 /// # What it shows
@@ -83,9 +78,20 @@ impl Status {
         Self::default()
     }
 
-    /// Shows this pool, too, under the name of its observer. Names should differ: of two with the same name neither can be controlled.
+    /// Shows this pool, too, under the name of its observer. Names should differ: if another one has it already, this one is called `NAME-2` here, or the first number that is free, in its metrics, too, and a
+    /// warning is logged. Otherwise one of them would hide the other.
     #[must_use]
     pub fn pool<D: Driver>(mut self, observer: PoolObserver<D>) -> Self {
+        let is_taken = |name: &str| self.sources.iter().any(|source| source.name() == name);
+        let name = observer.name().to_owned();
+        let other = || (2_u64..).map(|number| format!("{name}-{number}")).find(|other| !is_taken(other));
+        let observer = match is_taken(&name).then(other).flatten() {
+            Some(other) => {
+                report(|| tracing::warn!(name, other, "two pools have the same name; one is shown under another one"));
+                observer.named(&other)
+            }
+            None => observer,
+        };
         self.sources.push(Arc::new(Watched::new(observer)));
         self
     }
@@ -94,6 +100,24 @@ impl Status {
     #[must_use]
     pub fn controls(mut self, controls: Controls) -> Self {
         self.controls = Some(Arc::new(controls));
+        self
+    }
+
+    /// Answers those alone who ask for one of these hosts, such as `db.example:8080`, or `db.example` at any port; everybody else gets 421. Without it the name does not matter.
+    ///
+    /// This is against pages of others whose name leads to this service all of a sudden (DNS rebinding): a browser takes what it answers for theirs. Whoever asks by an address, as probes and Prometheus do, needs
+    /// that one in the list, too.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use pool_core::http::Status;
+    ///
+    /// let status = Status::new().hosts(["localhost", "127.0.0.1", "[::1]"]);
+    /// ```
+    #[must_use]
+    pub fn hosts<H: Into<String>>(mut self, hosts: impl IntoIterator<Item = H>) -> Self {
+        self.hosts.extend(hosts.into_iter().map(Into::into));
         self
     }
 
@@ -107,13 +131,17 @@ impl Status {
             .route("/metrics", get(metrics))
             .route("/pool", get(pool))
             .route("/pool/ui", get(ui))
+            .route("/pool/", get(|uri: Uri| async move { Response::from(Reply::without_stroke("pool", uri.query())) }))
+            .route("/pool/ui/", get(|uri: Uri| async move { Response::from(Reply::without_stroke("ui", uri.query())) }))
             .route("/pool/events", get(events));
         let router = if self.controls.is_some() { with_controls(router) } else { router };
-        router.with_state(self.clone())
+        router.layer(from_fn_with_state(self.clone(), guard::guard)).with_state(self.clone())
     }
 
     /// Ends the streams of events that are open, each after a last event, and answers new ones with 503: so that a server that waits for its connections can shut down. A pool
     /// that is closed ends them, too, within a second.
+    ///
+    /// One who does not read what he is sent is not told, since nothing can be written to him: a server needs a limit of its own for its shutdown, as `docs/status.md` has it.
     pub fn end_events(&self) {
         self.end.cancel();
     }
@@ -158,9 +186,9 @@ impl Status {
         text(&self.sources)
     }
 
-    /// The page. It asks for `events` beside its own address, and has to be sent with its [policy](Status::page_policy).
+    /// The page, of 200 KiB at most: of more than four pools it begins with the first. It asks for `events` beside its own address, and has to be sent with its [policy](Status::page_policy).
     pub fn page(&self) -> String {
-        page::html(&document_of(&self.sources, Extent::page(self.sources.len())))
+        page::of(&self.sources, None)
     }
 
     /// What the header `Content-Security-Policy` of the page is to be: nothing but the page's own script and style, told by their hashes, and requests to where it comes from.
@@ -235,6 +263,11 @@ async fn pool(State(status): State<Status>, headers: HeaderMap, uri: Uri) -> Res
         Ok(sources) => sources,
         Err(reply) => return reply.into(),
     };
+    if let Some(format) = reply::parameter(&uri, "format").filter(|format| !FORMATS.contains(&format.as_str())) {
+        let format: String = format.chars().take(100).collect();
+        let found = json!({ "error": format!("there is no format {format:?}"), "allowed": FORMATS });
+        return Reply::json(StatusCode::BAD_REQUEST, &found).into();
+    }
     let reply = match kind_of_pool(&headers, &uri) {
         Some(HTML) => Reply::redirect(uri.query()),
         Some(JSON) => Reply::json(StatusCode::OK, &document_of(&sources, Extent::WHOLE)),
@@ -246,17 +279,21 @@ async fn pool(State(status): State<Status>, headers: HeaderMap, uri: Uri) -> Res
     reply.varies().into()
 }
 
+/// What an address may say.
+const FORMATS: [&str; 3] = ["text", "json", "html"];
+
 /// As the address says, for people; otherwise as the header does.
 fn kind_of_pool(headers: &HeaderMap, uri: &Uri) -> Option<Kind> {
     match reply::parameter(uri, "format").as_deref() {
         Some("text") => Some(TEXT),
         Some("json") => Some(JSON),
+        Some("html") => Some(HTML),
         _ => accept::choose(headers, &[TEXT, HTML, JSON]),
     }
 }
 
-async fn ui(State(status): State<Status>) -> Response {
-    Reply::page(status.page()).into()
+async fn ui(State(status): State<Status>, uri: Uri) -> Response {
+    Reply::page(page::of(&status.sources, reply::parameter(&uri, "pool").as_deref())).into()
 }
 
 async fn events(State(status): State<Status>, uri: Uri) -> Response {
@@ -264,13 +301,15 @@ async fn events(State(status): State<Status>, uri: Uri) -> Response {
         Ok(sources) => sources,
         Err(reply) => return reply.into(),
     };
-    let permit = Arc::clone(&status.listeners).try_acquire_owned().ok().filter(|_| !status.end.is_cancelled());
-    let Some(permit) = permit else {
+    let place = status.listeners.sit().filter(|_| !status.end.is_cancelled());
+    let Some(place) = place else {
         return Reply::json(StatusCode::SERVICE_UNAVAILABLE, &json!({ "error": "as many listen as may" }))
             .with(header::RETRY_AFTER, "10")
             .into();
     };
-    let events = Events::new(sources, &status.steps, status.end.clone(), permit);
+    let shown = |pool: &&Arc<Watched>| sources.iter().any(|one| Arc::ptr_eq(one, pool));
+    let others = status.sources.iter().filter(|pool| !shown(pool)).cloned().collect();
+    let events = Events::new(sources, others, &status.steps, status.end.clone(), place);
     // Proxies that gather what they pass on are told not to.
     Reply::stream("text/event-stream; charset=utf-8", Body::from_stream(events))
         .with_name("x-accel-buffering", "no")

@@ -1,9 +1,12 @@
 //! The page, and the policy under which a browser shows it.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+
+use super::document::{Extent, Look, describe, document, in_short};
+use super::watched::Watched;
 
 /// One file, with its style, its script, and a place for what it shows first.
 static PAGE: &str = include_str!("page.html");
@@ -44,8 +47,42 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
-/// The page with what it shows at first.
-pub(super) fn html(first: &Value) -> String {
+/// The longest page, in bytes: with what goes before it on its way, less than 200 KiB.
+const MOST: usize = 196 * 1024;
+
+/// Of more pools than these one is shown, and how the others are: as the page does it.
+pub(super) const FEW_POOLS: usize = 4;
+
+/// Of so many other pools, at most.
+const OTHERS: usize = 400;
+
+/// The page with what it shows at first: as much of it as there is room for. Of many pools the one that is chosen, or else the first, and how the others are.
+pub(super) fn of(pools: &[Arc<Watched>], chosen: Option<&str>) -> String {
+    let many = pools.len() > FEW_POOLS;
+    let is_chosen = |pool: &&Arc<Watched>| chosen.is_some_and(|name| pool.name() == name);
+    let one = pools.iter().find(is_chosen).or(pools.first()).filter(|_| many);
+    let is_shown = |pool: &&Arc<Watched>| one.is_none_or(|one| Arc::ptr_eq(one, pool));
+    let looks: Vec<Look> = pools.iter().filter(is_shown).map(|pool| Look::at(&***pool)).collect();
+    let others: Vec<Value> =
+        pools.iter().filter(|pool| !is_shown(pool)).take(OTHERS).map(|pool| in_short(&***pool)).collect();
+    let with = |extent: Extent| {
+        let shown = looks.iter().map(|look| describe(look, extent, None)).collect();
+        let mut first = document(shown);
+        first["others"] = Value::from(others.clone());
+        html(&first)
+    };
+    let begin = Extent::PAGE.divided(looks.len().max(1));
+    let mut extents = (0..7).map(|halvings| begin.divided(1 << halvings));
+    let mut page = extents.next().map(with).unwrap_or_default();
+    while page.len() > MOST
+        && let Some(extent) = extents.next()
+    {
+        page = with(extent);
+    }
+    page
+}
+
+fn html(first: &Value) -> String {
     PAGE.replacen(PLACE, &within_script(&first.to_string()), 1)
 }
 
@@ -92,6 +129,11 @@ mod tests {
             (1, 1, 1)
         );
         assert!(!PAGE.contains(" style=\"") && !PAGE.contains(" onclick"), "the policy allows none");
+    }
+
+    #[test]
+    fn it_takes_as_many_pools_for_many_as_its_script() {
+        assert!(PAGE.contains(&format!(" FEW_POOLS = {FEW_POOLS},")));
     }
 
     #[test]

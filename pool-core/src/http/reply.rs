@@ -8,6 +8,14 @@ use serde_json::Value;
 
 use super::page;
 
+/// What every answer has, if it has no other value of it.
+pub(super) const HEADERS: [(HeaderName, &str); 4] = [
+    (header::CACHE_CONTROL, "no-store"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+];
+
 /// An answer. In a box, as it is an error, too, and large.
 pub(super) struct Reply(Box<Response>);
 
@@ -15,12 +23,7 @@ impl Reply {
     pub(super) fn new(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Self {
         let mut response = Response::new(body.into());
         *response.status_mut() = status;
-        Self(Box::new(response))
-            .with(header::CONTENT_TYPE, kind)
-            .with(header::CACHE_CONTROL, "no-store")
-            .with(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
-            .with(header::REFERRER_POLICY, "no-referrer")
-            .with(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'")
+        Self(Box::new(response)).with(header::CONTENT_TYPE, kind)
     }
 
     pub(super) fn json(status: StatusCode, value: &Value) -> Self {
@@ -44,6 +47,12 @@ impl Reply {
     pub(super) fn redirect(query: Option<&str>) -> Self {
         let target = query.map_or_else(|| "pool/ui".to_owned(), |query| format!("pool/ui?{query}"));
         Self::text(StatusCode::SEE_OTHER, String::new()).with(header::LOCATION, &target)
+    }
+
+    /// To what is called the same without the stroke at its end.
+    pub(super) fn without_stroke(name: &str, query: Option<&str>) -> Self {
+        let target = query.map_or_else(|| format!("../{name}"), |query| format!("../{name}?{query}"));
+        Self::text(StatusCode::PERMANENT_REDIRECT, format!("see {target}\n")).with(header::LOCATION, &target)
     }
 
     pub(super) fn with(mut self, name: HeaderName, value: &str) -> Self {

@@ -7,11 +7,11 @@ use crate::config::Config;
 use crate::driver::Driver;
 use crate::error::ConfigError;
 use crate::health::HealthState;
-use crate::metric::MetricFamily;
+use crate::metric::{MetricFamily, ServerFacts};
 use crate::monitor::HealthChecker;
 use crate::observe::{PoolObserver, Snapshot};
 use crate::reconfigured::Reconfigured;
-use crate::stats::Stats;
+use crate::stats::{PoolState, Stats};
 
 /// Whether callers can be sent to a pool, and why not.
 #[derive(Clone, Debug)]
@@ -35,6 +35,8 @@ pub(super) trait Source: Send + Sync {
     fn snapshot(&self) -> Snapshot;
     fn families(&self) -> Vec<MetricFamily>;
     fn readiness(&self) -> Readiness;
+    fn state(&self) -> PoolState;
+    fn servers(&self) -> Vec<ServerFacts>;
     fn is_live(&self) -> bool;
     fn is_closed(&self) -> bool;
     /// After how long a lease is taken for forgotten.
@@ -64,6 +66,14 @@ impl<D: Driver> Source for PoolObserver<D> {
             Some(checker) => checked(checker),
             None => unchecked(&self.pool().stats(), &self.pool().config()),
         }
+    }
+
+    fn state(&self) -> PoolState {
+        self.pool().state()
+    }
+
+    fn servers(&self) -> Vec<ServerFacts> {
+        self.pool().engine.describe_driver().servers
     }
 
     fn is_live(&self) -> bool {

@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use super::document::{Extent, Look, describe};
+use super::document::{Extent, Look, describe, in_short};
 use super::source::Source;
 
 /// The moment of an event, by its number.
@@ -23,6 +23,8 @@ pub(super) struct Watched {
     source: Box<dyn Source>,
     /// Locked by those who listen, while one of them looks: no acquire takes it.
     frame: Mutex<Option<Frame>>,
+    /// How it was at a moment, as JSON for those who listen to another one.
+    in_short: Mutex<Option<(Moment, Arc<str>)>>,
 }
 
 /// A look at the pool, and what it is as JSON for those who have the same part of its history.
@@ -40,7 +42,7 @@ pub(super) struct Shown {
 
 impl Watched {
     pub(super) fn new(source: impl Source + 'static) -> Self {
-        Self { source: Box::new(source), frame: Mutex::new(None) }
+        Self { source: Box::new(source), frame: Mutex::default(), in_short: Mutex::default() }
     }
 
     /// What there is to be seen at that moment, for one who has the history up to another one. Whoever comes first looks, and the others get the same.
@@ -52,6 +54,16 @@ impl Watched {
         // What was seen before the pool was closed is not the last that there is to be seen.
         let known = frame.take().filter(|frame| frame.moment == moment && frame.is_closed() == self.source.is_closed());
         frame.insert(known.unwrap_or_else(|| Frame::new(moment, &*self.source))).show(after)
+    }
+}
+
+impl Watched {
+    /// How it is at that moment. Whoever comes first looks, here, too.
+    pub(super) fn in_short(&self, moment: Moment) -> Arc<str> {
+        let mut seen = self.in_short.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = seen.take().filter(|(at, _)| *at == moment && moment != Moment::Now);
+        let (_, text) = seen.insert(known.unwrap_or_else(|| (moment, in_short(&*self.source).to_string().into())));
+        Arc::clone(text)
     }
 }
 
@@ -77,7 +89,7 @@ impl Frame {
         let last = self.look.snapshot.history.last().map(|point| point.at).or(after);
         let known = self.texts.iter().find(|(known, _)| *known == after).map(|(_, text)| Arc::clone(text));
         let text = known.unwrap_or_else(|| {
-            let text: Arc<str> = describe(&self.look, Extent::page(1), after).to_string().into();
+            let text: Arc<str> = describe(&self.look, Extent::PAGE, after).to_string().into();
             self.texts.push((after, Arc::clone(&text)));
             text
         });

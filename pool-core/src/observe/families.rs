@@ -80,7 +80,7 @@ impl<D: Driver> PoolObserver<D> {
         families.push(breaker(stats.state.breaker));
         families.extend(self.health_families(&stats, steady));
         families.extend(driver.families);
-        let name = self.shared.name.as_ref();
+        let name = self.name.as_ref();
         families.iter_mut().flat_map(|family| &mut family.samples).for_each(|sample| {
             sample.labels.insert(0, (NAME, name.to_owned().into()));
         });

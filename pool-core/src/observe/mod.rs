@@ -44,6 +44,7 @@ pub use window::{HistoryPoint, Window};
 /// ```
 pub struct PoolObserver<D: Driver> {
     pool: Pool<D>,
+    name: Arc<str>,
     shared: Arc<Shared<D>>,
     health: Option<Arc<HealthChecker<D>>>,
 }
@@ -51,7 +52,6 @@ pub struct PoolObserver<D: Driver> {
 /// What all clones have, and the task.
 struct Shared<D: Driver> {
     config: ObserveConfig,
-    name: Arc<str>,
     began: SystemTime,
     memory: Arc<Mutex<Memory>>,
     task: AbortHandle,
@@ -166,8 +166,8 @@ impl<D: Driver> Pool<D> {
         let observation = self.engine.begin_observation();
         let task = task::spawn(&self.engine, &memory, &config);
         let name = config.name.as_str().into();
-        let shared = Shared { config, name, began: SystemTime::now(), memory, task, _observation: observation };
-        Ok(PoolObserver { pool: self.clone(), shared: Arc::new(shared), health: None })
+        let shared = Shared { config, began: SystemTime::now(), memory, task, _observation: observation };
+        Ok(PoolObserver { pool: self.clone(), name, shared: Arc::new(shared), health: None })
     }
 }
 
@@ -195,7 +195,14 @@ impl<D: Driver> PoolObserver<D> {
 
     /// What the pool is called.
     pub fn name(&self) -> &str {
-        &self.shared.name
+        &self.name
+    }
+
+    /// The same, under another name.
+    #[cfg(feature = "http")]
+    pub(crate) fn named(mut self, name: &str) -> Self {
+        self.name = name.into();
+        self
     }
 
     /// The pool.
@@ -221,14 +228,19 @@ impl<D: Driver> PoolObserver<D> {
 
 impl<D: Driver> Clone for PoolObserver<D> {
     fn clone(&self) -> Self {
-        Self { pool: self.pool.clone(), shared: Arc::clone(&self.shared), health: self.health.clone() }
+        Self {
+            pool: self.pool.clone(),
+            name: Arc::clone(&self.name),
+            shared: Arc::clone(&self.shared),
+            health: self.health.clone(),
+        }
     }
 }
 
 impl<D: Driver> fmt::Debug for PoolObserver<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PoolObserver")
-            .field("name", &self.shared.name)
+            .field("name", &self.name)
             .field("pool", &self.pool.state())
             .finish_non_exhaustive()
     }

@@ -75,7 +75,7 @@ impl<D: Driver> PoolObserver<D> {
             (memory.journal.iter().cloned().collect(), memory.history.iter().cloned().collect())
         };
         Snapshot {
-            name: Arc::clone(&self.shared.name),
+            name: Arc::clone(&self.name),
             at: SystemTime::now(),
             uptime: engine.uptime(),
             observed_since: self.shared.began,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pool_core::http::Status;
-use pool_core::{Config, HealthConfig, ObserveConfig, Pool};
+use pool_core::{Config, HealthConfig, ObserveConfig, Pool, PoolObserver};
 use pool_testkit::fake::{FakeDriver, quiet};
 use pool_testkit::tools::Browser;
 use serde_json::Value;
@@ -49,14 +49,18 @@ fn serve(runtime: &Runtime, status: &Status, listener: TcpListener) -> Service {
 impl Stage {
     /// With a pool of eight connections, whose samples and checks come twice a second.
     pub(crate) fn new() -> Self {
+        Self::of(settings(), |_| Vec::new())
+    }
+
+    /// With other settings, and more pools.
+    pub(crate) fn of(config: Config, others: impl FnOnce(&FakeDriver) -> Vec<PoolObserver<FakeDriver>>) -> Self {
         let runtime = Runtime::new().unwrap();
         let driver = FakeDriver::new();
         let (pool, status) = runtime.block_on(async {
-            let pool = Pool::builder(driver.clone()).config(settings()).build().unwrap();
+            let pool = Pool::builder(driver.clone()).config(config).build().unwrap();
             let checker = Arc::new(pool.monitor(checks()).unwrap());
-            let mut config = ObserveConfig::default();
-            (config.name, config.interval) = ("orders".to_owned(), Duration::from_millis(500));
-            let status = Status::new().pool(pool.observe(config).unwrap().with_health(checker));
+            let status = Status::new().pool(observer(&pool, "orders").with_health(checker));
+            let status = others(&driver).into_iter().fold(status, Status::pool);
             (pool, status)
         });
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
@@ -76,10 +80,8 @@ impl Stage {
     /// Another one at the same port, which shows the same pool.
     pub(crate) fn restart_service(&mut self) {
         let address = self.address.trim_start_matches("http://").split('/').next().unwrap().to_owned();
-        let mut config = ObserveConfig::default();
-        (config.name, config.interval) = ("orders".to_owned(), Duration::from_millis(500));
         let listener = self.runtime.block_on(TcpListener::bind(address)).unwrap();
-        self.status = self.runtime.block_on(async { Status::new().pool(self.pool.observe(config).unwrap()) });
+        self.status = self.runtime.block_on(async { Status::new().pool(observer(&self.pool, "orders")) });
         self.service = serve(&self.runtime, &self.status, listener);
     }
 
@@ -147,12 +149,19 @@ impl Stage {
     }
 }
 
+/// With samples twice a second.
+pub(crate) fn observer(pool: &Pool<FakeDriver>, name: &str) -> PoolObserver<FakeDriver> {
+    let mut config = ObserveConfig::default();
+    (config.name, config.interval) = (name.to_owned(), Duration::from_millis(500));
+    pool.observe(config).unwrap()
+}
+
 fn screenshots() -> PathBuf {
     let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     target.parent().unwrap_or(&target).join("screenshots")
 }
 
-fn settings() -> Config {
+pub(crate) fn settings() -> Config {
     let mut config = quiet(8);
     (config.min_size, config.leak_after) = (2, Some(Duration::from_secs(3)));
     (config.breaker_failures, config.breaker_after) = (Some(3), Duration::from_millis(100));

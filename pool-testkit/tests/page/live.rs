@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use pool_testkit::fake::{Call, Step};
+use pool_core::Pool;
+use pool_testkit::fake::{Call, FakeDriver, Step, quiet};
 
 use crate::common::Stage;
 
@@ -107,4 +108,20 @@ fn a_pool_that_is_closed_is_shown_as_it_was_last() {
     stage.shows("banner", |text| text.contains("has been closed"));
     stage.shows("verdict", |text| text.eq_ignore_ascii_case("closed"));
     stage.assert_undisturbed();
+}
+
+#[test]
+fn a_service_that_comes_after_the_one_that_was_closed_is_found() {
+    let mut stage = Stage::new();
+    stage.open();
+    stage.shows("pulse", |text| text == "live");
+    stage.runtime.block_on(stage.pool.close());
+    stage.shows("pulse", |text| text == "closed");
+    stage.end_service();
+    let next = || Pool::builder(FakeDriver::new()).config(quiet(5)).build().unwrap();
+    stage.pool = stage.runtime.block_on(async { next() });
+    stage.restart_service();
+    stage.shows("pulse", |text| text == "live");
+    stage.shows("tiles", |text| text.contains("of 5"));
+    assert_eq!(stage.text("banner"), "");
 }

@@ -6,21 +6,26 @@ use crate::common::Stage;
 
 const HOSTILE: &str = "</script><img src=x onerror=\"window.taken=1\"><!--<script>window.taken=1</script>";
 
+/// The browser notes when it has painted a text or a picture for the first time, soon after it has.
+const FIGURES: &str = "return new Promise(done => { const look = () => {
+    const [page] = performance.getEntriesByType('navigation'), [paint] = performance.getEntriesByName('first-contentful-paint');
+    paint ? done({ bytes: page.transferSize, painted: paint.startTime }) : setTimeout(look, 20); }; look(); })";
+
 #[test]
 fn it_is_light_and_has_data_at_its_first_paint() {
     let stage = Stage::new();
     stage.load(24);
-    stage.open();
-    stage.shows("pulse", |text| text == "live");
-    let figures = stage.run(
-        "const [page] = performance.getEntriesByType('navigation'), paint = performance.getEntriesByName('first-contentful-paint')[0];
-         return { bytes: page.transferSize, painted: paint ? paint.startTime : page.domContentLoadedEventEnd, loaded: page.domContentLoadedEventEnd }",
-        &[],
-    );
-    let (bytes, painted) = (figures["bytes"].as_u64().unwrap(), figures["painted"].as_f64().unwrap());
-    println!("the page: {bytes} bytes, painted with data after {painted:.0} ms");
-    assert!((1..200 * 1024).contains(&bytes), "{bytes} bytes");
-    assert!(painted < 5000.0, "{painted} ms");
+    // The best of several: what else the machine does at that moment is not the page's.
+    let loads = (0..3).map(|_| {
+        stage.open();
+        stage.shows("pulse", |text| text == "live");
+        let figures = stage.run(FIGURES, &[]);
+        (figures["bytes"].as_u64().unwrap(), figures["painted"].as_f64().expect("it has been painted"))
+    });
+    let loads: Vec<_> = loads.collect();
+    println!("the page: {loads:?} bytes, and milliseconds until it is painted with data");
+    assert!(loads.iter().all(|(bytes, _)| (1..200 * 1024).contains(bytes)), "{loads:?}");
+    assert!(loads.iter().any(|(_, painted)| *painted < 1000.0), "{loads:?}");
     stage.assert_undisturbed();
 }
 

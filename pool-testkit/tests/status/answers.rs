@@ -1,30 +1,106 @@
 //! Each address, in each of its forms.
 
-use axum::http::{StatusCode, header};
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
 use pool_core::http::Status;
 use pool_core::{Description, Pool, ServerFacts};
 use pool_testkit::fake::{FakeDriver, quiet};
 
-use crate::common::{SECOND, Shown, accepting, ask, ask_router, get, observer};
+use crate::common::{Answer, SECOND, Shown, accepting, ask, ask_router, get, observer, was_logged};
 
 const ADDRESSES: [&str; 5] = ["/health/live", "/health/ready", "/metrics", "/pool", "/pool/ui"];
 const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8";
 /// What would end a script, begin a comment or clear a terminal, if somebody took it for more than text.
 const HOSTILE: &str = "</script><!--<script>alert('pool')</script>\u{1b}[2J\u{2028}";
 
+fn forbids(answer: &Answer, what: &str) {
+    assert_eq!(answer.header(header::CACHE_CONTROL), "no-store", "{what}");
+    assert_eq!(answer.header(header::X_CONTENT_TYPE_OPTIONS), "nosniff", "{what}");
+    assert_eq!(answer.header(header::REFERRER_POLICY), "no-referrer", "{what}");
+    let policy = answer.header(header::CONTENT_SECURITY_POLICY);
+    assert!(policy.starts_with("default-src 'none'") && policy.contains("frame-ancestors"), "{what}: {policy}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn every_answer_forbids_to_be_kept_guessed_or_framed() {
-    let shown = Shown::new(quiet(3));
+    let shown = Shown::controlled();
     shown.pool.ready(60 * SECOND).await.unwrap();
     for path in ADDRESSES {
         let answer = shown.get(path).await;
-        assert_eq!((answer.status, answer.header(header::CACHE_CONTROL)), (StatusCode::OK, "no-store"), "{path}");
-        assert_eq!(answer.header(header::X_CONTENT_TYPE_OPTIONS), "nosniff", "{path}");
-        assert_eq!(answer.header(header::REFERRER_POLICY), "no-referrer", "{path}");
-        let policy = answer.header(header::CONTENT_SECURITY_POLICY);
-        assert!(policy.starts_with("default-src 'none'") && policy.contains("frame-ancestors"), "{path}: {policy}");
+        assert_eq!(answer.status, StatusCode::OK, "{path}");
+        forbids(&answer, path);
     }
-    assert_eq!(shown.get("/pool/nowhere").await.status, StatusCode::NOT_FOUND);
+    let others = [
+        ("/pool/nowhere", StatusCode::NOT_FOUND),
+        ("/pool?pool=nobody", StatusCode::NOT_FOUND),
+        ("/pool?format=nonsense", StatusCode::BAD_REQUEST),
+        ("/pool/", StatusCode::PERMANENT_REDIRECT),
+        ("/pool/control/pause", StatusCode::METHOD_NOT_ALLOWED),
+    ];
+    for (path, status) in others {
+        let answer = shown.get(path).await;
+        assert_eq!(answer.status, status, "{path}");
+        forbids(&answer, path);
+    }
+    forbids(&shown.control("pause", "").await, "a control");
+    forbids(&shown.control("pause", "{").await, "a control that is refused");
+    let posted = Request::post("/pool").body(Body::empty()).unwrap();
+    let posted = ask(&shown.status, posted).await;
+    assert_eq!(posted.status, StatusCode::METHOD_NOT_ALLOWED);
+    forbids(&posted, "a wrong method");
+    shown.pool.close().await;
+    forbids(&shown.get("/pool/events").await, "events");
+    shown.status.end_events();
+    let ended = shown.get("/pool/events").await;
+    assert_eq!(ended.status, StatusCode::SERVICE_UNAVAILABLE);
+    forbids(&ended, "no events");
+}
+
+/// So that the router can be merged into one that has a fallback of its own.
+#[tokio::test(start_paused = true)]
+async fn it_leaves_the_other_addresses_to_the_application() {
+    let shown = Shown::new(quiet(3));
+    let own = axum::Router::new().fallback(|| async { "the application's own" });
+    for router in [own.clone().merge(shown.status.router()), own.nest("/internal", shown.status.router())] {
+        let answer = ask_router(router, get("/somewhere")).await;
+        assert_eq!((answer.body.as_str(), answer.header(header::CACHE_CONTROL)), ("the application's own", ""));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_with_a_stroke_too_many_leads_to_the_one_without() {
+    let shown = Shown::new(quiet(3));
+    for (path, target) in [("/pool/?pool=main", "../pool?pool=main"), ("/pool/ui/", "../ui")] {
+        let answer = shown.get(path).await;
+        assert_eq!((answer.status, answer.header(header::LOCATION)), (StatusCode::PERMANENT_REDIRECT, target));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_format_that_there_is_not_is_refused_with_those_that_there_are() {
+    let shown = Shown::new(quiet(3));
+    let answer = shown.get("/pool?format=jsno").await;
+    assert_eq!(
+        (answer.status, answer.json()["allowed"].to_string()),
+        (StatusCode::BAD_REQUEST, r#"["text","json","html"]"#.into())
+    );
+    assert_eq!(shown.get("/pool?format=html").await.header(header::LOCATION), "pool/ui?format=html");
+}
+
+/// Two defaults are enough for that.
+#[tokio::test(start_paused = true)]
+async fn two_pools_of_one_name_are_told_apart() {
+    let shown = Shown::new(quiet(3));
+    let other = Pool::builder(FakeDriver::new()).config(quiet(7)).build().unwrap();
+    let status = shown.status.clone().pool(observer(&other, "main-2")).pool(observer(&other, "main"));
+    assert!(was_logged(&["WARN", "two pools have the same name", "name=\"main\"", "other=\"main-3\""]));
+    let all = ask(&status, accepting("/pool", "application/json")).await.json();
+    let names: Vec<_> = all["pools"].as_array().unwrap().iter().map(|pool| pool["name"].clone()).collect();
+    assert_eq!(names, ["main", "main-2", "main-3"]);
+    let metrics = ask(&status, get("/metrics")).await.body;
+    let waiters: Vec<_> = metrics.lines().filter(|line| line.starts_with("pool_waiters{")).collect();
+    let different: std::collections::BTreeSet<_> = waiters.iter().collect();
+    assert_eq!((waiters.len(), different.len()), (3, 3), "{waiters:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -150,21 +226,4 @@ async fn the_page_is_whole_and_light_and_works_under_any_prefix() {
     assert_eq!(policy, Status::page_policy());
     let browser = ask_router(router, accepting("/a/b/pool", BROWSER)).await;
     assert_eq!(browser.header(header::LOCATION), "pool/ui", "beside itself");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_full_history_of_several_pools_keeps_the_page_light() {
-    let shown = Shown::new(quiet(20));
-    let mut status = shown.status.clone();
-    let others: Vec<_> = (0..3).map(|_| Pool::builder(FakeDriver::new()).config(quiet(20)).build().unwrap()).collect();
-    for (number, pool) in others.iter().enumerate() {
-        status = status.pool(observer(pool, &format!("other-{number}")));
-    }
-    let held = (shown.pool.acquire().await.unwrap(), others[0].acquire().await.unwrap());
-    tokio::time::sleep(std::time::Duration::from_hours(2)).await;
-    let page = status.page();
-    assert!(page.len() < 200 * 1024, "{} bytes", page.len());
-    let whole: serde_json::Value = serde_json::from_str(&status.json()).unwrap();
-    assert_eq!(whole["pools"][0]["history"]["at_unix_seconds"].as_array().unwrap().len(), 360);
-    drop(held);
 }

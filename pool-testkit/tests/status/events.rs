@@ -95,3 +95,37 @@ async fn no_more_than_sixty_four_listen_at_once() {
     assert_eq!(next(&mut last).await.unwrap().0, "snapshot");
     assert_eq!(ask(&shown.status, get("/pool/events?pool=nobody")).await.status, StatusCode::NOT_FOUND);
 }
+
+/// As who opens a stream and then does not read, or whose network is gone.
+#[tokio::test(start_paused = true)]
+async fn those_who_take_nothing_make_room_for_those_who_do() {
+    let shown = Shown::new(quiet(3));
+    let mut stalled = Vec::new();
+    for _ in 0..63 {
+        let mut listener = listen(&shown.status).await;
+        next(&mut listener).await.unwrap();
+        stalled.push(listener);
+    }
+    let mut reader = listen(&shown.status).await;
+    for _ in 0..29 {
+        next(&mut reader).await.unwrap();
+    }
+    assert_eq!(ask(&shown.status, get("/pool/events")).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    next(&mut reader).await.unwrap();
+    tokio::time::sleep(2 * SECOND).await;
+    let mut others = Vec::new();
+    for _ in 0..63 {
+        let mut other = listen(&shown.status).await;
+        next(&mut other).await.unwrap();
+        others.push(other);
+    }
+    assert_eq!(
+        ask(&shown.status, get("/pool/events")).await.status,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "all of these read"
+    );
+    assert!(next(&mut reader).await.is_some(), "whoever reads stays");
+    for listener in &mut stalled {
+        assert!(next(listener).await.is_none(), "and whoever has lost his place has to ask again");
+    }
+}

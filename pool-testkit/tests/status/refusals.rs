@@ -3,10 +3,11 @@
 use axum::body::Body;
 use axum::http::{HeaderName, Request, StatusCode, header};
 use pool_core::http::{Controls, ControlsError};
+use pool_core::{Description, ServerFacts};
 use pool_testkit::fake::quiet;
 use serde_json::json;
 
-use crate::common::{Answer, Shown, TOKEN, ask, control};
+use crate::common::{Answer, Shown, TOKEN, ask, control, get};
 
 const ACTIONS: [&str; 4] = ["pause", "resume", "retire", "reconfigure"];
 
@@ -99,6 +100,70 @@ async fn a_page_of_another_origin_is_refused_even_with_the_token() {
     let answer = ask(&shown.status, preflight).await;
     assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
     assert!(!answer.headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_of_another_origin_may_not_look_but_its_reader_may_follow_a_link() {
+    let shown = Shown::new(quiet(3));
+    let sent = |path: &str, fields: &[(&'static str, &str)]| {
+        let mut request = get(path);
+        fields.iter().for_each(|(name, value)| put(&mut request, HeaderName::from_static(name), value));
+        ask(&shown.status, request)
+    };
+    let foreign = ("sec-fetch-site", "cross-site");
+    for path in ["/pool", "/pool/events", "/metrics", "/pool/ui", "/health/ready"] {
+        let fetched = sent(path, &[foreign, ("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "empty")]).await;
+        assert_eq!(fetched.status, StatusCode::FORBIDDEN, "{path}");
+    }
+    let framed = sent("/pool/ui", &[foreign, ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe")]).await;
+    assert_eq!(framed.status, StatusCode::FORBIDDEN);
+    let followed = sent("/pool/ui", &[foreign, ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")]).await;
+    assert_eq!(followed.status, StatusCode::OK);
+    for site in ["same-origin", "none"] {
+        assert_eq!(sent("/pool", &[("sec-fetch-site", site)]).await.status, StatusCode::OK, "{site}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_for_another_host_is_refused_if_hosts_are_named() {
+    let shown = Shown::controlled();
+    let status = shown.status.clone().hosts(["db.example", "127.0.0.1:8080"]);
+    let at = |host: &str, path: &str| {
+        let mut request = get(path);
+        put(&mut request, header::HOST, host);
+        ask(&status, request)
+    };
+    for path in ["/pool", "/pool/events", "/metrics", "/health/live"] {
+        assert_eq!(at("evil.example", path).await.status, StatusCode::MISDIRECTED_REQUEST, "{path}");
+    }
+    assert_eq!(ask(&status, get("/pool")).await.status, StatusCode::MISDIRECTED_REQUEST, "without a name");
+    assert_eq!(at("127.0.0.1:8080", "/pool").await.status, StatusCode::OK);
+    let mut request = control("pause", "");
+    put(&mut request, header::HOST, "evil.example:8080");
+    assert_eq!(ask(&status, request).await.status, StatusCode::MISDIRECTED_REQUEST);
+    assert_eq!(ask(&status, control("pause", "")).await.status, StatusCode::OK, "at any port");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_there_is_not_is_named_with_those_that_there_are() {
+    let shown = Shown::controlled();
+    let mut told = Description::default();
+    let mut server = ServerFacts::of("db-1:5432");
+    server.address = Some("10.0.0.7:5432, 10.0.0.8:5432".to_owned());
+    told.servers = vec![server, ServerFacts::of("db-2:5432")];
+    shown.driver.describe_as(Some(told.clone()));
+    let answer = shown.control("retire", r#"{"host": "db-3:5432"}"#).await;
+    let allowed = "one of db-1:5432, db-2:5432, 10.0.0.7:5432, 10.0.0.8:5432";
+    let wanted = json!([{ "field": "host", "value": "\"db-3:5432\"", "allowed": allowed }]);
+    assert_eq!((answer.status, &answer.json()["fields"]), (StatusCode::UNPROCESSABLE_ENTITY, &wanted));
+    for host in ["db-2:5432", "10.0.0.8:5432"] {
+        let answer = shown.control("retire", &json!({ "host": host }).to_string()).await;
+        assert_eq!(answer.status, StatusCode::OK, "{host}");
+    }
+    // Not all addresses are told: it may be one of the others.
+    told.servers[0].address = Some("10.0.0.7:5432 and 8 more".to_owned());
+    shown.driver.describe_as(Some(told));
+    assert_eq!(shown.control("retire", r#"{"host": "10.0.0.9:5432"}"#).await.status, StatusCode::OK);
 }
 
 #[tokio::test(start_paused = true)]
