@@ -228,7 +228,10 @@ impl Driver for PostgresDriver {
             SessionState::Broken
         } else if connection.is_condemned(settled) {
             report(|| {
-                tracing::info!(host = connection.host(), "a session is closed after what the server has reported on it")
+                tracing::info!(
+                    host = connection.host(),
+                    "a session is closed after what the server has reported on it"
+                );
             });
             SessionState::Broken
         } else if connection.left_its_role().is_some() {
@@ -236,7 +239,7 @@ impl Driver for PostgresDriver {
                 tracing::info!(
                     host = connection.host(),
                     "a session is closed, since its server is not what is wanted any more"
-                )
+                );
             });
             SessionState::Broken
         } else if settled && self.is_in_order(connection) {

@@ -208,7 +208,7 @@ fn note(message: &AsyncMessage, sink: Option<&dyn Sink>) {
     match (message, sink) {
         (AsyncMessage::Notice(notice), _) => {
             report(|| {
-                tracing::debug!(severity = notice.severity(), code = notice.code().code(), "{}", notice.message())
+                tracing::debug!(severity = notice.severity(), code = notice.code().code(), "{}", notice.message());
             });
         }
         (AsyncMessage::Notification(notification), Some(sink)) => sink.take(notification),

@@ -64,10 +64,9 @@ impl Wake for Shield {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if let Some(waker) = &self.0 {
-            // Its clone is as foreign as the rest of it.
-            let woken = caught(|| waker.clone().wake());
+            let woken = caught(|| waker.wake_by_ref());
             woken.unwrap_or_else(|message| {
-                report(|| tracing::error!(panic = message, "a waker of one who waits panicked"))
+                report(|| tracing::error!(panic = message, "a waker of one who waits panicked"));
             });
         }
     }

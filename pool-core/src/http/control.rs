@@ -279,7 +279,12 @@ fn retire(source: &dyn Source, fields: &Map<String, Value>) -> Result<Reply, Rep
     let connections = source.snapshot().stats.state.size;
     source.retire(&whom);
     report(|| {
-        tracing::info!(pool = source.name(), action = Action::Retire.name(), ?whom, "the pool was controlled over HTTP")
+        tracing::info!(
+            pool = source.name(),
+            action = Action::Retire.name(),
+            ?whom,
+            "the pool was controlled over HTTP"
+        );
     });
     Ok(done(source, Action::Retire, json!({ "of_connections": connections, "fields": fields })))
 }
@@ -326,7 +331,7 @@ fn reconfigure(status: &Status, source: &dyn Source, fields: &Map<String, Value>
             action = Action::Reconfigure.name(),
             settings = %sent,
             "the pool was controlled over HTTP"
-        )
+        );
     });
     let named = |names: Vec<&str>| names.into_iter().map(settings::named).collect::<Vec<_>>();
     let more = json!({ "now": named(now), "new_connections": named(new_connections) });

@@ -103,7 +103,7 @@ impl Ledger {
                     end = %end,
                     suppressed = (left_out > 0).then_some(left_out),
                     "a slow query"
-                )
+                );
             });
         }
         let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner).clone();

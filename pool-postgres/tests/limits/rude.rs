@@ -103,10 +103,44 @@ async fn process(pool: &PostgresPool) -> i32 {
 async fn use_it(pool: &PostgresPool, watch: &Client, name: &str) {
     pool.batch_execute("CREATE TABLE t (n int)").await.unwrap();
     let own = process(pool).await;
+    ask(pool).await;
+    transact(pool).await;
+    give_up(pool, watch, name).await;
+    assert_eq!(process(pool).await, own, "the session is the one that it was");
+    assert_eq!(sum(pool).await, 1);
+    explode(pool).await;
+    lose(pool, watch, name).await;
+    assert_ne!(process(pool).await, own);
+}
+
+/// A parameter panics in a request that is slow.
+async fn explode(pool: &PostgresPool) {
+    let bomb = AssertUnwindSafe(pool.query("SELECT $1::int", &[&Bomb])).catch_unwind();
+    assert!(bomb.await.is_err(), "the panic of a parameter comes out where it was given");
+}
+
+/// The server ends a session.
+async fn lose(pool: &PostgresPool, watch: &Client, name: &str) {
+    let lease = pool.acquire().await.unwrap();
+    watch.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", &[&name]).await.unwrap();
+    Queries::execute(&*lease, "SELECT 1", &[]).await.unwrap_err();
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(lease))).is_ok());
+}
+
+async fn sum(pool: &PostgresPool) -> i32 {
+    pool.query_one("SELECT sum(n)::int FROM t", &[]).await.unwrap().get(0)
+}
+
+/// Queries, with and without success.
+async fn ask(pool: &PostgresPool) {
     pool.query("SELECT pg_sleep(0.02)", &[]).await.unwrap();
     pool.query("SELECT nothing", &[]).await.unwrap_err();
     pool.multiplexed().query("SELECT pg_sleep(0.02)", &[]).await.unwrap();
     pool.batch_execute("DO $$ BEGIN RAISE NOTICE 'no'; END $$").await.unwrap();
+}
+
+/// Transactions, with and without success.
+async fn transact(pool: &PostgresPool) {
     let insert = async |mut tx: pool_postgres::PostgresTransaction<'_>| {
         tx.execute("INSERT INTO t VALUES ($1)", &[&1]).await?;
         tx.savepoint().await?.rollback().await
@@ -117,27 +151,18 @@ async fn use_it(pool: &PostgresPool, watch: &Client, name: &str) {
     let begun = pool.begin().await.unwrap();
     begun.execute("INSERT INTO t VALUES (2)", &[]).await.unwrap();
     drop(begun);
-    assert_eq!(pool.query_one("SELECT sum(n)::int FROM t", &[]).await.unwrap().get::<_, i32>(0), 1);
+    assert_eq!(sum(pool).await, 1);
+}
 
+/// What is cancelled, and what is left behind and put in order.
+async fn give_up(pool: &PostgresPool, watch: &Client, name: &str) {
     let lease = pool.acquire().await.unwrap();
     let sleeping = Query::new("SELECT pg_sleep(300)").timeout(Duration::from_millis(50));
     assert!(Queries::execute(&*lease, sleeping, &[]).await.unwrap_err().is_timeout());
     let dropped = Queries::execute(&*lease, "SELECT pg_sleep(300)", &[]);
     tokio::time::timeout(Duration::from_millis(50), dropped).await.unwrap_err();
     eventually("both were cancelled", || async { under_way(watch, name).await == 0 }).await;
-    // What a user leaves behind is told of, and put in order.
     lease.batch_execute("BEGIN; INSERT INTO t VALUES (3)").await.unwrap();
-    drop(lease);
-    assert_eq!(process(pool).await, own, "the session is the one that it was");
-    assert_eq!(pool.query_one("SELECT sum(n)::int FROM t", &[]).await.unwrap().get::<_, i32>(0), 1);
-
-    let bomb = AssertUnwindSafe(pool.query("SELECT $1::int", &[&Bomb])).catch_unwind();
-    assert!(bomb.await.is_err(), "the panic of a parameter comes out where it was given");
-    let lease = pool.acquire().await.unwrap();
-    watch.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", &[&name]).await.unwrap();
-    Queries::execute(&*lease, "SELECT 1", &[]).await.unwrap_err();
-    assert!(catch_unwind(AssertUnwindSafe(|| drop(lease))).is_ok());
-    assert_ne!(process(pool).await, own);
 }
 
 async fn harms_nobody(at: At) {

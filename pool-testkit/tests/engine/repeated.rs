@@ -61,9 +61,10 @@ async fn wakers_that_panic_are_told_of_once_in_a_while() {
     let wait = async |is_scheduled: bool| {
         let held = pool.acquire().await.unwrap();
         let mut waiting = pin!(async {
-            match is_scheduled {
-                true => drop(scheduler.acquire(Request::new()).await.unwrap()),
-                false => drop(pool.acquire().await.unwrap()),
+            if is_scheduled {
+                drop(scheduler.acquire(Request::new()).await.unwrap());
+            } else {
+                drop(pool.acquire().await.unwrap());
             }
         });
         assert!(waiting.as_mut().poll(&mut Context::from_waker(&grumpy)).is_pending());
