@@ -5,6 +5,8 @@ use std::fmt;
 use std::panic::Location;
 use std::time::{Duration, SystemTime};
 
+use crate::brief::Brief;
+
 /// Names one connection of one pool for as long as it is open; no other connection in this process ever has the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnectionId {
@@ -43,7 +45,7 @@ pub struct Holder {
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "connection {}", self.connection)?;
-        self.held.map_or(Ok(()), |held| write!(f, " has been leased for {held:?}"))?;
+        self.held.map_or(Ok(()), |held| write!(f, " has been leased for {}", Brief(held)))?;
         self.place.map_or(Ok(()), |place| write!(f, ", acquired at {place}"))?;
         self.task.map_or(Ok(()), |task| write!(f, " by task {task}"))?;
         self.span.map_or(Ok(()), |span| write!(f, " in {span}"))?;
@@ -63,7 +65,7 @@ pub struct OldestLease {
 
 impl fmt::Display for OldestLease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "connection {} has been leased for {:?}", self.connection, self.held)
+        write!(f, "connection {} has been leased for {}", self.connection, Brief(self.held))
     }
 }
 
@@ -130,8 +132,10 @@ pub struct SlotView {
 pub struct JournalEntry {
     /// When; of several, the last time.
     pub at: SystemTime,
-    /// How often, one time after the other.
+    /// How often, since it was written down first.
     pub times: u64,
+    /// The first time.
+    pub since: SystemTime,
     /// What it is about: `open`, `ping`, `reset`, `breaker`, `health`, `leak`, `acquire`, `control`.
     pub kind: &'static str,
     /// What has happened, on one line.

@@ -6,6 +6,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::brief::Brief;
 use crate::failure::OpenFailure;
 use crate::hooks::HookFailure;
 use crate::preference::ConvertFailure;
@@ -24,7 +25,7 @@ use crate::stats::{BreakerState, PoolState};
 #[non_exhaustive]
 pub enum AcquireError {
     /// The acquire timeout passed. Names the last attempt to open a connection that failed, unless one has succeeded since.
-    #[error("no connection within {:?}, {situation}{}", situation.waited, Because(.failure.as_ref()))]
+    #[error("no connection within {}, {situation}{}", Brief(situation.waited), Because(.failure.as_ref()))]
     Timeout {
         /// The caller and the pool at the moment of giving up.
         situation: Box<Situation>,
@@ -34,7 +35,7 @@ pub enum AcquireError {
     },
     /// The pool has no connection and opening one failed in a way that waiting does not cure. Whoever waits is told, and whoever comes before the next attempt is due, which is at most
     /// [`backoff_max`](crate::Config::backoff_max) later.
-    #[error("no connection after {:?}, the pool cannot open any ({}): {failure}", situation.waited, situation.state)]
+    #[error("no connection after {}, the pool cannot open any ({}): {failure}", Brief(situation.waited), situation.state)]
     OpenFailed {
         /// The caller and the pool at the moment of failing.
         situation: Box<Situation>,
@@ -44,7 +45,7 @@ pub enum AcquireError {
     },
     /// The pool has no connection, and its [breaker](crate::Config::breaker_failures) is open: attempts to open one have failed for a while, and nobody has to wait to learn it. The
     /// pool goes on trying by itself.
-    #[error("no connection after {:?}, {} ({}); last failure: {failure}", situation.waited, WasOpen(situation.state.breaker), situation.state)]
+    #[error("no connection after {}, {} ({}); last failure: {failure}", Brief(situation.waited), WasOpen(situation.state.breaker), situation.state)]
     BreakerOpen {
         /// The caller and the pool at the moment of failing; `situation.state.breaker` has the time of the next attempt.
         situation: Box<Situation>,
@@ -59,7 +60,7 @@ pub enum AcquireError {
         state: Box<PoolState>,
     },
     /// The [hook](crate::Hooks::before_hand_out) before the hand-out does not let the caller have the connection.
-    #[error("no connection after {:?}: {failure} ({})", situation.waited, situation.state)]
+    #[error("no connection after {}: {failure} ({})", Brief(situation.waited), situation.state)]
     Hook {
         /// The caller and the pool at the moment of failing.
         situation: Box<Situation>,
@@ -69,7 +70,7 @@ pub enum AcquireError {
     },
     /// A connection was there, and could not be made what the caller [prefers](crate::Preference::tag). It has been closed. The caller is told instead of given another one, as that
     /// might fail in the same way: what was wished may not exist.
-    #[error("no connection after {:?}: {failure} ({})", situation.waited, situation.state)]
+    #[error("no connection after {}: {failure} ({})", Brief(situation.waited), situation.state)]
     Convert {
         /// The caller and the pool at the moment of failing.
         situation: Box<Situation>,
@@ -78,7 +79,7 @@ pub enum AcquireError {
         failure: Arc<ConvertFailure>,
     },
     /// A [`Scheduler`](crate::Scheduler) has turned the request away before its time was over.
-    #[error("turned away after {:?}: {why} ({})", situation.waited, situation.state)]
+    #[error("turned away after {}: {why} ({})", Brief(situation.waited), situation.state)]
     Shed {
         /// Why.
         why: Box<Shed>,
@@ -134,7 +135,7 @@ impl AcquireError {
 #[non_exhaustive]
 pub enum WarmUpError {
     /// The time is over. Names the last attempt to open a connection that failed, unless one has succeeded since.
-    #[error("{open} of {wanted} connections are open after {waited:?} ({state}){}", Because(.failure.as_ref()))]
+    #[error("{open} of {wanted} connections are open after {} ({state}){}", Brief(*.waited), Because(.failure.as_ref()))]
     Late {
         /// How many are open, those left out that are on their way out.
         open: usize,

@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::attempt::Progress;
+use crate::brief::Brief;
 use crate::driver::ErrorClass;
 use crate::hooks::HookFailure;
 
@@ -52,10 +53,24 @@ impl fmt::Display for OpenFailure {
         match self {
             Self::Driver { source, .. } => write!(f, "connect failed: {}", Chain(source.as_ref())),
             Self::Hook(failure) => write!(f, "{failure}"),
-            Self::TimedOut { after, progress } => write!(f, "connect took longer than {after:?} ({progress})"),
+            Self::TimedOut { after, progress } => write!(f, "connect took longer than {} ({progress})", Brief(*after)),
             Self::Panicked { message } => write!(f, "connect panicked: {}", OneLine(message)),
             Self::Abandoned => f.write_str("the runtime that connected ended"),
         }
+    }
+}
+
+impl OpenFailure {
+    /// For who has no time: what is at the bottom of it comes first, and then what was tried, such as `Connection refused (connect to db:5432)`.
+    pub(crate) fn cause_first(&self) -> String {
+        let Self::Driver { source, .. } = self else { return self.to_string() };
+        let whole = Chain(source.as_ref()).to_string();
+        let below = std::iter::successors(source.source(), |&error| error.source()).last();
+        let split = below.map(|cause| OneLine(cause).to_string()).and_then(|cause| {
+            let tried = whole.strip_suffix(&cause)?.trim_end_matches([':', ' ']);
+            (!tried.is_empty() && !cause.is_empty()).then(|| format!("{cause} ({tried})"))
+        });
+        split.unwrap_or_else(|| self.to_string())
     }
 }
 
@@ -125,6 +140,18 @@ mod tests {
         assert_eq!(text(&["a", "b", "c"]), "connect failed: a: b: c");
         assert_eq!(text(&["a: b: c", "b: c", "c"]), "connect failed: a: b: c");
         assert_eq!(text(&["a", "b: c", "c"]), "connect failed: a: b: c");
+    }
+
+    #[test]
+    fn the_cause_comes_first_for_who_has_no_time() {
+        let text = |texts: &[&'static str]| failure(texts).cause_first();
+        assert_eq!(
+            text(&["could not connect to db:5432 (10.0.0.7:5432): refused", "refused"]),
+            "refused (could not connect to db:5432 (10.0.0.7:5432))"
+        );
+        assert_eq!(text(&["a", "b", "c"]), "c (a: b)");
+        assert_eq!(text(&["a: c: b", "c"]), "connect failed: a: c: b", "it is in between");
+        assert_eq!(text(&["a"]), "connect failed: a");
     }
 
     #[test]

@@ -45,7 +45,7 @@
 //! | 3 | protocols: acquire, release, open, maintain, rotate, retire, pause, reconfigure, close | `engine/`, `budget` |
 //! | 2 | policy: pure decisions | `config`, `reconfigured`, `sizes`, `lifetime`, `rotation`, `retirement`, `warmth`, `backoff`, `breaker`, `health`, `schedule/`, `adapt/`, `shares/` |
 //! | 1 | lock-free: slots, gate, capacity, hand-over; every atomic ordering, all `unsafe` | `slot/`, `gate`, `capacity`, `counters`, `queue/`, `chunks`, `place`, `sharing`, `handoff` |
-//! | 0 | seams | `sync`, `foreign`, `driver`, `attempt`, `connection`, `recorder`, `metric`, `tag`, `hooks`, `preference`, `failure`, `situation`, `shed`, `error`, `stats`, `times`, `trace` |
+//! | 0 | seams | `sync`, `foreign`, `driver`, `attempt`, `connection`, `recorder`, `metric`, `tag`, `hooks`, `preference`, `failure`, `situation`, `shed`, `error`, `stats`, `times`, `trace`, `brief` |
 #![deny(missing_docs)]
 #![cfg_attr(feature = "loom", allow(clippy::exhaustive_enums))] // as below: the models match on all outcomes
 #![allow(unreachable_pub)] // layer 1 is public to the models, with the feature `loom` alone
@@ -87,6 +87,8 @@ mod attempt;
 mod backoff;
 #[cfg(not(feature = "loom"))]
 mod breaker;
+#[cfg(not(feature = "loom"))]
+mod brief;
 #[cfg(not(feature = "loom"))]
 mod budget;
 #[cfg(not(feature = "loom"))]

@@ -1,7 +1,9 @@
 //! Which connections of earlier generations have to go.
 
+use std::fmt;
 use std::time::Duration;
 
+use crate::brief::Brief;
 use crate::connection::ConnectionId;
 use crate::gate::Generation;
 use crate::lifetime::{RetireReason, millis};
@@ -18,6 +20,18 @@ pub(crate) enum Whom {
     /// Those to one host, or one address of it.
     Host(Box<str>),
     One(ConnectionId),
+}
+
+/// As a sentence.
+impl fmt::Display for Whom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all connections are retired"),
+            Self::Over { interval, .. } => write!(f, "all connections are retired, over {}", Brief(*interval)),
+            Self::Host(host) => write!(f, "the connections to {host} are retired"),
+            Self::One(id) => write!(f, "connection {id} is retired"),
+        }
+    }
 }
 
 impl Whom {

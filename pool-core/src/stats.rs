@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::brief::Brief;
+
 /// Whether callers are spared a wait for a backend that cannot be reached: see [`Config::breaker_failures`](crate::Config::breaker_failures).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -34,7 +36,10 @@ impl fmt::Display for BreakerState {
             Self::Closed => f.write_str("the breaker is closed"),
             Self::Open { next_probe } => {
                 let left = next_probe.saturating_duration_since(Instant::now());
-                write!(f, "the breaker is open, next attempt in {left:?}")
+                if left.is_zero() {
+                    return f.write_str("the breaker is open, the next attempt is due");
+                }
+                write!(f, "the breaker is open, next attempt in {}", Brief(left))
             }
             Self::HalfOpen => f.write_str("the breaker is half open, an attempt is under way"),
         }

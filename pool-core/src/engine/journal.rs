@@ -35,8 +35,9 @@ impl<D: Driver> Engine<D> {
         // What is written is foreign, such as an error of the driver's.
         let mut message = caught(|| what.to_string()).unwrap_or_else(|panic| panic);
         message.truncate(message.floor_char_boundary(LONGEST));
+        let at = SystemTime::now();
         // What made room is lost.
-        drop(self.journal.0.force_push(JournalEntry { at: SystemTime::now(), times: 1, kind, message }));
+        drop(self.journal.0.force_push(JournalEntry { at, times: 1, since: at, kind, message }));
     }
 
     /// Takes what has been written, the oldest first, for the one who reads.

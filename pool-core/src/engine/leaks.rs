@@ -10,6 +10,7 @@ use super::Engine;
 use super::notes::Held;
 use super::panics::{caught, report};
 use super::warnings::Warning;
+use crate::brief::Brief;
 use crate::connection::{ConnectionId, Holder};
 use crate::driver::Driver;
 use crate::error::AcquireError;
@@ -96,7 +97,7 @@ impl<D: Driver> Engine<D> {
         let (place, held, span) = (lease.place, self.since(lease.since), lease.span.unwrap_or_default());
         self.write_down(
             "leak",
-            &format_args!("connection {connection}, acquired at {place}, has been leased for {held:?}"),
+            &format_args!("connection {connection}, acquired at {place}, has been leased for {}", Brief(held)),
         );
         let task = lease.task.map(tracing::field::display);
         let activity = lease.activity.as_deref();
@@ -111,7 +112,7 @@ impl<D: Driver> Engine<D> {
             self.events.reclaimed.add(1);
             self.write_down(
                 "leak",
-                &format_args!("connection {connection}, acquired at {place}, is cut off after {held:?}"),
+                &format_args!("connection {connection}, acquired at {place}, is cut off after {}", Brief(held)),
             );
             self.warn(Warning::Reclaim, |suppressed| {
                 tracing::warn!(%connection, %place, activity, ?held, suppressed, "a connection is cut off that was held for too long");

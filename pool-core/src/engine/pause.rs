@@ -8,7 +8,11 @@ use crate::driver::Driver;
 
 impl<D: Driver> Engine<D> {
     pub(crate) fn pause(&self) {
+        let was_paused = self.core.gate().glance().is_paused();
         self.core.gate().pause();
+        if !was_paused {
+            self.write_down("control", &"the pool has been paused");
+        }
         self.tell();
     }
 
@@ -16,6 +20,7 @@ impl<D: Driver> Engine<D> {
         let resumed = self.core.resume(|claim| self.serve(claim));
         self.admit();
         if resumed {
+            self.write_down("control", &"the pool has been resumed");
             // The attempts that failed are from before.
             self.fresh_starts.add(1);
             self.bell.notify_one();

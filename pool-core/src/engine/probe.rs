@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Engine;
 use super::budget::within;
 use super::panics::guarded;
+use crate::brief::Brief;
 use crate::driver::Driver;
 use crate::failure::{Chain, OneLine};
 
@@ -23,7 +24,7 @@ impl<D: Driver> Engine<D> {
                 Ok(Ok(())) => Ok(()),
                 // Shown and dropped in here: it is foreign code.
                 Ok(Err(error)) => Err(format!("the ping failed: {}", Chain(&error))),
-                Err(_) => Err(format!("no answer to a ping within {budget:?}")),
+                Err(_) => Err(format!("no answer to a ping within {}", Brief(budget))),
             }
         });
         let outcome = outcome.await;

@@ -15,6 +15,10 @@ impl<D: Driver> Engine<D> {
     pub(crate) fn reconfigure(&self, config: Config) -> Result<Reconfigured, ConfigError> {
         config.validate()?;
         let reconfigured = self.put_in_force(config, None)?.unwrap_or_default();
+        let changed: Vec<_> = reconfigured.now.iter().chain(&reconfigured.new_connections).copied().collect();
+        if !changed.is_empty() {
+            self.write_down("control", &format_args!("settings have been changed: {}", changed.join(", ")));
+        }
         self.follow(&reconfigured);
         Ok(reconfigured)
     }

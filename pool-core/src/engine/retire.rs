@@ -19,6 +19,9 @@ pub(super) const ON_ITS_WAY_OUT: u64 = 0;
 impl<D: Driver> Engine<D> {
     /// Begins another generation, for this reason. Idle connections are judged at once, the others when they come back.
     pub(crate) fn retire_those(&self, whom: Whom) {
+        if !matches!(whom, Whom::One(_)) {
+            self.write_down("control", &whom);
+        }
         {
             let _turn = self.operator.lock().unwrap_or_else(PoisonError::into_inner);
             let one = Retirement { begun: self.core.gate().present_generation().next(), whom };

@@ -48,7 +48,10 @@ impl<D: Driver> Engine<D> {
             return;
         }
         if before.is_open() != state.is_open() {
-            self.write_down("breaker", &state);
+            self.write_down(
+                "breaker",
+                &if state.is_open() { "the breaker has opened" } else { "the breaker has closed" },
+            );
         }
         // First of all: whoever is sent away finds it open.
         self.trip.stands.set(match state {

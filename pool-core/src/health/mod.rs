@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::brief::Brief;
 use crate::connection::OldestLease;
 use crate::error::{ConfigError, RefusedSetting};
 use crate::stats::{BreakerState, PoolState};
@@ -181,7 +182,7 @@ impl fmt::Display for HealthReason {
             Self::Waiting(callers) => f.write_str(&counted(*callers, "a caller waits", "callers wait")),
             Self::OldLease(lease) => write!(f, "{lease}"),
             Self::Paused => f.write_str("the pool is paused"),
-            Self::NoAnswer(limit) => write!(f, "the monitor has not answered for {limit:?}"),
+            Self::NoAnswer(limit) => write!(f, "the monitor has not answered for {}", Brief(*limit)),
         }
     }
 }

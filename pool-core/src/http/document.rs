@@ -9,6 +9,7 @@ use super::clock::{maybe_seconds, ratio, rfc3339, seconds, unix_seconds};
 use super::settings;
 use super::source::{Readiness, Source};
 use crate::connection::{Holder, JournalEntry, SlotView};
+use crate::health::HealthConfig;
 use crate::metric::ServerFacts;
 use crate::observe::{HistoryPoint, Snapshot};
 use crate::stats::{BreakerState, Distribution, Stats};
@@ -50,11 +51,17 @@ pub(super) struct Look {
     pub(super) snapshot: Snapshot,
     readiness: Readiness,
     leak_after: Option<Duration>,
+    checks: Option<HealthConfig>,
 }
 
 impl Look {
     pub(super) fn at(source: &dyn Source) -> Self {
-        Self { snapshot: source.snapshot(), readiness: source.readiness(), leak_after: source.leak_after() }
+        Self {
+            snapshot: source.snapshot(),
+            readiness: source.readiness(),
+            leak_after: source.leak_after(),
+            checks: source.checks(),
+        }
     }
 }
 
@@ -96,7 +103,7 @@ fn shorten(value: &mut Value, most: usize) {
 
 /// A pool: of the history, what came after that moment.
 pub(super) fn describe(look: &Look, extent: Extent, after: Option<SystemTime>) -> Value {
-    let Look { snapshot, readiness, leak_after } = look;
+    let Look { snapshot, readiness, leak_after, checks } = look;
     let leak_after = *leak_after;
     let mut parts = state(snapshot);
     parts.extend([
@@ -111,6 +118,7 @@ pub(super) fn describe(look: &Look, extent: Extent, after: Option<SystemTime>) -
         ("servers".to_owned(), snapshot.servers.iter().take(extent.rows).map(server).collect()),
         ("servers_left_out".to_owned(), snapshot.servers.len().saturating_sub(extent.rows).into()),
         ("settings".to_owned(), settings::read(&snapshot.config)),
+        ("health_settings".to_owned(), checks.as_ref().map(check_settings).into()),
         ("driver_settings".to_owned(), snapshot.driver_settings.iter().map(setting).collect()),
         ("journal".to_owned(), snapshot.journal.iter().take(extent.entries).map(entry).collect()),
         ("history".to_owned(), history(&snapshot.history, extent.points, after)),
@@ -257,12 +265,24 @@ fn server(server: &ServerFacts) -> Value {
     json!({ "host": server.host, "address": server.address, "role": server.role, "note": server.note })
 }
 
+fn check_settings(config: &HealthConfig) -> Value {
+    json!({
+        "interval_seconds": seconds(config.interval), "retry_interval_seconds": seconds(config.retry_interval),
+        "timeout_seconds": seconds(config.timeout), "tries": config.tries, "successes": config.successes,
+        "utilisation": config.utilisation, "leak_after_seconds": maybe_seconds(config.leak_after),
+        "reserve": config.reserve,
+    })
+}
+
 fn setting((name, value): &(String, String)) -> Value {
     json!({ "name": name, "value": value })
 }
 
 fn entry(entry: &JournalEntry) -> Value {
-    json!({ "at": rfc3339(entry.at), "kind": entry.kind, "message": entry.message })
+    json!({
+        "at": rfc3339(entry.at), "since": rfc3339(entry.since), "times": entry.times, "kind": entry.kind,
+        "message": entry.message,
+    })
 }
 
 /// By columns, which is a quarter as long as by points.

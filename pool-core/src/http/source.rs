@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::brief::Brief;
 use crate::config::Config;
 use crate::driver::Driver;
 use crate::error::ConfigError;
-use crate::health::HealthState;
+use crate::health::{HealthConfig, HealthReason, HealthState};
 use crate::metric::{MetricFamily, ServerFacts};
 use crate::monitor::HealthChecker;
 use crate::observe::{PoolObserver, Snapshot};
@@ -39,6 +40,8 @@ pub(super) trait Source: Send + Sync {
     fn servers(&self) -> Vec<ServerFacts>;
     fn is_live(&self) -> bool;
     fn is_closed(&self) -> bool;
+    /// The settings of its monitor, if it has one.
+    fn checks(&self) -> Option<HealthConfig>;
     /// After how long a lease is taken for forgotten.
     fn leak_after(&self) -> Option<Duration>;
     fn config(&self) -> Arc<Config>;
@@ -63,7 +66,7 @@ impl<D: Driver> Source for PoolObserver<D> {
 
     fn readiness(&self) -> Readiness {
         match self.health() {
-            Some(checker) => checked(checker),
+            Some(checker) => checked(checker, &self.pool().state()),
             None => unchecked(&self.pool().stats(), &self.pool().config()),
         }
     }
@@ -84,8 +87,12 @@ impl<D: Driver> Source for PoolObserver<D> {
         self.pool().is_closed()
     }
 
+    fn checks(&self) -> Option<HealthConfig> {
+        self.health().map(|checker| (*checker.config()).clone())
+    }
+
     fn leak_after(&self) -> Option<Duration> {
-        let health = self.health().and_then(|checker| checker.config().leak_after);
+        let health = self.checks().and_then(|checks| checks.leak_after);
         [self.pool().config().leak_after, health].into_iter().flatten().min()
     }
 
@@ -115,18 +122,42 @@ impl<D: Driver> Source for PoolObserver<D> {
 }
 
 /// As the monitor sees it.
-fn checked<D: Driver>(checker: &HealthChecker<D>) -> Readiness {
+fn checked<D: Driver>(checker: &HealthChecker<D>, now: &PoolState) -> Readiness {
     let report = checker.report();
     let ready = checker.is_ready();
     let closed_since = report.is_ready() && !ready;
     let state = if closed_since { HealthState::Closing } else { report.state };
-    let mut reasons: Vec<String> = report.reasons.iter().map(ToString::to_string).collect();
+    let mut reasons: Vec<String> = report.reasons.iter().filter_map(|reason| as_of_now(reason, now)).collect();
+    let age = report.at.elapsed();
+    if age > OLD && state != HealthState::Closing {
+        reasons.push(format!("this is as of {} ago: a check is under way", Brief(age)));
+    }
     match state {
         HealthState::Closing => reasons.insert(0, CLOSED.to_owned()),
+        HealthState::Degraded if reasons.is_empty() => reasons.push("what was the reason is over".to_owned()),
         HealthState::Starting if reasons.is_empty() => reasons.push("no check has been answered yet".to_owned()),
         _ => {}
     }
     Readiness { ready, state, reasons }
+}
+
+/// A report that is older has not been renewed when it was time.
+const OLD: Duration = Duration::from_secs(3);
+
+/// A reason with the figures of now, so that they agree with those beside it; `None` if there is nothing in it any more.
+fn as_of_now(reason: &HealthReason, now: &PoolState) -> Option<String> {
+    let known = match reason {
+        HealthReason::Breaker(_) => now.breaker.is_open().then_some(HealthReason::Breaker(now.breaker)),
+        HealthReason::Utilisation { .. } => {
+            let of = now.max_size.saturating_sub(now.reserved);
+            (now.leased > 0).then_some(HealthReason::Utilisation { leased: now.leased, of })
+        }
+        HealthReason::Waiting(_) => (now.waiting > 0).then_some(HealthReason::Waiting(now.waiting)),
+        HealthReason::OldLease(_) => (now.leased > 0).then(|| reason.clone()),
+        HealthReason::Paused => now.paused.then_some(HealthReason::Paused),
+        other => Some(other.clone()),
+    };
+    known.map(|reason| reason.to_string())
 }
 
 const CLOSED: &str = "the pool is closed";

@@ -8,7 +8,7 @@ use super::source::{Readiness, Source};
 use crate::connection::Holder;
 use crate::observe::Snapshot;
 
-/// Rows of holders and of errors, at most, for each pool.
+/// Rows of holders and of the journal, at most, for each pool.
 const ROWS: usize = 50;
 
 /// All pools, a line each; then who has their connections, their servers, and what went wrong lately, as far as there is any.
@@ -28,7 +28,12 @@ pub(super) fn text(sources: &[&dyn Source]) -> String {
         all(Shown::holders),
     );
     section(&mut out, "SERVERS", &["pool", "host", "address", "role", "note"], all(Shown::servers));
-    section(&mut out, "RECENT ERRORS", &["pool", "at", "kind", "message"], all(Shown::errors));
+    section(
+        &mut out,
+        "RECENT ERRORS AND EVENTS",
+        &["pool", "at", "times", "since", "kind", "message"],
+        all(Shown::journal),
+    );
     out
 }
 
@@ -121,10 +126,14 @@ impl Shown {
         servers.collect()
     }
 
-    fn errors(&self) -> Vec<Vec<String>> {
+    fn journal(&self) -> Vec<Vec<String>> {
         let entries = self.snapshot.journal.iter().take(ROWS);
         entries
-            .map(|entry| vec![self.name(), rfc3339(entry.at), entry.kind.to_owned(), entry.message.clone()])
+            .map(|entry| {
+                let since = if entry.times > 1 { rfc3339(entry.since) } else { String::new() };
+                let (times, kind) = (entry.times.to_string(), entry.kind.to_owned());
+                vec![self.name(), rfc3339(entry.at), times, since, kind, entry.message.clone()]
+            })
             .collect()
     }
 }

@@ -11,7 +11,7 @@ use crate::connection::ConnectionId;
 use crate::driver::Driver;
 use crate::engine::{Acquiring, Engine, KeptFor, Limit, guarded, report, unless, watch as until};
 use crate::error::AcquireError;
-use crate::failure::OneLine;
+use crate::failure::{OneLine, OpenFailure};
 use crate::health::{Checked, HealthConfig, HealthReport, HealthState, Judge, LOOK, Sample};
 use crate::lease::OwnedLease;
 
@@ -223,6 +223,7 @@ fn judge(error: &AcquireError, others_were: bool) -> Checked {
         AcquireError::Closed => Checked::Busy,
         AcquireError::Timeout { situation, .. } if situation.state.leased > 0 && others_were => Checked::Served,
         AcquireError::Timeout { failure: None, situation } if situation.state.leased > 0 => Checked::Busy,
-        _ => Checked::Failed(error.to_string()),
+        // What the breaker and the connections are to it is said besides.
+        _ => Checked::Failed(error.failure().map_or_else(|| error.to_string(), OpenFailure::cause_first)),
     }
 }

@@ -116,13 +116,13 @@ impl Memory {
     }
 
     /// What happens again and again takes one place, so that it does not hide the rest.
-    fn note(&mut self, entry: JournalEntry) {
-        match self.journal.front_mut() {
-            Some(last) if (last.kind, &last.message) == (entry.kind, &entry.message) => {
-                (last.at, last.times) = (entry.at, last.times + entry.times);
-            }
-            _ => self.journal.push_front(entry),
+    fn note(&mut self, mut entry: JournalEntry) {
+        let is_same = |one: &JournalEntry| (one.kind, &one.message) == (entry.kind, &entry.message);
+        let before = self.journal.iter().position(is_same).and_then(|place| self.journal.remove(place));
+        if let Some(before) = before {
+            (entry.since, entry.times) = (before.since, before.times + entry.times);
         }
+        self.journal.push_front(entry);
     }
 
     /// Takes what has been written down.

@@ -46,7 +46,7 @@ pub struct Snapshot {
     pub config: Arc<Config>,
     /// Those of the driver, without anything secret.
     pub driver_settings: Vec<(String, String)>,
-    /// What has gone wrong or has changed lately, the newest first: 64 entries at most.
+    /// What has gone wrong or has changed lately, the newest first: 64 entries at most. What happens again and again is one.
     pub journal: Vec<JournalEntry>,
     /// The samples, the oldest first.
     pub history: Vec<HistoryPoint>,

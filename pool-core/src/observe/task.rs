@@ -8,6 +8,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::window::{HistoryPoint, Window};
 use super::{Memory, ObserveConfig, locked};
+use crate::brief::Brief;
 use crate::counters::Throttle;
 use crate::driver::Driver;
 use crate::engine::{Engine, report};
@@ -75,7 +76,9 @@ impl<D: Driver> Sampler<D> {
     fn tell_of_timeouts(&self, point: &HistoryPoint) {
         if point.timeouts > 0 {
             let HistoryPoint { timeouts, over, waiting, .. } = point;
-            let what = format_args!("{timeouts} acquires timed out within {over:.0?}; {waiting} wait");
+            let acquires = if *timeouts == 1 { "acquire has" } else { "acquires have" };
+            let (over, callers) = (Brief(*over), if *waiting == 1 { "caller waits" } else { "callers wait" });
+            let what = format_args!("{timeouts} {acquires} timed out in the last {over}; {waiting} {callers} now");
             self.engine.write_down("acquire", &what);
         }
     }

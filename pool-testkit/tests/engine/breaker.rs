@@ -49,8 +49,7 @@ async fn whoever_waits_and_whoever_comes_is_told_at_once_with_the_cause_until_it
     let left = next_probe - Instant::now();
     assert!(left <= 2 * SECOND, "{left:?}");
     let text = error.to_string();
-    let begins = format!("no connection after 0ns, the breaker is open, next attempt in {left:?}");
-    assert!(text.starts_with(&begins), "{text}");
+    assert!(text.starts_with("no connection after 0s, the breaker is open, next attempt in "), "{text}");
     assert!(text.contains("refuses to Connect"), "{text}");
     assert!(failure.source().and_then(|cause| cause.downcast_ref::<FakeError>()).is_some(), "the cause for programs");
     assert_eq!((pool.stats().failed, pool.stats().breaker_openings), (4, 1));

@@ -208,9 +208,55 @@ async fn what_goes_wrong_is_written_down_while_somebody_looks() {
     sleep(20 * SECOND).await;
     let newest = observer.snapshot().journal[0].clone();
     assert_eq!(newest.kind, "acquire");
-    assert!(newest.message.starts_with("1 acquires timed out within "), "{}", newest.message);
+    assert!(
+        newest.message.starts_with("1 acquire has timed out in the last 10s; 0 callers wait now"),
+        "{}",
+        newest.message
+    );
     assert!(observer.snapshot().journal.len() <= 64);
     drop(lease);
+}
+
+/// Two hosts that fail in turn leave room for the rest.
+#[tokio::test(start_paused = true)]
+async fn what_happens_again_is_one_entry_whatever_happens_in_between() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 2);
+    let observer = observed(&pool);
+    let began = observer.snapshot().at;
+    for _ in 0..100 {
+        pool.pause();
+        pool.pause();
+        pool.resume();
+    }
+    let journal = observer.snapshot().journal;
+    let seen: Vec<_> = journal.iter().map(|entry| (entry.kind, entry.times, entry.message.as_str())).collect();
+    // As many as one may be behind are kept until somebody reads.
+    assert_eq!(seen, [("control", 32, "the pool has been resumed"), ("control", 32, "the pool has been paused")]);
+    assert!(journal.iter().all(|entry| began <= entry.since && entry.since <= entry.at));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_operator_does_is_written_down() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 2);
+    let observer = observed(&pool);
+    pool.retire_all();
+    pool.retire_all_over(90 * SECOND);
+    pool.retire_host("db-2:5432");
+    let mut config = (*pool.config()).clone();
+    pool.reconfigure(config.clone()).unwrap();
+    (config.max_size, config.max_lifetime) = (7, Some(3600 * SECOND));
+    pool.reconfigure(config).unwrap();
+    let journal = observer.snapshot().journal;
+    let seen: Vec<_> = journal.iter().map(|entry| (entry.kind, entry.message.as_str())).collect();
+    let wanted = [
+        "settings have been changed: max_size, max_lifetime",
+        "the connections to db-2:5432 are retired",
+        "all connections are retired, over 90s",
+        "all connections are retired",
+    ];
+    assert_eq!(seen, wanted.map(|message| ("control", message)));
 }
 
 #[tokio::test(start_paused = true)]

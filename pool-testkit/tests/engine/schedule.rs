@@ -182,7 +182,7 @@ async fn several_are_had_at_once_and_two_who_want_several_do_not_wait_for_each_o
     );
     assert_eq!(
         error.to_string().split(" (").next(),
-        Some("turned away after 0ns: 4 connections are wanted at once, and there can be 3")
+        Some("turned away after 0s: 4 connections are wanted at once, and there can be 3")
     );
     assert_eq!(scheduler.acquire_many(Request::new(), 0).await.unwrap().len(), 0);
     prove(scheduler, &driver).await;

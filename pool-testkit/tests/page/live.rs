@@ -39,7 +39,7 @@ fn the_backend_dies_and_the_page_shows_it_and_that_it_comes_back() {
     stage.driver.always(Call::Ping, Step::Fail);
     stage.pool.retire_all();
     stage.shows("verdict", |text| text.eq_ignore_ascii_case("unhealthy"));
-    stage.shows("about", |text| text.contains("breaker open") || text.contains("breaker half open"));
+    stage.shows("state", |text| text.contains("breaker is") || text.contains("breaker half open"));
     stage.shows("t-journal", |text| text.contains("refuses to Connect"));
     stage.shows("said", |text| text.contains("unhealthy"));
     stage.picture("backend-gone");

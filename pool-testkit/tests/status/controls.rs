@@ -76,6 +76,29 @@ async fn a_pool_that_is_closed_cannot_be_controlled() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_done_is_in_the_journal_for_all_to_see() {
+    let shown = Shown::controlled();
+    for _ in 0..2 {
+        shown.control("pause", "").await;
+        shown.control("resume", "").await;
+    }
+    shown.control("reconfigure", r#"{"max_size": 9}"#).await;
+    let json: serde_json::Value = serde_json::from_str(&shown.status.json()).unwrap();
+    let journal = json["pools"][0]["journal"].as_array().unwrap();
+    let seen: Vec<_> = journal.iter().map(|entry| (entry["message"].as_str().unwrap(), &entry["times"])).collect();
+    let (one, two) = (1.into(), 2.into());
+    let wanted = [
+        ("settings have been changed: max_size", &one),
+        ("the pool has been resumed", &two),
+        ("the pool has been paused", &two),
+    ];
+    assert_eq!(seen, wanted);
+    assert!(journal.iter().all(|entry| entry["kind"] == "control" && entry["since"].is_string()));
+    let text = shown.status.text();
+    assert!(text.contains("RECENT ERRORS AND EVENTS") && text.contains("| the pool has been paused"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_done_and_what_is_refused_is_logged_without_the_token() {
     let shown = Shown::controlled();
     shown.control("reconfigure", r#"{"max_size": 17}"#).await;

@@ -74,3 +74,44 @@ async fn one_pool_of_two_that_is_not_ready_is_enough() {
     let ready: Vec<_> = answer.json()["pools"].as_array().unwrap().iter().map(|pool| pool["ready"].clone()).collect();
     assert_eq!((answer.status, ready), (StatusCode::SERVICE_UNAVAILABLE, vec![true.into(), false.into()]));
 }
+
+/// A check that is not answered holds up the monitor; what it has seen before may be over.
+#[tokio::test(start_paused = true)]
+async fn reasons_are_not_older_than_the_figures_beside_them() {
+    let shown = Shown::new(quiet(3));
+    let checker = std::sync::Arc::new(shown.pool.monitor(HealthConfig::default()).unwrap());
+    let status = Status::new().pool(observer(&shown.pool, "main").with_health(checker.clone()));
+    let mut health = checker.subscribe();
+    health.wait_for(|report| report.state == HealthState::Healthy).await.unwrap();
+    let leases = (shown.pool.acquire().await.unwrap(), shown.pool.acquire().await.unwrap());
+    health.wait_for(|report| report.state == HealthState::Degraded).await.unwrap();
+    let reasons = || {
+        let json: serde_json::Value = serde_json::from_str(&status.readiness()).unwrap();
+        json["pools"][0]["reasons"].to_string()
+    };
+    assert!(reasons().contains("2 of 2 connections are in use"), "{}", reasons());
+    drop(leases);
+    assert_eq!(reasons(), r#"["what was the reason is over"]"#, "at once, and not when the monitor looks");
+    let json: serde_json::Value = serde_json::from_str(&status.json()).unwrap();
+    let (pool, counts) = (&json["pools"][0], json["pools"][0]["leak_after_seconds"].as_f64());
+    assert_eq!((counts, &pool["settings"]["leak_after_seconds"]), (Some(600.0), &serde_json::Value::Null));
+    assert_eq!(pool["health_settings"]["leak_after_seconds"], 600.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_cause_comes_first_and_the_breaker_once() {
+    let mut config = quiet(3);
+    (config.breaker_failures, config.breaker_after) = (Some(3), SECOND);
+    let shown = Shown::new(config);
+    let checker = std::sync::Arc::new(shown.pool.monitor(HealthConfig::default()).unwrap());
+    let status = Status::new().pool(observer(&shown.pool, "main").with_health(checker.clone()));
+    shown.driver.always(Call::Connect, Step::Fail);
+    let mut health = checker.subscribe();
+    let told = |report: &pool_core::HealthReport| report.reasons.len() == 2 && report.pool.breaker.is_open();
+    tokio::time::sleep(30 * SECOND).await;
+    health.wait_for(told).await.unwrap();
+    let json: serde_json::Value = serde_json::from_str(&status.readiness()).unwrap();
+    let reasons = json["pools"][0]["reasons"].to_string();
+    assert_eq!(reasons.matches("breaker").count(), 1, "{reasons}");
+    assert!(reasons.contains("checks have failed: ") && reasons.contains("refuses to Connect"), "{reasons}");
+}
