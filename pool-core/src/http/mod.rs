@@ -44,6 +44,9 @@ use listeners::Listeners;
 use reply::Reply;
 use watched::Watched;
 
+/// Metrics that are no pool's.
+type Families = dyn Fn() -> Vec<MetricFamily> + Send + Sync;
+
 /// What is shown of one pool, or several, over HTTP. Cheap to clone; all clones show the same.
 ///
 /// It holds its pools: they are not closed by being dropped elsewhere, but by [`Pool::close`](crate::Pool::close).
@@ -64,6 +67,7 @@ use watched::Watched;
 #[derive(Clone, Default)]
 pub struct Status {
     sources: Vec<Arc<Watched>>,
+    others: Vec<Arc<Families>>,
     controls: Option<Arc<Controls>>,
     hosts: Vec<String>,
     listeners: Arc<Listeners>,
@@ -95,6 +99,32 @@ impl Status {
             None => observer,
         };
         self.sources.push(Arc::new(Watched::new(observer)));
+        self
+    }
+
+    /// Shows these metrics, too, after those of the pools: what the application measures itself, so that one address has both, in either format. Asked for with each request for metrics; it should
+    /// only read, and wait for nothing. Families that have the name of another are shown as one with that.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    /// use pool_core::http::Status;
+    /// use pool_core::{MetricFamily, MetricKind, MetricUnit};
+    ///
+    /// let served = Arc::new(AtomicU64::new(0));
+    /// let counted = Arc::clone(&served);
+    /// let status = Status::new().families(move || {
+    ///     let cups = MetricFamily::new("cups", MetricKind::Counter, MetricUnit::Events, "Cups that were served.");
+    ///     vec![cups.with([], counted.load(Ordering::Relaxed))]
+    /// });
+    /// served.fetch_add(3, Ordering::Relaxed);
+    /// assert!(status.metrics().ends_with("cups_total 3\n"));
+    /// ```
+    #[must_use]
+    pub fn families(mut self, families: impl Fn() -> Vec<MetricFamily> + Send + Sync + 'static) -> Self {
+        self.others.push(Arc::new(families));
         self
     }
 
@@ -168,14 +198,14 @@ impl Status {
         self.readiness_json().1.to_string()
     }
 
-    /// The metrics of all pools, in the text format of Prometheus.
+    /// The metrics of all pools, and [others](Status::families), in the text format of Prometheus.
     pub fn metrics(&self) -> String {
-        prometheus::text(&self.families())
+        prometheus::text(&self.measured())
     }
 
-    /// The metrics of all pools, as `OpenMetrics` has them.
+    /// As [`metrics`](Status::metrics), as `OpenMetrics` has them.
     pub fn openmetrics(&self) -> String {
-        prometheus::openmetrics(&self.families())
+        prometheus::openmetrics(&self.measured())
     }
 
     /// All that is known of the pools, as JSON.
@@ -198,8 +228,9 @@ impl Status {
         &page::POLICY
     }
 
-    fn families(&self) -> Vec<MetricFamily> {
-        merge_families(self.sources.iter().flat_map(|source| source.families()))
+    fn measured(&self) -> Vec<MetricFamily> {
+        let pools = self.sources.iter().flat_map(|source| source.families());
+        merge_families(pools.chain(self.others.iter().flat_map(|families| families())))
     }
 
     fn readiness_json(&self) -> (bool, Value) {

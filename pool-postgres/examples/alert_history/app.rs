@@ -28,10 +28,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct App {
     pub(crate) pool: PostgresPool,
-    pub(super) metrics: Metrics,
-    /// Looks at the pool, for those who run the service.
-    pub(super) observer: PoolObserver<PostgresDriver>,
-    /// Shows it to them.
+    pub(super) metrics: Arc<Metrics>,
+    /// Shows the pool, and the metrics of the service, to those who run it.
     pub(super) status: Status,
     /// For what is tried again, within the time of one answer.
     retrier: Retrier,
@@ -51,10 +49,11 @@ impl App {
         let readers = Arc::new(Semaphore::new((pool.config().max_size / 2).max(1)));
         let mut policy = RetryPolicy::default();
         policy.deadline = ANSWER_TIMEOUT;
-        let (retrier, observer) = (pool.retrying(policy)?, observer(&pool)?);
-        let status = Status::new().pool(observer.clone());
+        let (retrier, metrics) = (pool.retrying(policy)?, Arc::<Metrics>::default());
+        let measured = Arc::clone(&metrics);
+        let status = Status::new().pool(observer(&pool)?).families(move || measured.families().into());
         let status = controls.into_iter().fold(status, Status::controls);
-        Ok(Self { pool, metrics: Metrics::default(), observer, status, retrier, readers })
+        Ok(Self { pool, metrics, status, retrier, readers })
     }
 
     /// Stores the alerts of one post. Tried again only if they have not been stored for certain: otherwise whoever posted decides.

@@ -23,7 +23,7 @@ which goes away with it. CONTROL_TOKEN, of 16 characters and more, lets whoever 
                        from, to (RFC 3339, when the alert started), limit (default 1000)
   GET  /health/live    200 while the process serves
   GET  /health/ready   200 while the database answers
-  GET  /metrics        Prometheus text format, of the pool and of the service
+  GET  /metrics        Prometheus text format or OpenMetrics, of the pool and of the service
   GET  /pool           the pool, as a table or as JSON; /pool/ui is a page of it for browsers
   POST /pool/control/pause, resume, retire, reconfigure, with the header Authorization: Bearer CONTROL_TOKEN
 ";

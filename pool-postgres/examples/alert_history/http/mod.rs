@@ -8,11 +8,9 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::http::header;
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{get, post};
-use pool_postgres::pool_core::prometheus;
 
 use super::app::App;
 use super::failure::Failure;
@@ -20,7 +18,7 @@ use super::failure::Failure;
 /// The largest body that is read. Alertmanager's posts are some kilobytes.
 pub(super) const MAX_BODY: usize = 1 << 20;
 
-/// All routes: those of the service, and behind them those of its pool.
+/// All routes: those of the service, and behind them those of its pool, with `/metrics` of both.
 pub(crate) fn router(app: Arc<App>) -> Router {
     let observed = from_fn_with_state(Arc::clone(&app), observe);
     let pool = app.status.router().fallback(|| async { Failure::NoSuchPath });
@@ -28,20 +26,11 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/webhook", post(webhook::take))
         .route("/history", get(history::list))
-        // There is one of the pool alone, which nobody comes to.
-        .route("/metrics", get(metrics))
         .method_not_allowed_fallback(|| async { Failure::Method })
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .route_layer(observed.clone())
         .fallback_service(pool.layer(observed))
         .with_state(app)
-}
-
-/// Of the pool, and of the service.
-async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
-    let mut families = app.observer.families();
-    families.extend(app.metrics.families());
-    ([(header::CONTENT_TYPE, prometheus::TEXT_TYPE)], prometheus::text(&families))
 }
 
 /// Measures and logs every request. A streamed answer counts until its first byte is ready.
