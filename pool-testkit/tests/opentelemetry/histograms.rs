@@ -2,6 +2,7 @@
 
 use opentelemetry_sdk::metrics::{SdkMeterProvider, Temporality};
 use pool_core::opentelemetry::api::metrics::MeterProvider;
+use pool_core::{MetricFamily, MetricKind, MetricUnit};
 use pool_testkit::fake::FakeDriver;
 
 use crate::common::{Metered, Reader, compare, describe, expected, observer, pool_of, tea, times};
@@ -33,6 +34,30 @@ async fn each_bucket_has_as_many_and_the_sum_is_the_same() {
     describe(&driver, [tea(times([9, 24, 7, 3], 2_340.0))]);
     let good = metered.collected()["fake.tea"].times().clone();
     assert!(good.each == [9, 24, 7, 3] && (good.sum - 2_340.0).abs() < 1e-6, "{good:?}");
+}
+
+/// Each set of labels is a histogram of its own.
+#[tokio::test(start_paused = true)]
+async fn times_of_different_labels_are_not_mixed() {
+    let driver = FakeDriver::new();
+    let pool = pool_of(&driver, 1);
+    let observer = observer(&pool, "main");
+    let metered = Metered::new();
+    let cups = |green, black| {
+        let family =
+            MetricFamily::new("fake.cups", MetricKind::Histogram, MetricUnit::Seconds, "How long it was drawn.");
+        family.with_each("tea", [("green", green), ("black", black)])
+    };
+    describe(&driver, [cups(times([1, 2, 0, 0], 4.5), times([0; 4], 0.0))]);
+    let _export = observer.export_to(&metered.meter());
+    for (round, part) in [(1, 1.0), (2, 2.0), (3, 3.0)] {
+        let (green, black) =
+            (times([round, 2 * round, 0, round], 200.0 * part), times([7, 2 * round, 3, round], 999.0 * part));
+        describe(&driver, [cups(green, black)]);
+        let told = metered.collected();
+        compare(&told, &expected(&observer.families()));
+        assert_eq!(told["fake.cups"].samples.len(), 2);
+    }
 }
 
 #[tokio::test(start_paused = true)]
