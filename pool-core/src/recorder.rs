@@ -144,7 +144,9 @@ mod tests {
         recorder.record_failed_executions(Duration::from_millis(2), 16, "23");
         recorder.record_failed_executions(Duration::from_millis(3), 1, OTHER);
         let names: Vec<&'static str> = (100..140).map(|number: u32| &*number.to_string().leak()).collect();
-        names.iter().for_each(|name| recorder.record_failed_executions(Duration::from_millis(4), 1, name));
+        for name in names {
+            recorder.record_failed_executions(Duration::from_millis(4), 1, name);
+        }
         let (well, failed) = recorder.counted_apart();
         let of = |kind: &str| failed.iter().find(|(name, _)| *name == kind).map(|(_, counted)| counted.count());
         assert_eq!((well.count(), failed.len(), of("23"), of("100")), (1, KINDS + 1, Some(16), Some(1)));
