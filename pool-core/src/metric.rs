@@ -86,7 +86,9 @@ impl MetricUnit {
             Self::Events => "{event}",
             Self::Seconds => "s",
             Self::Bytes => "By",
-            Self::Ratio | Self::Truth => "1",
+            Self::Ratio => "1",
+            // An annotation, as `1` is what makes a `_ratio` of a gauge.
+            Self::Truth => "{truth}",
         }
     }
 }

@@ -182,6 +182,17 @@ impl std::fmt::Debug for PostgresDriver {
     }
 }
 
+/// Why nobody wants a session that works.
+fn unwanted(connection: &PostgresConnection, settled: bool) -> Option<&'static str> {
+    if connection.is_condemned(settled) {
+        Some("of what the server has reported on it")
+    } else if connection.left_its_role().is_some() {
+        Some("its server is not what is wanted any more")
+    } else {
+        None
+    }
+}
+
 #[cold]
 fn report_end(connection: &PostgresConnection) {
     if let Some(end) = connection.ended() {
@@ -226,21 +237,8 @@ impl Driver for PostgresDriver {
         if connection.client_waited_for().is_closed() {
             report_end(connection);
             SessionState::Broken
-        } else if connection.is_condemned(settled) {
-            report(|| {
-                tracing::info!(
-                    host = connection.host(),
-                    "a session is closed after what the server has reported on it"
-                );
-            });
-            SessionState::Broken
-        } else if connection.left_its_role().is_some() {
-            report(|| {
-                tracing::info!(
-                    host = connection.host(),
-                    "a session is closed, since its server is not what is wanted any more"
-                );
-            });
+        } else if let Some(why) = unwanted(connection, settled) {
+            report(|| tracing::info!(host = connection.host(), "a session is closed: {why}"));
             SessionState::Broken
         } else if settled && self.is_in_order(connection) {
             connection.found_in_order(silent_at);

@@ -103,10 +103,25 @@ async fn process(pool: &PostgresPool) -> i32 {
 async fn use_it(pool: &PostgresPool, watch: &Client, name: &str) {
     pool.batch_execute("CREATE TABLE t (n int)").await.unwrap();
     let own = process(pool).await;
+    ask(pool).await;
+    transact(pool).await;
+    give_up(pool, watch, name).await;
+    assert_eq!((process(pool).await, sum(pool).await), (own, 1), "the session is the one that it was");
+    fail(pool, watch, name).await;
+}
+
+async fn sum(pool: &PostgresPool) -> i32 {
+    pool.query_one("SELECT sum(n)::int FROM t", &[]).await.unwrap().get(0)
+}
+
+async fn ask(pool: &PostgresPool) {
     pool.query("SELECT pg_sleep(0.02)", &[]).await.unwrap();
     pool.query("SELECT nothing", &[]).await.unwrap_err();
     pool.multiplexed().query("SELECT pg_sleep(0.02)", &[]).await.unwrap();
     pool.batch_execute("DO $$ BEGIN RAISE NOTICE 'no'; END $$").await.unwrap();
+}
+
+async fn transact(pool: &PostgresPool) {
     let insert = async |mut tx: pool_postgres::PostgresTransaction<'_>| {
         tx.execute("INSERT INTO t VALUES ($1)", &[&1]).await?;
         tx.savepoint().await?.rollback().await
@@ -117,8 +132,10 @@ async fn use_it(pool: &PostgresPool, watch: &Client, name: &str) {
     let begun = pool.begin().await.unwrap();
     begun.execute("INSERT INTO t VALUES (2)", &[]).await.unwrap();
     drop(begun);
-    assert_eq!(pool.query_one("SELECT sum(n)::int FROM t", &[]).await.unwrap().get::<_, i32>(0), 1);
+    assert_eq!(sum(pool).await, 1);
+}
 
+async fn give_up(pool: &PostgresPool, watch: &Client, name: &str) {
     let lease = pool.acquire().await.unwrap();
     let sleeping = Query::new("SELECT pg_sleep(300)").timeout(Duration::from_millis(50));
     assert!(Queries::execute(&*lease, sleeping, &[]).await.unwrap_err().is_timeout());
@@ -127,15 +144,15 @@ async fn use_it(pool: &PostgresPool, watch: &Client, name: &str) {
     eventually("both were cancelled", || async { under_way(watch, name).await == 0 }).await;
     // What a user leaves behind is told of, and put in order.
     lease.batch_execute("BEGIN; INSERT INTO t VALUES (3)").await.unwrap();
-    drop(lease);
-    assert_eq!(process(pool).await, own, "the session is the one that it was");
-    assert_eq!(pool.query_one("SELECT sum(n)::int FROM t", &[]).await.unwrap().get::<_, i32>(0), 1);
+}
 
+async fn fail(pool: &PostgresPool, watch: &Client, name: &str) {
     let bomb = AssertUnwindSafe(pool.query("SELECT $1::int", &[&Bomb])).catch_unwind();
     assert!(bomb.await.is_err(), "the panic of a parameter comes out where it was given");
     let lease = pool.acquire().await.unwrap();
     watch.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", &[&name]).await.unwrap();
     Queries::execute(&*lease, "SELECT 1", &[]).await.unwrap_err();
+    let own = lease.activity().process.unwrap().cast_signed();
     assert!(catch_unwind(AssertUnwindSafe(|| drop(lease))).is_ok());
     assert_ne!(process(pool).await, own);
 }

@@ -62,9 +62,9 @@ async fn wakers_that_panic_are_told_of_once_in_a_while() {
         let held = pool.acquire().await.unwrap();
         let mut waiting = pin!(async {
             if is_scheduled {
-                drop(scheduler.acquire(Request::new()).await.unwrap())
+                drop(scheduler.acquire(Request::new()).await.unwrap());
             } else {
-                drop(pool.acquire().await.unwrap())
+                drop(pool.acquire().await.unwrap());
             }
         });
         assert!(waiting.as_mut().poll(&mut Context::from_waker(&grumpy)).is_pending());

@@ -128,6 +128,11 @@ impl Instrument {
         }
     }
 
+    /// Of what is 1 if it is so, and 0 if not.
+    pub(crate) fn is_true(&self) -> bool {
+        self.number() > 0.5
+    }
+
     pub(crate) fn times(&self) -> &Times {
         match self.only() {
             Value::Times(times) => times,
@@ -190,7 +195,7 @@ fn sorted<'a>(attributes: impl Iterator<Item = &'a KeyValue>) -> String {
 
 fn written(pairs: impl Iterator<Item = (String, String)>) -> String {
     let sorted: BTreeMap<_, _> = pairs.collect();
-    sorted.into_iter().map(|(name, value)| format!("{name}={value};")).collect()
+    sorted.into_iter().flat_map(|(name, value)| [name, "=".to_owned(), value, ";".to_owned()]).collect()
 }
 
 /// What is to be told of families. Those without a number do not appear, and a histogram appears with the first time.

@@ -146,8 +146,8 @@ async fn threads_that_collect_while_the_pool_is_in_use_agree_with_it_at_the_end(
         for name in ["pool.acquires", "pool.connections.opened", "db.client.connection.wait_time"] {
             assert_eq!(told[name], wanted[name], "{name}");
         }
-        let uses = told["db.client.connection.use_time"].times();
-        assert_eq!(uses.each, wanted["db.client.connection.use_time"].times().each);
+        let held = told["db.client.connection.use_time"].times();
+        assert_eq!(held.each, wanted["db.client.connection.use_time"].times().each);
     }
     drop(export);
     provider.shutdown().unwrap();
