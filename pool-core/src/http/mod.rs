@@ -84,7 +84,9 @@ impl Status {
     pub fn pool<D: Driver>(mut self, observer: PoolObserver<D>) -> Self {
         let is_taken = |name: &str| self.sources.iter().any(|source| source.name() == name);
         let name = observer.name().to_owned();
-        let other = || (2_u64..).map(|number| format!("{name}-{number}")).find(|other| !is_taken(other));
+        // Of one number more than there are pools, one is free.
+        let numbers = 2..=self.sources.len() + 2;
+        let other = || numbers.map(|number| format!("{name}-{number}")).find(|other| !is_taken(other));
         let observer = match is_taken(&name).then(other).flatten() {
             Some(other) => {
                 report(|| tracing::warn!(name, other, "two pools have the same name; one is shown under another one"));
