@@ -107,7 +107,9 @@ async fn a_page_of_another_origin_may_not_look_but_its_reader_may_follow_a_link(
     let shown = Shown::new(quiet(3));
     let sent = |path: &str, fields: &[(&'static str, &str)]| {
         let mut request = get(path);
-        fields.iter().for_each(|(name, value)| put(&mut request, HeaderName::from_static(name), value));
+        for (name, value) in fields {
+            put(&mut request, HeaderName::from_static(name), value);
+        }
         ask(&shown.status, request)
     };
     let foreign = ("sec-fetch-site", "cross-site");

@@ -68,7 +68,9 @@ async fn a_pool_of_a_thousand_is_counted_whole_and_shown_in_part() {
 #[tokio::test(start_paused = true)]
 async fn four_pools_of_three_hundred_and_long_texts_fit_too() {
     let (status, leases) = crowded(4, 300, 60).await;
-    leases.iter().for_each(|lease| lease.note_activity("a report that tells <all> it does & more; ".repeat(100)));
+    for lease in &leases {
+        lease.note_activity("a report that tells <all> it does & more; ".repeat(100));
+    }
     assert_eq!(first_of(&status, "/pool/ui").await["pools"].as_array().unwrap().len(), 4);
     drop(leases);
 }
