@@ -11,6 +11,9 @@ use crate::observe::Snapshot;
 /// Rows of holders and of the journal, at most, for each pool.
 const ROWS: usize = 50;
 
+/// The longest line below the title of a last column.
+const RULE: usize = 40;
+
 /// All pools, a line each; then who has their connections, their servers, and what went wrong lately, as far as there is any.
 pub(super) fn text(sources: &[&dyn Source]) -> String {
     let pools: Vec<Shown> = sources.iter().map(|source| Shown::of(*source)).collect();
@@ -175,7 +178,10 @@ fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
         let line = padded.collect::<Vec<_>>().join("|");
         format!("{}\n", line.trim_end())
     };
-    let rule = widths.iter().map(|width| "-".repeat(width + 2)).collect::<Vec<_>>().join("+");
+    // The last column is as wide as its rows, of which one may be very long: the line need not be.
+    let last = widths.len().saturating_sub(1);
+    let drawn = widths.iter().enumerate().map(|(column, &width)| if column == last { width.min(RULE) } else { width });
+    let rule = drawn.map(|width| "-".repeat(width + 2)).collect::<Vec<_>>().join("+");
     let head: Vec<String> = head.iter().map(|&title| title.to_owned()).collect();
     let count = rows.len();
     let counted = if count == 1 { "(1 row)".to_owned() } else { format!("({count} rows)") };
@@ -197,5 +203,7 @@ mod tests {
         let wanted =
             " name   | maxwait\n--------+---------\n main   |      20\n é\u{FFFD}[2J\u{FFFD} |  3.500s\n(2 rows)\n";
         assert_eq!(table(&["name", "maxwait"], rows), wanted, "without what a terminal would obey");
+        let long = table(&["name", "message"], vec![vec!["main".to_owned(), "x".repeat(500)]]);
+        assert_eq!(long.lines().nth(1).map(str::len), Some(6 + 1 + 42), "as wide as needed");
     }
 }
