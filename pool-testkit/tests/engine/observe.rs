@@ -120,8 +120,8 @@ async fn metrics_say_what_the_statistics_say() {
         ("pool.acquires", "timeout", 1.0),
         ("pool.health.state", "degraded", 1.0),
         ("pool.health.checks", "succeeded", 1.0),
-        ("pool.connectivity.attempts", "succeeded", 3.0),
-        ("pool.connectivity.attempts", "failed", 0.0),
+        ("pool.connectivity.time", "succeeded", 2.0),
+        ("pool.connectivity.time", "failed", 0.0),
         ("pool.breaker.state", "closed", 1.0),
         ("fake.calls", "one", 3.0),
     ];
@@ -275,7 +275,7 @@ async fn the_health_of_the_pool_is_part_of_its_history() {
     assert!(snapshot.journal.iter().any(|entry| entry.kind == "health"));
     let families = observer.families();
     assert_eq!(number(&families, "pool.health.state", "unhealthy"), 1.0);
-    assert!(number(&families, "pool.connectivity.attempts", "failed") >= 3.0);
+    assert!(number(&families, "pool.connectivity.time", "failed") >= 60.0);
 }
 
 #[tokio::test]
