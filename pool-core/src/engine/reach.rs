@@ -104,7 +104,8 @@ impl<D: Driver> Engine<D> {
         known.opening = known.opening.saturating_sub(1);
         match failure {
             None => known.succeeded(now),
-            Some(failure) if is_out_of_reach(failure) => known.failed(began, now),
+            // In a pool that has been closed it was cut short, or nobody waits for it any more.
+            Some(failure) if is_out_of_reach(failure) && !self.is_closed() => known.failed(began, now),
             Some(_) => {}
         }
     }
