@@ -42,6 +42,8 @@ pub(crate) struct Waiting<'a, D: Driver, W: Want<D::Connection> = Alone> {
     pub(super) deadline: u64,
     /// When it joined.
     came_in: Generation,
+    /// Whether it has been in the queue of a pool that is open: who was refused before has not waited.
+    has_waited: bool,
     /// Whether the queue has another deadline than this, namely none.
     is_timed_here: bool,
     /// What it can do with.
@@ -80,6 +82,7 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
             started,
             deadline,
             came_in,
+            has_waited: false,
             is_timed_here: false,
             wants: PhantomData,
             needs: None,
@@ -218,7 +221,7 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
 
     #[cold]
     fn without_runtime(&self) -> AcquireError {
-        self.engine.count_wait(self.waited());
+        self.count_failure(self.waited());
         self.engine.events.refused.add(1);
         match self.engine.state() {
             state if state.closed => AcquireError::Closed,
@@ -286,6 +289,7 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
         if grant.is_some() || self.ticket.is_none() {
             return grant;
         }
+        self.has_waited = true;
         self.call_on_others(deadline);
         None
     }
@@ -393,17 +397,22 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
         Err(match grant {
             Grant::Shared(place) => return Ok(self.conclude_place(place)),
             Grant::Closed => {
-                engine.count_wait(waited);
+                self.count_failure(waited);
                 engine.events.refused.add(1);
                 AcquireError::Closed
             }
             Grant::Failed if let Some(failure) = engine.denial.load_full() => {
-                engine.count_wait(waited);
+                self.count_failure(waited);
                 engine.events.failed.add(1);
                 engine.denied(failure, waited)
             }
             _ => self.give_in(),
         })
+    }
+
+    /// Counts one who gets no connection: after a wait, or at once.
+    fn count_failure(&self, waited: u64) {
+        if self.has_waited { self.engine.count_wait(waited) } else { self.engine.count_refusal() }
     }
 
     /// Counts the wait for a place beside others. What is written in the slot is its owner's, and there is none.
