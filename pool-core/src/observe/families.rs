@@ -56,7 +56,7 @@ impl<D: Driver> PoolObserver<D> {
     /// ```
     pub fn families(&self) -> Vec<MetricFamily> {
         let engine = &self.pool.engine;
-        let (stats, timed, driver) = (engine.stats(), engine.timed(), engine.describe_driver());
+        let (stats, timed, driver) = (engine.counts(), engine.timed(), engine.describe_driver());
         let (config, waiting) = (self.pool.config(), stats.state.waiting + engine.in_front());
         let mut families = conventional(&stats, waiting, (config.min_idle, config.max_size));
         let steady = locked(&self.shared.memory).shown.steady(&stats);
@@ -88,7 +88,9 @@ impl<D: Driver> PoolObserver<D> {
 
     /// How much is in use, now and at the highest of the last interval.
     fn utilisation(&self, state: &PoolState) -> [MetricFamily; 2] {
-        let (now, last) = (utilisation(state), locked(&self.shared.memory).history.back().map(|point| point.peak));
+        let now = utilisation(state);
+        let last = locked(&self.shared.memory).latest(self.shared.config.interval).map(|point| point.peak);
+        let last = last.filter(|_| !state.closed);
         let ratio = |name, help, value: f64| one(name, Gauge, Ratio, help, value);
         [
             ratio("pool.utilisation", "Leased connections, as a part of those that callers may have.", now),

@@ -11,9 +11,10 @@ mod window;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use crate::connection::JournalEntry;
 use crate::driver::Driver;
@@ -69,6 +70,8 @@ impl<D: Driver> Drop for Shared<D> {
 struct Memory {
     /// The oldest first.
     history: VecDeque<HistoryPoint>,
+    /// When the last sample was taken.
+    sampled: Option<Instant>,
     /// The newest first.
     journal: VecDeque<JournalEntry>,
     /// Asks the monitor, if there is one.
@@ -105,10 +108,17 @@ type AskHealth = Arc<dyn Fn() -> HealthState + Send + Sync>;
 
 impl Memory {
     fn remember(&mut self, point: HistoryPoint, most: usize) {
+        self.sampled = Some(Instant::now());
         self.history.push_back(point);
         while self.history.len() > most {
             self.history.pop_front();
         }
+    }
+
+    /// The last sample, unless it is from before these two intervals: then nobody takes any.
+    fn latest(&self, interval: Duration) -> Option<&HistoryPoint> {
+        let is_fresh = self.sampled.is_some_and(|sampled| sampled.elapsed() <= 2 * interval);
+        self.history.back().filter(|_| is_fresh)
     }
 
     /// What happens again and again takes one place, so that it does not hide the rest.
