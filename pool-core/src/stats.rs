@@ -135,7 +135,7 @@ pub struct Stats {
     pub immediate: u64,
     /// Acquires that had to wait, in the queue or in the line of a [scheduler](crate::Scheduler), the ones that failed or were cancelled included.
     pub waited: u64,
-    /// Time spent in acquires that had to wait, the ones that failed or were cancelled included. An estimate: after the first 256 that a connection ended, only
+    /// Time spent in acquires that had to wait, the ones that timed out, failed or were cancelled included, and the ones that were refused at once left out. An estimate: after the first 256 that a connection ended, only
     /// every 16th is timed, and counts 16 times.
     pub wait_time: Duration,
     /// Acquires that ended in [`AcquireError::Timeout`](crate::AcquireError::Timeout).
@@ -200,7 +200,8 @@ pub struct Stats {
     pub uncollected: u64,
     /// What went wrong, by class.
     pub errors: Errors,
-    /// How long acquires waited that had to, the ones that failed or were cancelled included. Sampled as `wait_time` is.
+    /// How long acquires waited that had to, the ones that timed out, failed or were cancelled after a wait included. One that was refused at once, because the breaker was open, the pool closed, or its task
+    /// would have waited for itself, has not waited, and is not in it. Sampled as `wait_time` is.
     pub wait: Distribution,
     /// How long connections were leased. The first 256 of a slot are timed, and all that last for a tenth of a millisecond or more while those before them do; of shorter ones
     /// about one of 256 is, and one in each second, and it stands for those before it.

@@ -82,10 +82,11 @@ impl Shard {
 }
 
 impl Times {
-    /// Notes a time in nanoseconds that stands for so many.
+    /// Notes a time in nanoseconds that stands for so many. A longer one than can be told apart is noted as that: what a driver hands in may be any number.
     pub(crate) fn note(&self, nanos: u64, stands_for: u64) {
+        let nanos = nanos.min(LONGEST * UNIT);
         let shard = &self.0[own_shard()];
-        if let Some(count) = shard.count(place(nanos.div_ceil(UNIT).min(LONGEST))) {
+        if let Some(count) = shard.count(place(nanos.div_ceil(UNIT))) {
             count.add(stands_for);
             shard.nanos.add(nanos.saturating_mul(stands_for));
         }
@@ -96,14 +97,14 @@ impl Times {
         let mut counted = Counted::default();
         for shard in &self.0 {
             shard.counts().for_each(|(place, count)| *counted.counts.entry(place).or_default() += count);
-            counted.nanos += shard.nanos.get();
+            counted.nanos = counted.nanos.saturating_add(shard.nanos.get());
         }
         counted
     }
 
     /// How long all of them are together.
     pub(crate) fn total(&self) -> Duration {
-        Duration::from_nanos(self.0.iter().map(|shard| shard.nanos.get()).sum())
+        Duration::from_nanos(self.0.iter().map(|shard| shard.nanos.get()).fold(0, u64::saturating_add))
     }
 
     pub(crate) fn distribution(&self) -> Distribution {
@@ -215,6 +216,20 @@ mod tests {
         });
         let all = times.distribution();
         assert_eq!((all.count, all.mean, all.max.as_micros()), (8 * EACH, Duration::from_millis(1), 1003));
+    }
+
+    #[test]
+    fn a_time_that_is_none_spoils_nothing() {
+        let times = Times::default();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| times.note(u64::MAX, 1));
+            }
+        });
+        let before = times.total();
+        times.note(1_000_000_000, 1);
+        assert_eq!(before, 8 * Duration::from_hours(1));
+        assert_eq!(times.counted().total(), before + Duration::from_secs(1));
     }
 
     #[test]

@@ -73,6 +73,8 @@ mod pause;
 mod pressed;
 #[path = "engine/promises.rs"]
 mod promises;
+#[path = "engine/reach.rs"]
+mod reach;
 #[path = "engine/refused.rs"]
 mod refused;
 #[path = "engine/repeated.rs"]

@@ -57,7 +57,7 @@ pub(crate) struct Waiting<'a, D: Driver, W: Want<D::Connection> = Alone> {
     timer: EndedByHand<(Id, Pin<Box<Sleep>>)>,
     /// The hook that has the connection in its hands.
     preparing: EndedByHand<Hook<'a, D>>,
-    /// Where it has waited: if in a line before, `started` is when that began.
+    /// Where it has waited so far.
     waits: Waits,
     /// Whether it tells what comes of it, instead of whoever it waits for.
     pub(super) tells: bool,
@@ -66,9 +66,12 @@ pub(crate) struct Waiting<'a, D: Driver, W: Want<D::Connection> = Alone> {
 }
 
 /// Where somebody has waited.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Waits {
+    /// Who is refused now has not waited: the pool is closed, say.
+    Nowhere,
     InTheQueue,
+    /// `started` is when that began.
     InALineBefore,
 }
 
@@ -97,7 +100,7 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
             refused: 0,
             timer: ManuallyDrop::new(None),
             preparing: ManuallyDrop::new(None),
-            waits: Waits::InTheQueue,
+            waits: Waits::Nowhere,
             tells: false,
             asking: ManuallyDrop::new(None),
         }
@@ -237,7 +240,7 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
 
     #[cold]
     fn without_runtime(&self) -> AcquireError {
-        self.engine.count_wait(self.waited());
+        self.count_failure(self.waited());
         self.engine.events.refused.add(1);
         match self.engine.state() {
             state if state.closed => AcquireError::Closed,
@@ -304,6 +307,9 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
         }
         if grant.is_some() || self.ticket.is_none() {
             return grant;
+        }
+        if self.waits == Waits::Nowhere {
+            self.waits = Waits::InTheQueue;
         }
         self.call_on_others(deadline);
         None
@@ -412,17 +418,25 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
         Err(match grant {
             Grant::Shared(place) => return Ok(self.conclude_place(place)),
             Grant::Closed => {
-                engine.count_wait(waited);
+                self.count_failure(waited);
                 engine.events.refused.add(1);
                 AcquireError::Closed
             }
             Grant::Failed if let Some(failure) = engine.denial.load_full() => {
-                engine.count_wait(waited);
+                self.count_failure(waited);
                 engine.events.failed.add(1);
                 engine.denied(failure, waited)
             }
             _ => self.give_in(),
         })
+    }
+
+    /// Counts one who gets no connection: after a wait, or at once.
+    fn count_failure(&self, waited: u64) {
+        match self.waits {
+            Waits::Nowhere => self.engine.count_refusal(),
+            Waits::InTheQueue | Waits::InALineBefore => self.engine.count_wait(waited),
+        }
     }
 
     /// Counts the wait for a place beside others. What is written in the slot is its owner's, and there is none.
@@ -448,7 +462,7 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
     fn measure(&self) -> &Times {
         let measures = &self.engine.measures;
         match self.waits {
-            Waits::InTheQueue => &measures.wait,
+            Waits::Nowhere | Waits::InTheQueue => &measures.wait,
             Waits::InALineBefore => &measures.line,
         }
     }

@@ -159,7 +159,7 @@ impl<D: Driver> Engine<D> {
     /// What one is told who is not to wait for itself, after so many nanoseconds.
     #[cold]
     pub(crate) fn refuse_self_wait(&self, waited: u64, held_at: &'static Location<'static>) -> AcquireError {
-        self.count_wait(waited);
+        self.count_refusal();
         self.events.refused.add(1);
         AcquireError::SelfWait { situation: self.situation(waited), held_at }
     }

@@ -196,7 +196,7 @@ impl<D: Driver> Engine<D> {
         self.look_after(facts, if all { 1 } else { about((4 * stands_for).min(SAMPLE), uses) });
     }
 
-    /// Forgets when a lease began that becomes one of many: how long a connection is shared says nothing about how long anybody uses it.
+    /// Forgets when a lease began that becomes one of many, or is kept for something that lasts: how long that takes says nothing about how long anybody uses a connection.
     pub(super) fn time_no_more(&self, facts: &Facts) {
         if facts.held_since.get() > 0 {
             facts.held_since.set(0);

@@ -128,7 +128,7 @@ impl<D: Driver> Tended<D> {
         engine.measures.check.note(took, 1);
         engine.usual_check.note(took.min(nanos(budget)));
         if self.succeeded("ping", budget, outcome) {
-            engine.events.answered.add(1);
+            engine.was_answered();
             self.give_back();
         }
     }

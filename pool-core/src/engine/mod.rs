@@ -32,6 +32,7 @@ mod prefer;
 mod probe;
 mod put_back;
 mod random;
+mod reach;
 mod reconfigure;
 mod release;
 mod report;
@@ -112,6 +113,7 @@ use crate::retirement::Retirement;
 use crate::slot::Claim;
 use open::Purpose;
 use random::Random;
+use reach::Reach;
 use retire::ON_ITS_WAY_OUT;
 
 type Conn<D> = <D as Driver>::Connection;
@@ -167,6 +169,7 @@ pub(crate) struct Engine<D: Driver> {
     /// Told to those who watch.
     changed: Notify,
     attempts: Attempts,
+    reach: Reach,
     holders: Holders,
     trip: Trip,
     reserves: Reserves,
@@ -307,6 +310,7 @@ impl<D: Driver> Engine<D> {
             inspections: Moments::default(),
             changed: Notify::new(),
             attempts: Attempts::default(),
+            reach: Reach::default(),
             holders: Holders::default(),
             trip: Trip::default(),
             reserves: Reserves::default(),

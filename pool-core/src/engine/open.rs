@@ -90,6 +90,7 @@ impl<D: Driver> Engine<D> {
             return None;
         }
         let (engine, vacancy, attempt) = (Arc::clone(self), Some(self.vacancy()), self.attempts.begin());
+        self.begin_to_reach();
         let (generation, started, opening) = (sight.generation(), self.clock.now(), Traced::none());
         Some(Opener { engine, vacancy, attempt, generation, purpose, started, opening })
     }
@@ -234,6 +235,7 @@ impl<D: Driver> Opener<D> {
         let Some(vacancy) = self.vacancy.take() else { return };
         let engine = &self.engine;
         engine.attempts.end(&self.attempt);
+        engine.end_to_reach(self.started, None);
         let took = engine.clock.now().saturating_sub(self.started);
         engine.measures.open.note(took, 1);
         let claim = engine.settle_in(vacancy, connection, self.generation);
@@ -252,6 +254,7 @@ impl<D: Driver> Opener<D> {
         let Some(vacancy) = self.vacancy.take() else { return };
         let (engine, failure) = (&self.engine, Arc::new(failure));
         engine.attempts.end(&self.attempt);
+        engine.end_to_reach(self.started, Some(&failure));
         engine.core.table.publish_vacant(vacancy);
         engine.give_up_opening();
         engine.count_open_failure(&failure);

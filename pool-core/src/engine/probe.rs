@@ -30,7 +30,7 @@ impl<D: Driver> Engine<D> {
         let outcome = outcome.await;
         self.measures.check.note(self.clock.now().saturating_sub(started), 1);
         if matches!(outcome, Ok(Ok(()))) {
-            self.events.answered.add(1);
+            self.was_answered();
         }
         outcome.unwrap_or_else(|message| Err(format!("the ping panicked: {}", OneLine(&message))))
     }

@@ -58,6 +58,19 @@ impl<D: Driver> Engine<D> {
 
     /// Where the connections are and what happened so far.
     pub(crate) fn stats(&self) -> Stats {
+        let measures = &self.measures;
+        Stats {
+            wait: measures.waits().distribution(),
+            hold: measures.hold.distribution(),
+            open: measures.open.distribution(),
+            check: measures.check.distribution(),
+            execution: measures.execution.executions(),
+            ..self.counts()
+        }
+    }
+
+    /// The same without how long it took, which takes a while to find out.
+    pub(crate) fn counts(&self) -> Stats {
         let counts = self.core.table.counts();
         let (events, measures, facts) = (&self.events, &self.measures, || self.core.table.all_facts());
         let in_slots = |figure: fn(&Facts) -> &Figure| facts().map(|facts| figure(facts).get()).sum::<u64>();
@@ -102,11 +115,7 @@ impl<D: Driver> Engine<D> {
             uncollected: events.uncollected.get(),
             slow_acquires: events.slow_acquires.get(),
             errors,
-            wait: measures.waits().distribution(),
-            hold: measures.hold.distribution(),
-            open: measures.open.distribution(),
-            check: measures.check.distribution(),
-            execution: measures.execution.executions(),
+            ..Stats::default()
         }
     }
 
@@ -154,6 +163,11 @@ impl<D: Driver> Engine<D> {
             RetireReason::Outdated => &events.outdated,
             RetireReason::Evicted => &events.evicted,
         }
+    }
+
+    /// Counts one who was refused at once: that was no wait, and how long it took is not how long a wait takes.
+    pub(super) fn count_refusal(&self) {
+        self.events.waited.add(1);
     }
 
     /// Counts a wait that ended without a connection; the others are counted in their slots.

@@ -48,7 +48,16 @@ impl<D: Driver> Engine<D> {
             }
         });
         self.tell_followers();
-        refused.map_or(Ok(()), Err)
+        if let Some(refused) = refused {
+            return Err(refused);
+        }
+        // Whoever keeps it still has it, so what is written with its slot is theirs to write.
+        self.core
+            .table
+            .all_facts()
+            .filter(|facts| facts.index() == connection.slot)
+            .for_each(|facts| self.time_no_more(facts));
+        Ok(())
     }
 
     /// It is not kept any more.

@@ -354,6 +354,11 @@ impl Judge {
         recovering.then_some(HealthReason::Recovering { successes: self.successes, wanted: config.successes })
     }
 
+    /// Whether the pool is unhealthy if the next check fails.
+    pub(crate) fn is_at_the_last_try(&self, config: &HealthConfig) -> bool {
+        self.failures.saturating_add(1) >= config.tries
+    }
+
     /// When the next check is to be made.
     pub(crate) fn pace(&self, config: &HealthConfig) -> Duration {
         let in_order = self.failures == 0 && self.known == Some(true);

@@ -169,7 +169,11 @@ impl<D: Driver> Monitor<D> {
             None => acquire(&self.engine, config, self.served).await?,
         };
         // Not what is left of the time: whoever got a connection late would take a busy pool for a backend that does not answer.
+        let began = self.engine.now();
         if let Err(cause) = self.engine.probe(&mut lease, config.timeout).await {
+            if self.judge.is_at_the_last_try(config) {
+                self.engine.was_missed(began);
+            }
             self.own.keep(None);
             lease.discard();
             return Err(Checked::Failed(cause));

@@ -56,7 +56,7 @@ impl<D: Driver> PoolObserver<D> {
     /// ```
     pub fn families(&self) -> Vec<MetricFamily> {
         let engine = &self.pool.engine;
-        let (stats, timed, driver) = (engine.stats(), engine.timed(), engine.describe_driver());
+        let (stats, timed, driver) = (engine.counts(), engine.timed(), engine.describe_driver());
         let (config, waiting) = (self.pool.config(), stats.state.callers());
         let mut families = conventional(&stats, waiting, (config.min_idle, config.max_size));
         let steady = locked(&self.shared.memory).shown.steady(&stats);
@@ -78,7 +78,7 @@ impl<D: Driver> PoolObserver<D> {
         families.extend(self.utilisation(&stats.state));
         families.extend(troubles(&stats));
         families.push(breaker(stats.state.breaker));
-        families.extend(self.health_families(&stats, steady));
+        families.extend(self.health_families());
         families.extend(driver.families);
         let name = self.name.as_ref();
         families.iter_mut().flat_map(|family| &mut family.samples).for_each(|sample| {
@@ -89,7 +89,9 @@ impl<D: Driver> PoolObserver<D> {
 
     /// How much is in use, now and at the highest of the last interval.
     fn utilisation(&self, state: &PoolState) -> [MetricFamily; 2] {
-        let (now, last) = (utilisation(state), locked(&self.shared.memory).history.back().map(|point| point.peak));
+        let now = utilisation(state);
+        let last = locked(&self.shared.memory).latest(self.shared.config.interval).map(|point| point.peak);
+        let last = last.filter(|_| !state.closed);
         let ratio = |name, help, value: f64| one(name, Gauge, Ratio, help, value);
         [
             ratio("pool.utilisation", "Leased connections, as a part of those that callers may have.", now),
@@ -101,17 +103,18 @@ impl<D: Driver> PoolObserver<D> {
         ]
     }
 
-    /// What the monitor has found, and how often the backend could be reached at all.
-    fn health_families(&self, stats: &Stats, steady: Steady) -> Vec<MetricFamily> {
+    /// What the monitor has found, and for how long the backend could be reached at all.
+    fn health_families(&self) -> Vec<MetricFamily> {
         let checks = self.health.as_ref().map(|checker| checker.stats());
-        let failed = stats.open_failures + stats.errors.pings + checks.map_or(0, |checks| checks.failed);
-        let succeeded = steady.opened + stats.answered;
+        let (reached, missed) = self.pool.engine.reach();
         let mut families = vec![
-            events(
-                "pool.connectivity.attempts",
-                "Attempts to open a connection, pings and health checks, by what came of them.",
+            MetricFamily::new(
+                "pool.connectivity.time",
+                Counter,
+                Seconds,
+                "How long the server could be reached and could not, by the opens, pings and health checks that ended last.",
             )
-            .with_each("outcome", [("succeeded", succeeded), ("failed", failed)]),
+            .with_each("outcome", [("succeeded", reached), ("failed", missed)]),
         ];
         if let Some(checks) = checks {
             let outcomes = [("succeeded", checks.succeeded), ("failed", checks.failed), ("busy", checks.busy)];

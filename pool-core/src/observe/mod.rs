@@ -11,9 +11,10 @@ mod window;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use crate::connection::JournalEntry;
 use crate::driver::Driver;
@@ -69,6 +70,8 @@ impl<D: Driver> Drop for Shared<D> {
 struct Memory {
     /// The oldest first.
     history: VecDeque<HistoryPoint>,
+    /// When the last sample was taken.
+    sampled: Option<Instant>,
     /// The newest first.
     journal: VecDeque<JournalEntry>,
     /// Asks the monitor, if there is one.
@@ -81,7 +84,6 @@ struct Memory {
 struct Shown {
     immediate: u64,
     served_late: u64,
-    opened: u64,
 }
 
 impl Shown {
@@ -89,8 +91,7 @@ impl Shown {
     fn steady(&mut self, stats: &Stats) -> Steady {
         self.immediate = self.immediate.max(stats.immediate);
         self.served_late = self.served_late.max(stats.acquired.saturating_sub(stats.immediate));
-        self.opened = self.opened.max(stats.opened.saturating_sub(stats.adopted));
-        Steady { immediate: self.immediate, served_late: self.served_late, opened: self.opened }
+        Steady { immediate: self.immediate, served_late: self.served_late }
     }
 }
 
@@ -101,18 +102,23 @@ struct Steady {
     immediate: u64,
     /// Those that were served after a wait.
     served_late: u64,
-    /// Connections that the pool has opened itself.
-    opened: u64,
 }
 
 type AskHealth = Arc<dyn Fn() -> HealthState + Send + Sync>;
 
 impl Memory {
     fn remember(&mut self, point: HistoryPoint, most: usize) {
+        self.sampled = Some(Instant::now());
         self.history.push_back(point);
         while self.history.len() > most {
             self.history.pop_front();
         }
+    }
+
+    /// The last sample, unless it is from before these two intervals: then nobody takes any.
+    fn latest(&self, interval: Duration) -> Option<&HistoryPoint> {
+        let is_fresh = self.sampled.is_some_and(|sampled| sampled.elapsed() <= 2 * interval);
+        self.history.back().filter(|_| is_fresh)
     }
 
     /// What happens again and again takes one place, so that it does not hide the rest.
@@ -259,12 +265,11 @@ mod tests {
     #[test]
     fn no_count_goes_back_that_is_made_of_several() {
         let mut shown = Shown::default();
-        let stats =
-            |acquired, immediate, adopted| Stats { acquired, immediate, opened: 3, adopted, ..Stats::default() };
-        let steady = [stats(10, 8, 0), stats(10, 7, 1), stats(12, 9, 0)].map(|stats| {
-            let Steady { immediate, served_late, opened } = shown.steady(&stats);
-            [immediate, served_late, opened]
+        let stats = |acquired, immediate| Stats { acquired, immediate, ..Stats::default() };
+        let steady = [stats(10, 8), stats(10, 7), stats(12, 9)].map(|stats| {
+            let Steady { immediate, served_late } = shown.steady(&stats);
+            [immediate, served_late]
         });
-        assert_eq!(steady, [[8, 2, 3], [8, 3, 3], [9, 3, 3]]);
+        assert_eq!(steady, [[8, 2], [8, 3], [9, 3]]);
     }
 }

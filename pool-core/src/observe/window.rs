@@ -71,7 +71,7 @@ struct Glances {
 
 impl Before {
     fn read<D: Driver>(engine: &Engine<D>) -> Self {
-        Self { at: Instant::now(), stats: engine.stats(), timed: engine.timed() }
+        Self { at: Instant::now(), stats: engine.counts(), timed: engine.timed() }
     }
 }
 

@@ -120,8 +120,8 @@ async fn metrics_say_what_the_statistics_say() {
         ("pool.acquires", "timeout", 1.0),
         ("pool.health.state", "degraded", 1.0),
         ("pool.health.checks", "succeeded", 1.0),
-        ("pool.connectivity.attempts", "succeeded", 3.0),
-        ("pool.connectivity.attempts", "failed", 0.0),
+        ("pool.connectivity.time", "succeeded", 2.0),
+        ("pool.connectivity.time", "failed", 0.0),
         ("pool.breaker.state", "closed", 1.0),
         ("fake.calls", "one", 3.0),
     ];
@@ -321,7 +321,7 @@ async fn the_health_of_the_pool_is_part_of_its_history() {
     assert!(snapshot.journal.iter().any(|entry| entry.kind == "health"));
     let families = observer.families();
     assert_eq!(number(&families, "pool.health.state", "unhealthy"), 1.0);
-    assert!(number(&families, "pool.connectivity.attempts", "failed") >= 3.0);
+    assert!(number(&families, "pool.connectivity.time", "failed") >= 60.0);
 }
 
 #[tokio::test]
@@ -337,4 +337,67 @@ async fn what_cannot_be_is_refused_by_name() {
     assert_eq!(refused(|config| config.name = String::new()), ["name"]);
     assert_eq!(refused(|config| config.interval = Duration::from_millis(99)), ["interval"]);
     assert_eq!(refused(|config| (config.history, config.utilisation) = (0, 101)), ["history", "utilisation"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_monitor_keeps_is_no_lease_of_a_caller() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 3);
+    let checker = pool.monitor(HealthConfig::default()).unwrap();
+    sleep(3000 * SECOND).await;
+    pool.retire_all();
+    sleep(5 * SECOND).await;
+    assert!(driver.ledger().closed() > 0, "it has given it back");
+    let hold = pool.stats().hold;
+    assert!(hold.max < SECOND, "{hold:?}");
+    drop(checker);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_refused_at_once_has_not_waited() {
+    let driver = FakeDriver::new();
+    driver.always(Call::Connect, Step::Fail);
+    let mut config = quiet(1);
+    (config.breaker_failures, config.breaker_after, config.acquire_timeout) = (Some(3), SECOND, 30 * SECOND);
+    let pool = pool_with(&driver, config);
+    pool.acquire().await.unwrap_err();
+    until(&pool, |state| state.breaker.is_open()).await;
+    let before = pool.stats();
+    assert_eq!((before.failed, before.wait.count), (1, 1), "this one has waited");
+    for _ in 0..1000 {
+        pool.acquire().await.unwrap_err();
+    }
+    let stats = pool.stats();
+    assert_eq!((stats.failed, stats.waited, stats.wait.count), (1001, 1001, 1));
+    assert_eq!(stats.wait_time, before.wait_time);
+    pool.close().await;
+    pool.acquire().await.unwrap_err();
+    assert_eq!((pool.stats().refused, pool.stats().wait.count), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_peak_of_a_closed_pool_is_not_that_of_its_last_sample() {
+    let pool = quiet_pool(&FakeDriver::new(), 1);
+    let observer = observed(&pool);
+    let lease = pool.acquire().await.unwrap();
+    sleep(11 * SECOND).await;
+    assert_eq!(number(&observer.families(), "pool.utilisation.peak", ""), 1.0);
+    drop(lease);
+    pool.close().await;
+    assert_eq!(number(&observer.families(), "pool.utilisation.peak", ""), 0.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_a_hundred_percent_nothing_is_ever_worth_a_warning() {
+    let log = Log::default();
+    let _listening = tracing::subscriber::set_default(log.listener());
+    let pool = quiet_pool(&FakeDriver::new(), 2);
+    let mut config = ObserveConfig::default();
+    config.utilisation = 100;
+    let observer = pool.observe(config).unwrap();
+    let leases = (pool.acquire().await.unwrap(), pool.acquire().await.unwrap());
+    pool.reconfigure(quiet(1)).unwrap();
+    sleep(21 * SECOND).await;
+    assert!(!log.text().contains("most connections of a pool are in use"), "{}", log.text());
+    drop((leases, observer));
 }
