@@ -108,6 +108,11 @@ async fn use_it(pool: &PostgresPool, watch: &Client, name: &str) {
     give_up(pool, watch, name).await;
     let found = (process(pool).await, sum(pool).await);
     assert_eq!(found, (own, 1), "the session is the one that it was, and in order");
+    fail(pool, watch, name).await;
+}
+
+/// What goes wrong.
+async fn fail(pool: &PostgresPool, watch: &Client, name: &str) {
     explode(pool).await;
     lose(pool, watch, name).await;
 }
