@@ -39,11 +39,13 @@ async fn an_hour_with(outage: Duration, gone: Step) -> f64 {
     let began = Instant::now();
     let callers: Vec<_> = (0..4).map(|_| tokio::spawn(use_it(pool.clone()))).collect();
     sleep(1000 * SECOND).await;
-    driver.always(Call::Connect, gone.clone());
+    driver.always(Call::Connect, gone);
     driver.always(Call::Ping, gone);
     driver.always(Call::Inspect, Step::Fail);
     sleep(outage).await;
-    [Call::Connect, Call::Ping, Call::Inspect].into_iter().for_each(|call| driver.always(call, Step::Ok));
+    for call in [Call::Connect, Call::Ping, Call::Inspect] {
+        driver.always(call, Step::Ok);
+    }
     sleep_until(began + HOUR).await;
     let (reached, missed) = reach(&observer);
     assert!((reached + missed - HOUR.as_secs_f64()).abs() < 10.0, "all of the hour: {reached} {missed}");
@@ -65,7 +67,7 @@ async fn an_outage_counts_for_as_long_as_it_lasts_however_often_the_pool_tries()
     // What hangs takes the time that an attempt may take, even if the server is back before: short outages are shorter than that.
     for (gone, outages) in [(Step::Fail, &[2, 10, 60, 300][..]), (Step::Hang, &[60, 300])] {
         for &seconds in outages {
-            let share = an_hour_with(seconds * SECOND, gone.clone()).await;
+            let share = an_hour_with(seconds * SECOND, gone).await;
             let truth = f64::from(seconds) / HOUR.as_secs_f64();
             assert!(share > truth / 1.5 && share < truth * 1.5, "{gone:?} for {seconds} s: {share}, in truth {truth}");
         }
