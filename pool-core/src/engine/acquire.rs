@@ -34,6 +34,7 @@ use crate::times::Times;
 /// its own is for a caller on another runtime, because nobody promises that the janitor's is being driven.
 ///
 /// Written by hand, as an `async fn` would be in everybody's way: dropping one that never waited is nothing, and so is moving it.
+#[allow(clippy::struct_excessive_bools)] // each is one thing that has been so, or not, whatever the others are
 pub(crate) struct Waiting<'a, D: Driver, W: Want<D::Connection> = Alone> {
     pub(super) engine: &'a Arc<Engine<D>>,
     /// Who asks.

@@ -175,7 +175,9 @@ mod tests {
         let mut known = Known::default();
         known.succeeded(0);
         known.failed(10 * SECOND, 12 * SECOND);
-        [40, 100, 1000].iter().for_each(|now| known.look(now * SECOND));
+        for now in [40, 100, 1000] {
+            known.look(now * SECOND);
+        }
         assert_eq!(told(&known), (10, 62));
         known.succeeded(2000 * SECOND);
         known.look(2010 * SECOND);
