@@ -7,7 +7,7 @@ use crate::brief::Brief;
 use crate::config::Config;
 use crate::driver::Driver;
 use crate::error::ConfigError;
-use crate::health::{HealthConfig, HealthReason, HealthState};
+use crate::health::{HealthConfig, HealthReason, HealthReport, HealthState};
 use crate::metric::{MetricFamily, ServerFacts};
 use crate::monitor::HealthChecker;
 use crate::observe::{PoolObserver, Snapshot};
@@ -127,18 +127,23 @@ fn checked<D: Driver>(checker: &HealthChecker<D>, now: &PoolState) -> Readiness 
     let ready = checker.is_ready();
     let closed_since = report.is_ready() && !ready;
     let state = if closed_since { HealthState::Closing } else { report.state };
+    Readiness { ready, state, reasons: reasons(&report, state, now) }
+}
+
+/// Why it is in that state.
+fn reasons(report: &HealthReport, state: HealthState, now: &PoolState) -> Vec<String> {
     let mut reasons: Vec<String> = report.reasons.iter().filter_map(|reason| as_of_now(reason, now)).collect();
+    match (state, reasons.is_empty()) {
+        (HealthState::Closing, _) => reasons.insert(0, CLOSED.to_owned()),
+        (HealthState::Degraded, true) => reasons.push("what was the reason is over".to_owned()),
+        (HealthState::Starting, true) => reasons.push("no check has been answered yet".to_owned()),
+        _ => {}
+    }
     let age = report.at.elapsed();
     if age > OLD && state != HealthState::Closing {
         reasons.push(format!("this is as of {} ago: a check is under way", Brief(age)));
     }
-    match state {
-        HealthState::Closing => reasons.insert(0, CLOSED.to_owned()),
-        HealthState::Degraded if reasons.is_empty() => reasons.push("what was the reason is over".to_owned()),
-        HealthState::Starting if reasons.is_empty() => reasons.push("no check has been answered yet".to_owned()),
-        _ => {}
-    }
-    Readiness { ready, state, reasons }
+    reasons
 }
 
 /// A report that is older has not been renewed when it was time.
