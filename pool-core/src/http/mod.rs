@@ -76,7 +76,14 @@ pub struct Status {
 impl Default for Status {
     fn default() -> Self {
         let listeners = Arc::new(Semaphore::new(LISTENERS));
-        Self { sources: Vec::new(), others: Vec::new(), controls: None, listeners, steps: Arc::default(), end: CancellationToken::new() }
+        Self {
+            sources: Vec::new(),
+            others: Vec::new(),
+            controls: None,
+            listeners,
+            steps: Arc::default(),
+            end: CancellationToken::new(),
+        }
     }
 }
 
