@@ -6,6 +6,8 @@
 #[path = "../examples/alert_history/main.rs"]
 mod example;
 
+#[path = "alert_history/away.rs"]
+mod away;
 #[path = "alert_history/common.rs"]
 mod common;
 #[path = "alert_history/history.rs"]

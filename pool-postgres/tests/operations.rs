@@ -14,6 +14,8 @@ mod common;
 mod alertmanager;
 #[path = "operations/alerts.rs"]
 mod alerts;
+#[path = "operations/openmetrics.rs"]
+mod openmetrics;
 #[path = "operations/pack.rs"]
 mod pack;
 #[path = "operations/sizing.rs"]

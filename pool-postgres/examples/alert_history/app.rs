@@ -1,6 +1,7 @@
 //! What the handlers share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -8,14 +9,14 @@ use tokio::time::timeout;
 
 use pool_postgres::pool_core::http::{Controls, Status};
 use pool_postgres::pool_core::{ConfigError, HealthConfig, ObserveConfig, PoolObserver};
+
 use pool_postgres::retry::{Retrier, RetryPolicy};
-use pool_postgres::tokio_postgres;
-use pool_postgres::{PostgresConfig, PostgresDriver, PostgresOwnedLease, PostgresPool};
+use pool_postgres::{PostgresConfig, PostgresDriver, PostgresPool, QueryError, RowStream};
 
 use super::failure::Failure;
 use super::metrics::Metrics;
 use super::payload::Payload;
-use super::store;
+use super::store::{self, Filter};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -35,17 +36,18 @@ pub(crate) struct App {
     retrier: Retrier,
     /// Seats for those who read histories, which can take long: half of the connections stay free for everybody else.
     readers: Arc<Semaphore>,
+    /// Whether the table of alerts is known to be there.
+    is_prepared: AtomicBool,
 }
 
 impl App {
-    /// Connects to the database and prepares it. Whoever has the token, if there is one, may control the pool.
+    /// Prepares the database. If that cannot be used now it starts all the same, not ready, and whoever asks for something prepares it. Whoever has the token, if there is one, may control the pool.
     pub(crate) async fn start(url: &str, token: Option<&str>) -> Result<Self, Error> {
         let controls = token.map(Controls::new).transpose()?;
         let mut config: PostgresConfig = url.parse()?;
         config.pool.acquire_timeout = ACQUIRE_TIMEOUT;
         config.application_name.get_or_insert_with(|| "alert_history".to_owned());
-        let pool = PostgresPool::connect(config).await?;
-        store::migrate(&*pool.acquire().await?).await?;
+        let pool = PostgresPool::connect_lazy(config)?;
         let readers = Arc::new(Semaphore::new((pool.config().max_size / 2).max(1)));
         let mut policy = RetryPolicy::default();
         policy.deadline = ANSWER_TIMEOUT;
@@ -53,11 +55,29 @@ impl App {
         let measured = Arc::clone(&metrics);
         let status = Status::new().pool(observer(&pool)?).families(move || measured.families().into());
         let status = controls.into_iter().fold(status, Status::controls);
-        Ok(Self { pool, metrics, status, retrier, readers })
+        let app = Self { pool, metrics, status, retrier, readers, is_prepared: AtomicBool::new(false) };
+        match app.prepare().await {
+            Ok(()) => Ok(app),
+            Err(Failure::Unavailable { message, .. }) => {
+                tracing::warn!(message, "the database cannot be used yet");
+                Ok(app)
+            }
+            Err(_) => Err("the table of alerts cannot be made; the log says why".into()),
+        }
+    }
+
+    /// Makes the table of alerts, unless it is there. Several may do so at once.
+    async fn prepare(&self) -> Result<(), Failure> {
+        if !self.is_prepared.load(Ordering::Relaxed) {
+            answer(store::migrate(&self.pool)).await?;
+            self.is_prepared.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Stores the alerts of one post. Tried again only if they have not been stored for certain: otherwise whoever posted decides.
     pub(super) async fn store(&self, payload: &Payload) -> Result<u64, Failure> {
+        self.prepare().await?;
         let stored = self.retrier.once(async |lease| store::insert(&lease, payload).await).await?;
         self.metrics.stored(stored);
         Ok(stored)
@@ -71,9 +91,10 @@ impl App {
         }
     }
 
-    /// A connection for a request.
-    pub(super) async fn acquire(&self) -> Result<PostgresOwnedLease, Failure> {
-        Ok(self.pool.acquire_owned().await?)
+    /// The rows of a history, as they come.
+    pub(super) async fn history(&self, filter: &Filter) -> Result<RowStream<'static>, Failure> {
+        self.prepare().await?;
+        answer(store::history(&self.pool, filter)).await
     }
 }
 
@@ -85,10 +106,9 @@ fn observer(pool: &PostgresPool) -> Result<PoolObserver<PostgresDriver>, ConfigE
 }
 
 /// The answer of the database, if it comes in time. A statement that is given up is cancelled when its lease goes back.
-pub(super) async fn answer<T>(statement: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, Failure> {
+pub(super) async fn answer<T>(statement: impl Future<Output = Result<T, QueryError>>) -> Result<T, Failure> {
     if let Ok(outcome) = timeout(ANSWER_TIMEOUT, statement).await {
         return Ok(outcome?);
     }
-    tracing::warn!(limit = ?ANSWER_TIMEOUT, "the database did not answer");
     Err(Failure::no_answer(ANSWER_TIMEOUT))
 }

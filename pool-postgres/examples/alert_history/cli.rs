@@ -16,7 +16,7 @@ Usage: alert_history [--listen ADDRESS] [--log-format text|json] [--load SECONDS
   --clients N        concurrent clients of --load, 1 to 1000 (default 32)
 
 Environment: DATABASE_URL names the PostgreSQL to use, as a URI or key/value string. Without it the service starts one of its own,
-which goes away with it. CONTROL_TOKEN, of 16 characters and more, lets whoever sends it control the pool; without it nobody can.
+which goes away with it. If the database is away, the service starts and is not ready. CONTROL_TOKEN, of 16 characters and more, lets whoever sends it control the pool; without it nobody can.
 
   POST /webhook        takes the Alertmanager's payload, version 4
   GET  /history        newest first, one JSON object per line; filters: alertname, status, label=name=value (repeatable),

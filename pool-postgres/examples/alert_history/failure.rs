@@ -5,11 +5,13 @@ use std::time::Duration;
 use axum::Json;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use pool_postgres::QueryError;
 use pool_postgres::diagnosis::{Advice, Diagnosis, Fate};
 use pool_postgres::pool_core::AcquireError;
 use pool_postgres::retry::RetryError;
-use pool_postgres::tokio_postgres;
 use serde_json::json;
+
+use super::warnings::{INTERNAL, request_failed};
 
 /// A request that failed.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,6 +45,7 @@ impl Failure {
     /// The database is there and says nothing.
     pub(super) fn no_answer(limit: Duration) -> Self {
         let message = format!("no answer from the database within {limit:?}; what was posted may have been stored");
+        request_failed("no_answer", &message);
         Self::Unavailable { reason: "no_answer", message }
     }
 
@@ -51,49 +54,51 @@ impl Failure {
     }
 }
 
-impl From<AcquireError> for Failure {
-    fn from(error: AcquireError) -> Self {
-        let reason = match &error {
+impl From<&AcquireError> for Failure {
+    fn from(error: &AcquireError) -> Self {
+        let reason = match error {
             AcquireError::Timeout { .. } => "timeout",
             AcquireError::OpenFailed { .. } => "open_failed",
             AcquireError::BreakerOpen { .. } => "breaker_open",
             AcquireError::Closed => "closed",
             _ => "unavailable",
         };
-        tracing::warn!(%error, reason, "no connection for a request");
+        request_failed(reason, error);
         Self::Unavailable { reason, message: error.to_string() }
     }
 }
 
-impl From<tokio_postgres::Error> for Failure {
-    fn from(error: tokio_postgres::Error) -> Self {
-        let unavailable = |reason, message: &str| Self::Unavailable { reason, message: message.to_owned() };
-        match Diagnosis::of(&error) {
-            Diagnosis { fate: Fate::Close, .. } => {
-                tracing::warn!(%error, "a connection was lost during a request");
-                return unavailable("connection_lost", "the connection to the database was lost during the request");
-            }
-            Diagnosis { advice: Advice::Never | Advice::FixConfiguration, .. } => {}
-            _ => {
-                tracing::warn!(%error, "the database could not do it");
-                return unavailable("not_now", "the database could not do it at the moment");
-            }
+impl From<QueryError> for Failure {
+    fn from(error: QueryError) -> Self {
+        if let Some(error) = error.acquire_error() {
+            return error.into();
         }
-        tracing::error!(error = %error, detail = ?error, "the database refused a statement");
-        Self::Internal
+        let unavailable = |reason, message: &str| {
+            request_failed(reason, &error);
+            Self::Unavailable { reason, message: message.to_owned() }
+        };
+        match error.diagnosis() {
+            Diagnosis { fate: Fate::Close, .. } => {
+                unavailable("connection_lost", "the connection to the database was lost during the request")
+            }
+            Diagnosis { advice: Advice::Never | Advice::FixConfiguration, .. } => {
+                request_failed(INTERNAL, &error);
+                Self::Internal
+            }
+            _ => unavailable("not_now", "the database could not do it at the moment"),
+        }
     }
 }
 
 impl From<RetryError> for Failure {
     fn from(error: RetryError) -> Self {
-        tracing::warn!(%error, "given up");
         let elapsed = error.elapsed;
         let source = match error.into_source().downcast::<AcquireError>() {
-            Ok(error) => return (*error).into(),
+            Ok(error) => return error.as_ref().into(),
             Err(source) => source,
         };
-        // Without an error of the client it was cut off.
-        source.downcast::<tokio_postgres::Error>().map_or(Self::no_answer(elapsed), |error| (*error).into())
+        // Without an error of the query it was cut off.
+        source.downcast::<QueryError>().map_or_else(|_| Self::no_answer(elapsed), |error| (*error).into())
     }
 }
 

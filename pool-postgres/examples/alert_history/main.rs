@@ -24,6 +24,8 @@ mod payload;
 mod service;
 #[cfg(not(feature = "loom"))]
 mod store;
+#[cfg(not(feature = "loom"))]
+mod warnings;
 
 #[cfg(not(feature = "loom"))]
 fn main() -> std::process::ExitCode {
@@ -32,4 +34,7 @@ fn main() -> std::process::ExitCode {
 
 /// With the feature `loom` only models are built.
 #[cfg(feature = "loom")]
-fn main() {}
+fn main() -> std::process::ExitCode {
+    eprintln!("alert_history: with the feature loom there are only models; build it without");
+    std::process::ExitCode::FAILURE
+}

@@ -1,8 +1,7 @@
 //! The table of alerts. Values reach SQL as parameters only; no statement is put together from text.
 
-use futures_util::TryStreamExt;
-use pool_postgres::tokio_postgres::types::{Json, ToSql, Type};
-use pool_postgres::tokio_postgres::{Client, Error, RowStream};
+use pool_postgres::tokio_postgres::types::{Json, Type};
+use pool_postgres::{PostgresConnection, PostgresPool, Queries, Query, QueryError, RowStream};
 use serde_json::Value;
 use time::OffsetDateTime;
 
@@ -59,54 +58,73 @@ pub(super) struct Filter {
 }
 
 /// Makes the table if it is not there. Services that start at the same moment take turns.
-pub(super) async fn migrate(client: &Client) -> Result<(), Error> {
-    client.query_typed("SELECT pg_advisory_lock($1)", &[(&MIGRATION_LOCK, Type::INT8)]).await?;
-    let made = client.batch_execute(SCHEMA).await;
-    client.query_typed("SELECT pg_advisory_unlock($1)", &[(&MIGRATION_LOCK, Type::INT8)]).await?;
-    made
+pub(super) async fn migrate(pool: &PostgresPool) -> Result<(), QueryError> {
+    let transaction = pool.begin().await?;
+    transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&MIGRATION_LOCK]).await?;
+    transaction.batch_execute(SCHEMA).await?;
+    transaction.commit().await
 }
 
 /// Stores all alerts of a post, or none. An Alertmanager that posts again, because its interval has passed or because it got
 /// no answer, adds to the history: each notification is a row.
-pub(super) async fn insert(client: &Client, payload: &Payload) -> Result<u64, Error> {
+pub(super) async fn insert(connection: &PostgresConnection, payload: &Payload) -> Result<u64, QueryError> {
     fn column<'a, T>(payload: &'a Payload, of: impl Fn(&'a Alert) -> T) -> Vec<T> {
         payload.alerts.iter().map(of).collect()
     }
-    let parameters: [(&(dyn ToSql + Sync), Type); 10] = [
-        (&column(payload, Alert::name), Type::TEXT_ARRAY),
-        (&column(payload, |alert| alert.status.name()), Type::TEXT_ARRAY),
-        (&column(payload, |alert| Json(&alert.labels.0)), Type::JSONB_ARRAY),
-        (&column(payload, |alert| Json(&alert.annotations.0)), Type::JSONB_ARRAY),
-        (&column(payload, |alert| alert.starts_at.0), Type::TIMESTAMPTZ_ARRAY),
-        (&column(payload, Alert::ended), Type::TIMESTAMPTZ_ARRAY),
-        (&column(payload, |alert| alert.generator_url.as_ref().map(|url| url.0.as_str())), Type::TEXT_ARRAY),
-        (&column(payload, |alert| alert.fingerprint.0.as_str()), Type::TEXT_ARRAY),
-        (&payload.receiver.0, Type::TEXT),
-        (&payload.group_key.0, Type::TEXT),
-    ];
-    client.execute_typed(INSERT, &parameters).await
+    let insert = Query::new(INSERT).with_types(vec![
+        Type::TEXT_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::JSONB_ARRAY,
+        Type::JSONB_ARRAY,
+        Type::TIMESTAMPTZ_ARRAY,
+        Type::TIMESTAMPTZ_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::TEXT,
+        Type::TEXT,
+    ]);
+    let url = |alert: &'_ Alert| alert.generator_url.as_ref().map(|url| url.0.clone());
+    connection
+        .execute(
+            insert,
+            &[
+                &column(payload, Alert::name),
+                &column(payload, |alert| alert.status.name()),
+                &column(payload, |alert| Json(&alert.labels.0)),
+                &column(payload, |alert| Json(&alert.annotations.0)),
+                &column(payload, |alert| alert.starts_at.0),
+                &column(payload, Alert::ended),
+                &column(payload, url),
+                &column(payload, |alert| alert.fingerprint.0.as_str()),
+                &payload.receiver.0,
+                &payload.group_key.0,
+            ],
+        )
+        .await
 }
 
-/// The alerts that fit, newest first, each as the text of a JSON object. They come from the server as they are read.
-pub(super) async fn history(client: &Client, filter: &Filter) -> Result<RowStream, Error> {
-    // Without the condition, not with an empty one: that would be looked up in the index of labels.
+/// The alerts that fit, newest first, each as the text of a JSON object. They come from the server as they are read, and give their connection back when they end.
+pub(super) async fn history(pool: &PostgresPool, filter: &Filter) -> Result<RowStream<'static>, QueryError> {
+    let history = Query::new(HISTORY).with_types(vec![
+        Type::TEXT,
+        Type::TEXT,
+        Type::JSONB,
+        Type::TIMESTAMPTZ,
+        Type::TIMESTAMPTZ,
+        Type::INT8,
+    ]);
+    // Without the condition, not with an empty one: that would be looked up in the index of labels. Planned for what is asked for, not once for all.
     let labels = Some(Json(&filter.labels)).filter(|labels| !labels.0.is_empty());
-    let parameters: [(&(dyn ToSql + Sync), Type); 6] = [
-        (&filter.alertname, Type::TEXT),
-        (&filter.status, Type::TEXT),
-        (&labels, Type::JSONB),
-        (&filter.from, Type::TIMESTAMPTZ),
-        (&filter.to, Type::TIMESTAMPTZ),
-        (&filter.limit, Type::INT8),
-    ];
-    client.query_typed_raw(HISTORY, parameters).await
+    pool.stream(
+        history.unprepared(),
+        &[&filter.alertname, &filter.status, &labels, &filter.from, &filter.to, &filter.limit],
+    )
+    .await
 }
 
 /// How many alerts carry this label.
-pub(super) async fn count_with_label(client: &Client, name: &str, value: &str) -> Result<u64, Error> {
+pub(super) async fn count_with_label(pool: &PostgresPool, name: &str, value: &str) -> Result<u64, QueryError> {
     let label = serde_json::json!({ name: value });
-    let count = "SELECT count(*) FROM alerts WHERE labels @> $1";
-    let rows = client.query_typed_raw(count, [(&label as &(dyn ToSql + Sync), Type::JSONB)]).await?;
-    let rows: Vec<_> = rows.try_collect().await?;
-    Ok(rows.first().map_or(0, |row| row.get::<_, i64>(0).unsigned_abs()))
+    let row = pool.query_one("SELECT count(*) FROM alerts WHERE labels @> $1", &[&label]).await?;
+    Ok(row.get::<_, i64>(0).unsigned_abs())
 }

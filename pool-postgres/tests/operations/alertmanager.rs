@@ -10,6 +10,16 @@ async fn statuses(service: &Service, name: &str) -> Vec<Value> {
     service.history(&format!("alertname={name}")).await.into_iter().map(|mut line| line["status"].take()).collect()
 }
 
+/// How many queries the pool of the service has seen answered.
+async fn queries(service: &Service) -> u64 {
+    let text = service.text("/metrics").await;
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("pool_postgres_queries_total") && line.contains("\"answered\""))
+        .unwrap();
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
 /// An amtool that adds an alert, off the threads that serve.
 async fn add(alertmanager: &std::sync::Arc<Alertmanager>, arguments: &[&str]) {
     let (alertmanager, arguments) = (alertmanager.clone(), arguments.iter().map(|one| (*one).to_owned()));
@@ -21,6 +31,7 @@ async fn add(alertmanager: &std::sync::Arc<Alertmanager>, arguments: &[&str]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn alertmanager_delivers_what_fires_and_what_is_resolved() {
     let (_database, service) = Service::fresh().await;
+    let before = queries(&service).await;
     let webhook = format!("http://{}/webhook", service.address);
     let starting =
         tokio::task::spawn_blocking(move || Alertmanager::builder(&webhook).group_by("alertname").start().unwrap());
@@ -31,6 +42,7 @@ async fn alertmanager_delivers_what_fires_and_what_is_resolved() {
     for name in ["PoolWaitersOld", "PoolTimeouts"] {
         eventually("it fires", async || statuses(&service, name).await == ["firing"]).await;
     }
+    assert!(queries(&service).await > before, "what it stores by is counted by its pool");
     let line = service.history("alertname=PoolWaitersOld").await.remove(0);
     assert_eq!(line["labels"]["severity"], "page", "{line}");
     assert_eq!(line["annotations"]["summary"], "callers wait of orders", "{line}");

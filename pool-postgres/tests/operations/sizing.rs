@@ -60,7 +60,7 @@ async fn numbers_in_numbers_out() {
     tokio::task::spawn_blocking(move || {
         assert_eq!(
             [shown(&browser, "size"), shown(&browser, "used")],
-            ["12", "4.8"],
+            ["13", "4.8"],
             "the example, before anything is typed"
         );
         for (rate, hold, instances, wait) in [
@@ -79,8 +79,11 @@ async fn numbers_in_numbers_out() {
             );
             let used = rate * hold / 1000.0 / instances;
             let size = smallest(used, wait / 100.0);
-            assert_eq!(shown(&browser, "size"), size.to_string(), "{rate} {hold} {instances} {wait}");
-            assert_eq!(shown(&browser, "all"), (f64::from(size) * instances).to_string());
+            assert_eq!(shown(&browser, "size"), (size + 1).to_string(), "{rate} {hold} {instances} {wait}");
+            assert_eq!(shown(&browser, "all"), (f64::from(size + 1) * instances).to_string());
+            browser.execute("document.getElementById('monitor').click()").unwrap();
+            assert_eq!(shown(&browser, "size"), size.to_string(), "without a monitor");
+            browser.execute("document.getElementById('monitor').click()").unwrap();
             let waits: f64 = shown(&browser, "waits").strip_suffix(" %").unwrap().parse().unwrap();
             assert!((waits - erlang_c(used, size) * 100.0).abs() < 0.006, "{waits} of {used} in {size}");
         }

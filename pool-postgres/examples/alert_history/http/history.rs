@@ -11,7 +11,8 @@ use axum::extract::{Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
-use pool_postgres::tokio_postgres::{Error, Row};
+use pool_postgres::QueryError;
+use pool_postgres::tokio_postgres::Row;
 use serde_json::Value;
 use time::OffsetDateTime;
 use tokio::sync::mpsc;
@@ -19,7 +20,7 @@ use tokio::sync::mpsc;
 use super::super::app::{App, answer};
 use super::super::failure::Failure;
 use super::super::payload::{Instant, Status};
-use super::super::store::{self, Filter};
+use super::super::store::Filter;
 
 const DEFAULT_LIMIT: i64 = 1000;
 const MAX_LIMIT: i64 = 1_000_000;
@@ -32,18 +33,16 @@ pub(super) async fn list(
     let Query(parameters) = query.map_err(|error| Failure::parameter("query", error.body_text()))?;
     let filter = filter(parameters)?;
     let seat = app.seat_of_reader().await?;
-    let lease = app.acquire().await?;
-    let mut rows = Box::pin(answer(store::history(&lease, &filter)).await?.fuse());
+    let mut rows = Box::pin(app.history(&filter).await?.fuse());
     // The first row before the status is sent: a database that fails at once is told as such.
     let first = answer(rows.try_next()).await?;
     let rows = stream::iter(first.map(Ok)).chain(rows);
     let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
-    // The reader's pace must not decide how long a connection is held, so a task moves the rows and not the body itself. It owns the lease:
+    // The reader's pace must not decide how long a connection is held, so a task moves the rows and not the body itself. It owns the rows, and they their lease:
     // when it ends, read to the end, left by its reader, or tired of waiting for it, the connection goes back.
     tokio::spawn(async move {
         let _seat = seat;
         let outcome = pump(rows, &sender).await;
-        drop(lease);
         match outcome {
             Ok(()) => drop(sender.send(None).await),
             Err(why) => tracing::info!(why, "a history ended early"),
@@ -63,7 +62,10 @@ const READER_LIMIT: Duration = Duration::from_secs(10);
 type Chunk = Option<Bytes>;
 
 /// Moves all rows into the channel, as the reader takes them; an error says why not.
-async fn pump(rows: impl Stream<Item = Result<Row, Error>>, sender: &mpsc::Sender<Chunk>) -> Result<(), &'static str> {
+async fn pump(
+    rows: impl Stream<Item = Result<Row, QueryError>>,
+    sender: &mpsc::Sender<Chunk>,
+) -> Result<(), &'static str> {
     let mut chunks = pin!(rows.ready_chunks(ROWS_PER_CHUNK));
     loop {
         // A reader who leaves while the database is busy with the next row is noticed now, not when that has come.
@@ -76,10 +78,10 @@ async fn pump(rows: impl Stream<Item = Result<Row, Error>>, sender: &mpsc::Sende
     }
 }
 
-fn lines(rows: Vec<Result<Row, Error>>) -> Result<Bytes, Error> {
+fn lines(rows: Vec<Result<Row, QueryError>>) -> Result<Bytes, QueryError> {
     let mut lines = String::new();
     for row in rows {
-        lines.push_str(&row?.try_get::<_, String>(0)?);
+        lines.push_str(row?.get::<_, &str>(0));
         lines.push('\n');
     }
     Ok(lines.into())

@@ -48,8 +48,7 @@ pub(super) async fn run(app: &Arc<App>, address: SocketAddr, load: Load) -> Resu
 
 /// How many alerts of a run are stored.
 async fn count(app: &App, run: &str) -> Result<u64, Error> {
-    let lease = app.acquire().await.map_err(|failure| format!("{failure:?}"))?;
-    Ok(store::count_with_label(&lease, RUN_LABEL, run).await?)
+    Ok(store::count_with_label(&app.pool, RUN_LABEL, run).await?)
 }
 
 fn run_name() -> String {
