@@ -106,6 +106,8 @@ async fn every_way_to_ask_is_seen_inside_of_the_span_of_whoever_asks() {
 async fn what_is_cancelled_follows_from_what_nobody_waits_for() {
     let (_database, pool, spans, _listening) = traced(1).await;
     let lease = pool.acquire().await.unwrap();
+    // Whoever asks is inside of this, and what is done in the background is not.
+    let _request = tracing::debug_span!("request").entered();
     let sleeping = Query::new("SELECT pg_sleep(300)").timeout(Duration::from_millis(50));
     Queries::execute(&*lease, sleeping, &[]).await.unwrap_err();
     let seen = last(&spans);
@@ -140,6 +142,9 @@ async fn a_transaction_says_how_it_was_begun_and_what_has_become_of_it() {
     let seen = spans.named("db.transaction").remove(0);
     let said = ["isolation", "outcome", "statements", "db.system.name"].map(|field| seen.field(field));
     assert_eq!(said, ["SERIALIZABLE", "committed", "2", "postgresql"], "{seen:?}");
+    let (name, port) = pool.config_of_host();
+    let said = ["server.address", "server.port", "db.namespace"].map(|field| seen.field(field));
+    assert_eq!(said, [&*name, &*port, pool.driver().config().database.as_deref().unwrap()], "{seen:?}");
     assert_eq!(last(&spans).parent, Some(seen.id), "its work is inside of it");
     let outcome = || spans.named("db.transaction").pop().unwrap().field("outcome").to_owned();
     let transaction = pool.begin().await.unwrap();

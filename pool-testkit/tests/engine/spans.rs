@@ -50,7 +50,7 @@ async fn an_acquire_says_what_has_come_of_it_and_how_long_it_waited() {
     assert_eq!(outcome(), ("immediate".to_owned(), 0));
     let preference = Preference::sticky(Tag::new("user", "7").unwrap());
     drop(pool.acquire_preferring(&preference).await.unwrap());
-    assert_eq!(outcome().1, 0);
+    assert_eq!(outcome(), ("immediate".to_owned(), 0));
     assert_eq!(spans.named("pool.acquire").len(), 7, "one for each");
     prove_nothing_lost(&pool, &driver).await;
     assert!(pool.acquire().await.is_err());
@@ -80,6 +80,20 @@ async fn a_span_that_somebody_is_in_is_the_parent_and_who_waits_is_the_cause_of_
     drop((one, two));
     prove_nothing_lost(&pool, &driver).await;
     assert!(spans.all().iter().filter(|span| span.name != "request").all(|span| span.is_closed), "{:#?}", spans.all());
+}
+
+/// As in a service whose `main` is in a span: its tasks run inside of that, if they run in the same thread.
+#[tokio::test(start_paused = true)]
+async fn what_is_done_in_the_background_is_inside_of_nobody() {
+    let (spans, _listening) = listen();
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 1);
+    let main = tracing::debug_span!("main").entered();
+    drop(pool.acquire().await.unwrap());
+    assert!(last(&spans).parent.is_some());
+    assert_eq!(spans.named("pool.open").remove(0).parent, None);
+    drop(main);
+    prove_nothing_lost(&pool, &driver).await;
 }
 
 #[tokio::test(start_paused = true)]
