@@ -48,7 +48,7 @@ impl<D: Driver> Scheduler<D> {
             let (demand, deadline) = self.demand(&request, 1);
             // Owned across the awaits: a place in the line, then the permit. Dropped, it is the next one's turn.
             let permit = self.desk.admit(demand, false, place).await?;
-            let lease = self.pool.acquire_at(self.left(deadline), place).await?;
+            let lease = self.pool.acquire_owned_at(self.left(deadline), place).await?;
             Ok(ScheduledLease::new(lease, permit))
         }
     }
@@ -84,7 +84,7 @@ impl<D: Driver> Scheduler<D> {
             let _turn = self.desk.collect(deadline).await?;
             let mut leases = Vec::with_capacity(count);
             for permit in permits {
-                let lease = self.pool.acquire_at(self.left(deadline), place).await?;
+                let lease = self.pool.acquire_owned_at(self.left(deadline), place).await?;
                 leases.push(ScheduledLease::new(lease, permit));
             }
             Ok(leases)
