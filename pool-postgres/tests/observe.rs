@@ -10,6 +10,8 @@ mod common;
 mod errors;
 #[path = "observe/page.rs"]
 mod page;
+#[path = "observe/place.rs"]
+mod place;
 #[path = "observe/queries.rs"]
 mod queries;
 #[path = "observe/servers.rs"]
