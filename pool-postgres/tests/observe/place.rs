@@ -38,7 +38,7 @@ async fn is_here<T>(status: &Status, name: &str, doing: impl Future<Output = T>)
 async fn the_place_of_a_lease_is_the_callers() {
     let database = database();
     let mut config = config(database.url(), 1);
-    config.pool.leak_after = Some(Duration::from_secs(60));
+    config.pool.leak_after = Some(Duration::from_mins(1));
     let pool = PostgresPool::connect(config).await.unwrap();
     let status = Status::new().pool(pool.observe(ObserveConfig::default()).unwrap());
     let retrier = pool.retrying(RetryPolicy::default()).unwrap();
