@@ -145,6 +145,39 @@ impl<D: Driver> Pool<D> {
         self.claim(Limit::new(limit), Location::caller(), |claim| OwnedLease::new(Arc::clone(&self.engine), claim))
     }
 
+    /// As [`acquire_owned_timeout`](Pool::acquire_owned_timeout), for somebody else: `place` is where those who look at holders are to look for it. For what stands between the pool and its callers.
+    ///
+    /// # Errors
+    ///
+    /// As [`acquire`](Pool::acquire).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use std::panic::Location;
+    /// use std::time::Duration;
+    /// use pool_core::{AcquireError, Driver, OwnedLease, Pool};
+    ///
+    /// /// Whoever calls this is the holder, and not this line.
+    /// #[track_caller]
+    /// fn twice<D: Driver>(pool: &Pool<D>) -> impl Future<Output = Result<OwnedLease<D>, AcquireError>> {
+    ///     let place = Location::caller();
+    ///     async move {
+    ///         match pool.acquire_owned_at(Duration::from_secs(1), place).await {
+    ///             Ok(lease) => Ok(lease),
+    ///             Err(_) => pool.acquire_owned_at(Duration::from_secs(5), place).await,
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    pub fn acquire_owned_at(
+        &self,
+        limit: Duration,
+        place: &'static Location<'static>,
+    ) -> impl Future<Output = Result<OwnedLease<D>, AcquireError>> + Send {
+        self.claim(Limit::new(limit), place, |claim| OwnedLease::new(Arc::clone(&self.engine), claim))
+    }
+
     /// As `acquire_owned_timeout`, for somebody else, who has waited in a line since then, if it has.
     pub(crate) async fn acquire_from_line(
         &self,

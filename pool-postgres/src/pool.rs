@@ -1,6 +1,7 @@
 //! The pool that services keep.
 
 use std::ops::Deref;
+use std::panic::Location;
 use std::time::Duration;
 
 use pool_core::{
@@ -65,12 +66,16 @@ impl PostgresPool {
     ///
     /// [`PostgresError::Config`] and [`PostgresError::Tls`] before anything is sent; [`PostgresError::Acquire`] with the cause if no
     /// connection could be opened. The pool is closed then.
-    pub async fn connect(config: PostgresConfig) -> Result<Self, PostgresError> {
-        let config = config.in_step();
-        let limit = config.pool.connect_timeout.min(config.pool.acquire_timeout);
-        let pool = Self::connect_lazy(config)?;
-        drop(pool.acquire_timeout(limit).await?);
-        Ok(pool)
+    #[track_caller]
+    pub fn connect(config: PostgresConfig) -> impl Future<Output = Result<Self, PostgresError>> + Send {
+        let place = Location::caller();
+        async move {
+            let config = config.in_step();
+            let limit = config.pool.connect_timeout.min(config.pool.acquire_timeout);
+            let pool = Self::connect_lazy(config)?;
+            drop(pool.acquire_owned_at(limit, place).await?);
+            Ok(pool)
+        }
     }
 
     /// Makes a pool without waiting for a connection: for services that start before their database does.

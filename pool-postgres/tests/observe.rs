@@ -12,6 +12,8 @@ mod browser;
 mod errors;
 #[path = "observe/page.rs"]
 mod page;
+#[path = "observe/place.rs"]
+mod place;
 #[path = "observe/queries.rs"]
 mod queries;
 #[path = "observe/servers.rs"]

@@ -56,14 +56,20 @@ impl App {
         let status = Status::new().pool(observer(&pool)?).families(move || measured.families().into());
         let status = controls.into_iter().fold(status, Status::controls);
         let app = Self { pool, metrics, status, retrier, readers, is_prepared: AtomicBool::new(false) };
-        match app.prepare().await {
-            Ok(()) => Ok(app),
+        app.prepare_if_it_can().await?;
+        Ok(app)
+    }
+
+    /// A database that is away may come.
+    async fn prepare_if_it_can(&self) -> Result<(), Error> {
+        match self.prepare().await {
+            Ok(()) => {}
             Err(Failure::Unavailable { message, .. }) => {
                 tracing::warn!(message, "the database cannot be used yet");
-                Ok(app)
             }
-            Err(_) => Err("the table of alerts cannot be made; the log says why".into()),
+            Err(_) => return Err("the table of alerts cannot be made; the log says why".into()),
         }
+        Ok(())
     }
 
     /// Makes the table of alerts, unless it is there. Several may do so at once.

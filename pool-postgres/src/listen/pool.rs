@@ -2,7 +2,9 @@
 
 use super::Listener;
 use crate::pool::PostgresPool;
-use crate::query::QueryError;
+use crate::query::{Queries, QueryError};
+
+const NOTIFY: &str = "SELECT pg_catalog.pg_notify($1, $2)";
 
 impl PostgresPool {
     /// A listener of its own, which has a connection of this pool for as long as somebody is subscribed. See [`Listener`].
@@ -40,8 +42,13 @@ impl PostgresPool {
     /// pool.notify("alerts", "42").await
     /// # }
     /// ```
-    pub async fn notify(&self, channel: &str, payload: &str) -> Result<(), QueryError> {
-        // Owned across the await: the lease, by the call. Dropped, it goes back and is put in order.
-        self.execute("SELECT pg_catalog.pg_notify($1, $2)", &[&channel, &payload]).await.map(drop)
+    #[track_caller]
+    pub fn notify(&self, channel: &str, payload: &str) -> impl Future<Output = Result<(), QueryError>> + Send {
+        let acquiring = self.acquire();
+        async move {
+            // Owned across the await: the lease, by the call. Dropped, it goes back and is put in order.
+            let lease = Self::lease_for(&NOTIFY.into(), acquiring).await?;
+            lease.execute(NOTIFY, &[&channel, &payload]).await.map(drop)
+        }
     }
 }

@@ -261,7 +261,7 @@ impl Multiplexed {
     /// On a connection that is nobody else's meanwhile.
     async fn alone<A: Ask>(&self, query: &Query<'_>, params: Params<'_>) -> Result<A::Answer, QueryError> {
         // Owned across the awaits: a place in the queue, and then the lease. Dropped, it goes back and is put in order.
-        let lease = self.pool.lease_for(query).await?;
+        let lease = PostgresPool::lease_for(query, self.pool.acquire()).await?;
         let connection = &*lease;
         Box::pin(limited(connection, query, || run::<A>(connection, query, params))).await
     }

@@ -1,15 +1,20 @@
 //! One query on a connection of its own.
 
+use pool_core::AcquireError;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::{Queries, Query, QueryError};
-use crate::pool::{PostgresLease, PostgresPool};
+use crate::pool::PostgresPool;
 
 impl PostgresPool {
-    pub(crate) async fn lease_for(&self, query: &Query<'_>) -> Result<PostgresLease<'_>, QueryError> {
+    /// What acquires begins with the call and not inside of the future, so that the caller's place is that of the lease.
+    pub(crate) async fn lease_for<L>(
+        query: &Query<'_>,
+        acquiring: impl Future<Output = Result<L, AcquireError>>,
+    ) -> Result<L, QueryError> {
         // Owned across the await: the caller's place in the queue.
-        self.acquire().await.map_err(|error| QueryError::of_acquire(query, error))
+        acquiring.await.map_err(|error| QueryError::of_acquire(query, error))
     }
 
     /// All rows of a query, on a connection that is acquired for it.
@@ -30,15 +35,19 @@ impl PostgresPool {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn query<'q>(
+    #[track_caller]
+    pub fn query<'q>(
         &self,
         query: impl Into<Query<'q>> + Send,
         params: &[&(dyn ToSql + Sync)],
-    ) -> Result<Vec<Row>, QueryError> {
-        let query = query.into();
-        // Owned across the awaits: the lease. Dropped, it goes back and is put in order.
-        let lease = self.lease_for(&query).await?;
-        Queries::query(&*lease, query, params).await
+    ) -> impl Future<Output = Result<Vec<Row>, QueryError>> + Send {
+        let acquiring = self.acquire();
+        async move {
+            let query = query.into();
+            // Owned across the awaits: the lease. Dropped, it goes back and is put in order.
+            let lease = Self::lease_for(&query, acquiring).await?;
+            Queries::query(&*lease, query, params).await
+        }
     }
 
     /// The one row of a query; it is an error if there is none, or more than one.
@@ -56,15 +65,19 @@ impl PostgresPool {
     /// Ok(pool.query_one("SELECT count(*) FROM alert", &[]).await?.get(0))
     /// # }
     /// ```
-    pub async fn query_one<'q>(
+    #[track_caller]
+    pub fn query_one<'q>(
         &self,
         query: impl Into<Query<'q>> + Send,
         params: &[&(dyn ToSql + Sync)],
-    ) -> Result<Row, QueryError> {
-        let query = query.into();
-        // Owned across the awaits: the lease. Dropped, it goes back and is put in order.
-        let lease = self.lease_for(&query).await?;
-        Queries::query_one(&*lease, query, params).await
+    ) -> impl Future<Output = Result<Row, QueryError>> + Send {
+        let acquiring = self.acquire();
+        async move {
+            let query = query.into();
+            // Owned across the awaits: the lease. Dropped, it goes back and is put in order.
+            let lease = Self::lease_for(&query, acquiring).await?;
+            Queries::query_one(&*lease, query, params).await
+        }
     }
 
     /// The row of a query, if there is one; it is an error if there are more.
@@ -83,15 +96,19 @@ impl PostgresPool {
     /// Ok(row.map(|row| row.get(0)))
     /// # }
     /// ```
-    pub async fn query_opt<'q>(
+    #[track_caller]
+    pub fn query_opt<'q>(
         &self,
         query: impl Into<Query<'q>> + Send,
         params: &[&(dyn ToSql + Sync)],
-    ) -> Result<Option<Row>, QueryError> {
-        let query = query.into();
-        // Owned across the awaits: the lease. Dropped, it goes back and is put in order.
-        let lease = self.lease_for(&query).await?;
-        Queries::query_opt(&*lease, query, params).await
+    ) -> impl Future<Output = Result<Option<Row>, QueryError>> + Send {
+        let acquiring = self.acquire();
+        async move {
+            let query = query.into();
+            // Owned across the awaits: the lease. Dropped, it goes back and is put in order.
+            let lease = Self::lease_for(&query, acquiring).await?;
+            Queries::query_opt(&*lease, query, params).await
+        }
     }
 
     /// Executes a statement; how many rows were inserted, updated, deleted, or returned and thrown away.
@@ -109,15 +126,19 @@ impl PostgresPool {
     /// Ok(pool.execute("UPDATE alert SET status = 'resolved' WHERE id = $1", &[&id]).await? > 0)
     /// # }
     /// ```
-    pub async fn execute<'q>(
+    #[track_caller]
+    pub fn execute<'q>(
         &self,
         query: impl Into<Query<'q>> + Send,
         params: &[&(dyn ToSql + Sync)],
-    ) -> Result<u64, QueryError> {
-        let query = query.into();
-        // Owned across the awaits: the lease. Dropped, it goes back and is put in order.
-        let lease = self.lease_for(&query).await?;
-        Queries::execute(&*lease, query, params).await
+    ) -> impl Future<Output = Result<u64, QueryError>> + Send {
+        let acquiring = self.acquire();
+        async move {
+            let query = query.into();
+            // Owned across the awaits: the lease. Dropped, it goes back and is put in order.
+            let lease = Self::lease_for(&query, acquiring).await?;
+            Queries::execute(&*lease, query, params).await
+        }
     }
 
     /// Runs statements that are separated by semicolons and have no parameters, as one transaction unless they have a `COMMIT` in them.
@@ -135,10 +156,17 @@ impl PostgresPool {
     /// pool.batch_execute("CREATE TABLE a (id int); CREATE TABLE b (id int)").await
     /// # }
     /// ```
-    pub async fn batch_execute<'q>(&self, query: impl Into<Query<'q>> + Send) -> Result<(), QueryError> {
-        let query = query.into();
-        // Owned across the awaits: the lease. Dropped, it goes back and is put in order.
-        let lease = self.lease_for(&query).await?;
-        Queries::batch_execute(&*lease, query).await
+    #[track_caller]
+    pub fn batch_execute<'q>(
+        &self,
+        query: impl Into<Query<'q>> + Send,
+    ) -> impl Future<Output = Result<(), QueryError>> + Send {
+        let acquiring = self.acquire();
+        async move {
+            let query = query.into();
+            // Owned across the awaits: the lease. Dropped, it goes back and is put in order.
+            let lease = Self::lease_for(&query, acquiring).await?;
+            Queries::batch_execute(&*lease, query).await
+        }
     }
 }

@@ -127,39 +127,47 @@ impl Queries for PostgresConnection {
 
 /// On a connection that is acquired for it, and goes back afterwards.
 impl Queries for PostgresPool {
-    async fn query<'q>(
+    #[track_caller]
+    fn query<'q>(
         &self,
         query: impl Into<Query<'q>> + Send,
         params: &[&(dyn ToSql + Sync)],
-    ) -> Result<Vec<Row>, QueryError> {
-        PostgresPool::query(self, query, params).await
+    ) -> impl Future<Output = Result<Vec<Row>, QueryError>> + Send {
+        PostgresPool::query(self, query, params)
     }
 
-    async fn query_one<'q>(
+    #[track_caller]
+    fn query_one<'q>(
         &self,
         query: impl Into<Query<'q>> + Send,
         params: &[&(dyn ToSql + Sync)],
-    ) -> Result<Row, QueryError> {
-        PostgresPool::query_one(self, query, params).await
+    ) -> impl Future<Output = Result<Row, QueryError>> + Send {
+        PostgresPool::query_one(self, query, params)
     }
 
-    async fn query_opt<'q>(
+    #[track_caller]
+    fn query_opt<'q>(
         &self,
         query: impl Into<Query<'q>> + Send,
         params: &[&(dyn ToSql + Sync)],
-    ) -> Result<Option<Row>, QueryError> {
-        PostgresPool::query_opt(self, query, params).await
+    ) -> impl Future<Output = Result<Option<Row>, QueryError>> + Send {
+        PostgresPool::query_opt(self, query, params)
     }
 
-    async fn execute<'q>(
+    #[track_caller]
+    fn execute<'q>(
         &self,
         query: impl Into<Query<'q>> + Send,
         params: &[&(dyn ToSql + Sync)],
-    ) -> Result<u64, QueryError> {
-        PostgresPool::execute(self, query, params).await
+    ) -> impl Future<Output = Result<u64, QueryError>> + Send {
+        PostgresPool::execute(self, query, params)
     }
 
-    async fn batch_execute<'q>(&self, query: impl Into<Query<'q>> + Send) -> Result<(), QueryError> {
-        PostgresPool::batch_execute(self, query).await
+    #[track_caller]
+    fn batch_execute<'q>(
+        &self,
+        query: impl Into<Query<'q>> + Send,
+    ) -> impl Future<Output = Result<(), QueryError>> + Send {
+        PostgresPool::batch_execute(self, query)
     }
 }

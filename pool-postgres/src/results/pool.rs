@@ -1,5 +1,6 @@
 //! Results on a connection of their own.
 
+use pool_core::AcquireError;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::copy_in::CopyIn;
@@ -9,14 +10,16 @@ use super::copy_out_rows::CopyOutRows;
 use super::cursor::Cursor;
 use super::request::Held;
 use super::rows::RowStream;
-use crate::pool::PostgresPool;
+use crate::pool::{PostgresOwnedLease, PostgresPool};
 use crate::query::{Query, QueryError};
 
 impl PostgresPool {
-    async fn held_for(&self, query: &Query<'_>) -> Result<Held<'static>, QueryError> {
+    async fn held_for(
+        query: &Query<'_>,
+        acquiring: impl Future<Output = Result<PostgresOwnedLease, AcquireError>>,
+    ) -> Result<Held<'static>, QueryError> {
         // Owned across the await: the caller's place in the queue.
-        let acquired = self.acquire_owned().await;
-        acquired.map(Held::Owned).map_err(|error| QueryError::of_acquire(query, error))
+        Self::lease_for(query, acquiring).await.map(Held::Owned)
     }
 
     /// The rows of a query as they come, in constant memory, on a connection that is acquired for them: a [`RowStream`]. The connection goes back when the stream has ended, or is dropped.
@@ -37,15 +40,19 @@ impl PostgresPool {
     /// rows.try_fold(0, async |sum, row| Ok(sum + row.get::<_, i64>(0))).await
     /// # }
     /// ```
-    pub async fn stream<'q>(
+    #[track_caller]
+    pub fn stream<'q>(
         &self,
         query: impl Into<Query<'q>> + Send,
         params: &[&(dyn ToSql + Sync)],
-    ) -> Result<RowStream<'static>, QueryError> {
-        let query = query.into();
-        // Owned across the awaits: the lease. Dropped, it goes back and is put in order.
-        let held = self.held_for(&query).await?;
-        RowStream::start(held, query, params).await
+    ) -> impl Future<Output = Result<RowStream<'static>, QueryError>> + Send {
+        let acquiring = self.acquire_owned();
+        async move {
+            let query = query.into();
+            // Owned across the awaits: the lease. Dropped, it goes back and is put in order.
+            let held = Self::held_for(&query, acquiring).await?;
+            RowStream::start(held, query, params).await
+        }
     }
 
     /// Opens a [`Cursor`] on a `SELECT` or `VALUES`, in a transaction of its own that only reads, on a connection that is acquired for it: its rows come in batches of `size`. The connection goes back
@@ -68,16 +75,20 @@ impl PostgresPool {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn fetch_in_batches<'q>(
+    #[track_caller]
+    pub fn fetch_in_batches<'q>(
         &self,
         query: impl Into<Query<'q>> + Send,
         params: &[&(dyn ToSql + Sync)],
         size: u32,
-    ) -> Result<Cursor<'static>, QueryError> {
-        let query = query.into();
-        // Owned across the awaits: the lease. Dropped, it goes back and is put in order.
-        let held = self.held_for(&query).await?;
-        Cursor::alone(held, query, params, size).await
+    ) -> impl Future<Output = Result<Cursor<'static>, QueryError>> + Send {
+        let acquiring = self.acquire_owned();
+        async move {
+            let query = query.into();
+            // Owned across the awaits: the lease. Dropped, it goes back and is put in order.
+            let held = Self::held_for(&query, acquiring).await?;
+            Cursor::alone(held, query, params, size).await
+        }
     }
 
     /// Begins a `COPY ... FROM STDIN` on a connection that is acquired for it. The data is given to the [`CopyIn`] that this returns; the connection goes back when that has finished, or is dropped.
@@ -97,11 +108,18 @@ impl PostgresPool {
     /// copy.finish().await
     /// # }
     /// ```
-    pub async fn copy_in<'q>(&self, query: impl Into<Query<'q>> + Send) -> Result<CopyIn<'static>, QueryError> {
-        let query = query.into();
-        // Owned across the awaits: the lease. Dropped, it goes back and is put in order.
-        let held = self.held_for(&query).await?;
-        CopyIn::start(held, query).await
+    #[track_caller]
+    pub fn copy_in<'q>(
+        &self,
+        query: impl Into<Query<'q>> + Send,
+    ) -> impl Future<Output = Result<CopyIn<'static>, QueryError>> + Send {
+        let acquiring = self.acquire_owned();
+        async move {
+            let query = query.into();
+            // Owned across the awaits: the lease. Dropped, it goes back and is put in order.
+            let held = Self::held_for(&query, acquiring).await?;
+            CopyIn::start(held, query).await
+        }
     }
 
     /// Begins a `COPY ... FROM STDIN (FORMAT binary)` as [`copy_in`](Self::copy_in), for rows with values of these types: [`CopyInRows`]. The types have to be those of the columns: the server converts nothing.
@@ -123,13 +141,17 @@ impl PostgresPool {
     /// rows.finish().await
     /// # }
     /// ```
-    pub async fn copy_in_rows<'q>(
+    #[track_caller]
+    pub fn copy_in_rows<'q>(
         &self,
         query: impl Into<Query<'q>> + Send,
         types: &[Type],
-    ) -> Result<CopyInRows<'static>, QueryError> {
-        // Owned across the await: nothing but the request.
-        Ok(CopyInRows::new(self.copy_in(query).await?, types))
+    ) -> impl Future<Output = Result<CopyInRows<'static>, QueryError>> + Send {
+        let copying = self.copy_in(query);
+        async move {
+            // Owned across the await: nothing but the request.
+            Ok(CopyInRows::new(copying.await?, types))
+        }
     }
 
     /// Begins a `COPY ... TO STDOUT` on a connection that is acquired for it. The data comes from the [`CopyOut`] that this returns; the connection goes back when that has ended, or is dropped.
@@ -150,11 +172,18 @@ impl PostgresPool {
     /// data.try_fold(0, async |size, piece| Ok(size + piece.len())).await
     /// # }
     /// ```
-    pub async fn copy_out<'q>(&self, query: impl Into<Query<'q>> + Send) -> Result<CopyOut<'static>, QueryError> {
-        let query = query.into();
-        // Owned across the awaits: the lease. Dropped, it goes back and is put in order.
-        let held = self.held_for(&query).await?;
-        CopyOut::start(held, query).await
+    #[track_caller]
+    pub fn copy_out<'q>(
+        &self,
+        query: impl Into<Query<'q>> + Send,
+    ) -> impl Future<Output = Result<CopyOut<'static>, QueryError>> + Send {
+        let acquiring = self.acquire_owned();
+        async move {
+            let query = query.into();
+            // Owned across the awaits: the lease. Dropped, it goes back and is put in order.
+            let held = Self::held_for(&query, acquiring).await?;
+            CopyOut::start(held, query).await
+        }
     }
 
     /// Begins a `COPY ... TO STDOUT (FORMAT binary)` as [`copy_out`](Self::copy_out), for rows with values of these types, which have to be those of the columns: [`CopyOutRows`].
@@ -179,12 +208,16 @@ impl PostgresPool {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn copy_out_rows<'q>(
+    #[track_caller]
+    pub fn copy_out_rows<'q>(
         &self,
         query: impl Into<Query<'q>> + Send,
         types: &[Type],
-    ) -> Result<CopyOutRows<'static>, QueryError> {
-        // Owned across the await: nothing but the request.
-        Ok(CopyOutRows::new(self.copy_out(query).await?, types))
+    ) -> impl Future<Output = Result<CopyOutRows<'static>, QueryError>> + Send {
+        let copying = self.copy_out(query);
+        async move {
+            // Owned across the await: nothing but the request.
+            Ok(CopyOutRows::new(copying.await?, types))
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The loop around the attempts.
 
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -109,15 +110,16 @@ impl Retrier {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn idempotent<T, E, Work>(
+    #[track_caller]
+    pub fn idempotent<T, E, Work>(
         &self,
         work: impl FnMut(Arc<PostgresOwnedLease>) -> Work,
-    ) -> Result<T, RetryError>
+    ) -> impl Future<Output = Result<T, RetryError>>
     where
         E: Into<Cause>,
         Work: Future<Output = Result<T, E>>,
     {
-        self.run(true, work).await
+        self.run(true, Location::caller(), work)
     }
 
     /// Runs a statement that must not be done twice, outside of a transaction. It is tried again only if it has not been done for certain: no connection could be had, nothing was sent on a
@@ -140,24 +142,29 @@ impl Retrier {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn once<T, E, Work>(&self, work: impl FnMut(Arc<PostgresOwnedLease>) -> Work) -> Result<T, RetryError>
+    #[track_caller]
+    pub fn once<T, E, Work>(
+        &self,
+        work: impl FnMut(Arc<PostgresOwnedLease>) -> Work,
+    ) -> impl Future<Output = Result<T, RetryError>>
     where
         E: Into<Cause>,
         Work: Future<Output = Result<T, E>>,
     {
-        self.run(false, work).await
+        self.run(false, Location::caller(), work)
     }
 
     async fn run<T, E, Work>(
         &self,
         idempotent: bool,
+        place: &'static Location<'static>,
         mut work: impl FnMut(Arc<PostgresOwnedLease>) -> Work,
     ) -> Result<T, RetryError>
     where
         E: Into<Cause>,
         Work: Future<Output = Result<T, E>>,
     {
-        let mut operation = Operation::begin(self, idempotent);
+        let mut operation = Operation::begin(self, idempotent, place);
         loop {
             // Owned across the awaits: what an attempt says it owns; between attempts, nothing.
             let outcome = match operation.attempt().await {
@@ -204,15 +211,16 @@ impl Retrier {
     ///     .await
     /// # }
     /// ```
-    pub async fn transaction<T, E, Work>(
+    #[track_caller]
+    pub fn transaction<T, E, Work>(
         &self,
         work: impl FnMut(Arc<PostgresOwnedLease>) -> Work,
-    ) -> Result<T, RetryError>
+    ) -> impl Future<Output = Result<T, RetryError>>
     where
         E: Into<Cause>,
         Work: Future<Output = Result<T, E>>,
     {
-        self.transaction_with(TransactionOptions::default(), work).await
+        self.transaction_with(TransactionOptions::default(), work)
     }
 
     /// As [`transaction`](Self::transaction), begun with these options.
@@ -222,26 +230,30 @@ impl Retrier {
     /// # Errors
     ///
     /// [`RetryError`] with the error of the last attempt.
-    pub async fn transaction_with<T, E, Work>(
+    #[track_caller]
+    pub fn transaction_with<T, E, Work>(
         &self,
         options: TransactionOptions,
         mut work: impl FnMut(Arc<PostgresOwnedLease>) -> Work,
-    ) -> Result<T, RetryError>
+    ) -> impl Future<Output = Result<T, RetryError>>
     where
         E: Into<Cause>,
         Work: Future<Output = Result<T, E>>,
     {
-        let begin = options.begin();
-        let mut operation = Operation::begin(self, false);
-        loop {
-            // Owned across the awaits: what an attempt says it owns; between attempts, nothing.
-            let outcome = match operation.attempt().await {
-                Ok(attempt) => attempt.run_in_transaction(self.pool.driver(), &begin, &mut work).await,
-                Err(failure) => Err(failure),
-            };
-            match outcome {
-                Ok(value) => return Ok(operation.succeeded(value)),
-                Err(failure) => operation.again_after(failure).await?,
+        let place = Location::caller();
+        async move {
+            let begin = options.begin();
+            let mut operation = Operation::begin(self, false, place);
+            loop {
+                // Owned across the awaits: what an attempt says it owns; between attempts, nothing.
+                let outcome = match operation.attempt().await {
+                    Ok(attempt) => attempt.run_in_transaction(self.pool.driver(), &begin, &mut work).await,
+                    Err(failure) => Err(failure),
+                };
+                match outcome {
+                    Ok(value) => return Ok(operation.succeeded(value)),
+                    Err(failure) => operation.again_after(failure).await?,
+                }
             }
         }
     }
@@ -251,6 +263,8 @@ impl Retrier {
 struct Operation<'a> {
     retrier: &'a Retrier,
     idempotent: bool,
+    /// Who asks.
+    place: &'static Location<'static>,
     started: Instant,
     deadline: Instant,
     attempts: u32,
@@ -259,11 +273,11 @@ struct Operation<'a> {
 }
 
 impl<'a> Operation<'a> {
-    fn begin(retrier: &'a Retrier, idempotent: bool) -> Self {
+    fn begin(retrier: &'a Retrier, idempotent: bool, place: &'static Location<'static>) -> Self {
         retrier.counts.operation();
         let started = Instant::now();
         let deadline = started + retrier.policy.deadline;
-        Self { retrier, idempotent, started, deadline, attempts: 0, outcome: Outcome::NotDone }
+        Self { retrier, idempotent, place, started, deadline, attempts: 0, outcome: Outcome::NotDone }
     }
 
     /// A lease for the next attempt, within the time that is left.
@@ -274,7 +288,7 @@ impl<'a> Operation<'a> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         let limit = left.min(pool.config().acquire_timeout);
         // Owned across the await: a place among those who wait. Dropped, it is left.
-        match pool.acquire_owned_timeout(limit).await {
+        match pool.acquire_owned_at(limit, self.place).await {
             Ok(lease) => Ok(Attempt::new(lease, self.deadline)),
             Err(error) => Err(Failure::of_acquire(error)),
         }

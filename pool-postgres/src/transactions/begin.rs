@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use pool_core::AcquireError;
+
 use super::statement::{refuse, say};
 use super::story::Story;
 use super::{Home, PostgresTransaction, TransactionError, TransactionOptions};
@@ -32,9 +34,9 @@ impl PostgresPool {
     /// transaction.commit().await
     /// # }
     /// ```
-    pub async fn begin(&self) -> Result<PostgresTransaction<'static>, QueryError> {
-        // Owned across the await: what the call says it owns.
-        self.begin_with(TransactionOptions::default()).await
+    #[track_caller]
+    pub fn begin(&self) -> impl Future<Output = Result<PostgresTransaction<'static>, QueryError>> + Send {
+        self.begin_with(TransactionOptions::default())
     }
 
     /// As [`begin`](Self::begin), with options.
@@ -59,19 +61,26 @@ impl PostgresPool {
     /// # Ok(row.get(0))
     /// # }
     /// ```
-    pub async fn begin_with(&self, options: TransactionOptions) -> Result<PostgresTransaction<'static>, QueryError> {
-        // Owned across the await: a place among those who wait. Dropped, it is left.
-        let lease = self.lease_to_begin(options).await?;
-        // Owned across the await: the lease, by the transaction. Dropped, that is rolled back, and the lease goes back.
-        PostgresTransaction::to_begin(Home::Own(lease), options).begin().await
+    #[track_caller]
+    pub fn begin_with(
+        &self,
+        options: TransactionOptions,
+    ) -> impl Future<Output = Result<PostgresTransaction<'static>, QueryError>> + Send {
+        let acquiring = self.acquire_owned();
+        async move {
+            // Owned across the await: a place among those who wait. Dropped, it is left.
+            let lease = Self::lease_to_begin(options, acquiring).await?;
+            // Owned across the await: the lease, by the transaction. Dropped, that is rolled back, and the lease goes back.
+            PostgresTransaction::to_begin(Home::Own(lease), options).begin().await
+        }
     }
 
     pub(super) async fn lease_to_begin(
-        &self,
         options: TransactionOptions,
+        acquiring: impl Future<Output = Result<PostgresOwnedLease, AcquireError>>,
     ) -> Result<Arc<PostgresOwnedLease>, QueryError> {
         // Owned across the await: a place among those who wait. Dropped, it is left.
-        let acquired = self.acquire_owned().await;
+        let acquired = acquiring.await;
         acquired.map(Arc::new).map_err(|error| QueryError::of_acquire(&Query::new(options.begin()), error))
     }
 }

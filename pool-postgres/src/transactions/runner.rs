@@ -46,13 +46,16 @@ impl PostgresPool {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn transaction<T, E, Work>(&self, work: impl FnOnce(PostgresTransaction<'static>) -> Work) -> Result<T, E>
+    #[track_caller]
+    pub fn transaction<T, E, Work>(
+        &self,
+        work: impl FnOnce(PostgresTransaction<'static>) -> Work,
+    ) -> impl Future<Output = Result<T, E>>
     where
         E: From<QueryError>,
         Work: Future<Output = Result<T, E>>,
     {
-        // Owned across the await: what the call says it owns.
-        self.transaction_with(TransactionOptions::default(), work).await
+        self.transaction_with(TransactionOptions::default(), work)
     }
 
     /// As [`transaction`](Self::transaction), begun with these options.
@@ -81,36 +84,40 @@ impl PostgresPool {
     /// .await
     /// # }
     /// ```
-    pub async fn transaction_with<T, E, Work>(
+    #[track_caller]
+    pub fn transaction_with<T, E, Work>(
         &self,
         options: TransactionOptions,
         work: impl FnOnce(PostgresTransaction<'static>) -> Work,
-    ) -> Result<T, E>
+    ) -> impl Future<Output = Result<T, E>>
     where
         E: From<QueryError>,
         Work: Future<Output = Result<T, E>>,
     {
-        // Owned across the await: a place among those who wait. Dropped, it is left.
-        let lease = self.lease_to_begin(options).await?;
-        // Owned across the await: the lease, here and by the transaction. Dropped, that is rolled back, and the lease goes back.
-        let transaction = PostgresTransaction::to_begin(Home::Own(Arc::clone(&lease)), options).begin().await?;
-        // Owned across the await: the transaction, here and by the work. The last of the two to be dropped rolls it back.
-        let mut working = pin!(work(transaction.lent(lease)));
-        let outcome = poll_fn(|context| match &transaction.story {
-            // What is asked in there is inside of it for those who trace it, too.
-            Some(story) => story.span().inside(|| working.as_mut().poll(context)),
-            None => working.as_mut().poll(context),
-        })
-        .await;
-        if !transaction.is_open() {
-            return outcome;
-        }
-        // Owned across the awaits: the transaction. Dropped, it is rolled back, unless `COMMIT` was sent.
-        match outcome {
-            Ok(value) => transaction.finish().await.map(|()| value).map_err(E::from),
-            Err(error) => {
-                self.undo(transaction).await;
-                Err(error)
+        let acquiring = self.acquire_owned();
+        async move {
+            // Owned across the await: a place among those who wait. Dropped, it is left.
+            let lease = Self::lease_to_begin(options, acquiring).await?;
+            // Owned across the await: the lease, here and by the transaction. Dropped, that is rolled back, and the lease goes back.
+            let transaction = PostgresTransaction::to_begin(Home::Own(Arc::clone(&lease)), options).begin().await?;
+            // Owned across the await: the transaction, here and by the work. The last of the two to be dropped rolls it back.
+            let mut working = pin!(work(transaction.lent(lease)));
+            let outcome = poll_fn(|context| match &transaction.story {
+                // What is asked in there is inside of it for those who trace it, too.
+                Some(story) => story.span().inside(|| working.as_mut().poll(context)),
+                None => working.as_mut().poll(context),
+            })
+            .await;
+            if !transaction.is_open() {
+                return outcome;
+            }
+            // Owned across the awaits: the transaction. Dropped, it is rolled back, unless `COMMIT` was sent.
+            match outcome {
+                Ok(value) => transaction.finish().await.map(|()| value).map_err(E::from),
+                Err(error) => {
+                    self.undo(transaction).await;
+                    Err(error)
+                }
             }
         }
     }

@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 
 use crate::diagnosis::Diagnosis;
 use crate::pool::PostgresPool;
-use crate::query::{QueryError, QueryStep};
+use crate::query::{Queries, QueryError, QueryStep};
 use crate::retry::Outcome;
 
 /// The number by which a server knows a transaction that has written something: `xid8`, which is never used twice.
@@ -115,18 +115,23 @@ impl PostgresPool {
     /// }
     /// # }
     /// ```
-    pub async fn transaction_status(
+    #[track_caller]
+    pub fn transaction_status(
         &self,
         id: impl Into<TransactionId> + Send,
-    ) -> Result<TransactionStatus, QueryError> {
-        let id = id.into().to_string();
-        // Owned across the await: the lease, by the call. Dropped, it goes back and is put in order.
-        let row = self.query_one(STATUS, &[&id]).await?;
-        let status = row.try_get(0).map_err(|error| {
-            let diagnosis = Diagnosis::of(&error);
-            QueryError::new(QueryStep::Fetch, STATUS, Outcome::NotDone, diagnosis, error)
-        });
-        status.map(TransactionStatus::read)
+    ) -> impl Future<Output = Result<TransactionStatus, QueryError>> + Send {
+        let acquiring = self.acquire();
+        async move {
+            let id = id.into().to_string();
+            // Owned across the await: the lease, by the call. Dropped, it goes back and is put in order.
+            let lease = Self::lease_for(&STATUS.into(), acquiring).await?;
+            let row = lease.query_one(STATUS, &[&id]).await?;
+            let status = row.try_get(0).map_err(|error| {
+                let diagnosis = Diagnosis::of(&error);
+                QueryError::new(QueryStep::Fetch, STATUS, Outcome::NotDone, diagnosis, error)
+            });
+            status.map(TransactionStatus::read)
+        }
     }
 }
 

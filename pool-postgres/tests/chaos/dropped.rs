@@ -450,7 +450,11 @@ fn while_sessions_are_ended() {
 
 /// The names of the functions in a text that give a future to whoever calls them.
 fn futures(text: &str) -> impl Iterator<Item = &str> {
-    text.match_indices("pub async fn ").filter_map(|(at, word)| text[at + word.len()..].split(['(', '<']).next())
+    text.match_indices("pub ").filter_map(|(at, word)| {
+        let head = text[at + word.len()..].split('{').next()?;
+        let plain = head.strip_prefix("fn ").filter(|head| head.contains("-> impl Future<"));
+        head.strip_prefix("async fn ").or(plain)?.split(['(', '<']).next()
+    })
 }
 
 #[test]
