@@ -1,5 +1,6 @@
 //! The futures of the public API.
 
+use std::panic::Location;
 use std::time::Duration;
 
 use pool_core::{Budget, HealthConfig, Pool, Preference, Request, ScheduleConfig, Tag, Tenants, TenantsConfig};
@@ -22,7 +23,7 @@ fn tag() -> Tag {
 }
 
 /// All of them; `complete.rs` sees to it.
-pub(crate) const METHODS: [Method; 21] = [
+pub(crate) const METHODS: [Method; 22] = [
     Method { name: "acquire", call: |pool, cut| Box::pin(async move { cut.apply(pool.acquire()).await.is_some() }) },
     // Its time is over in the instant when things happen.
     Method {
@@ -36,6 +37,13 @@ pub(crate) const METHODS: [Method; 21] = [
     Method {
         name: "acquire_owned_timeout",
         call: |pool, cut| Box::pin(async move { cut.apply(pool.acquire_owned_timeout(PATIENT)).await.is_some() }),
+    },
+    Method {
+        name: "acquire_owned_at",
+        call: |pool, cut| {
+            let place = Location::caller();
+            Box::pin(async move { cut.apply(pool.acquire_owned_at(PATIENT, place)).await.is_some() })
+        },
     },
     // Beside another one, who may have the last place there is, and leaves it.
     Method {
