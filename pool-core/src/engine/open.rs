@@ -90,9 +90,8 @@ impl<D: Driver> Engine<D> {
             return None;
         }
         let (engine, vacancy, attempt) = (Arc::clone(self), Some(self.vacancy()), self.attempts.begin());
-        self.begin_to_reach();
         let (generation, started, opening) = (sight.generation(), self.clock.now(), Traced::none());
-        Some(Opener { engine, vacancy, attempt, generation, purpose, started, opening })
+        Some(Opener { engine, vacancy, attempt, generation, purpose, started, asks_since: None, opening })
     }
 
     pub(super) fn vacancy(&self) -> Vacancy {
@@ -190,6 +189,8 @@ pub(super) struct Opener<D: Driver> {
     generation: Generation,
     purpose: Purpose,
     started: u64,
+    /// Since when it asks the backend for a connection, if it does.
+    asks_since: Option<u64>,
     opening: Traced,
 }
 
@@ -209,6 +210,8 @@ impl<D: Driver> Opener<D> {
     pub(super) async fn run(mut self) {
         let engine = Arc::clone(&self.engine);
         let budget = engine.config.load().connect_timeout;
+        // In here, and not by whoever had it begin: that may be somebody who acquires, and those who read metrics take this lock.
+        self.asks_since = Some(engine.begin_to_reach());
         // Owned across the await: `self`. If the runtime ends here, dropping it gives the vacancy and the capacity back.
         let attempt = Arc::clone(&self.attempt);
         attempt.begin(budget);
@@ -235,7 +238,7 @@ impl<D: Driver> Opener<D> {
         let Some(vacancy) = self.vacancy.take() else { return };
         let engine = &self.engine;
         engine.attempts.end(&self.attempt);
-        engine.end_to_reach(self.started, None);
+        engine.end_to_reach(self.asks_since.take(), None);
         let took = engine.clock.now().saturating_sub(self.started);
         engine.measures.open.note(took, 1);
         let claim = engine.settle_in(vacancy, connection, self.generation);
@@ -254,7 +257,7 @@ impl<D: Driver> Opener<D> {
         let Some(vacancy) = self.vacancy.take() else { return };
         let (engine, failure) = (&self.engine, Arc::new(failure));
         engine.attempts.end(&self.attempt);
-        engine.end_to_reach(self.started, Some(&failure));
+        engine.end_to_reach(self.asks_since.take(), Some(&failure));
         engine.core.table.publish_vacant(vacancy);
         engine.give_up_opening();
         engine.count_open_failure(&failure);

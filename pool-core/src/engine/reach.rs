@@ -89,16 +89,18 @@ fn is_out_of_reach(failure: &OpenFailure) -> bool {
 }
 
 impl<D: Driver> Engine<D> {
-    /// Somebody begins to open a connection.
-    pub(super) fn begin_to_reach(&self) {
+    /// An attempt to open a connection begins, now.
+    pub(super) fn begin_to_reach(&self) -> u64 {
         let now = self.clock.now();
         let mut known = self.reach.known();
         known.look(now);
         known.opening += 1;
+        now
     }
 
-    /// An attempt to open one, which began then, has ended, or was not made after all.
-    pub(super) fn end_to_reach(&self, began: u64, failure: Option<&OpenFailure>) {
+    /// An attempt to open one, which began then, has ended; or it was not made after all.
+    pub(super) fn end_to_reach(&self, began: Option<u64>, failure: Option<&OpenFailure>) {
+        let Some(began) = began else { return };
         let now = self.clock.now();
         let mut known = self.reach.known();
         known.opening = known.opening.saturating_sub(1);
