@@ -105,11 +105,11 @@ impl<'a, D: Driver> Story<'a, D> {
         self.engine.now().saturating_sub(self.started)
     }
 
-    fn end(mut self, outcome: &Result<(Claim<D::Connection>, Fit), AcquireError>) {
+    fn end(mut self, outcome: &Result<(Claim<D::Connection>, Fit), AcquireError>, has_waited: bool) {
         self.is_over = true;
         if let Some(asking) = &mut self.asking {
             match outcome {
-                Ok((claim, fit)) => asking.served(self.engine.id(claim), *fit != Fit::AtOnce),
+                Ok((claim, _)) => asking.served(self.engine.id(claim), has_waited),
                 Err(error) => asking.failed(error),
             }
         }
@@ -134,9 +134,10 @@ pub(crate) async fn prefer<D: Driver>(
     place: &'static Location<'static>,
 ) -> Result<(Claim<D::Connection>, Fit), AcquireError> {
     let story = Story::begin(engine, since, place);
+    let mut has_waited = false;
     // Owned across the await: what the call owns.
-    let outcome = seek(engine, preference, limit, since, place).await;
-    story.end(&outcome);
+    let outcome = seek(engine, preference, limit, since, place, &mut has_waited).await;
+    story.end(&outcome, has_waited || since.is_some());
     outcome
 }
 
@@ -146,21 +147,21 @@ async fn seek<D: Driver>(
     limit: Option<Duration>,
     since: Option<u64>,
     place: &'static Location<'static>,
+    has_waited: &mut bool,
 ) -> Result<(Claim<D::Connection>, Fit), AcquireError> {
     let waiting = Waiting::new(engine, limit.map_or(Limit::POOLS, Limit::new), place);
     let mut waiting = waiting.needing(preference.wanted.tag());
     let seeker = Seeker::new(&waiting, preference);
     waiting = waiting.in_line_since(since);
-    let mut has_waited = false;
     // Owned across the awaits: nothing, or one that was found, by the call. Dropped in the hands of a hook or of the driver, it is closed.
-    while let Some(found) = seeker.find(&mut has_waited).await {
-        if seeker.may_have_at_once(&found, has_waited) {
+    while let Some(found) = seeker.find(has_waited).await {
+        if seeker.may_have_at_once(&found, *has_waited) {
             engine.count_from_line(&found.claim, since);
-            return Ok((seeker.take_at_once(found.claim, place), seeker.hit(has_waited)));
+            return Ok((seeker.take_at_once(found.claim, place), seeker.hit(*has_waited)));
         }
         let Some(prepared) = seeker.prepare(found).await else { continue };
         if let Some(outcome) = waiting.take_prepared(prepared) {
-            return outcome.map(|claim| (claim, seeker.hit(has_waited)));
+            return outcome.map(|claim| (claim, seeker.hit(*has_waited)));
         }
     }
     let claim = match engine.acquire_at_once(Occasion::AtOnce) {
@@ -173,8 +174,11 @@ async fn seek<D: Driver>(
             engine.count_from_line(&claim, since);
             claim
         }
-        // Owned across the await: what `Waiting` says.
-        None => waiting.await?,
+        None => {
+            *has_waited = true;
+            // Owned across the await: what `Waiting` says.
+            waiting.await?
+        }
     };
     // Owned across the await: the connection, by the call.
     seeker.make_fit(claim).await

@@ -49,9 +49,14 @@ async fn an_acquire_says_what_has_come_of_it_and_how_long_it_waited() {
     drop(pool.try_acquire().unwrap());
     assert_eq!(outcome(), ("immediate".to_owned(), 0));
     let preference = Preference::sticky(Tag::new("user", "7").unwrap());
-    drop(pool.acquire_preferring(&preference).await.unwrap());
-    assert_eq!(outcome(), ("immediate".to_owned(), 0));
-    assert_eq!(spans.named("pool.acquire").len(), 7, "one for each");
+    for fits in [false, true] {
+        let before = pool.stats();
+        drop(pool.acquire_preferring(&preference).await.unwrap());
+        let counted = pool.stats();
+        assert_eq!((counted.immediate - before.immediate, counted.waited), (1, before.waited), "{fits}");
+        assert_eq!(outcome(), ("immediate".to_owned(), 0), "whether it fits or not: {fits}");
+    }
+    assert_eq!(spans.named("pool.acquire").len(), 8, "one for each");
     prove_nothing_lost(&pool, &driver).await;
     assert!(pool.acquire().await.is_err());
     assert_eq!(outcome().0, "refused");
