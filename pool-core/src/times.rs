@@ -28,6 +28,8 @@ const SHARD_BITS: u32 = 2;
 const UNIT: u64 = 1_000;
 /// The longest time that is told apart from longer ones: an hour.
 const LONGEST: u64 = 3_600_000_000;
+/// The longest time that is taken as it is, in nanoseconds: 30 days. What is beyond that is a mistake, and would be all that is seen of the others.
+const BELIEVED: u64 = 30 * 24 * LONGEST * UNIT;
 /// From here on a time is counted together with others, within one percent: half as many are told apart between a power of two and the next.
 const EXACT: u64 = 256;
 const STEPS: usize = 128;
@@ -82,11 +84,11 @@ impl Shard {
 }
 
 impl Times {
-    /// Notes a time in nanoseconds that stands for so many. A longer one than can be told apart is noted as that: what a driver hands in may be any number.
+    /// Notes a time in nanoseconds that stands for so many. Of what a driver hands in, which may be any number, no more than a month is added up.
     pub(crate) fn note(&self, nanos: u64, stands_for: u64) {
-        let nanos = nanos.min(LONGEST * UNIT);
+        let nanos = nanos.min(BELIEVED);
         let shard = &self.0[own_shard()];
-        if let Some(count) = shard.count(place(nanos.div_ceil(UNIT))) {
+        if let Some(count) = shard.count(place(nanos.div_ceil(UNIT).min(LONGEST))) {
             count.add(stands_for);
             shard.nanos.add(nanos.saturating_mul(stands_for));
         }
@@ -228,7 +230,7 @@ mod tests {
         });
         let before = times.total();
         times.note(1_000_000_000, 1);
-        assert_eq!(before, 8 * Duration::from_hours(1));
+        assert_eq!(before, 8 * Duration::from_hours(30 * 24));
         assert_eq!(times.counted().total(), before + Duration::from_secs(1));
     }
 

@@ -201,7 +201,8 @@ impl<D: Driver> Engine<D> {
         if facts.held_since.get() > 0 {
             facts.held_since.set(0);
             facts.timed_uses.set(facts.uses.get());
-            self.look_after(facts, about(SAMPLE, facts.uses.get()));
+            let uses = facts.uses.get();
+            self.look_after(facts, if uses < ALL_TIMED { 1 } else { about(SAMPLE, uses) });
         }
     }
 }

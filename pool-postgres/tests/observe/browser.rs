@@ -123,7 +123,7 @@ fn the_server_dies_and_comes_back_and_the_page_shows_it() {
 
     server.kill9().unwrap();
     watched.says("verdict", "unhealthy");
-    watched.shows("about", &["breaker open"]);
+    watched.shows("reasons", &["the breaker is"]);
     // What it was, of which class, and why.
     watched.shows("t-journal", &["open", "transient", "connection refused"]);
     watched.shows("t-servers", &[&address, "could not be reached"]);
