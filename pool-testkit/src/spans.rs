@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, ThreadId};
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
-use tracing::{Event, Level, Metadata, Subscriber};
+use tracing::{Dispatch, Event, Level, Metadata, Subscriber};
 
 /// One span.
 #[derive(Clone, Debug)]
@@ -70,8 +70,28 @@ impl Told {
 /// tracing::subscriber::with_default(spans.clone(), || tracing::warn!(rows = 7, "too many"));
 /// assert_eq!(spans.events("too many")[0].field("rows"), "7");
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Spans(Arc<Mutex<Kept>>);
+
+impl Default for Spans {
+    fn default() -> Self {
+        never_alone();
+        Self(Arc::default())
+    }
+}
+
+/// Has a subscriber listen in this process for ever, to nothing. For tests that give a thread a subscriber of its own: if that is the only one that there is, and another thread, which has none, is the
+/// first to come to an event, `tracing` takes it that nobody wants to hear of that event, in whatever thread.
+///
+/// # Example
+///
+/// ```
+/// pool_testkit::spans::never_alone();
+/// ```
+pub fn never_alone() {
+    static ANOTHER: OnceLock<Dispatch> = OnceLock::new();
+    ANOTHER.get_or_init(|| Dispatch::new(Spans(Arc::default())));
+}
 
 #[derive(Debug, Default)]
 struct Kept {
