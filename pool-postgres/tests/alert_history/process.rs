@@ -1,10 +1,11 @@
 //! The program itself: its command line, its end, and what it leaves behind.
 
-use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 /// The example. `cargo test` builds it next to the tests; a run of these tests alone does it here.
@@ -57,7 +58,8 @@ fn a_database_that_cannot_be_is_explained() {
 pub(crate) struct Running {
     pub(crate) child: Child,
     pub(crate) address: String,
-    log: Lines<BufReader<ChildStderr>>,
+    /// Its lines, read as they come: whoever has filled a pipe that nobody reads waits, and answers no request meanwhile.
+    log: Receiver<String>,
     /// Where its PostgreSQL lives.
     folder: PathBuf,
 }
@@ -81,7 +83,11 @@ impl Running {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut greeting).unwrap();
         let address =
             greeting.split("http://").nth(1).and_then(|rest| rest.split(',').next()).expect(&greeting).to_owned();
-        let log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (lines, log) = mpsc::channel();
+        let stderr = child.stderr.take().unwrap();
+        std::thread::spawn(move || {
+            BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|line| lines.send(line))
+        });
         let folder = std::env::temp_dir().join(format!("pool-pg-{}-0", child.id()));
         Self { child, address, log, folder }
     }
@@ -89,18 +95,14 @@ impl Running {
     /// Ends it; all that it has logged.
     pub(crate) fn end(mut self) -> Vec<String> {
         assert!(Command::new("kill").arg(self.child.id().to_string()).status().unwrap().success());
-        let log = self.log.by_ref().map_while(Result::ok).collect();
+        let log = self.log.iter().collect();
         assert!(self.child.wait().unwrap().success());
         log
     }
 
     /// The next line of the log that contains this.
-    fn logged(&mut self, text: &str) -> String {
-        self.log
-            .by_ref()
-            .map_while(Result::ok)
-            .find(|line| line.contains(text))
-            .unwrap_or_else(|| panic!("no line with {text:?}"))
+    fn logged(&self, text: &str) -> String {
+        self.log.iter().find(|line| line.contains(text)).unwrap_or_else(|| panic!("no line with {text:?}"))
     }
 }
 
