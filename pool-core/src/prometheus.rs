@@ -1,7 +1,8 @@
 //! Metrics as text, the way Prometheus reads them.
 //!
 //! Names are made of OpenTelemetry's by [its rules](https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/): dots become underscores, seconds, bytes and ratios are named at
-//! the end, and counters end in `_total`. So `db.client.connection.wait_time` becomes `db_client_connection_wait_time_seconds`.
+//! the end, and counters end in `_total`. So `db.client.connection.wait_time` becomes `db_client_connection_wait_time_seconds`. One name is not: `_count` at the end is of histograms alone, and
+//! promtool refuses it for others, so `db.client.connection.count` becomes `db_client_connections`.
 //!
 //! # Example
 //!
@@ -135,8 +136,13 @@ fn base_name(family: &MetricFamily) -> String {
         _ => "",
     };
     let name = Name(family.name).to_string();
-    // Not said twice.
-    if name.ends_with(unit) { name } else { name + unit }
+    match name.strip_suffix("_count") {
+        // What Prometheus keeps for how many a histogram has seen.
+        Some(counted) => format!("{counted}s{unit}"),
+        // Not said twice.
+        None if name.ends_with(unit) => name,
+        None => name + unit,
+    }
 }
 
 /// With what may not be in a name as underscores.
@@ -188,6 +194,14 @@ mod tests {
             db_wait_time_seconds_count{db_system_name=\"postgresql\"} 4\n";
         assert_eq!(text(std::slice::from_ref(&family)), wanted);
         assert_eq!(openmetrics(&[family]), format!("{wanted}# EOF\n"));
+    }
+
+    #[test]
+    fn only_a_histogram_has_a_count() {
+        let family =
+            MetricFamily::new("db.connection.count", MetricKind::UpDownCounter, MetricUnit::Connections, "Now.");
+        let wanted = "# HELP db_connections Now.\n# TYPE db_connections gauge\ndb_connections 2\n";
+        assert_eq!(text(&[family.with([], 2)]), wanted);
     }
 
     #[test]
