@@ -117,6 +117,32 @@ impl<D: Driver<Connection: Sync>> Pool<D> {
         self.share_for(Limit::new(limit), Location::caller())
     }
 
+    /// As [`share`](Pool::share), for a caller at another place: code in between, of which nobody wants to hear who holds or waits. Waits for up to `limit`, and for the pool's acquire timeout without one.
+    ///
+    /// # Errors
+    ///
+    /// As [`acquire`](Pool::acquire).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use std::panic::Location;
+    /// use pool_core::{AcquireError, Driver, Pool, SharedLease};
+    ///
+    /// /// Whoever calls this is the holder, and not this line.
+    /// #[track_caller]
+    /// fn anyone<D: Driver<Connection: Sync>>(pool: &Pool<D>) -> impl Future<Output = Result<SharedLease<'_, D>, AcquireError>> {
+    ///     pool.share_at(None, Location::caller())
+    /// }
+    /// ```
+    pub fn share_at(
+        &self,
+        limit: Option<Duration>,
+        place: &'static Location<'static>,
+    ) -> impl Future<Output = Result<SharedLease<'_, D>, AcquireError>> + Send {
+        self.share_for(limit.map_or(Limit::POOLS, Limit::new), place)
+    }
+
     /// As [`share`](Pool::share), for a lease that does not borrow the pool.
     ///
     /// # Errors

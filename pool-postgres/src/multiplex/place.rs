@@ -9,6 +9,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
 use super::apart::Stay;
+use super::queries::At;
 use crate::config::ReleaseMode;
 use crate::connection::PostgresConnection;
 use crate::driver::PostgresDriver;
@@ -43,17 +44,24 @@ impl<'a> Place<'a> {
     /// Takes a place for a query: the last on its connection, if its statement is kept apart.
     ///
     /// Cancel safety: a place in a queue is lost, and nothing else.
-    pub(super) async fn take(pool: &'a PostgresPool, query: &'a Query<'_>) -> Result<Self, QueryError> {
+    pub(super) async fn take(pool: &'a PostgresPool, query: &'a Query<'_>, at: At) -> Result<Self, QueryError> {
         let mut stay = pool.driver().apart().stay(query.sql());
         // Owned across the awaits: the stay, and a place in a queue.
-        let (lease, permit) =
-            if stay.is_some() { Box::pin(Self::take_last(pool, &mut stay)).await } else { (pool.share().await, None) };
+        let (lease, permit) = if stay.is_some() {
+            Box::pin(Self::take_last(pool, &mut stay, at)).await
+        } else {
+            (pool.share_at(None, at).await, None)
+        };
         let lease = lease.map_err(|error| QueryError::of_acquire(query, error))?;
         Ok(Self { lease, pool, sql: query.sql(), stay, _permit: permit, exceeded: None, is_answered: false })
     }
 
     /// The last place on a connection, within the time that there is for acquiring. Of statements that are known to take long there are never so many that no connection is left for others.
-    async fn take_last(pool: &'a PostgresPool, stay: &mut Option<Stay>) -> (Shared<'a>, Option<SemaphorePermit<'a>>) {
+    async fn take_last(
+        pool: &'a PostgresPool,
+        stay: &mut Option<Stay>,
+        at: At,
+    ) -> (Shared<'a>, Option<SemaphorePermit<'a>>) {
         let (began, apart) = (Instant::now(), pool.driver().apart());
         let (limit, most) = {
             let config = pool.config();
@@ -64,7 +72,7 @@ impl<'a> Place<'a> {
         let permit = if is_slow { apart.enter(most, limit).await } else { apart.try_enter(most) };
         // It is tried another time, if so many are under way.
         *stay = stay.take().filter(|stay| stay.is_slow() || permit.is_some());
-        let lease = pool.share_timeout(limit.saturating_sub(began.elapsed())).await;
+        let lease = pool.share_at(Some(limit.saturating_sub(began.elapsed())), at).await;
         if let (Ok(lease), Some(_)) = (&lease, &stay) {
             lease.shut();
             // Owned across the await: the place, and the permit. Whoever goes on with another step would be behind it. One that goes on for long is not waited for, nor another one who waits for this.

@@ -1,5 +1,7 @@
 //! Whom one asks.
 
+use std::panic::Location;
+
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -13,6 +15,9 @@ use crate::statements::{All, Ask, Count, One, Optional, Params, StatementMode, r
 
 /// How often a query is sent at most whose connection has ended before it was.
 const TRIES: u32 = 16;
+
+/// The line that asks.
+pub(super) type At = &'static Location<'static>;
 
 /// Asks on connections that others use at the same time: many callers on few connections. Made by [`PostgresPool::multiplexed`].
 ///
@@ -123,13 +128,15 @@ impl Multiplexed {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn query<'q>(
+    #[track_caller]
+    pub fn query<'q>(
         &self,
         query: impl Into<Query<'q>> + Send,
         params: &[&(dyn ToSql + Sync)],
-    ) -> Result<Vec<Row>, QueryError> {
+    ) -> impl Future<Output = Result<Vec<Row>, QueryError>> + Send {
+        let place = Location::caller();
         // Owned across the await: what `run` owns.
-        self.run::<All>(query.into(), params).await
+        async move { self.run::<All>(query.into(), params, place).await }
     }
 
     /// The one row of a query; it is an error if there is none, or more than one.
@@ -147,13 +154,15 @@ impl Multiplexed {
     /// Ok(pool.multiplexed().query_one("SELECT count(*) FROM alert", &[]).await?.get(0))
     /// # }
     /// ```
-    pub async fn query_one<'q>(
+    #[track_caller]
+    pub fn query_one<'q>(
         &self,
         query: impl Into<Query<'q>> + Send,
         params: &[&(dyn ToSql + Sync)],
-    ) -> Result<Row, QueryError> {
+    ) -> impl Future<Output = Result<Row, QueryError>> + Send {
+        let place = Location::caller();
         // Owned across the await: what `run` owns.
-        self.run::<One>(query.into(), params).await
+        async move { self.run::<One>(query.into(), params, place).await }
     }
 
     /// The row of a query, if there is one; it is an error if there are more.
@@ -172,13 +181,15 @@ impl Multiplexed {
     /// Ok(row.map(|row| row.get(0)))
     /// # }
     /// ```
-    pub async fn query_opt<'q>(
+    #[track_caller]
+    pub fn query_opt<'q>(
         &self,
         query: impl Into<Query<'q>> + Send,
         params: &[&(dyn ToSql + Sync)],
-    ) -> Result<Option<Row>, QueryError> {
+    ) -> impl Future<Output = Result<Option<Row>, QueryError>> + Send {
+        let place = Location::caller();
         // Owned across the await: what `run` owns.
-        self.run::<Optional>(query.into(), params).await
+        async move { self.run::<Optional>(query.into(), params, place).await }
     }
 
     /// Executes a statement; how many rows were inserted, updated, deleted, or returned and thrown away.
@@ -197,27 +208,29 @@ impl Multiplexed {
     /// Ok(pool.multiplexed().execute(resolve, &[&id]).await? > 0)
     /// # }
     /// ```
-    pub async fn execute<'q>(
+    #[track_caller]
+    pub fn execute<'q>(
         &self,
         query: impl Into<Query<'q>> + Send,
         params: &[&(dyn ToSql + Sync)],
-    ) -> Result<u64, QueryError> {
+    ) -> impl Future<Output = Result<u64, QueryError>> + Send {
+        let place = Location::caller();
         // Owned across the await: what `run` owns.
-        self.run::<Count>(query.into(), params).await
+        async move { self.run::<Count>(query.into(), params, place).await }
     }
 
-    async fn run<A: Ask>(&self, mut query: Query<'_>, params: Params<'_>) -> Result<A::Answer, QueryError> {
+    async fn run<A: Ask>(&self, mut query: Query<'_>, params: Params<'_>, at: At) -> Result<A::Answer, QueryError> {
         if let Err(refused) = check(query.sql()) {
             let may = self.is_adaptive && !refused.is_of_a_transaction();
             // Owned across the await: what it owns. Rare, and large.
-            return if may { self.alone::<A>(&query, params).await } else { Err(refused.into_error(&query)) };
+            return if may { self.alone::<A>(&query, params, at).await } else { Err(refused.into_error(&query)) };
         }
         query.terms.is_shared = true;
         let caught = Caught::default();
         let answer = {
             let careful = caught.wrap(params);
             // Owned across the await: what it owns.
-            self.share::<A>(&query, &Careful::all(&careful)).await
+            self.share::<A>(&query, &Careful::all(&careful), at).await
         };
         caught.go_on();
         if let Some(answer) = answer {
@@ -225,17 +238,22 @@ impl Multiplexed {
         }
         query.terms.is_shared = false;
         // Owned across the await: what it owns.
-        self.alone::<A>(&query, params).await
+        self.alone::<A>(&query, params, at).await
     }
 
     /// Beside others. `None` if that is not possible for now.
-    async fn share<A: Ask>(&self, query: &Query<'_>, params: Params<'_>) -> Option<Result<A::Answer, QueryError>> {
+    async fn share<A: Ask>(
+        &self,
+        query: &Query<'_>,
+        params: Params<'_>,
+        at: At,
+    ) -> Option<Result<A::Answer, QueryError>> {
         for tries in 1.. {
             if self.is_to_be_described(query, params) {
                 break;
             }
             // Owned across the awaits: the place. Dropped, it makes room.
-            let place = match Place::take(&self.pool, query).await {
+            let place = match Place::take(&self.pool, query, at).await {
                 Ok(place) => place,
                 Err(error) => return Some(Err(error)),
             };
@@ -259,9 +277,10 @@ impl Multiplexed {
     }
 
     /// On a connection that is nobody else's meanwhile.
-    async fn alone<A: Ask>(&self, query: &Query<'_>, params: Params<'_>) -> Result<A::Answer, QueryError> {
+    async fn alone<A: Ask>(&self, query: &Query<'_>, params: Params<'_>, at: At) -> Result<A::Answer, QueryError> {
         // Owned across the awaits: a place in the queue, and then the lease. Dropped, it goes back and is put in order.
-        let lease = PostgresPool::lease_for(query, self.pool.acquire()).await?;
+        let limit = self.pool.config().acquire_timeout;
+        let lease = PostgresPool::lease_for(query, self.pool.acquire_owned_at(limit, at)).await?;
         let connection = &*lease;
         Box::pin(limited(connection, query, || run::<A>(connection, query, params))).await
     }

@@ -8,11 +8,15 @@ use pool_core::ObserveConfig;
 use pool_core::http::Status;
 use pool_postgres::retry::RetryPolicy;
 use pool_postgres::{PostgresPool, Queries, QueryError, TransactionOptions};
+use pool_testkit::spans::Spans;
 use serde_json::Value;
+use tracing::subscriber::set_default;
 
 use crate::common::{config, database, eventually};
 
 const SLOW: &str = "SELECT pg_sleep(60)";
+/// Nothing for a connection that others use, too.
+const ALONE: &str = "SELECT pg_sleep(60), set_config('app.mine', '1', false)";
 
 fn places(status: &Status) -> Vec<String> {
     let json: Value = serde_json::from_str(&status.json()).unwrap();
@@ -42,6 +46,7 @@ async fn the_place_of_a_lease_is_the_callers() {
     let pool = PostgresPool::connect(config).await.unwrap();
     let status = Status::new().pool(pool.observe(ObserveConfig::default()).unwrap());
     let retrier = pool.retrying(RetryPolicy::default()).unwrap();
+    let adaptive = pool.multiplexed().adaptive();
     macro_rules! check {
         ($($name:literal: $doing:expr;)*) => {$(
             is_here(&status, $name, $doing).await;
@@ -56,6 +61,8 @@ async fn the_place_of_a_lease_is_the_callers() {
         "batch_execute": pool.batch_execute(SLOW);
         "Queries::query": Queries::query(&pool, SLOW, &[]);
         "Queries::execute": Queries::execute(&pool, SLOW, &[]);
+        "Multiplexed::query": adaptive.query(ALONE, &[]);
+        "Multiplexed::execute": adaptive.execute(ALONE, &[]);
         "begin": pool.begin();
         "begin_with": pool.begin_with(TransactionOptions::default());
         "transaction": pool.transaction(async |tx| tx.execute(SLOW, &[]).await);
@@ -71,4 +78,19 @@ async fn the_place_of_a_lease_is_the_callers() {
             Ok::<_, QueryError>(())
         });
     }
+}
+
+#[tokio::test]
+async fn the_place_of_an_acquire_is_that_of_whoever_asks_beside_others() {
+    let (database, spans) = (database(), Spans::default());
+    let _listening = set_default(spans.clone());
+    let pool = PostgresPool::connect(config(database.url(), 1)).await.unwrap();
+    let beside = pool.multiplexed();
+    beside.query("SELECT 1", &[]).await.unwrap();
+    beside.query_one("SELECT 1", &[]).await.unwrap();
+    beside.query_opt("SELECT 1", &[]).await.unwrap();
+    beside.execute("SELECT 1", &[]).await.unwrap();
+    let acquires = spans.named("pool.acquire");
+    assert_eq!(acquires.len(), 5, "the first is that of `connect`: {acquires:#?}");
+    assert!(acquires.iter().all(|acquire| acquire.field("place").contains(file!())), "{acquires:#?}");
 }

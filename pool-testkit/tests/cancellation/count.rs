@@ -1,7 +1,7 @@
 //! How many cases there are, at least: a few less than are counted, since how often a future is polled may change.
 
 /// Of each method of the pool.
-pub(crate) const METHOD_CASES: [(&str, usize); 22] = [
+pub(crate) const METHOD_CASES: [(&str, usize); 23] = [
     ("acquire", 5_500),
     ("acquire_timeout", 5_500),
     ("acquire_owned", 5_500),
@@ -9,6 +9,7 @@ pub(crate) const METHOD_CASES: [(&str, usize); 22] = [
     ("acquire_owned_at", 5_500),
     ("share", 6_000),
     ("share_timeout", 6_300),
+    ("share_at", 5_500),
     ("share_owned", 6_600),
     ("share_owned_timeout", 5_500),
     ("acquire_preferring", 7_400),

@@ -110,6 +110,11 @@ fn share_timeout_loses_nothing() {
 }
 
 #[test]
+fn share_at_loses_nothing() {
+    enumerate("share_at");
+}
+
+#[test]
 fn share_owned_loses_nothing() {
     enumerate("share_owned");
 }

@@ -23,7 +23,7 @@ fn tag() -> Tag {
 }
 
 /// All of them; `complete.rs` sees to it.
-pub(crate) const METHODS: [Method; 22] = [
+pub(crate) const METHODS: [Method; 23] = [
     Method { name: "acquire", call: |pool, cut| Box::pin(async move { cut.apply(pool.acquire()).await.is_some() }) },
     // Its time is over in the instant when things happen.
     Method {
@@ -70,6 +70,13 @@ pub(crate) const METHODS: [Method; 22] = [
                 };
                 tokio::join!(cut.apply(pool.share_timeout(SOON)), behind).0.is_some()
             })
+        },
+    },
+    Method {
+        name: "share_at",
+        call: |pool, cut| {
+            let place = Location::caller();
+            Box::pin(async move { cut.apply(pool.share_at(Some(PATIENT), place)).await.is_some() })
         },
     },
     // Behind one who wants a connection for itself.
