@@ -43,7 +43,7 @@ pub(crate) struct InLine {
 #[derive(Default)]
 pub(super) struct Followers {
     all: Mutex<Vec<Weak<dyn Follower>>>,
-    /// The same, for those who only look.
+    /// The same, for all who do not add to it.
     shown: ArcSwap<Vec<Weak<dyn Follower>>>,
 }
 
@@ -78,8 +78,8 @@ impl<D: Driver> Engine<D> {
         all.fold(InLine::default(), both)
     }
 
-    fn all_followers(&self) -> Vec<Weak<dyn Follower>> {
-        self.followers.all.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn all_followers(&self) -> Arc<Vec<Weak<dyn Follower>>> {
+        self.followers.shown.load_full()
     }
 
     /// Somebody waits in front of the pool: nobody who prefers a connection is patient any more.
