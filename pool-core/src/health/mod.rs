@@ -154,7 +154,7 @@ pub enum HealthReason {
         /// As many as callers may have.
         of: usize,
     },
-    /// Callers wait, and have for a second.
+    /// Callers wait, and have for a second, those in the line of a [`Scheduler`](crate::Scheduler) among them.
     Waiting(usize),
     /// A lease is so old that its user may have forgotten it.
     OldLease(OldestLease),
@@ -332,13 +332,13 @@ impl Judge {
 
     /// Looks at the pool, once a second and after each check.
     pub(crate) fn look(&mut self, sample: &Sample, config: &HealthConfig) {
-        let since = (sample.pool.waiting > 0).then(|| self.waiting_since.unwrap_or(sample.at));
+        let since = (sample.pool.callers() > 0).then(|| self.waiting_since.unwrap_or(sample.at));
         let for_long = since.is_some_and(|since| sample.at.saturating_duration_since(since) >= LOOK);
         let pressure = [
             self.of_checks(config),
             sample.pool.breaker.is_open().then_some(HealthReason::Breaker(sample.pool.breaker)),
             sample.utilisation(config),
-            for_long.then_some(HealthReason::Waiting(sample.pool.waiting)),
+            for_long.then_some(HealthReason::Waiting(sample.pool.callers())),
             sample.old_lease(config),
             sample.pool.paused.then_some(HealthReason::Paused),
         ];

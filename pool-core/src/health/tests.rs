@@ -109,6 +109,8 @@ fn a_pool_whose_connections_are_in_use_is_degraded_and_never_unhealthy() {
 fn callers_that_wait_for_longer_than_an_instant_degrade_it() {
     let samples = [3, 1, 2, 0, 1, 1].map(|waiting| sample(pool(0, waiting)));
     assert_eq!(told(&samples), ["healthy", "healthy", "degraded: 2 callers wait", "healthy", "healthy", "healthy"]);
+    let samples = [0, 1, 2].map(|waiting| sample(PoolState { in_line: 3, ..pool(0, waiting) }));
+    assert_eq!(told(&samples)[2], "degraded: 5 callers wait", "wherever they do");
 }
 
 #[test]
