@@ -18,6 +18,8 @@ mod alerts;
 mod openmetrics;
 #[path = "operations/pack.rs"]
 mod pack;
+#[path = "operations/runbook.rs"]
+mod runbook;
 #[path = "operations/sizing.rs"]
 mod sizing;
 #[path = "operations/watch.rs"]

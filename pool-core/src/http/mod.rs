@@ -10,6 +10,7 @@ mod document;
 mod events;
 mod guard;
 mod listeners;
+mod others;
 mod page;
 mod reply;
 mod settings;
@@ -41,11 +42,9 @@ pub use control::{Controls, ControlsError};
 use document::{Extent, Look};
 use events::{Events, Steps};
 use listeners::Listeners;
+use others::Others;
 use reply::Reply;
 use watched::Watched;
-
-/// Metrics that are no pool's.
-type Families = dyn Fn() -> Vec<MetricFamily> + Send + Sync;
 
 /// What is shown of one pool, or several, over HTTP. Cheap to clone; all clones show the same.
 ///
@@ -67,7 +66,7 @@ type Families = dyn Fn() -> Vec<MetricFamily> + Send + Sync;
 #[derive(Clone, Default)]
 pub struct Status {
     sources: Vec<Arc<Watched>>,
-    others: Vec<Arc<Families>>,
+    others: Others,
     controls: Option<Arc<Controls>>,
     hosts: Vec<String>,
     listeners: Arc<Listeners>,
@@ -103,7 +102,7 @@ impl Status {
     }
 
     /// Shows these metrics, too, after those of the pools: what the application measures itself, so that one address has both, in either format. Asked for with each request for metrics; it should
-    /// only read, and wait for nothing. Families that have the name of another are shown as one with that.
+    /// only read, and wait for nothing. If it panics it is left out, and an error is logged. Families that have the name of another are shown as one with that.
     ///
     /// # Example
     ///
@@ -124,7 +123,7 @@ impl Status {
     /// ```
     #[must_use]
     pub fn families(mut self, families: impl Fn() -> Vec<MetricFamily> + Send + Sync + 'static) -> Self {
-        self.others.push(Arc::new(families));
+        self.others.add(families);
         self
     }
 
@@ -230,7 +229,7 @@ impl Status {
 
     fn measured(&self) -> Vec<MetricFamily> {
         let pools = self.sources.iter().flat_map(|source| source.families());
-        merge_families(pools.chain(self.others.iter().flat_map(|families| families())))
+        merge_families(pools.chain(self.others.families()))
     }
 
     fn readiness_json(&self) -> (bool, Value) {

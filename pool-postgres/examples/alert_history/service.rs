@@ -110,8 +110,9 @@ async fn serve_until(listener: TcpListener, app: Arc<App>, stop: Stop) -> Result
 
 async fn drain(app: &App) {
     tracing::info!("closing the pool");
-    if timeout(DRAIN_LIMIT, app.pool.disconnect()).await.is_err() {
-        tracing::warn!(pool = %app.pool.state(), "some connections were still in use");
+    let cut_off = app.pool.close_within(DRAIN_LIMIT).await;
+    if cut_off > 0 {
+        tracing::warn!(cut_off, "some connections were still in use");
     }
 }
 

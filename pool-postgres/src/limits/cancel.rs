@@ -10,8 +10,9 @@ use std::time::Duration;
 use pool_core::trace::{Traced, keeping_subscriber, report};
 use tokio::time::{sleep, timeout};
 
+use super::ledger::Account;
 use super::spans;
-use super::stats::{Counters, Item};
+use super::stats::Item;
 use crate::connection::{Line, PostgresConnection};
 use crate::error::ConnectStep;
 use crate::server::PATIENCE;
@@ -23,7 +24,7 @@ const LONGEST_PATIENCE: Duration = Duration::from_secs(1);
 /// Has a request cancelled, in the background.
 pub(crate) struct Cancellation {
     line: Line,
-    counters: Arc<Counters>,
+    account: Arc<Account>,
     /// What a session that cannot be used any more has for its end.
     close_timeout: Duration,
     /// Whether somebody has got the answer after all.
@@ -36,8 +37,8 @@ impl PostgresConnection {
     /// What has a request of its cancelled.
     pub(crate) fn cancellation(&self) -> Cancellation {
         let close_timeout = self.server().settings.config.pool.close_timeout;
-        let (line, counters) = (self.line(), self.tally().counters());
-        Cancellation { line, counters, close_timeout, has_ended: Arc::default(), span: Traced::none() }
+        let (line, account) = (self.line(), self.tally().account());
+        Cancellation { line, account, close_timeout, has_ended: Arc::default(), span: Traced::none() }
     }
 }
 
@@ -85,7 +86,7 @@ impl Cancellation {
 
     /// Asks until it has been answered: a server that was asked before it had begun with the request takes no note.
     async fn run(self, hold: Hold) {
-        self.counters.add(Item::Cancelled);
+        self.account.add_late(Item::Cancelled);
         let mut patience = PATIENCE;
         loop {
             // Owned across the awaits: the hold. Dropped, what was held back is sent, but the runtime has ended then, and the session with it.

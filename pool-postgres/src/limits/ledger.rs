@@ -73,6 +73,17 @@ impl Account {
         &self.server
     }
 
+    /// Counts, whether there still is a connection or not.
+    pub(super) fn add_late(self: &Arc<Self>, item: Item) {
+        let mut books = self.server.settings.ledger.books();
+        // Under the lock, so that it is not closed meanwhile.
+        if books.open.iter().any(|account| Arc::ptr_eq(account, self)) {
+            self.counters.add(item);
+        } else {
+            books.closed.items[item as usize] += 1;
+        }
+    }
+
     /// How many statements it keeps prepared.
     pub(crate) fn kept(&self) -> u64 {
         self.counters.kept()
@@ -121,9 +132,14 @@ impl Tally {
         self.account.counters.add(item);
     }
 
-    /// For one who counts when the connection may be gone: what is counted then is lost.
+    /// What counts as long as there is a connection.
     pub(crate) fn counters(&self) -> Arc<Counters> {
         Arc::clone(&self.account.counters)
+    }
+
+    /// For one who counts when the connection may be gone.
+    pub(crate) fn account(&self) -> Arc<Account> {
+        Arc::clone(&self.account)
     }
 
     pub(crate) fn ledger(&self) -> &Ledger {
@@ -178,7 +194,12 @@ mod tests {
         assert_eq!(kept(), (all, 3, 2));
         drop(one);
         assert_eq!(kept(), (all, 0, 1), "what is counted stays, and what there is does not");
+        let late = other.account();
+        late.add_late(Item::Cancelled);
         drop(other);
-        assert_eq!(kept(), (all, 0, 0));
+        assert_eq!(kept(), (ledger.totals(), 0, 0));
+        late.add_late(Item::Cancelled);
+        let wanted = QueryStats { cancelled: 2, ..wanted };
+        assert_eq!(QueryStats::of(&ledger.totals().items), wanted, "nobody is too late");
     }
 }

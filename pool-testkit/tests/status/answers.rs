@@ -3,8 +3,10 @@
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use pool_core::http::Status;
-use pool_core::{Description, Pool, ServerFacts};
+use pool_core::{Description, MetricFamily, MetricKind, MetricUnit, Pool, ServerFacts};
 use pool_testkit::fake::{FakeDriver, quiet};
+use pool_testkit::spans::Spans;
+use tracing::subscriber::set_default;
 
 use crate::common::{Answer, SECOND, Shown, accepting, ask, ask_router, get, observer, was_logged};
 
@@ -154,6 +156,23 @@ async fn several_pools_are_told_apart_and_one_can_be_asked_for() {
     let metrics = ask(&status, get("/metrics")).await.body;
     assert_eq!(metrics.matches("# TYPE pool_waiters gauge").count(), 1, "families of both are one");
     assert!(ask(&status, get("/pool")).await.body.contains("(2 rows)"));
+}
+
+#[tokio::test]
+async fn metrics_of_an_application_that_panic_hide_no_others() {
+    let spans = Spans::default();
+    let _listening = set_default(spans.clone());
+    let cups = || {
+        vec![MetricFamily::new("cups", MetricKind::Counter, MetricUnit::Events, "Cups that were served.").with([], 3)]
+    };
+    let status = Shown::new(quiet(3)).status.clone().families(|| panic!("no cups")).families(cups);
+    for _ in 0..2 {
+        let metrics = ask(&status, get("/metrics")).await;
+        assert_eq!((metrics.status, metrics.body.ends_with("cups_total 3\n")), (StatusCode::OK, true));
+        assert!(metrics.body.contains("\npool_waiters{"));
+    }
+    let told = spans.events("the metrics of an application panicked");
+    assert_eq!((told.len(), told[0].field("panic")), (1, "no cups"));
 }
 
 #[tokio::test(start_paused = true)]
