@@ -1,7 +1,7 @@
 //! What is shown, as JSON.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
@@ -13,6 +13,7 @@ use crate::health::HealthConfig;
 use crate::metric::ServerFacts;
 use crate::observe::{HistoryPoint, Snapshot};
 use crate::stats::{BreakerState, Distribution, Stats};
+use crate::wall;
 
 /// How much of it.
 #[derive(Clone, Copy, Debug)]
@@ -67,12 +68,12 @@ impl Look {
 
 /// Several pools.
 pub(super) fn document(pools: Vec<Value>) -> Value {
-    json!({ "at": rfc3339(SystemTime::now()), "pools": pools })
+    json!({ "at": rfc3339(wall::now()), "pools": pools })
 }
 
 /// The same, of what is JSON already, and the states of others if there is any news of them.
 pub(super) fn document_of_texts(pools: &[Arc<str>], others: Option<&str>) -> String {
-    let at = Value::from(rfc3339(SystemTime::now()));
+    let at = Value::from(rfc3339(wall::now()));
     let others = others.map(|others| format!(",\"others\":[{others}]")).unwrap_or_default();
     format!("{{\"at\":{at},\"pools\":[{}]{others}}}", pools.join(","))
 }
@@ -101,8 +102,8 @@ fn shorten(value: &mut Value, most: usize) {
     }
 }
 
-/// A pool: of the history, what came after that moment.
-pub(super) fn describe(look: &Look, extent: Extent, after: Option<SystemTime>) -> Value {
+/// A pool: of the history, what came after the point of that number.
+pub(super) fn describe(look: &Look, extent: Extent, after: u64) -> Value {
     let Look { snapshot, readiness, leak_after, checks } = look;
     let leak_after = *leak_after;
     let mut parts = state(snapshot);
@@ -137,6 +138,7 @@ fn state(snapshot: &Snapshot) -> Map<String, Value> {
         "name": &*snapshot.name,
         "at": rfc3339(snapshot.at),
         "uptime_seconds": seconds(snapshot.uptime),
+        "observed_since": rfc3339(snapshot.observed_since),
         "utilisation": ratio(snapshot.utilisation),
         "paused": pool.paused,
         "closed": pool.closed,
@@ -286,8 +288,8 @@ fn entry(entry: &JournalEntry) -> Value {
 }
 
 /// By columns, which is a quarter as long as by points.
-fn history(points: &[HistoryPoint], most: usize, after: Option<SystemTime>) -> Value {
-    let new = points.iter().filter(|point| after.is_none_or(|after| point.at > after));
+fn history(points: &[HistoryPoint], most: usize, after: u64) -> Value {
+    let new = points.iter().filter(|point| point.sequence > after);
     let new: Vec<&HistoryPoint> = new.collect();
     let shown = &new[new.len().saturating_sub(most)..];
     let column = |(name, cell): (&str, Cell)| (name.to_owned(), shown.iter().map(|point| cell(point)).collect());
@@ -296,7 +298,8 @@ fn history(points: &[HistoryPoint], most: usize, after: Option<SystemTime>) -> V
 
 type Cell = fn(&HistoryPoint) -> Value;
 
-const COLUMNS: [(&str, Cell); 20] = [
+const COLUMNS: [(&str, Cell); 21] = [
+    ("sequence", |point| point.sequence.into()),
     ("at_unix_seconds", |point| unix_seconds(point.at)),
     ("over_seconds", |point| seconds(point.over)),
     ("acquired", |point| point.acquired.into()),

@@ -261,7 +261,7 @@ impl Status {
 }
 
 fn document_of(sources: &[Arc<Watched>], extent: Extent) -> Value {
-    document::document(sources.iter().map(|source| document::describe(&Look::at(&***source), extent, None)).collect())
+    document::document(sources.iter().map(|source| document::describe(&Look::at(&***source), extent, 0)).collect())
 }
 
 fn text(sources: &[Arc<Watched>]) -> String {

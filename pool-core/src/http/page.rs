@@ -66,7 +66,7 @@ pub(super) fn of(pools: &[Arc<Watched>], chosen: Option<&str>) -> String {
     let others: Vec<Value> =
         pools.iter().filter(|pool| !is_shown(pool)).take(OTHERS).map(|pool| in_short(&***pool)).collect();
     let with = |extent: Extent| {
-        let shown = looks.iter().map(|look| describe(look, extent, None)).collect();
+        let shown = looks.iter().map(|look| describe(look, extent, 0)).collect();
         let mut first = document(shown);
         first["others"] = Value::from(others.clone());
         html(&first)

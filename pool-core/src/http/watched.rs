@@ -2,7 +2,6 @@
 
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use super::document::{Extent, Look, describe, in_short};
 use super::source::Source;
@@ -31,13 +30,13 @@ pub(super) struct Watched {
 struct Frame {
     moment: Moment,
     look: Look,
-    texts: Vec<(Option<SystemTime>, Arc<str>)>,
+    texts: Vec<(u64, Arc<str>)>,
 }
 
-/// What one listener gets, and the last point of the history that he has then.
+/// What one listener gets, and the number of the last point of the history that he has then.
 pub(super) struct Shown {
     pub(super) text: Arc<str>,
-    pub(super) last: Option<SystemTime>,
+    pub(super) last: u64,
 }
 
 impl Watched {
@@ -45,8 +44,8 @@ impl Watched {
         Self { source: Box::new(source), frame: Mutex::default(), in_short: Mutex::default() }
     }
 
-    /// What there is to be seen at that moment, for one who has the history up to another one. Whoever comes first looks, and the others get the same.
-    pub(super) fn show(&self, moment: Moment, after: Option<SystemTime>) -> Shown {
+    /// What there is to be seen at that moment, for one who has the history up to the point of that number, or none of it, which is 0. Whoever comes first looks, and the others get the same.
+    pub(super) fn show(&self, moment: Moment, after: u64) -> Shown {
         if moment == Moment::Now {
             return Frame::new(moment, &*self.source).show(after);
         }
@@ -85,8 +84,8 @@ impl Frame {
     }
 
     /// Those who are not behind have all the same history.
-    fn show(&mut self, after: Option<SystemTime>) -> Shown {
-        let last = self.look.snapshot.history.last().map(|point| point.at).or(after);
+    fn show(&mut self, after: u64) -> Shown {
+        let last = self.look.snapshot.history.last().map_or(after, |point| point.sequence);
         let known = self.texts.iter().find(|(known, _)| *known == after).map(|(_, text)| Arc::clone(text));
         let text = known.unwrap_or_else(|| {
             let text: Arc<str> = describe(&self.look, Extent::PAGE, after).to_string().into();
@@ -94,5 +93,60 @@ impl Frame {
             text
         });
         Shown { text, last }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::attempt::Attempt;
+    use crate::driver::{Driver, ErrorClass, SessionState};
+    use crate::observe::ObserveConfig;
+    use crate::pool::Pool;
+    use crate::wall;
+
+    struct Units;
+
+    impl Driver for Units {
+        type Connection = ();
+        type Error = std::io::Error;
+
+        async fn connect(&self, _: &Attempt) -> Result<(), std::io::Error> {
+            Ok(())
+        }
+        fn inspect(&self, (): &mut ()) -> SessionState {
+            SessionState::Clean
+        }
+        fn classify(&self, _: &std::io::Error) -> ErrorClass {
+            ErrorClass::Transient
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn points_are_new_whatever_the_wall_clock_says() {
+        let pool = Pool::builder(Units).build().unwrap();
+        let watched = Watched::new(pool.observe(ObserveConfig::default()).unwrap());
+        let (mut last, mut step) = (0, 0);
+        // The times of the points that a listener has not got before.
+        let mut listen = || {
+            step += 1;
+            let shown = watched.show(Moment::Step(step), last);
+            last = shown.last;
+            let text: Value = serde_json::from_str(&shown.text).unwrap();
+            let times = text["history"]["at_unix_seconds"].as_array().unwrap().clone();
+            times.iter().map(|at| at.as_f64().unwrap()).collect::<Vec<_>>()
+        };
+        tokio::time::sleep(Duration::from_secs(31)).await;
+        let before = listen();
+        wall::set_back(Duration::from_hours(1));
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        let after = listen();
+        assert_eq!((before.len(), after.len()), (3, 2));
+        assert!(after[1] < before[0], "the wall clock was set back: {before:?}, {after:?}");
+        assert!(listen().is_empty(), "and each comes once");
     }
 }

@@ -11,6 +11,7 @@ use crate::driver::Driver;
 use crate::health::{HealthReport, HealthStats};
 use crate::metric::ServerFacts;
 use crate::stats::Stats;
+use crate::wall;
 
 /// All that can be known of a pool, by [`PoolObserver::snapshot`]. Its parts are read one after the other: while the pool is in use they need not belong to one moment.
 #[derive(Clone, Debug)]
@@ -76,7 +77,7 @@ impl<D: Driver> PoolObserver<D> {
         };
         Snapshot {
             name: Arc::clone(&self.name),
-            at: SystemTime::now(),
+            at: wall::now(),
             uptime: engine.uptime(),
             observed_since: self.shared.began,
             utilisation: utilisation(&stats.state),
