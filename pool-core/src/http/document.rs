@@ -47,7 +47,7 @@ impl Extent {
     }
 }
 
-/// What a pool was at one moment.
+/// What a pool was at one moment, without its history.
 pub(super) struct Look {
     pub(super) snapshot: Snapshot,
     readiness: Readiness,
@@ -102,8 +102,8 @@ fn shorten(value: &mut Value, most: usize) {
     }
 }
 
-/// A pool: of the history, what came after the point of that number.
-pub(super) fn describe(look: &Look, extent: Extent, after: u64) -> Value {
+/// A pool, with these points of its history.
+pub(super) fn describe(look: &Look, extent: Extent, points: &[HistoryPoint]) -> Value {
     let Look { snapshot, readiness, leak_after, checks } = look;
     let leak_after = *leak_after;
     let mut parts = state(snapshot);
@@ -122,7 +122,7 @@ pub(super) fn describe(look: &Look, extent: Extent, after: u64) -> Value {
         ("health_settings".to_owned(), checks.as_ref().map(check_settings).into()),
         ("driver_settings".to_owned(), snapshot.driver_settings.iter().map(setting).collect()),
         ("journal".to_owned(), snapshot.journal.iter().take(extent.entries).map(entry).collect()),
-        ("history".to_owned(), history(&snapshot.history, extent.points, after)),
+        ("history".to_owned(), history(points, extent.points)),
     ]);
     let mut shown = Value::Object(parts);
     if extent.text < usize::MAX {
@@ -288,11 +288,9 @@ fn entry(entry: &JournalEntry) -> Value {
 }
 
 /// By columns, which is a quarter as long as by points.
-fn history(points: &[HistoryPoint], most: usize, after: u64) -> Value {
-    let new = points.iter().filter(|point| point.sequence > after);
-    let new: Vec<&HistoryPoint> = new.collect();
-    let shown = &new[new.len().saturating_sub(most)..];
-    let column = |(name, cell): (&str, Cell)| (name.to_owned(), shown.iter().map(|point| cell(point)).collect());
+fn history(points: &[HistoryPoint], most: usize) -> Value {
+    let shown = &points[points.len().saturating_sub(most)..];
+    let column = |(name, cell): (&str, Cell)| (name.to_owned(), shown.iter().map(cell).collect());
     Value::Object(COLUMNS.into_iter().map(column).collect())
 }
 

@@ -181,6 +181,9 @@ async fn samples_are_taken_in_their_interval_and_the_oldest_make_room() {
     let history = observer.snapshot().history;
     assert_eq!((history[0].acquired, history[0].hold.count), (0, 0));
     assert_eq!(history.iter().map(|point| point.sequence).collect::<Vec<_>>(), [3, 4, 5]);
+    for (last, new) in [(0, &history[..]), (2, &history[..]), (3, &history[1..]), (5, &[]), (u64::MAX, &[])] {
+        assert_eq!(observer.history_since(last), new, "since {last}");
+    }
     let mut window = observer.window();
     drop(pool.acquire().await.unwrap());
     let steps = [window.step(), window.step()].map(|point| (point.sequence, point.acquired));
