@@ -130,7 +130,7 @@ pub struct SlotView {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct JournalEntry {
-    /// When; of several, the last time.
+    /// When, by the wall clock; of several, the last time.
     pub at: SystemTime,
     /// How often, since it was written down first.
     pub times: u64,

@@ -45,7 +45,7 @@
 //! | 3 | protocols: acquire, release, open, maintain, rotate, retire, pause, reconfigure, close | `engine/`, `budget` |
 //! | 2 | policy: pure decisions | `config`, `reconfigured`, `sizes`, `lifetime`, `rotation`, `retirement`, `warmth`, `backoff`, `breaker`, `health`, `schedule/`, `adapt/`, `shares/` |
 //! | 1 | lock-free: slots, gate, capacity, hand-over; every atomic ordering, all `unsafe` | `slot/`, `gate`, `capacity`, `counters`, `queue/`, `chunks`, `place`, `sharing`, `handoff` |
-//! | 0 | seams | `sync`, `foreign`, `driver`, `attempt`, `connection`, `recorder`, `metric`, `tag`, `hooks`, `preference`, `failure`, `situation`, `shed`, `error`, `stats`, `times`, `trace`, `brief` |
+//! | 0 | seams | `sync`, `foreign`, `driver`, `attempt`, `connection`, `recorder`, `metric`, `tag`, `hooks`, `preference`, `failure`, `situation`, `shed`, `error`, `stats`, `times`, `trace`, `brief`, `wall` |
 #![deny(missing_docs)]
 #![cfg_attr(feature = "loom", allow(clippy::exhaustive_enums))] // as below: the models match on all outcomes
 #![allow(unreachable_pub)] // layer 1 is public to the models, with the feature `loom` alone
@@ -167,6 +167,8 @@ mod tenants;
 mod times;
 #[cfg(not(feature = "loom"))]
 pub mod trace;
+#[cfg(not(feature = "loom"))]
+mod wall;
 #[cfg(not(feature = "loom"))]
 mod warmth;
 

@@ -1,8 +1,11 @@
-//! What allocates, and what does not: taking an idle connection and giving it back never, waiting not once the pool is warm.
+//! What allocates, and what does not: taking an idle connection and giving it back never, waiting not once the pool is warm; and how much it takes to look.
 //!
 //! A binary of its own, because an allocator that counts is every test's allocator. It counts by thread.
 #![cfg(not(feature = "loom"))]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
+
+#[path = "allocations/shown.rs"]
+mod shown;
 
 use std::future::Future;
 use std::pin::{Pin, pin};

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The layer of each part of `pool-core/src`, by the first name of its path.
-const LAYERS: [(&str, u8); 58] = [
+const LAYERS: [(&str, u8); 59] = [
     ("sync", 0),
     ("foreign", 0),
     ("driver", 0),
@@ -26,6 +26,7 @@ const LAYERS: [(&str, u8); 58] = [
     ("times", 0),
     ("trace", 0),
     ("brief", 0),
+    ("wall", 0),
     ("place", 1),
     ("chunks", 1),
     ("slot", 1),

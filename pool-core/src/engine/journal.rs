@@ -2,7 +2,6 @@
 
 use std::fmt::Display;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use crossbeam_queue::ArrayQueue;
 
@@ -10,6 +9,7 @@ use super::Engine;
 use super::panics::caught;
 use crate::connection::JournalEntry;
 use crate::driver::Driver;
+use crate::wall;
 
 /// The latest entries that nobody has read yet. Whoever writes one waits for nobody, and one that nobody reads in time makes room for the next.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl<D: Driver> Engine<D> {
         // What is written is foreign, such as an error of the driver's.
         let mut message = caught(|| what.to_string()).unwrap_or_else(|panic| panic);
         message.truncate(message.floor_char_boundary(LONGEST));
-        let at = SystemTime::now();
+        let at = wall::now();
         // What made room is lost.
         drop(self.journal.0.force_push(JournalEntry { at, times: 1, since: at, kind, message }));
     }

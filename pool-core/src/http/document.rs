@@ -1,7 +1,7 @@
 //! What is shown, as JSON.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
@@ -13,6 +13,7 @@ use crate::health::HealthConfig;
 use crate::metric::ServerFacts;
 use crate::observe::{HistoryPoint, Snapshot};
 use crate::stats::{BreakerState, Distribution, Stats};
+use crate::wall;
 
 /// How much of it.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +47,7 @@ impl Extent {
     }
 }
 
-/// What a pool was at one moment.
+/// What a pool was at one moment, without its history.
 pub(super) struct Look {
     pub(super) snapshot: Snapshot,
     readiness: Readiness,
@@ -67,12 +68,12 @@ impl Look {
 
 /// Several pools.
 pub(super) fn document(pools: Vec<Value>) -> Value {
-    json!({ "at": rfc3339(SystemTime::now()), "pools": pools })
+    json!({ "at": rfc3339(wall::now()), "pools": pools })
 }
 
 /// The same, of what is JSON already, and the states of others if there is any news of them.
 pub(super) fn document_of_texts(pools: &[Arc<str>], others: Option<&str>) -> String {
-    let at = Value::from(rfc3339(SystemTime::now()));
+    let at = Value::from(rfc3339(wall::now()));
     let others = others.map(|others| format!(",\"others\":[{others}]")).unwrap_or_default();
     format!("{{\"at\":{at},\"pools\":[{}]{others}}}", pools.join(","))
 }
@@ -101,8 +102,8 @@ fn shorten(value: &mut Value, most: usize) {
     }
 }
 
-/// A pool: of the history, what came after that moment.
-pub(super) fn describe(look: &Look, extent: Extent, after: Option<SystemTime>) -> Value {
+/// A pool, with these points of its history.
+pub(super) fn describe(look: &Look, extent: Extent, points: &[HistoryPoint]) -> Value {
     let Look { snapshot, readiness, leak_after, checks } = look;
     let leak_after = *leak_after;
     let mut parts = state(snapshot);
@@ -121,7 +122,7 @@ pub(super) fn describe(look: &Look, extent: Extent, after: Option<SystemTime>) -
         ("health_settings".to_owned(), checks.as_ref().map(check_settings).into()),
         ("driver_settings".to_owned(), snapshot.driver_settings.iter().map(setting).collect()),
         ("journal".to_owned(), snapshot.journal.iter().take(extent.entries).map(entry).collect()),
-        ("history".to_owned(), history(&snapshot.history, extent.points, after)),
+        ("history".to_owned(), history(points, extent.points)),
     ]);
     let mut shown = Value::Object(parts);
     if extent.text < usize::MAX {
@@ -137,6 +138,7 @@ fn state(snapshot: &Snapshot) -> Map<String, Value> {
         "name": &*snapshot.name,
         "at": rfc3339(snapshot.at),
         "uptime_seconds": seconds(snapshot.uptime),
+        "observed_since": rfc3339(snapshot.observed_since),
         "utilisation": ratio(snapshot.utilisation),
         "paused": pool.paused,
         "closed": pool.closed,
@@ -286,17 +288,16 @@ fn entry(entry: &JournalEntry) -> Value {
 }
 
 /// By columns, which is a quarter as long as by points.
-fn history(points: &[HistoryPoint], most: usize, after: Option<SystemTime>) -> Value {
-    let new = points.iter().filter(|point| after.is_none_or(|after| point.at > after));
-    let new: Vec<&HistoryPoint> = new.collect();
-    let shown = &new[new.len().saturating_sub(most)..];
-    let column = |(name, cell): (&str, Cell)| (name.to_owned(), shown.iter().map(|point| cell(point)).collect());
+fn history(points: &[HistoryPoint], most: usize) -> Value {
+    let shown = &points[points.len().saturating_sub(most)..];
+    let column = |(name, cell): (&str, Cell)| (name.to_owned(), shown.iter().map(cell).collect());
     Value::Object(COLUMNS.into_iter().map(column).collect())
 }
 
 type Cell = fn(&HistoryPoint) -> Value;
 
-const COLUMNS: [(&str, Cell); 20] = [
+const COLUMNS: [(&str, Cell); 21] = [
+    ("sequence", |point| point.sequence.into()),
     ("at_unix_seconds", |point| unix_seconds(point.at)),
     ("over_seconds", |point| seconds(point.over)),
     ("acquired", |point| point.acquired.into()),

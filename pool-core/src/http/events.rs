@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use axum::body::Bytes;
 use futures_core::Stream;
@@ -59,8 +59,8 @@ enum State {
 
 struct Listened {
     pool: Arc<Watched>,
-    /// The last point of its history that the listener has got.
-    last: Option<SystemTime>,
+    /// The number of the last point of its history that the listener has got; 0 if he has none.
+    last: u64,
 }
 
 impl Events {
@@ -76,7 +76,7 @@ impl Events {
         let mut step = interval_at(began + Duration::from_secs(next), STEP);
         // A listener that was slow gets one event, and not all that it missed, and is with the others again.
         step.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let pools = pools.into_iter().map(|pool| Listened { pool, last: None }).collect();
+        let pools = pools.into_iter().map(|pool| Listened { pool, last: 0 }).collect();
         Self {
             pools,
             others,

@@ -260,7 +260,11 @@ impl Status {
 }
 
 fn document_of(sources: &[Arc<Watched>], extent: Extent) -> Value {
-    document::document(sources.iter().map(|source| document::describe(&Look::at(&***source), extent, None)).collect())
+    let describe = |source: &Arc<Watched>| {
+        let look = Look::at(&***source);
+        document::describe(&look, extent, &source.history(0, extent.points))
+    };
+    document::document(sources.iter().map(describe).collect())
 }
 
 fn text(sources: &[Arc<Watched>]) -> String {

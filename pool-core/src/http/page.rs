@@ -62,11 +62,12 @@ pub(super) fn of(pools: &[Arc<Watched>], chosen: Option<&str>) -> String {
     let is_chosen = |pool: &&Arc<Watched>| chosen.is_some_and(|name| pool.name() == name);
     let one = pools.iter().find(is_chosen).or(pools.first()).filter(|_| many);
     let is_shown = |pool: &&Arc<Watched>| one.is_none_or(|one| Arc::ptr_eq(one, pool));
-    let looks: Vec<Look> = pools.iter().filter(is_shown).map(|pool| Look::at(&***pool)).collect();
+    let points = |pool: &Arc<Watched>| pool.history(0, Extent::PAGE.points);
+    let looks: Vec<_> = pools.iter().filter(is_shown).map(|pool| (Look::at(&***pool), points(pool))).collect();
     let others: Vec<Value> =
         pools.iter().filter(|pool| !is_shown(pool)).take(OTHERS).map(|pool| in_short(&***pool)).collect();
     let with = |extent: Extent| {
-        let shown = looks.iter().map(|look| describe(look, extent, None)).collect();
+        let shown = looks.iter().map(|(look, points)| describe(look, extent, points)).collect();
         let mut first = document(shown);
         first["others"] = Value::from(others.clone());
         html(&first)

@@ -10,7 +10,7 @@ use crate::error::ConfigError;
 use crate::health::{HealthConfig, HealthReason, HealthReport, HealthState};
 use crate::metric::{MetricFamily, ServerFacts};
 use crate::monitor::HealthChecker;
-use crate::observe::{PoolObserver, Snapshot};
+use crate::observe::{HistoryPoint, PoolObserver, Snapshot};
 use crate::reconfigured::Reconfigured;
 use crate::stats::{PoolState, Stats};
 
@@ -33,7 +33,10 @@ pub(super) enum Whom {
 /// The observer of a pool, without the type of its driver.
 pub(super) trait Source: Send + Sync {
     fn name(&self) -> &str;
+    /// Without the history.
     fn snapshot(&self) -> Snapshot;
+    /// What came after the point of that number: the latest, so many at most.
+    fn history(&self, after: u64, most: usize) -> Vec<HistoryPoint>;
     fn families(&self) -> Vec<MetricFamily>;
     fn readiness(&self) -> Readiness;
     fn state(&self) -> PoolState;
@@ -57,7 +60,11 @@ impl<D: Driver> Source for PoolObserver<D> {
     }
 
     fn snapshot(&self) -> Snapshot {
-        PoolObserver::snapshot(self)
+        self.snapshot_without_history()
+    }
+
+    fn history(&self, after: u64, most: usize) -> Vec<HistoryPoint> {
+        self.latest_since(after, most)
     }
 
     fn families(&self) -> Vec<MetricFamily> {
@@ -67,7 +74,8 @@ impl<D: Driver> Source for PoolObserver<D> {
     fn readiness(&self) -> Readiness {
         match self.health() {
             Some(checker) => checked(checker, &self.pool().state()),
-            None => unchecked(&self.pool().stats(), &self.pool().config()),
+            // Probes ask often: the counts alone, without the histograms that are built for the times.
+            None => unchecked(&self.pool().engine.counts(), &self.pool().config()),
         }
     }
 

@@ -24,6 +24,7 @@ use crate::health::HealthState;
 use crate::monitor::HealthChecker;
 use crate::pool::Pool;
 use crate::stats::Stats;
+use crate::wall;
 
 pub use config::ObserveConfig;
 pub use snapshot::Snapshot;
@@ -172,7 +173,7 @@ impl<D: Driver> Pool<D> {
         let observation = self.engine.begin_observation();
         let task = task::spawn(&self.engine, &memory, &config);
         let name = config.name.as_str().into();
-        let shared = Shared { config, began: SystemTime::now(), memory, task, _observation: observation };
+        let shared = Shared { config, began: wall::now(), memory, task, _observation: observation };
         Ok(PoolObserver { pool: self.clone(), name, shared: Arc::new(shared), health: None })
     }
 }

@@ -11,6 +11,7 @@ use crate::driver::Driver;
 use crate::health::{HealthReport, HealthStats};
 use crate::metric::ServerFacts;
 use crate::stats::Stats;
+use crate::wall;
 
 /// All that can be known of a pool, by [`PoolObserver::snapshot`]. Its parts are read one after the other: while the pool is in use they need not belong to one moment.
 #[derive(Clone, Debug)]
@@ -67,16 +68,48 @@ impl<D: Driver> PoolObserver<D> {
     /// # }
     /// ```
     pub fn snapshot(&self) -> Snapshot {
+        let snapshot = self.snapshot_without_history();
+        Snapshot { history: self.history_since(0), ..snapshot }
+    }
+
+    /// The samples that came after the one of that [number](HistoryPoint::sequence), the oldest first: for those who look again and again, and want what is new. After 0 they are all that are
+    /// [kept](crate::ObserveConfig::history).
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # async fn look<D: pool_core::Driver>(observer: &pool_core::PoolObserver<D>) {
+    /// let last = observer.history_since(0).last().map_or(0, |point| point.sequence);
+    /// tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    /// for point in observer.history_since(last) {
+    ///     println!("{} acquires in {:?}", point.acquired, point.over);
+    /// }
+    /// # }
+    /// ```
+    pub fn history_since(&self, sequence: u64) -> Vec<HistoryPoint> {
+        self.latest_since(sequence, usize::MAX)
+    }
+
+    /// The latest of them, so many at most. No others are copied: the task that samples waits meanwhile.
+    pub(crate) fn latest_since(&self, sequence: u64, most: usize) -> Vec<HistoryPoint> {
+        let memory = locked(&self.shared.memory);
+        let history = &memory.history;
+        let new = history.partition_point(|point| point.sequence <= sequence);
+        history.range(new.max(history.len().saturating_sub(most))..).cloned().collect()
+    }
+
+    /// For who asks for the history by itself, or needs none.
+    pub(crate) fn snapshot_without_history(&self) -> Snapshot {
         let (engine, stats) = (&self.pool.engine, self.pool.stats());
         let driver = engine.describe_driver();
-        let (journal, history) = {
+        let journal = {
             let mut memory = locked(&self.shared.memory);
             memory.read(engine);
-            (memory.journal.iter().cloned().collect(), memory.history.iter().cloned().collect())
+            memory.journal.iter().cloned().collect()
         };
         Snapshot {
             name: Arc::clone(&self.name),
-            at: SystemTime::now(),
+            at: wall::now(),
             uptime: engine.uptime(),
             observed_since: self.shared.began,
             utilisation: utilisation(&stats.state),
@@ -91,7 +124,7 @@ impl<D: Driver> PoolObserver<D> {
             config: self.pool.config(),
             driver_settings: driver.settings,
             journal,
-            history,
+            history: Vec::new(),
         }
     }
 }

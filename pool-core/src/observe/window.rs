@@ -9,12 +9,15 @@ use crate::driver::Driver;
 use crate::engine::{Engine, Timed};
 use crate::health::HealthState;
 use crate::stats::{BreakerState, Distribution, PoolState, Stats};
+use crate::wall;
 
 /// What has happened in a pool over a while, and how it was at the end.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct HistoryPoint {
-    /// When the while was over.
+    /// Its number among those of the same [history](crate::Snapshot::history) or [`Window`], from 1 on and without a gap: what is higher is newer, whatever the wall clock says.
+    pub sequence: u64,
+    /// When the while was over, by the wall clock: before the end of the one before if that has been set back meanwhile.
     pub at: SystemTime,
     /// How long it was.
     pub over: Duration,
@@ -53,6 +56,8 @@ pub struct Window<D: Driver> {
     engine: Arc<Engine<D>>,
     before: Before,
     glances: Glances,
+    /// How many there have been.
+    steps: u64,
 }
 
 struct Before {
@@ -77,7 +82,7 @@ impl Before {
 
 impl<D: Driver> Window<D> {
     pub(super) fn new(engine: &Arc<Engine<D>>) -> Self {
-        Self { engine: Arc::clone(engine), before: Before::read(engine), glances: Glances::default() }
+        Self { engine: Arc::clone(engine), before: Before::read(engine), glances: Glances::default(), steps: 0 }
     }
 
     /// Sees how much is in use.
@@ -104,8 +109,10 @@ impl<D: Driver> Window<D> {
         let before = std::mem::replace(&mut self.before, now);
         let (now, glances) = (&self.before, std::mem::take(&mut self.glances));
         let since = |count: fn(&Stats) -> u64| count(&now.stats).saturating_sub(count(&before.stats));
+        self.steps += 1;
         HistoryPoint {
-            at: SystemTime::now(),
+            sequence: self.steps,
+            at: wall::now(),
             over: now.at.saturating_duration_since(before.at),
             acquired: since(|stats| stats.acquired),
             timeouts: since(|stats| stats.timeouts),

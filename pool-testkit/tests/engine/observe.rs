@@ -179,10 +179,15 @@ async fn samples_are_taken_in_their_interval_and_the_oldest_make_room() {
     assert_eq!(number(&observer.families(), "pool.utilisation.peak", ""), 0.5);
     sleep(40 * SECOND).await;
     let history = observer.snapshot().history;
-    assert_eq!((history.len(), history[0].acquired, history[0].hold.count), (3, 0, 0));
+    assert_eq!((history[0].acquired, history[0].hold.count), (0, 0));
+    assert_eq!(history.iter().map(|point| point.sequence).collect::<Vec<_>>(), [3, 4, 5]);
+    for (last, new) in [(0, &history[..]), (2, &history[..]), (3, &history[1..]), (5, &[]), (u64::MAX, &[])] {
+        assert_eq!(observer.history_since(last), new, "since {last}");
+    }
     let mut window = observer.window();
     drop(pool.acquire().await.unwrap());
-    assert_eq!((window.step().acquired, window.step().acquired), (1, 0));
+    let steps = [window.step(), window.step()].map(|point| (point.sequence, point.acquired));
+    assert_eq!(steps, [(1, 1), (2, 0)]);
 }
 
 #[tokio::test(start_paused = true)]

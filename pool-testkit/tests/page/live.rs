@@ -125,3 +125,33 @@ fn a_service_that_comes_after_the_one_that_was_closed_is_found() {
     stage.shows("tiles", |text| text.contains("of 5"));
     assert_eq!(stage.text("banner"), "");
 }
+
+/// What has come since is drawn, to the right of what was there.
+#[test]
+fn the_charts_go_on_when_the_clock_of_the_service_is_set_back() {
+    let stage = Stage::new();
+    stage.load(4);
+    stage.open();
+    stage.shows("strip-span", |text| text.contains("the last"));
+    let an_hour_ago = "document.getElementById('d-history').open = true;
+        const parse = JSON.parse, clock = at => new Date(at * 1000).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', second: '2-digit', hour12: false });
+        JSON.parse = text => {
+            const told = parse(text);
+            for (const pool of told.pools) {
+                pool.at = new Date(Date.parse(pool.at) - 3600000).toISOString();
+                pool.history.at_unix_seconds = pool.history.at_unix_seconds.map(at => at - 3600);
+                window.newest = pool.history.at_unix_seconds.length ? clock(pool.history.at_unix_seconds.at(-1)) : window.newest;
+            }
+            return told;
+        }";
+    stage.run(an_hour_ago, &[]);
+    let newest = || stage.run("return window.newest || null", &[]);
+    // What comes with the first event may be what the page has already.
+    stage.shows("t-history", |text| newest().as_str().is_some_and(|newest| text.contains(newest)));
+    let goes_right = "const drawn = document.querySelector('#p-throughput svg path.first').getAttribute('d');
+        const x = [...drawn.matchAll(/[ML]([-0-9.]+) /g)].map(part => Number(part[1]));
+        return x.length > 2 && x.every((at, place) => at >= 0 && !(at <= x[place - 1]))";
+    assert_eq!(stage.run(goes_right, &[]), true);
+    assert!(!stage.text("strip-span").contains(" h"), "no hour has gone by: {}", stage.text("strip-span"));
+    stage.assert_undisturbed();
+}
