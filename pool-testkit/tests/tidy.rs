@@ -286,6 +286,21 @@ fn documents_link_to_what_exists() {
 }
 
 /// What a check says about a text under a path, without the place.
+/// Two versions of its interface know nothing of each other, and whoever has both exports nothing.
+#[test]
+fn documents_name_the_opentelemetry_that_is_built_for() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let version =
+        manifest.split("\nopentelemetry = { version = \"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    for (document, words) in [
+        ("tracing.md", format!("(feature `grpc-tonic`) {version}, ")),
+        ("metrics.md", format!("`opentelemetry` {version}, ")),
+    ] {
+        let text = fs::read_to_string(root().join("docs").join(document)).unwrap();
+        assert!(text.contains(&words), "{document} does not say {words:?}");
+    }
+}
+
 fn said(check: fn(&File) -> Vec<String>, path: &str, text: &str) -> usize {
     check(&File { path: path.to_owned(), text: text.to_owned() }).len()
 }
