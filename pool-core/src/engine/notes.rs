@@ -1,4 +1,4 @@
-//! What is known about a connection beside its slot: since when it is open, and who has it, if anybody wants to know.
+//! What is known about a connection beside its slot: since when it is open, what its server calls it, and who has it, if anybody wants to know.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::task::Id;
 
+use crate::connection::ConnectionId;
 use crate::slot::Facts;
 
 /// Of the connections that are open, by their slots.
@@ -15,8 +16,19 @@ pub(super) struct Notes(Mutex<HashMap<usize, Note>>);
 
 #[derive(Debug)]
 pub(super) struct Note {
+    /// How many connections had been closed in the slot before this one.
+    life: u64,
+    /// The number by which the server knows its session.
+    pub(super) session: Option<u64>,
     opened: Opened,
     pub(super) lease: Option<Held>,
+}
+
+impl Note {
+    /// Whether it is about this connection. Who looks at a slot owns nothing there: another one may have come since, or be noted still.
+    pub(super) fn is_about(&self, id: ConnectionId) -> bool {
+        self.life == id.life
+    }
 }
 
 /// What was so when a connection was opened.
@@ -50,9 +62,8 @@ impl Notes {
     }
 
     /// A connection is open from now on.
-    pub(super) fn begin(&self, facts: &Facts, now: u64) {
-        let opened = Opened { at: now, uses: facts.uses.get() };
-        self.all().insert(facts.index(), Note { opened, lease: None });
+    pub(super) fn begin(&self, id: ConnectionId, opened: Opened, session: Option<u64>) {
+        self.all().insert(id.slot, Note { life: id.life, session, opened, lease: None });
     }
 
     /// It is the pool's no longer.
@@ -87,10 +98,10 @@ impl Notes {
         self.all().get(&facts.index())?.lease.clone()
     }
 
-    /// Who has each of these, looked up all at once.
-    pub(super) fn holders<'a>(&self, of: impl Iterator<Item = &'a Facts>) -> Vec<Option<Held>> {
+    /// What is told of each of these, looked up all at once.
+    pub(super) fn told<T>(&self, of: impl Iterator<Item = ConnectionId>, what: impl Fn(&Note) -> T) -> Vec<Option<T>> {
         let all = self.all();
-        of.map(|facts| all.get(&facts.index())?.lease.clone()).collect()
+        of.map(|id| all.get(&id.slot).filter(|note| note.is_about(id)).map(&what)).collect()
     }
 
     /// Its user says what it does. What it has said before.
