@@ -42,7 +42,7 @@ pub struct Holder {
     /// Which.
     pub connection: ConnectionId,
     /// The number by which the server knows its session, if the driver [says it](crate::Driver::session_id): of PostgreSQL the `pid` in `pg_stat_activity`. Never that of another connection;
-    /// `None` as well in the moments in which a connection begins and ends.
+    /// `None`, too, while a connection is being opened or closed.
     pub session: Option<u64>,
     /// For how long, at least: seen to within a second, or exactly while leases are [watched](crate::Config::leak_after). `None` if nobody has looked yet.
     pub held: Option<Duration>,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::task::Id;
 
 use super::Engine;
-use super::notes::Held;
+use super::notes::{Held, lease_of};
 use super::panics::{caught, report};
 use super::warnings::Warning;
 use crate::brief::Brief;
@@ -74,8 +74,7 @@ impl<D: Driver> Engine<D> {
     fn look_at_holder(&self, id: ConnectionId) {
         let config = self.config.load();
         let mut notes = self.notes.all();
-        let Some(note) = notes.get_mut(&id.slot).filter(|note| note.is_about(id)) else { return };
-        let (connection, Some(held)) = (Named(id, note.session), note.lease.as_mut()) else { return };
+        let Some((connection, held)) = lease_of(&mut notes, id) else { return };
         let is_over = |limit: Option<Duration>| limit.is_some_and(|limit| self.since(held.since) >= limit);
         let (reports, cuts_off) = (!held.is_reported && is_over(config.leak_after), is_over(config.reclaim_after));
         let cuts_off = cuts_off && !held.is_cut_off;

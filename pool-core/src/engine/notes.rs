@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::task::Id;
 
-use crate::connection::ConnectionId;
+use crate::connection::{ConnectionId, Named};
 use crate::slot::Facts;
 
 /// Of the connections that are open, by their slots.
@@ -26,7 +26,7 @@ pub(super) struct Note {
 
 impl Note {
     /// Whether it is about this connection. Who looks at a slot owns nothing there: another one may have come since, or be noted still.
-    pub(super) fn is_about(&self, id: ConnectionId) -> bool {
+    fn is_about(&self, id: ConnectionId) -> bool {
         self.life == id.life
     }
 }
@@ -54,6 +54,12 @@ pub(super) struct Held {
     pub(super) activity: Option<Cow<'static, str>>,
     pub(super) is_reported: bool,
     pub(super) is_cut_off: bool,
+}
+
+/// The lease of a connection, if it is noted.
+pub(super) fn lease_of(notes: &mut HashMap<usize, Note>, id: ConnectionId) -> Option<(Named, &mut Held)> {
+    let note = notes.get_mut(&id.slot).filter(|note| note.is_about(id))?;
+    Some((Named(id, note.session), note.lease.as_mut()?))
 }
 
 impl Notes {
