@@ -237,7 +237,7 @@ pub trait Driver: Send + Sync + 'static {
         None
     }
 
-    /// The number by which the server knows the session of a connection, such as the process of PostgreSQL or the connection id of MySQL: it is shown with the connection to whoever
+    /// The number by which the server knows the session of a connection, such as the process of PostgreSQL or the `CLIENT ID` of Redis: it is shown with the connection to whoever
     /// [looks at the pool](crate::Holder::session), who finds it on the server by that. Asked for once, when the connection has been opened or [adopted](crate::Pool::adopt): it is to stay the same
     /// for as long as the connection is open. It is called without I/O. `None`, the default, if there is no such number.
     ///

@@ -115,3 +115,31 @@ impl Notes {
         self.all().get_mut(&facts.index())?.lease.as_mut()?.activity.replace(activity)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As one sees it who has looked at a slot a moment ago: since then its connection was closed, and another one was opened there.
+    #[test]
+    fn what_is_noted_of_a_connection_is_not_told_of_another_one_in_its_slot() {
+        let (notes, facts) = (Notes::default(), Facts::default());
+        let id = |life| ConnectionId { pool: 1, slot: facts.index(), life };
+        let held = |place| {
+            let (task, span, activity) = (None, None, None);
+            Held { since: 1, place, task, span, activity, is_reported: false, is_cut_off: false }
+        };
+        let sessions = || notes.told([id(6), id(7), id(8)].into_iter(), |note| note.session);
+        let leases = || [6, 7, 8].map(|life| lease_of(&mut notes.all(), id(life)).map(|(named, _)| named.to_string()));
+        for life in [7, 8] {
+            notes.begin(id(life), Opened { at: 1, uses: 0 }, Some(4_710 + life));
+            notes.lease(&facts, held(Location::caller()));
+            let told = |one| if one == life { Some(4_710 + life) } else { None };
+            assert_eq!(sessions(), [6, 7, 8].map(|one| told(one).map(Some)));
+            let name = |one, session| format!("connection 1.0.{one} (session {session})");
+            assert_eq!(leases(), [6, 7, 8].map(|one| told(one).map(|session| name(one, session))));
+            notes.end(&facts);
+            assert_eq!((sessions(), leases()), (vec![None; 3], [None, None, None]), "it has been closed");
+        }
+    }
+}

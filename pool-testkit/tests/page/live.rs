@@ -67,7 +67,7 @@ fn a_lease_that_nobody_gives_back_is_marked() {
 
 /// The monitor may have opened one before sessions had numbers.
 fn lease_with_session(stage: &Stage) -> (OwnedLease<FakeDriver>, u64) {
-    loop {
+    for _ in 0..8 {
         let lease = stage.runtime.block_on(stage.pool.acquire_owned()).unwrap();
         let holder = stage.pool.holders().into_iter().find(|holder| holder.connection == lease.connection_id());
         if let Some(session) = holder.and_then(|holder| holder.session) {
@@ -75,6 +75,7 @@ fn lease_with_session(stage: &Stage) -> (OwnedLease<FakeDriver>, u64) {
         }
         lease.discard();
     }
+    panic!("no session has a number: {:?}", stage.pool.holders())
 }
 
 #[test]
