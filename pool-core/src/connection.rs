@@ -24,12 +24,26 @@ impl fmt::Display for ConnectionId {
     }
 }
 
+/// A connection by its name, and by the number of its session if that is known.
+pub(crate) struct Named(pub(crate) ConnectionId, pub(crate) Option<u64>);
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(connection, session) = self;
+        write!(f, "connection {connection}")?;
+        session.map_or(Ok(()), |session| write!(f, " (session {session})"))
+    }
+}
+
 /// Who has a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Holder {
     /// Which.
     pub connection: ConnectionId,
+    /// The number by which the server knows its session, if the driver [says it](crate::Driver::session_id): of PostgreSQL the `pid` in `pg_stat_activity`. Never that of another connection;
+    /// `None`, too, while a connection is being opened or closed.
+    pub session: Option<u64>,
     /// For how long, at least: seen to within a second, or exactly while leases are [watched](crate::Config::leak_after). `None` if nobody has looked yet.
     pub held: Option<Duration>,
     /// Where it was acquired; known while leases are watched, as is what follows.
@@ -44,7 +58,7 @@ pub struct Holder {
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "connection {}", self.connection)?;
+        write!(f, "{}", Named(self.connection, self.session))?;
         self.held.map_or(Ok(()), |held| write!(f, " has been leased for {}", Brief(held)))?;
         self.place.map_or(Ok(()), |place| write!(f, ", acquired at {place}"))?;
         self.task.map_or(Ok(()), |task| write!(f, " by task {task}"))?;
@@ -118,6 +132,8 @@ pub struct SlotView {
     pub index: usize,
     /// The connection in it, or the one that is about to be.
     pub connection: ConnectionId,
+    /// The number by which the server knows its session: as [`Holder::session`].
+    pub session: Option<u64>,
     /// What is in it.
     pub state: SlotState,
     /// For how long it is idle or leased, as far as that is known: to within a second.

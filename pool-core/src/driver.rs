@@ -45,7 +45,7 @@ pub type Aborter = Box<dyn FnOnce() + Send>;
 /// [`Config`](crate::Config), never from the task that acquires: a caller that gives up harms none of them. When a
 /// budget runs out the future is dropped; the connection it borrowed is then closed. [`convert`](Driver::convert) alone is called for one caller and in its future. A panic in any of the
 /// calls is caught, reported through `tracing`, and counts as a failure of that call. After one
-/// in `inspect` the connection is closed; one in `classify` counts as [`ErrorClass::Transient`], one in `host` or `aborter` as `None`.
+/// in `inspect` the connection is closed; one in `classify` counts as [`ErrorClass::Transient`], one in `host`, `session_id` or `aborter` as `None`.
 ///
 /// # Example
 ///
@@ -233,6 +233,55 @@ pub trait Driver: Send + Sync + 'static {
     /// Where exactly a connection goes to, if there are several places behind one [`host`](Driver::host), such as the addresses of a name:
     /// [`Pool::retire_host`](crate::Pool::retire_host) takes either. `None`, the default, if the host says it all.
     fn address<'a>(&'a self, connection: &'a Self::Connection) -> Option<&'a str> {
+        let _ = connection;
+        None
+    }
+
+    /// The number by which the server knows the session of a connection, such as the process of PostgreSQL or the `CLIENT ID` of Redis: it is shown with the connection to whoever
+    /// [looks at the pool](crate::Holder::session), who finds it on the server by that. Asked for once, when the connection has been opened or [adopted](crate::Pool::adopt): it is to stay the same
+    /// for as long as the connection is open. It is called without I/O. `None`, the default, if there is no such number.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use pool_core::{Attempt, Driver, ErrorClass, SessionState};
+    ///
+    /// /// As the server has said at the login.
+    /// struct Connection {
+    ///     session: u64,
+    /// }
+    ///
+    /// struct Numbered;
+    ///
+    /// impl Driver for Numbered {
+    ///     type Connection = Connection;
+    ///     type Error = std::io::Error;
+    ///
+    ///     async fn connect(&self, _: &Attempt) -> Result<Connection, std::io::Error> {
+    ///         Ok(Connection { session: 4711 })
+    ///     }
+    ///     fn inspect(&self, _: &mut Connection) -> SessionState {
+    ///         SessionState::Clean
+    ///     }
+    ///     fn session_id(&self, connection: &Connection) -> Option<u64> {
+    ///         Some(connection.session)
+    ///     }
+    ///     fn classify(&self, _: &std::io::Error) -> ErrorClass {
+    ///         ErrorClass::Transient
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = pool_core::Pool::builder(Numbered).build()?;
+    /// let lease = pool.acquire().await?;
+    /// assert_eq!(pool.holders()[0].session, Some(lease.session));
+    /// # drop(lease);
+    /// # pool.close().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn session_id(&self, connection: &Self::Connection) -> Option<u64> {
         let _ = connection;
         None
     }

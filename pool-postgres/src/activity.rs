@@ -156,7 +156,7 @@ pub struct SessionActivity {
     pub last_command: Option<String>,
     /// What may outlive the transactions of its user.
     pub changes: SessionChanges,
-    /// The server's process for this session, as `pg_backend_pid()` has it; that of a proxy may say nothing.
+    /// The server's process for this session, as `pg_backend_pid()` has it, and as it is [shown with the connection](pool_core::Holder::session); that of a proxy may say nothing.
     pub process: Option<u32>,
 }
 

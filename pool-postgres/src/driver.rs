@@ -310,6 +310,12 @@ impl Driver for PostgresDriver {
         Some(&connection.server().address)
     }
 
+    /// The server's process, as `pg_backend_pid()` and `pg_stat_activity` have it; that of [`SessionActivity::process`](crate::SessionActivity::process). A proxy between them, such as PgBouncer, says a number of its own, by which
+    /// no session of the server is found.
+    fn session_id(&self, connection: &PostgresConnection) -> Option<u64> {
+        connection.session().process().map(u64::from)
+    }
+
     fn aborter(&self, connection: &PostgresConnection) -> Option<Aborter> {
         let (limit, line) = (self.config().pool.close_timeout, connection.line());
         Some(Box::new(move || line.cut_soon(limit)))

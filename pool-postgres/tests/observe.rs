@@ -18,5 +18,7 @@ mod place;
 mod queries;
 #[path = "observe/servers.rs"]
 mod servers;
+#[path = "observe/sessions.rs"]
+mod sessions;
 #[path = "observe/stage.rs"]
 mod stage;

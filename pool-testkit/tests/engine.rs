@@ -91,6 +91,8 @@ mod runtimes;
 mod scarce;
 #[path = "engine/schedule.rs"]
 mod schedule;
+#[path = "engine/sessions.rs"]
+mod sessions;
 #[path = "engine/settings.rs"]
 mod settings;
 #[path = "engine/sharing.rs"]

@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio::task::Id;
 
 use super::Engine;
-use super::notes::Held;
+use super::notes::{Held, lease_of};
 use super::panics::{caught, report};
 use super::warnings::Warning;
 use crate::brief::Brief;
-use crate::connection::{ConnectionId, Holder};
+use crate::connection::{ConnectionId, Holder, Named};
 use crate::driver::Driver;
 use crate::error::AcquireError;
 use crate::slot::{Claim, Facts};
@@ -66,15 +66,15 @@ impl<D: Driver> Engine<D> {
         if !self.watched.is_up() {
             return;
         }
-        for (id, facts) in self.callers_leases() {
-            self.look_at_holder(id, facts);
+        for (id, _) in self.callers_leases() {
+            self.look_at_holder(id);
         }
     }
 
-    fn look_at_holder(&self, id: ConnectionId, facts: &Facts) {
+    fn look_at_holder(&self, id: ConnectionId) {
         let config = self.config.load();
         let mut notes = self.notes.all();
-        let Some(held) = notes.get_mut(&facts.index()).and_then(|note| note.lease.as_mut()) else { return };
+        let Some((connection, held)) = lease_of(&mut notes, id) else { return };
         let is_over = |limit: Option<Duration>| limit.is_some_and(|limit| self.since(held.since) >= limit);
         let (reports, cuts_off) = (!held.is_reported && is_over(config.leak_after), is_over(config.reclaim_after));
         let cuts_off = cuts_off && !held.is_cut_off;
@@ -85,41 +85,36 @@ impl<D: Driver> Engine<D> {
         // First, and as close to the look as can be: whoever logs may take long, and it may have come back by then.
         let outcome = cuts_off.then(|| self.tasks.cut_off(id));
         if reports {
-            self.report_leak(id, &held);
+            self.report_leak(&connection, &held);
         }
         if let Some(is_cut_off) = outcome {
-            self.report_reclaim(id, &held, is_cut_off);
+            self.report_reclaim(&connection, &held, is_cut_off);
         }
     }
 
-    fn report_leak(&self, connection: ConnectionId, lease: &Held) {
+    fn report_leak(&self, named: &Named, lease: &Held) {
         self.events.leaks.add(1);
         let (place, held, span) = (lease.place, self.since(lease.since), lease.span.unwrap_or_default());
-        self.write_down(
-            "leak",
-            &format_args!("connection {connection}, acquired at {place}, has been leased for {}", Brief(held)),
-        );
+        self.write_down("leak", &format_args!("{named}, acquired at {place}, has been leased for {}", Brief(held)));
         let task = lease.task.map(tracing::field::display);
-        let activity = lease.activity.as_deref();
+        let (activity, Named(connection, session)) = (lease.activity.as_deref(), named);
         self.warn(Warning::Leak, |suppressed| {
-            tracing::warn!(%connection, %place, task, span, activity, ?held, suppressed, "a connection is held for very long");
+            tracing::warn!(%connection, session, %place, task, span, activity, ?held, suppressed, "a connection is held for very long");
         });
     }
 
-    fn report_reclaim(&self, connection: ConnectionId, lease: &Held, is_cut_off: bool) {
+    fn report_reclaim(&self, named: &Named, lease: &Held, is_cut_off: bool) {
         let (place, held, activity) = (lease.place, self.since(lease.since), lease.activity.as_deref());
+        let Named(connection, session) = named;
         if is_cut_off {
             self.events.reclaimed.add(1);
-            self.write_down(
-                "leak",
-                &format_args!("connection {connection}, acquired at {place}, is cut off after {}", Brief(held)),
-            );
+            self.write_down("leak", &format_args!("{named}, acquired at {place}, is cut off after {}", Brief(held)));
             self.warn(Warning::Reclaim, |suppressed| {
-                tracing::warn!(%connection, %place, activity, ?held, suppressed, "a connection is cut off that was held for too long");
+                tracing::warn!(%connection, session, %place, activity, ?held, suppressed, "a connection is cut off that was held for too long");
             });
         } else {
             self.warn(Warning::Reclaim, |suppressed| {
-                tracing::warn!(%connection, %place, activity, ?held, suppressed, "a connection is held for too long, and its driver cannot cut it off");
+                tracing::warn!(%connection, session, %place, activity, ?held, suppressed, "a connection is held for too long, and its driver cannot cut it off");
             });
         }
     }
@@ -172,28 +167,32 @@ impl<D: Driver> Engine<D> {
     }
 
     /// Who has a connection now, and for how long; for so many of those that have one for longest, as far as that is known, also what is noted of them. The lock of the notes is taken for
-    /// a few of them at a time: whoever acquires while leases are watched takes it, too.
+    /// a few of them at a time: whoever acquires while leases are watched takes it, too, and whoever opens or closes a connection.
     pub(crate) fn who_holds(&self, most: usize) -> Vec<Holder> {
-        let began = |(id, facts): (ConnectionId, _)| (self.lease_began(facts), id, facts);
+        let began = |(id, facts): (ConnectionId, _)| (self.lease_began(facts), id);
         let mut leases: Vec<_> = self.callers_leases().map(began).collect();
-        leases.sort_by_key(|(since, ..)| since.unwrap_or(u64::MAX));
-        let most = if self.is_watched() { most.min(leases.len()) } else { 0 };
-        let (long, rest) = leases.split_at(most);
-        let mut holders = Vec::with_capacity(leases.len());
+        leases.sort_by_key(|(since, _)| since.unwrap_or(u64::MAX));
+        let (long, rest) = leases.split_at(most.min(leases.len()));
+        let (watched, mut holders) = (self.is_watched(), Vec::with_capacity(leases.len()));
         for some in long.chunks(AT_ONCE) {
-            let notes = self.notes.holders(some.iter().map(|(.., facts)| *facts));
-            let each = some.iter().zip(notes);
-            holders.extend(each.map(|((since, id, _), noted)| self.holder(*id, *since, noted)));
+            let notes = self.notes.told(some.iter().map(|(_, id)| *id), |note| {
+                // While nobody watches, it may be the lease before.
+                (note.session, watched.then(|| note.lease.clone()).flatten())
+            });
+            let each = some.iter().zip(notes.into_iter().map(Option::unwrap_or_default));
+            holders.extend(each.map(|((since, id), (session, noted))| self.holder(Named(*id, session), *since, noted)));
         }
-        holders.extend(rest.iter().map(|(since, id, _)| self.holder(*id, *since, None)));
+        holders.extend(rest.iter().map(|(since, id)| self.holder(Named(*id, None), *since, None)));
         holders.sort_by_key(|holder| std::cmp::Reverse(holder.held));
         holders
     }
 
-    fn holder(&self, connection: ConnectionId, since: Option<u64>, noted: Option<Held>) -> Holder {
+    fn holder(&self, named: Named, since: Option<u64>, noted: Option<Held>) -> Holder {
+        let Named(connection, session) = named;
         let since = noted.as_ref().map(|held| held.since).or(since);
         Holder {
             connection,
+            session,
             held: since.map(|since| self.since(since)),
             place: noted.as_ref().map(|held| held.place),
             task: noted.as_ref().and_then(|held| held.task),
@@ -203,5 +202,5 @@ impl<D: Driver> Engine<D> {
     }
 }
 
-/// So many leases are looked up at once in the notes.
-const AT_ONCE: usize = 64;
+/// So many connections are looked up at once in the notes.
+pub(super) const AT_ONCE: usize = 64;

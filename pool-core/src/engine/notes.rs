@@ -1,4 +1,4 @@
-//! What is known about a connection beside its slot: since when it is open, and who has it, if anybody wants to know.
+//! What is known about a connection beside its slot: since when it is open, what its server calls it, and who has it, if anybody wants to know.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::task::Id;
 
+use crate::connection::{ConnectionId, Named};
 use crate::slot::Facts;
 
 /// Of the connections that are open, by their slots.
@@ -15,8 +16,19 @@ pub(super) struct Notes(Mutex<HashMap<usize, Note>>);
 
 #[derive(Debug)]
 pub(super) struct Note {
+    /// How many connections had been closed in the slot before this one.
+    life: u64,
+    /// The number by which the server knows its session.
+    pub(super) session: Option<u64>,
     opened: Opened,
     pub(super) lease: Option<Held>,
+}
+
+impl Note {
+    /// Whether it is about this connection. Who looks at a slot owns nothing there: another one may have come since, or be noted still.
+    fn is_about(&self, id: ConnectionId) -> bool {
+        self.life == id.life
+    }
 }
 
 /// What was so when a connection was opened.
@@ -44,15 +56,20 @@ pub(super) struct Held {
     pub(super) is_cut_off: bool,
 }
 
+/// The lease of a connection, if it is noted.
+pub(super) fn lease_of(notes: &mut HashMap<usize, Note>, id: ConnectionId) -> Option<(Named, &mut Held)> {
+    let note = notes.get_mut(&id.slot).filter(|note| note.is_about(id))?;
+    Some((Named(id, note.session), note.lease.as_mut()?))
+}
+
 impl Notes {
     pub(super) fn all(&self) -> MutexGuard<'_, HashMap<usize, Note>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A connection is open from now on.
-    pub(super) fn begin(&self, facts: &Facts, now: u64) {
-        let opened = Opened { at: now, uses: facts.uses.get() };
-        self.all().insert(facts.index(), Note { opened, lease: None });
+    pub(super) fn begin(&self, id: ConnectionId, opened: Opened, session: Option<u64>) {
+        self.all().insert(id.slot, Note { life: id.life, session, opened, lease: None });
     }
 
     /// It is the pool's no longer.
@@ -87,14 +104,42 @@ impl Notes {
         self.all().get(&facts.index())?.lease.clone()
     }
 
-    /// Who has each of these, looked up all at once.
-    pub(super) fn holders<'a>(&self, of: impl Iterator<Item = &'a Facts>) -> Vec<Option<Held>> {
+    /// What is told of each of these, looked up all at once.
+    pub(super) fn told<T>(&self, of: impl Iterator<Item = ConnectionId>, what: impl Fn(&Note) -> T) -> Vec<Option<T>> {
         let all = self.all();
-        of.map(|facts| all.get(&facts.index())?.lease.clone()).collect()
+        of.map(|id| all.get(&id.slot).filter(|note| note.is_about(id)).map(&what)).collect()
     }
 
     /// Its user says what it does. What it has said before.
     pub(super) fn activity(&self, facts: &Facts, activity: Cow<'static, str>) -> Option<Cow<'static, str>> {
         self.all().get_mut(&facts.index())?.lease.as_mut()?.activity.replace(activity)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As one sees it who has looked at a slot a moment ago: since then its connection was closed, and another one was opened there.
+    #[test]
+    fn what_is_noted_of_a_connection_is_not_told_of_another_one_in_its_slot() {
+        let (notes, facts) = (Notes::default(), Facts::default());
+        let id = |life| ConnectionId { pool: 1, slot: facts.index(), life };
+        let held = |place| {
+            let (task, span, activity) = (None, None, None);
+            Held { since: 1, place, task, span, activity, is_reported: false, is_cut_off: false }
+        };
+        let sessions = || notes.told([id(6), id(7), id(8)].into_iter(), |note| note.session);
+        let leases = || [6, 7, 8].map(|life| lease_of(&mut notes.all(), id(life)).map(|(named, _)| named.to_string()));
+        for life in [7, 8] {
+            notes.begin(id(life), Opened { at: 1, uses: 0 }, Some(4_710 + life));
+            notes.lease(&facts, held(Location::caller()));
+            let told = |one| if one == life { Some(4_710 + life) } else { None };
+            assert_eq!(sessions(), [6, 7, 8].map(|one| told(one).map(Some)));
+            let name = |one, session| format!("connection 1.0.{one} (session {session})");
+            assert_eq!(leases(), [6, 7, 8].map(|one| told(one).map(|session| name(one, session))));
+            notes.end(&facts);
+            assert_eq!((sessions(), leases()), (vec![None; 3], [None, None, None]), "it has been closed");
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::budget::within;
+use super::notes::Opened;
 use super::panics::{caught, guarded};
 use super::part::Demanded;
 use super::spans::tell_unopened;
@@ -126,7 +127,8 @@ impl<D: Driver> Engine<D> {
         self.used.raise();
         self.core.capacity.opened();
         self.keep_aborter(&claim);
-        self.notes.begin(facts, now);
+        let opened = Opened { at: now, uses: facts.uses.get() };
+        self.notes.begin(self.id(&claim), opened, self.session_of(&claim));
         claim
     }
 
@@ -135,6 +137,14 @@ impl<D: Driver> Engine<D> {
             Ok(aborter) => aborter.into_iter().for_each(|aborter| self.tasks.keep(self.id(claim), aborter)),
             Err(message) => self.panicked(Warning::Aborter, &message, "asking for what aborts a connection panicked"),
         }
+    }
+
+    /// The number by which the server knows a connection that has just been opened.
+    fn session_of(&self, claim: &Claim<D::Connection>) -> Option<u64> {
+        caught(|| self.driver.session_id(self.core.table.get(claim))).unwrap_or_else(|message| {
+            self.panicked(Warning::Session, &message, "asking for the number of a session panicked; it counts as none");
+            None
+        })
     }
 
     fn driver_failed(&self, error: D::Error) -> OpenFailure {

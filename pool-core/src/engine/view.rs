@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Engine;
+use super::leaks::AT_ONCE;
 use super::panics::caught;
 use super::warnings::Warning;
 use crate::connection::{ConnectionId, SlotState, SlotView};
@@ -51,9 +52,15 @@ impl<D: Driver> Engine<D> {
                 }
                 _ => None,
             };
-            Some(SlotView { index: facts.index(), connection: id, state, since, users })
+            Some(SlotView { index: facts.index(), connection: id, session: None, state, since, users })
         };
-        self.core.table.occupied().filter_map(view).collect()
+        let mut slots: Vec<_> = self.core.table.occupied().filter_map(view).collect();
+        // What was there a moment ago, by its name: what has come since has another.
+        for some in slots.chunks_mut(AT_ONCE) {
+            let sessions = self.notes.told(some.iter().map(|slot| slot.connection), |note| note.session);
+            some.iter_mut().zip(sessions).for_each(|(slot, session)| slot.session = session.flatten());
+        }
+        slots
     }
 
     /// For how long an epoch is over.

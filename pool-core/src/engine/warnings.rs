@@ -26,6 +26,7 @@ pub(crate) enum Warning {
     Aborter,
     Classify,
     Host,
+    Session,
     Describe,
     Predicate,
     Another,

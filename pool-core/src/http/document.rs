@@ -245,7 +245,7 @@ fn distribution(times: &Distribution) -> Value {
 
 fn slot(slot: &SlotView) -> Value {
     json!({
-        "index": slot.index, "state": slot.state.label(), "since_seconds": maybe_seconds(slot.since),
+        "index": slot.index, "session": slot.session, "state": slot.state.label(), "since_seconds": maybe_seconds(slot.since),
         "users": slot.users,
     })
 }
@@ -257,7 +257,7 @@ pub(super) fn is_leak(holder: &Holder, leak_after: Option<Duration>) -> bool {
 
 fn holder(holder: &Holder, leak_after: Option<Duration>) -> Value {
     json!({
-        "connection": holder.connection.to_string(), "held_seconds": maybe_seconds(holder.held),
+        "connection": holder.connection.to_string(), "session": holder.session, "held_seconds": maybe_seconds(holder.held),
         "place": holder.place.map(ToString::to_string), "task": holder.task.map(|task| task.to_string()),
         "span": holder.span, "activity": holder.activity.as_deref(), "leak": is_leak(holder, leak_after),
     })

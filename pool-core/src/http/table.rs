@@ -27,7 +27,7 @@ pub(super) fn text(sources: &[&dyn Source]) -> String {
     section(
         &mut out,
         "HOLDERS",
-        &["pool", "connection", "held", "leak", "task", "place", "span", "activity"],
+        &["pool", "connection", "session", "held", "leak", "task", "place", "span", "activity"],
         all(Shown::holders),
     );
     section(&mut out, "SERVERS", &["pool", "host", "address", "role", "note"], all(Shown::servers));
@@ -100,6 +100,7 @@ impl Shown {
             vec![
                 self.name(),
                 holder.connection.to_string(),
+                or_nothing(holder.session),
                 age(holder.held),
                 leak.to_owned(),
                 or_nothing(holder.task),

@@ -39,7 +39,7 @@ pub struct Snapshot {
     pub checks: Option<HealthStats>,
     /// What is in the slots that are not vacant.
     pub slots: Vec<SlotView>,
-    /// Who has a connection, the longest first. Of the 1000 that have had one for longest it is said where they acquired it and what they do, if leases are [watched](Config::leak_after).
+    /// Who has a connection, the longest first. Of the 1000 that have had one for longest the [session](Holder::session) is told, and where they acquired it and what they do, if leases are [watched](Config::leak_after).
     pub holders: Vec<Holder>,
     /// Where the driver connects to.
     pub servers: Vec<ServerFacts>,

@@ -170,6 +170,20 @@ async fn queries_are_cancelled_through_it() {
     }
 }
 
+/// It is shown all the same: what the other side calls the session.
+#[tokio::test]
+async fn the_number_of_a_session_is_its_own_and_not_the_servers() {
+    let server = EphemeralPostgres::start().unwrap();
+    for mode in ["session", "transaction"] {
+        let bouncer = PgBouncer::in_front_of(&server).setting("pool_mode", mode).start().unwrap();
+        let pool = pool(&bouncer).await;
+        let lease = pool.acquire().await.unwrap();
+        let process: i32 = lease.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
+        let shown = pool.holders()[0].session;
+        assert!(shown.is_some() && shown != u64::try_from(process).ok(), "{mode}: {shown:?}, {process}");
+    }
+}
+
 /// What ends sessions, as it is told to whoever asks for something and to whoever asks why.
 #[tokio::test]
 async fn sessions_that_it_ends_are_told_why() {

@@ -52,6 +52,8 @@ struct Plan {
     dice: Option<Dice>,
     break_after: Option<u64>,
     hosts: Vec<String>,
+    /// The number of the session of connection 0, if sessions have any.
+    first_session: Option<u64>,
     recorder: Option<Recorder>,
     /// What it tells of itself.
     description: Description,
@@ -127,6 +129,11 @@ impl FakeDriver {
     /// Lets connections opened from now on go to these hosts in turn, by their ids.
     pub fn hosts<'a>(&self, hosts: impl IntoIterator<Item = &'a str>) {
         self.plan().hosts = hosts.into_iter().map(str::to_owned).collect();
+    }
+
+    /// Lets the fake backend number the sessions of connections that are opened from now on: this one is that of connection 0, and those of others follow.
+    pub fn number_sessions_from(&self, first: u64) {
+        self.plan().first_session = Some(first);
     }
 
     /// Opens a connection, as the pool would have it opened: to be adopted.
@@ -341,6 +348,10 @@ impl Driver for FakeDriver {
 
     fn host<'a>(&'a self, connection: &'a FakeConnection) -> Option<&'a str> {
         connection.host()
+    }
+
+    fn session_id(&self, connection: &FakeConnection) -> Option<u64> {
+        self.plan().first_session.map(|first| first + connection.id())
     }
 
     fn aborter(&self, connection: &FakeConnection) -> Option<Aborter> {

@@ -349,6 +349,10 @@ impl Driver for Panicky {
         panic!("told to panic in host")
     }
 
+    fn session_id(&self, (): &()) -> Option<u64> {
+        panic!("told to panic in session_id")
+    }
+
     fn aborter(&self, (): &()) -> Option<Aborter> {
         let bomb = Bomb;
         Some(Box::new(move || drop(bomb)))
@@ -393,11 +397,12 @@ async fn a_driver_that_panics_instead_of_answering_is_reported() {
     pool.retire_host("a");
     assert_eq!(pool.state().idle, 1, "it is to no host");
     let held = pool.acquire().await.unwrap();
+    assert_eq!(pool.holders()[0].session, None);
     let late = pool.acquire_timeout(SECOND).await.unwrap_err();
     assert!(matches!(late, AcquireError::Timeout { failure: Some(_), .. }), "such an error may pass: {late}");
     drop(held);
     let text = log.text();
-    for what in ["told to panic in host", "told to panic in classify"] {
+    for what in ["told to panic in host", "told to panic in session_id", "told to panic in classify"] {
         assert!(text.contains(what), "{what}: {text}");
     }
     assert_eq!(pool.close_within(SECOND).await, 0);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pool_core::Pool;
+use pool_core::{OwnedLease, Pool};
 use pool_testkit::fake::{Call, FakeDriver, Step, quiet};
 
 use crate::common::Stage;
@@ -63,6 +63,37 @@ fn a_lease_that_nobody_gives_back_is_marked() {
     stage.shows("legend", |text| text.contains("of these for too long"));
     drop(lease);
     stage.shows("t-holders", |text| text.contains("Nobody has a connection"));
+}
+
+/// The monitor may have opened one before sessions had numbers.
+fn lease_with_session(stage: &Stage) -> (OwnedLease<FakeDriver>, u64) {
+    for _ in 0..8 {
+        let lease = stage.runtime.block_on(stage.pool.acquire_owned()).unwrap();
+        let holder = stage.pool.holders().into_iter().find(|holder| holder.connection == lease.connection_id());
+        if let Some(session) = holder.and_then(|holder| holder.session) {
+            return (lease, session);
+        }
+        lease.discard();
+    }
+    panic!("no session has a number: {:?}", stage.pool.holders())
+}
+
+#[test]
+fn the_session_of_a_holder_is_shown_if_it_has_a_number() {
+    let stage = Stage::new();
+    let plain = stage.runtime.block_on(stage.pool.acquire_owned()).unwrap();
+    stage.open();
+    stage.shows("t-holders", |text| text.contains(&plain.connection_id().to_string()) && !text.contains("Session"));
+    stage.driver.number_sessions_from(70_000);
+    let (lease, session) = lease_with_session(&stage);
+    let told = |text: &str| text.contains("Session") && text.contains(&session.to_string());
+    stage.shows("t-holders", told);
+    let titles = "return [...document.querySelectorAll('#cells .cell.leased')].map(cell => cell.title).join('|')";
+    let titles = stage.run(titles, &[]);
+    let told: Vec<_> = titles.as_str().unwrap().split('|').filter(|title| title.contains("session")).collect();
+    assert!(matches!(told[..], [one] if one.ends_with(&format!("; session {session}"))), "{titles}");
+    drop((plain, lease));
+    stage.assert_undisturbed();
 }
 
 #[test]

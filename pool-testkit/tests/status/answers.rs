@@ -6,6 +6,7 @@ use pool_core::http::Status;
 use pool_core::{Description, MetricFamily, MetricKind, MetricUnit, Pool, ServerFacts};
 use pool_testkit::fake::{FakeDriver, quiet};
 use pool_testkit::spans::Spans;
+use serde_json::{Value, json};
 use tracing::subscriber::set_default;
 
 use crate::common::{Answer, SECOND, Shown, accepting, ask, ask_router, get, observer, was_logged};
@@ -192,6 +193,38 @@ async fn who_has_a_connection_is_shown_and_who_keeps_it_for_too_long() {
     let text = shown.get("/pool").await.body;
     assert!(text.contains("HOLDERS") && text.contains("LEAK") && text.contains("a report"), "{text}");
     drop(lease);
+}
+
+/// Of one connection that somebody has and one that is idle: what is listed in JSON, and the rows of holders in the tables, by their columns.
+async fn sessions_of(shown: &Shown) -> (Value, Vec<String>) {
+    let leases = [shown.pool.acquire().await.unwrap(), shown.pool.acquire().await.unwrap()];
+    let [_held, idle] = leases;
+    drop(idle);
+    let json = ask(&shown.status, accepting("/pool", "application/json")).await.json();
+    let each = |list: &str| -> Vec<_> {
+        let rows = json["pools"][0][list].as_array().unwrap().iter();
+        rows.map(|row| row.as_object().unwrap()["session"].clone()).collect()
+    };
+    let listed = json!({ "slots": each("slots"), "holders": each("holders") });
+    let text = shown.get("/pool").await.body;
+    let (_, holders) = text.split_once("HOLDERS\n").unwrap();
+    let column = |line: &str| line.split('|').nth(2).unwrap().trim().to_owned();
+    (listed, [0, 2].map(|line| column(holders.lines().nth(line).unwrap())).into())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_number_of_a_session_is_in_each_list_if_there_is_one() {
+    let shown = Shown::new(quiet(3));
+    assert_eq!(
+        sessions_of(&shown).await,
+        (json!({ "slots": [null, null], "holders": [null] }), vec!["session".to_owned(), String::new()])
+    );
+    let shown = Shown::new(quiet(3));
+    shown.driver.number_sessions_from(4_711);
+    assert_eq!(
+        sessions_of(&shown).await,
+        (json!({ "slots": [4_711, 4_712], "holders": [4_711] }), vec!["session".to_owned(), "4711".to_owned()])
+    );
 }
 
 #[tokio::test(start_paused = true)]

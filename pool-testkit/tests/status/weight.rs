@@ -18,6 +18,8 @@ async fn crowded(pools: usize, size: usize, minutes: u64) -> (Status, Vec<OwnedL
         let mut config = quiet(size);
         config.leak_after = Some(SECOND);
         let (driver, name) = (FakeDriver::new(), format!("service/pool-{number}"));
+        // As long as they get: of Linux up to 4,194,304.
+        driver.number_sessions_from(4_000_000);
         let pool = Pool::builder(driver.clone()).config(config).build().unwrap();
         status = status.pool(observer(&pool, &name));
         for _ in 0..size * 9 / 10 {

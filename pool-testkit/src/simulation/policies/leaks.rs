@@ -10,8 +10,11 @@ use super::super::ensure;
 use super::super::model::Checked;
 use super::Policy;
 use super::stage::{Held, Stage};
-use crate::fake::{Entry, Event};
+use crate::fake::{Entry, Event, FakeDriver};
 use crate::random::Random;
+
+/// The number of the session of connection 0; those of others follow.
+const FIRST_SESSION: u64 = 4_711;
 
 /// What may have come of a lease, and what has to have.
 #[derive(Clone, Copy, Debug, Default)]
@@ -127,6 +130,7 @@ impl Leaks {
         let (first, others) = (listed.next(), listed.count());
         ensure!(others == 0, "connection {} is listed more than once", held.id);
         let Some(holder) = first else { return Err(format!("connection {} is not listed: {holders:?}", held.id)) };
+        ensure!(holder.session == Some(FIRST_SESSION + held.id), "connection {} is listed as {holder}", held.id);
         let now = stage.clock.now();
         let (most, least) = (now - held.since.0, now - held.since.1);
         let told = holder.held.map(millis);
@@ -143,6 +147,10 @@ fn watches(config: &Config) -> bool {
 }
 
 impl Policy for Leaks {
+    fn prepare(&mut self, driver: &FakeDriver) {
+        driver.number_sessions_from(FIRST_SESSION);
+    }
+
     fn settings(&self, config: &mut Config, random: &mut Random) {
         let mut time = |choices: &[u64]| random.maybe(2, choices).map(Duration::from_millis);
         (config.leak_after, config.reclaim_after) = (time(&[20, 200, 2000]), time(&[50, 500, 5000]));
