@@ -122,8 +122,9 @@ impl PoolState {
     }
 }
 
-/// The state of the pool and what happened since it was built. Counters only ever grow. While the pool is in use, counts that are read one after
-/// the other may be some events apart; at rest they agree to the last one. `docs/statistics.md` has the names that other pools give them.
+/// The state of the pool and what happened since it was built. Counters only ever grow, but for `acquired` and `immediate` of a pool with shared leases: they lack those who
+/// have shared a connection for the moment in which the last of them leaves it. While the pool is in use, counts that are read one after the other may be some events apart; at
+/// rest they agree to the last one. `docs/statistics.md` has the names that other pools give them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
