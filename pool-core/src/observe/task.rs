@@ -84,8 +84,7 @@ impl<D: Driver> Sampler<D> {
     }
 
     fn warn(&self, point: &HistoryPoint) {
-        // With fewer connections than are leased it is more than all of them.
-        if self.config.utilisation >= 100 || point.peak * 100.0 <= f64::from(self.config.utilisation) {
+        if point.peak * 100.0 <= f64::from(self.config.utilisation) {
             return;
         }
         let Some(left_out) = self.warnings.ask(self.engine.uptime()) else { return };
