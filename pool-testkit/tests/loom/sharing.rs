@@ -292,10 +292,15 @@ fn leave_and_count(scene: &Scene) {
 fn nobody_who_shares_is_counted_twice() {
     let leaving = |scene: &Scene| (0..2).for_each(|_| leave_and_count(scene));
     let counting = |scene: &Scene| assert!(scene.core.leases() <= 1, "one has joined the first");
-    race(3, || Scene::new(2, 1).with_users(2), [leaving, counting], |scene| {
-        assert_eq!(scene.core.leases(), 1);
-        assert_at_rest(&scene.core, 1);
-    });
+    race(
+        3,
+        || Scene::new(2, 1).with_users(2),
+        [leaving, counting],
+        |scene| {
+            assert_eq!(scene.core.leases(), 1);
+            assert_at_rest(&scene.core, 1);
+        },
+    );
 }
 
 /// What is read before a party is counted is read before the last one has left, and changes it, if the party is counted: here it is known that it is.
@@ -322,7 +327,10 @@ fn whoever_counts_a_party_has_done_so_before_its_end() {
             loom::thread::yield_now();
         }
         (0..2).for_each(|_| leave_and_count(&counted.scene));
-        assert!(counted.has_read.load(Ordering::Relaxed), "it may read what is changed now, and count the party as well");
+        assert!(
+            counted.has_read.load(Ordering::Relaxed),
+            "it may read what is changed now, and count the party as well"
+        );
     };
     race(3, setup, [leaving, counting], |counted| assert_at_rest(&counted.scene.core, 1));
 }
