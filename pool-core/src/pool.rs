@@ -226,7 +226,10 @@ impl<D: Driver> Pool<D> {
     /// What one is told who does not wait.
     pub(crate) fn unavailable(&self) -> AcquireError {
         match self.engine.state() {
-            state if state.closed => AcquireError::Closed,
+            state if state.closed => {
+                self.engine.count_closed();
+                AcquireError::Closed
+            }
             state => {
                 self.engine.count_shed();
                 AcquireError::Unavailable { state: Box::new(state) }

@@ -134,6 +134,20 @@ impl Sharing {
         parties.filter(|party| party.users() > 0)
     }
 
+    /// How many have joined the first user of a slot. For one who has read before how often the slot was leased: whoever leaves last adds them to that, so that in this
+    /// order nobody is counted twice. Those who are added in between are not counted at all.
+    pub fn beside_the_first(&self, index: usize) -> u64 {
+        let Some(word) = self.words.get(index) else { return 0 };
+        // ORDERING: Relaxed: a figure; an old one says too few.
+        if Party(word.load(Ordering::Relaxed)).joined() <= 1 {
+            return 0;
+        }
+        // ORDERING: Release, pairs with Acquire in `leave`: what was read before was read before the last one has left, if the word does not say that it has. An
+        // exchange that writes what is there: a load might say what was so before.
+        let party = Party(word.fetch_add(0, order("sharing.count", Ordering::Release)));
+        party.joined().saturating_sub(1)
+    }
+
     /// The owner of a slot becomes its first user, and lets others in.
     pub fn let_in(&self, index: usize) {
         if let Some(word) = self.words.get(index) {
@@ -169,7 +183,8 @@ impl Sharing {
         // Where nobody shares the owner is the only user.
         let Some(word) = self.words.get(index) else { return Remaining::Nobody(Party(ONE_USER + ONE_JOINED)) };
         let one_less = |word: u64| Some(if word & USERS == ONE_USER { 0 } else { word - ONE_USER - uncounted });
-        // ORDERING: Release, pairs with Acquire here: the last one, who owns the connection from now on, sees what the others have done with it (I26).
+        // ORDERING: Release, pairs with Acquire here: the last one, who owns the connection from now on, sees what the others have done with it (I26). Acquire, pairs
+        // with Release in `beside_the_first`, too.
         let order = order("sharing.leave", Ordering::AcqRel);
         match word.fetch_update(order, Ordering::Relaxed, one_less) {
             Ok(before) if before & USERS == ONE_USER => Remaining::Nobody(Party(before - uncounted)),

@@ -122,8 +122,9 @@ impl PoolState {
     }
 }
 
-/// The state of the pool and what happened since it was built. Counters only ever grow. While the pool is in use, counts that are read one after
-/// the other may be some events apart; at rest they agree to the last one. `docs/statistics.md` has the names that other pools give them.
+/// The state of the pool and what happened since it was built. Counters only ever grow, but for `acquired` and `immediate` of a pool with shared leases: they lack those who
+/// have shared a connection for the moment in which the last of them leaves it. While the pool is in use, counts that are read one after the other may be some events apart; at
+/// rest they agree to the last one. `docs/statistics.md` has the names that other pools give them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -148,8 +149,8 @@ pub struct Stats {
     /// Acquires that ended in [`AcquireError::OpenFailed`](crate::AcquireError::OpenFailed) or [`AcquireError::BreakerOpen`](crate::AcquireError::BreakerOpen). They count
     /// among those that had to wait, however short it was.
     pub failed: u64,
-    /// Acquires that ended in [`AcquireError::Closed`](crate::AcquireError::Closed) or [`AcquireError::NoRuntime`](crate::AcquireError::NoRuntime), and in [`AcquireError::SelfWait`](crate::AcquireError::SelfWait), the ones that do not
-    /// wait left out. `acquired` is always `immediate + waited - timeouts - cancelled - failed - refused`, for a pool at rest.
+    /// Acquires that ended in [`AcquireError::Closed`](crate::AcquireError::Closed) or [`AcquireError::NoRuntime`](crate::AcquireError::NoRuntime), and in [`AcquireError::SelfWait`](crate::AcquireError::SelfWait), also
+    /// those that did not want to wait. They count among those that had to. `acquired` is always `immediate + waited - timeouts - cancelled - failed - refused`, for a pool at rest.
     pub refused: u64,
     /// Connections opened, the adopted ones included. Always `closed` and those that are there now.
     pub opened: u64,

@@ -30,6 +30,10 @@ const UNIT: u64 = 1_000;
 const LONGEST: u64 = 3_600_000_000;
 /// The longest time that is taken as it is, in nanoseconds: 30 days. What is beyond that is a mistake, and would be all that is seen of the others.
 const BELIEVED: u64 = 30 * 24 * LONGEST * UNIT;
+/// A sum that has come so far, in nanoseconds, stays as it is: 292 years. Whoever looks at one that has gone back takes that for a new process.
+const FULL: u64 = 1 << 63;
+/// The most that is added to a sum at once: more than two years. More than a hundred threads would have to come in the same instant for one that is not full yet to overflow.
+const MOST: u64 = 1 << 56;
 /// From here on a time is counted together with others, within one percent: half as many are told apart between a power of two and the next.
 const EXACT: u64 = 256;
 const STEPS: usize = 128;
@@ -74,6 +78,13 @@ impl Shard {
         part.get().map(|part| &part[place % STEPS])
     }
 
+    /// Adds to the sum.
+    fn add_up(&self, nanos: u64) {
+        if self.nanos.get() < FULL {
+            self.nanos.add(nanos.min(MOST));
+        }
+    }
+
     /// What has been counted where.
     fn counts(&self) -> impl Iterator<Item = (usize, u64)> {
         let parts = self.parts.iter().enumerate().filter_map(|(number, part)| Some((number * STEPS, part.get()?)));
@@ -90,7 +101,7 @@ impl Times {
         let shard = &self.0[own_shard()];
         if let Some(count) = shard.count(place(nanos.div_ceil(UNIT).min(LONGEST))) {
             count.add(stands_for);
-            shard.nanos.add(nanos.saturating_mul(stands_for));
+            shard.add_up(nanos.saturating_mul(stands_for));
         }
     }
 
@@ -232,6 +243,19 @@ mod tests {
         times.note(1_000_000_000, 1);
         assert_eq!(before, 8 * Duration::from_hours(30 * 24));
         assert_eq!(times.counted().total(), before + Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_sum_never_goes_back() {
+        let times = Times::default();
+        let mut before = Duration::ZERO;
+        for stands_for in [1, 16, 1 << 20, u64::MAX].into_iter().cycle().take(2_000) {
+            times.note(u64::MAX, stands_for);
+            let now = times.total();
+            assert!(now >= before && now == times.counted().total(), "{now:?} after {before:?}");
+            before = now;
+        }
+        assert!(before > Duration::from_nanos(FULL));
     }
 
     #[test]

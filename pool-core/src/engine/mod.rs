@@ -376,6 +376,12 @@ impl<D: Driver> Engine<D> {
         self.events.shed.add(1);
     }
 
+    /// Somebody did not want to wait, and the pool is closed.
+    pub(crate) fn count_closed(&self) {
+        self.count_refusal();
+        self.events.refused.add(1);
+    }
+
     /// The connection of a claim.
     #[inline]
     pub(crate) fn connection<'a>(&'a self, claim: &'a Claim<D::Connection>) -> &'a D::Connection {

@@ -74,11 +74,9 @@ impl<D: Driver> Engine<D> {
         let counts = self.core.table.counts();
         let (events, measures, facts) = (&self.events, &self.measures, || self.core.table.all_facts());
         let in_slots = |figure: fn(&Facts) -> &Figure| facts().map(|facts| figure(facts).get()).sum::<u64>();
-        // Those who joined others are counted in the slot when the last one leaves.
-        let joined: u64 = self.core.sharing.parties().map(|party| party.joined().saturating_sub(1)).sum();
-        let joined = joined.saturating_sub(self.core.sharing.sent.under_way());
+        let acquired = self.core.leases().saturating_sub(self.core.sharing.sent.under_way());
         let shared_waits = events.shared_waits.get();
-        let (acquired, served) = (in_slots(|facts| &facts.uses) + joined, in_slots(|facts| &facts.waits));
+        let served = in_slots(|facts| &facts.waits);
         let errors = self.errors();
         Stats {
             state: self.state_of(&counts),

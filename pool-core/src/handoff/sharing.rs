@@ -13,7 +13,7 @@ use super::{Core, SHARED};
 use crate::gate::Joined;
 use crate::queue::{Note, Resumed};
 use crate::sharing::{Party, Remaining};
-use crate::slot::{Claim, SharedClaim, Table};
+use crate::slot::{Claim, Facts, SharedClaim, Table};
 
 /// How many slots a newcomer looks at before it takes the least used of them.
 const LOOKS: usize = 16;
@@ -63,6 +63,15 @@ impl<C> Core<C> {
     #[inline]
     pub fn shares(&self) -> bool {
         self.sharing.most() > 0
+    }
+
+    /// How often slots were leased, by those who share as well: at moments too few, if several are just being added up, and never too many.
+    pub fn leases(&self) -> u64 {
+        let of_slot = |facts: &Facts| {
+            let alone = facts.uses.get();
+            alone + self.sharing.beside_the_first(facts.index())
+        };
+        self.table.all_facts().map(of_slot).sum()
     }
 
     /// A slot for a newcomer that shares, unless somebody waits or the pool is closed or paused: an idle one, or a place in the one that the fewest use of those it looks at, from `start`

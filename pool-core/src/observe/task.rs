@@ -34,6 +34,12 @@ pub(super) fn spawn<D: Driver>(
     tokio::spawn(sampler.run()).abort_handle()
 }
 
+/// From one glance to the next: a whole number of them make an interval.
+fn pace(interval: Duration) -> Duration {
+    let glances = u32::try_from(interval.as_secs()).map_or(GLANCES, |seconds| seconds.clamp(1, GLANCES));
+    interval / glances
+}
+
 struct Sampler<D: Driver> {
     engine: Arc<Engine<D>>,
     memory: Arc<Mutex<Memory>>,
@@ -45,13 +51,15 @@ struct Sampler<D: Driver> {
 
 impl<D: Driver> Sampler<D> {
     async fn run(mut self) {
-        let pace = (self.config.interval / GLANCES).max(Duration::from_secs(1)).min(self.config.interval);
+        let pace = pace(self.config.interval);
         let (mut glances, mut last) = (interval(pace), Instant::now());
-        glances.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // One that comes late does not put off the others, or samples would come ever later.
+        glances.set_missed_tick_behavior(MissedTickBehavior::Skip);
         while !self.engine.is_closed() {
             // Owned across the await: nothing but what the task has anyway.
             glances.tick().await;
-            if last.elapsed() >= self.config.interval {
+            // One that comes a moment too early since the last one was late is the one that is due.
+            if last.elapsed() + pace / 2 >= self.config.interval {
                 last = Instant::now();
                 self.sample();
             } else {
@@ -84,8 +92,7 @@ impl<D: Driver> Sampler<D> {
     }
 
     fn warn(&self, point: &HistoryPoint) {
-        // With fewer connections than are leased it is more than all of them.
-        if self.config.utilisation >= 100 || point.peak * 100.0 <= f64::from(self.config.utilisation) {
+        if point.peak * 100.0 <= f64::from(self.config.utilisation) {
             return;
         }
         let Some(left_out) = self.warnings.ask(self.engine.uptime()) else { return };

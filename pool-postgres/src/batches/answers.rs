@@ -117,8 +117,8 @@ pub struct BatchAnswers<'c> {
     keeps_rows: bool,
     /// How many there are.
     of: usize,
-    /// Whether nothing has been done, since what was known of a statement was out of date.
-    is_outdated: bool,
+    /// Of what is to be sent once more, since what was known of a statement was out of date, and nothing has been done.
+    once_more: Option<Course>,
 }
 
 /// What is dropped first is first here.
@@ -139,6 +139,8 @@ struct Open<'c> {
     failed: Option<(usize, Diagnosis)>,
     /// Whether that is because what was known of it was out of date.
     is_outdated: bool,
+    /// What is counted if it is not sent once more, as long as it may be.
+    postponed: Option<Vec<Item>>,
 }
 
 /// A statement was not executed, since an earlier one of its batch has failed.
@@ -150,19 +152,28 @@ pub(crate) struct Skipped {
 
 impl<'c> BatchAnswers<'c> {
     pub(super) fn none() -> Self {
-        Self { open: None, keeps_rows: true, of: 0, is_outdated: false }
+        Self { open: None, keeps_rows: true, of: 0, once_more: None }
     }
 
     pub(super) fn new(sent: Sent<'c>, course: Course, held: Arc<Held<'c>>, told: Told<'c>, keeps_rows: bool) -> Self {
         let (of, first) = (sent.asked.len(), sent.asked.front().map(|asked| Arc::clone(&asked.known)));
         let (rows, timer, late, failed, is_outdated) = (Vec::new(), None, None, None, false);
-        let open = Open { sent, course, first, held, told, rows, timer, late, failed, is_outdated };
-        Self { open: Some(open), keeps_rows, of, is_outdated }
+        let postponed = None;
+        let open = Open { sent, course, first, held, told, rows, timer, late, failed, is_outdated, postponed };
+        Self { open: Some(open), keeps_rows, of, once_more: None }
     }
 
-    /// Whether all that were to be one have come to nothing since what was known of a statement was out of date, and can be sent once more: once all have been answered.
-    pub(super) fn is_outdated(&self) -> bool {
-        self.is_outdated
+    /// As it is, for one who sends all of it once more if all that were to be one have come to nothing since what was known of a statement was out of date. Then nothing of this is counted or told.
+    pub(super) fn to_be_sent_once_more(mut self) -> Self {
+        if let Some(open) = &mut self.open {
+            open.postponed = Some(Vec::new());
+        }
+        self
+    }
+
+    /// The course in which it is to be sent once more, if it is: once all have been answered.
+    pub(super) fn course_once_more(&mut self) -> Option<Course> {
+        self.once_more.take()
     }
 
     /// How many are still to come.
@@ -180,9 +191,8 @@ impl Stream for BatchAnswers<'_> {
         let Some(open) = &mut this.open else { return Poll::Ready(None) };
         let outcome = ready!(open.poll_answer(this.keeps_rows, cx));
         let answer = open.end_next(number, outcome);
-        this.is_outdated = open.is_outdated;
         if open.sent.asked.is_empty() {
-            open.course.end(&open.held, open.sql());
+            this.once_more = open.end();
             // The connection goes back.
             this.open = None;
         }
@@ -264,25 +274,58 @@ impl Open<'_> {
         if self.late.is_none() {
             self.timer = None;
         }
-        self.count(come.is_err());
         let error = match (come, asked.stage) {
-            (Ok(answer), _) => return Some(Ok(answer)),
+            (Ok(answer), _) => {
+                self.count(Item::Answered);
+                return Some(Ok(answer));
+            }
             (Err(_), Stage::Unsent(error)) => *error,
             (Err(Some(error)), _) => self.judge(number, &asked.known, error),
             (Err(None), _) => return None,
         };
-        self.course.fails(&error);
+        self.count_error(&error);
         let may_be_done = !self.sent.is_one || error.outcome() == Outcome::Unknown;
         let error = error.of_batch_done(may_be_done && !self.sent.mark.was_inside());
         Some(Err((self.told)(error)))
     }
 
-    fn count(&self, has_failed: bool) {
-        self.held.tally().add(match self.late {
-            _ if !has_failed => Item::Answered,
+    fn count(&mut self, item: Item) {
+        match &mut self.postponed {
+            Some(items) => items.push(item),
+            None => self.held.tally().add(item),
+        }
+    }
+
+    /// One of them has failed, or comes behind one that has.
+    fn count_error(&mut self, error: &QueryError) {
+        self.count(match self.late {
+            _ if error.is_skipped() => Item::Skipped,
             Some(_) => Item::TimedOut,
             None => Item::Failed,
         });
+        if !self.is_sent_once_more() {
+            self.course.fails(error);
+        }
+    }
+
+    /// Whether this is as if it had not been: as far as it is known by now.
+    fn is_sent_once_more(&self) -> bool {
+        self.is_outdated && self.postponed.is_some()
+    }
+
+    /// Counts what was not counted before.
+    fn settle(&mut self) {
+        self.postponed.take().into_iter().flatten().for_each(|item| self.held.tally().add(item));
+    }
+
+    /// All of them have been answered. The course goes on if they are sent once more.
+    fn end(&mut self) -> Option<Course> {
+        if self.is_sent_once_more() {
+            return Some(mem::take(&mut self.course));
+        }
+        self.settle();
+        self.course.end(&self.held, self.sql());
+        None
     }
 
     /// What the client's error means.
@@ -343,8 +386,9 @@ fn poll_end(
 
 impl Drop for BatchAnswers<'_> {
     fn drop(&mut self) {
-        let Some(open) = &self.open else { return };
+        let Some(open) = &mut self.open else { return };
         open.held.note_loose();
+        open.settle();
         // One for all of them: nobody has looked whether the others were begun.
         open.held.tally().add(Item::Dropped);
         open.course.is_dropped(&open.held, open.sql());

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use futures_core::Stream;
 use tokio_postgres::types::ToSql;
 
-use crate::limits::limited_begin;
+use crate::limits::{Course, limited_begin};
 use crate::query::{Query, QueryError};
 use crate::results;
 use crate::statements::note_healed;
@@ -200,7 +200,7 @@ impl<'c, 'q> Batch<'c, 'q> {
     pub async fn send(self) -> Result<BatchAnswers<'c>, QueryError> {
         // Owned across the awaits: the batch, by the calls, and the connection.
         match self.hold().await? {
-            Some(begun) => begun.send(true).await,
+            Some(begun) => begun.send(true, None).await,
             None => Ok(BatchAnswers::none()),
         }
     }
@@ -238,12 +238,14 @@ impl<'c, 'q> Batch<'c, 'q> {
     pub async fn execute_all(self) -> Result<Vec<u64>, QueryError> {
         // Owned across the awaits: the batch, and the connection. Dropped, what is under way is cancelled.
         let Some(held) = self.hold().await? else { return Ok(Vec::new()) };
-        let (outcome, is_outdated) = held.counts().await;
-        if is_outdated {
-            note_healed(&held.connection);
-            return held.counts().await.0;
+        let answers = held.send(false, None).await?.to_be_sent_once_more();
+        match held.counts(answers).await {
+            (_, Some(course)) => {
+                note_healed(&held.connection);
+                held.counts(held.send(false, Some(course)).await?).await.0
+            }
+            (outcome, None) => outcome,
         }
-        outcome
     }
 }
 
@@ -256,24 +258,21 @@ struct Held<'c, 'q> {
 }
 
 impl<'c> Held<'c, '_> {
-    async fn send(&self, is_read: bool) -> Result<BatchAnswers<'c>, QueryError> {
+    /// For the first time, or once more in the same course.
+    async fn send(&self, is_read: bool, course: Option<Course>) -> Result<BatchAnswers<'c>, QueryError> {
         let (Self { connection, entries, .. }, told) = (self, Arc::clone(&self.told));
         let how = How { is_one: self.is_one, is_read };
         // Owned across the await: the connection, or its lease, which goes back and is put in order.
-        let begun = limited_begin(connection, &entries[0].query, || begin(connection, entries, how)).await;
+        let begun = limited_begin(connection, &entries[0].query, course, || begin(connection, entries, how)).await;
         match begun {
             Ok((sent, course)) => Ok(BatchAnswers::new(sent, course, Arc::clone(connection), told, is_read)),
             Err(error) => Err(told(error)),
         }
     }
 
-    /// The counts or the first error, and whether it may be sent once more.
-    async fn counts(&self) -> (Result<Vec<u64>, QueryError>, bool) {
+    /// The counts or the first error, and if it is to be sent once more its course.
+    async fn counts(&self, mut answers: BatchAnswers<'c>) -> (Result<Vec<u64>, QueryError>, Option<Course>) {
         // Owned across the awaits: the answers. Dropped, what is under way is cancelled.
-        let mut answers = match self.send(false).await {
-            Ok(answers) => answers,
-            Err(error) => return (Err(error), false),
-        };
         let (mut counts, mut failed) = (Vec::with_capacity(self.entries.len()), None);
         while let Some(answer) = poll_fn(|context| Pin::new(&mut answers).poll_next(context)).await {
             match answer {
@@ -281,7 +280,7 @@ impl<'c> Held<'c, '_> {
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
-        (failed.map_or(Ok(counts), Err), answers.is_outdated())
+        (failed.map_or(Ok(counts), Err), answers.course_once_more())
     }
 }
 

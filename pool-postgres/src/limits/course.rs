@@ -32,6 +32,11 @@ impl Course {
         Self { began_at, span, end: QueryEnd::Answered, is_served: true }
     }
 
+    /// Since when it goes on, and its span: for one that is begun anew.
+    pub(super) fn from_the_beginning(self) -> (Option<Instant>, Traced) {
+        (self.began_at, self.span)
+    }
+
     /// One of its answers is an error. The first one says what has become of it.
     pub(crate) fn fails(&mut self, error: &QueryError) {
         let (end, is_served) = end_of(error);

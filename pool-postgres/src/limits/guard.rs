@@ -44,13 +44,17 @@ pub(crate) async fn limited<T: Answered, R: Future<Output = Result<T, QueryError
     answer
 }
 
-/// As [`limited`], for a request that is only begun then, and goes on. Whoever reads its answers says what becomes of it.
+/// As [`limited`], for a request that is only begun then, and goes on. Whoever reads its answers says what becomes of it. One that is begun anew since nothing has come of it is the same one, with its `course`.
 pub(crate) async fn limited_begin<T: Answered, R: Future<Output = Result<T, QueryError>>>(
     connection: &PostgresConnection,
     query: &Query<'_>,
+    course: Option<Course>,
     request: impl FnOnce() -> R,
 ) -> Result<(T, Course), QueryError> {
-    let mut guard = Guard::begin(connection, query);
+    let mut guard = match course {
+        Some(course) => Guard::watch(connection, query, course.from_the_beginning()),
+        None => Guard::begin(connection, query),
+    };
     let request = pin!(request());
     let begun = match query.terms.timeout(connection.limits()) {
         // Owned across the awaits: as above.
@@ -119,9 +123,16 @@ pub(crate) struct Guard<'a> {
 impl<'a> Guard<'a> {
     /// Begins to watch over a request that has one answer due at a time.
     pub(crate) fn begin(connection: &'a PostgresConnection, query: &'a Query<'a>) -> Self {
-        connection.session().requests().begin(query);
         let began_at = connection.limits().are_timed().then(Instant::now);
-        let span = spans::of_request(connection, query);
+        Self::watch(connection, query, (began_at, spans::of_request(connection, query)))
+    }
+
+    fn watch(
+        connection: &'a PostgresConnection,
+        query: &'a Query<'a>,
+        (began_at, span): (Option<Instant>, Traced),
+    ) -> Self {
+        connection.session().requests().begin(query);
         Self {
             connection,
             query,

@@ -25,6 +25,8 @@ pub struct QueryStats {
     pub timed_out: u64,
     /// How many were dropped before they were answered.
     pub dropped: u64,
+    /// How many statements of a [`Batch`](crate::Batch) were not executed, since an earlier one had failed. They are not among `queries`.
+    pub skipped: u64,
     /// For how many, timed out or dropped, the server was asked to cancel them. What the pool cancels on connections that come back is not among them.
     pub cancelled: u64,
     /// How many were [slow](crate::Limits::slow_query).
@@ -35,13 +37,14 @@ pub struct QueryStats {
     pub sla_missed: u64,
 }
 
-/// One thing that is counted. No request is counted as two of the first four.
+/// One thing that is counted. No request is counted as two of the first five.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Item {
     Answered,
     Failed,
     TimedOut,
     Dropped,
+    Skipped,
     Cancelled,
     Slow,
     SlaMet,
@@ -83,10 +86,10 @@ impl Counters {
 
 impl QueryStats {
     pub(crate) fn of(items: &[u64; ITEMS]) -> Self {
-        let [answered, failed, timed_out, dropped, cancelled, slow, sla_met, sla_missed, _] = *items;
+        let [answered, failed, timed_out, dropped, skipped, cancelled, slow, sla_met, sla_missed, _] = *items;
         let failed = failed + timed_out;
         let queries = answered + failed + dropped;
-        Self { queries, failed, timed_out, dropped, cancelled, slow, sla_met, sla_missed }
+        Self { queries, failed, timed_out, dropped, skipped, cancelled, slow, sla_met, sla_missed }
     }
 }
 

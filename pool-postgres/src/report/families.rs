@@ -48,6 +48,7 @@ fn queries(stats: &QueryStats) -> [MetricFamily; 4] {
         ("failed", stats.failed - stats.timed_out),
         ("timed_out", stats.timed_out),
         ("dropped", stats.dropped),
+        ("skipped", stats.skipped),
     ];
     [
         events("pool.postgres.queries", "Queries that have ended, by what came of them.")

@@ -3,9 +3,12 @@
 use futures_util::StreamExt;
 use pool_postgres::retry::{GaveUp, Outcome, RetryPolicy};
 use pool_postgres::{PostgresPool, Queries, QueryError};
+use pool_testkit::spans::Spans;
 use std::time::Duration;
+use tracing::subscriber::set_default;
 
 use crate::as_one::{INSERT, numbers, table, unharmed};
+use crate::common::{config, database};
 
 const ALL: &str = "SELECT * FROM t";
 const NAMED: &str = "INSERT INTO t (n) VALUES ($1)";
@@ -25,6 +28,29 @@ async fn what_is_out_of_date_is_sent_once_more_as_one() {
     assert_eq!(pool.driver().statements().healed, healed + 1);
     assert_eq!(numbers(&pool).await, [1, 2]);
     unharmed(&pool, 1).await;
+}
+
+/// It is one request: what came to nothing is not counted, and not told.
+#[tokio::test]
+async fn what_is_sent_once_more_counts_once() {
+    let database = database();
+    let mut config = config(database.url(), 1);
+    (config.limits.sla, config.limits.slow_query) = (Some(Duration::from_mins(10)), Some(Duration::from_millis(5)));
+    let pool = PostgresPool::connect(config).await.unwrap();
+    pool.batch_execute("CREATE TABLE t (n int)").await.unwrap();
+    let sleeps = "SELECT pg_sleep(0.01)";
+    pool.batch().add(NAMED, &[&1]).add(ALL, &[]).add(NAMED, &[&0]).execute_all().await.unwrap();
+    change(&pool).await;
+    let (before, spans) = (pool.driver().query_stats(), Spans::default());
+    let listening = set_default(spans.clone());
+    let batch = pool.batch().add(sleeps, &[]).add(ALL, &[]).add(NAMED, &[&3]);
+    assert_eq!(batch.execute_all().await.unwrap(), [1, 2, 1]);
+    drop(listening);
+    let (after, healed) = (pool.driver().query_stats(), pool.driver().statements().healed);
+    assert_eq!((healed, after.queries - before.queries, after.failed, after.skipped), (1, 3, 0, 0));
+    assert_eq!((after.sla_met - before.sla_met, after.slow - before.slow), (1, 1));
+    let told: Vec<_> = spans.named("db.query").iter().map(|span| span.field("outcome").to_owned()).collect();
+    assert_eq!(told, ["answered"], "{:#?}", spans.named("db.query"));
 }
 
 /// The server has forgotten all that was prepared.

@@ -32,6 +32,18 @@ pub(crate) async fn unharmed(pool: &PostgresPool, opened: u64) {
     assert_eq!((answer, pool.stats().opened, pool.stats().broken), (42, opened, 0), "the answer to its own question");
 }
 
+/// One has failed: those before it were answered, and those behind it not asked.
+#[tokio::test]
+async fn what_was_skipped_has_not_failed() {
+    let (_database, pool) = table(1).await;
+    let before = pool.driver().query_stats();
+    let batch = pool.batch().add("SELECT 1", &[]).add("SELECT 1 / (1 - count(*)) FROM (SELECT 1) x", &[]);
+    let batch = batch.add("SELECT 3", &[]).add("SELECT 4", &[]);
+    assert_eq!(batch.execute_all().await.unwrap_err().batch_index(), Some(1));
+    let after = pool.driver().query_stats();
+    assert_eq!((after.queries - before.queries, after.failed, after.skipped), (2, 1, 2), "{after:?}");
+}
+
 #[tokio::test]
 async fn answers_come_in_order_with_their_rows_and_counts() {
     let (_database, pool) = table(1).await;

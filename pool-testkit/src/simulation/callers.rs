@@ -33,7 +33,11 @@ impl World {
     pub(super) fn try_acquire(&mut self) -> Checked {
         match self.pool.try_acquire_owned() {
             Ok(lease) => self.hold(lease, Way::WithoutWaiting),
-            Err(AcquireError::Closed) if self.model.closed => Ok(()),
+            Err(AcquireError::Closed) if self.model.closed => {
+                self.model.counts.waited += 1;
+                self.model.counts.refused += 1;
+                Ok(())
+            }
             Err(AcquireError::Unavailable { .. }) if !self.model.closed => {
                 self.model.counts.shed += 1;
                 Ok(())

@@ -10,7 +10,7 @@ use pool_core::{
     PoolObserver, ServerFacts, SlotState,
 };
 use pool_testkit::fake::{Call, FakeDriver, Step, quiet};
-use tokio::time::sleep;
+use tokio::time::{advance, sleep};
 
 use crate::common::{SECOND, is_pending, pool_with, prove_nothing_lost, quiet_pool, ready, until};
 use crate::log::Log;
@@ -405,4 +405,35 @@ async fn at_a_hundred_percent_nothing_is_ever_worth_a_warning() {
     sleep(21 * SECOND).await;
     assert!(!log.text().contains("most connections of a pool are in use"), "{}", log.text());
     drop((leases, observer));
+}
+
+/// More are leased than there may be.
+#[tokio::test(start_paused = true)]
+async fn no_more_is_in_use_than_all_when_a_pool_has_shrunk() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 3);
+    let observer = observed(&pool);
+    let leases = (pool.acquire().await.unwrap(), pool.acquire().await.unwrap(), pool.acquire().await.unwrap());
+    let mut config = (*pool.config()).clone();
+    config.max_size = 1;
+    pool.reconfigure(config).unwrap();
+    sleep(15 * SECOND).await;
+    let families = observer.families();
+    assert_eq!(number(&families, "pool.utilisation", ""), 1.0);
+    assert_eq!(number(&families, "pool.utilisation.peak", ""), 1.0);
+    assert_eq!(observer.snapshot().utilisation, 1.0);
+    drop(leases);
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+/// When the machine was busy with something else.
+#[tokio::test(start_paused = true)]
+async fn a_sample_that_is_late_puts_no_other_off() {
+    let pool = quiet_pool(&FakeDriver::new(), 1);
+    let observer = observed(&pool);
+    tokio::task::yield_now().await;
+    advance(Duration::from_millis(10_400)).await;
+    sleep(Duration::from_millis(19_700)).await;
+    let over: Vec<_> = observer.snapshot().history.iter().map(|point| point.over.as_millis()).collect();
+    assert_eq!(over, [10_400, 9_600, 10_000]);
 }

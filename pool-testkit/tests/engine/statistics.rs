@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pool_core::{AcquireError, Pool, Stats};
+use pool_core::{AcquireError, Pool, Request, ScheduleConfig, Stats};
 use pool_testkit::fake::{Call, FakeDriver, Step};
 use tokio::time::sleep;
 
@@ -49,8 +49,44 @@ async fn every_acquire_is_counted_once() {
     }
     assert!(matches!(pool.try_acquire(), Err(AcquireError::Closed)));
     let closed = pool.stats();
-    assert_eq!((closed.refused, closed.shed), (3, 1), "one that does not wait is not counted");
+    assert_eq!((closed.refused, closed.shed), (4, 1), "those who do not wait are refused as well");
     assert_books(&closed);
+}
+
+/// By whichever way they have come.
+#[tokio::test(start_paused = true)]
+async fn those_who_do_not_wait_for_a_closed_pool_are_counted_once() {
+    let driver = FakeDriver::new();
+    driver.share_by(2);
+    let pool = quiet_pool(&driver, 1);
+    let scheduler = pool.schedule(ScheduleConfig::default()).unwrap();
+    pool.close().await;
+    let outcomes = [
+        pool.try_acquire().map(drop),
+        pool.try_acquire_owned().map(drop),
+        pool.try_share().map(drop),
+        pool.try_share_owned().map(drop),
+        scheduler.try_acquire(Request::new()).map(drop),
+    ];
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(AcquireError::Closed))), "{outcomes:?}");
+    assert_eq!(pool.stats().refused, 5);
+    assert_eq!(pool.stats().wait.count, 0, "they have not waited");
+    assert_books(&pool.stats());
+}
+
+/// A driver may hand in whatever it likes, and as often.
+#[test]
+fn the_sum_of_times_that_cannot_be_never_goes_back() {
+    let pool = quiet_pool(&FakeDriver::new(), 1);
+    let mut before = 0.0;
+    for _ in 0..8 {
+        (0..1000).for_each(|_| pool.record_execution(Duration::MAX));
+        let execution = pool.stats().execution;
+        #[allow(clippy::cast_precision_loss)] // of some thousands
+        let sum = execution.mean.as_secs_f64() * execution.count as f64;
+        assert!(sum > before - 1.0, "{sum} after {before}");
+        before = sum;
+    }
 }
 
 #[test]

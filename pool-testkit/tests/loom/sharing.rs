@@ -5,7 +5,8 @@ use std::panic::Location;
 use std::sync::Mutex;
 use std::task::{Poll, Waker};
 
-use pool_core::internals::{Entered, Fifo, Found, Grant, Heard, Resumed, SharedClaim, Ticket};
+use loom::sync::atomic::{AtomicBool, Ordering};
+use pool_core::internals::{Entered, Fifo, Found, Grant, Heard, Parted, Resumed, SharedClaim, Ticket};
 
 use crate::common::{assert_at_rest, at_once, race, retire, touch};
 use crate::shared::{Mine, Scene};
@@ -275,4 +276,61 @@ fn a_close_finds_what_is_shared() {
     };
     race(3, || Scene::new(2, 1).with_users(1), [closing, leaving], |scene| assert_at_rest(&scene.core, 0));
     race(2, || Scene::new(2, 1).with_idle(1), [closing, sharing], |scene| assert_at_rest(&scene.core, 0));
+}
+
+/// The last one to leave adds those who have joined to what is known about the slot.
+fn leave_and_count(scene: &Scene) {
+    if let Parted::Whole(claim, party) = scene.core.part(scene.place()) {
+        let uses = &scene.core.table.facts(&claim).uses;
+        uses.set(uses.get() + party.joined() - 1);
+        scene.release(claim);
+    }
+}
+
+/// Whoever counts while the last one leaves counts nobody twice.
+#[test]
+fn nobody_who_shares_is_counted_twice() {
+    let leaving = |scene: &Scene| (0..2).for_each(|_| leave_and_count(scene));
+    let counting = |scene: &Scene| assert!(scene.core.leases() <= 1, "one has joined the first");
+    race(
+        3,
+        || Scene::new(2, 1).with_users(2),
+        [leaving, counting],
+        |scene| {
+            assert_eq!(scene.core.leases(), 1);
+            assert_at_rest(&scene.core, 1);
+        },
+    );
+}
+
+/// What is read before a party is counted is read before the last one has left, and changes it, if the party is counted: here it is known that it is.
+#[test]
+fn whoever_counts_a_party_has_done_so_before_its_end() {
+    struct Counted {
+        scene: Scene,
+        has_read: AtomicBool,
+        has_counted: AtomicBool,
+    }
+    let setup = || Counted {
+        scene: Scene::new(2, 1).with_users(2),
+        has_read: AtomicBool::new(false),
+        has_counted: AtomicBool::new(false),
+    };
+    let counting = |counted: &Counted| {
+        counted.has_read.store(true, Ordering::Relaxed);
+        assert_eq!(counted.scene.core.leases(), 1);
+        counted.has_counted.store(true, Ordering::Relaxed);
+    };
+    let leaving = |counted: &Counted| {
+        // It says when to leave, and nothing is seen through it.
+        while !counted.has_counted.load(Ordering::Relaxed) {
+            loom::thread::yield_now();
+        }
+        (0..2).for_each(|_| leave_and_count(&counted.scene));
+        assert!(
+            counted.has_read.load(Ordering::Relaxed),
+            "it may read what is changed now, and count the party as well"
+        );
+    };
+    race(3, setup, [leaving, counting], |counted| assert_at_rest(&counted.scene.core, 1));
 }

@@ -39,7 +39,10 @@ impl Stage {
                 self.join(lease);
                 Ok(())
             }
-            Err(AcquireError::Closed) if self.closed => Ok(()),
+            Err(AcquireError::Closed) if self.closed => {
+                self.books.refused += 1;
+                Ok(())
+            }
             Err(AcquireError::Unavailable { .. }) if !self.closed => {
                 self.books.shed += 1;
                 Ok(())

@@ -41,7 +41,10 @@ impl Stage {
                 self.books.acquired += 1;
                 self.take(Box::new(lease), None, self.clock.now())
             }
-            Err(AcquireError::Closed) if self.closed => Ok(()),
+            Err(AcquireError::Closed) if self.closed => {
+                self.books.refused += 1;
+                Ok(())
+            }
             Err(AcquireError::Unavailable { .. }) if !self.closed => {
                 self.books.shed += 1;
                 Ok(())
