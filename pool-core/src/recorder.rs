@@ -102,6 +102,11 @@ impl Recorder {
         self.0.failed.counted().fold(self.0.executions.counted(), |all, (_, failed)| all.with(&failed))
     }
 
+    /// How many have not failed.
+    pub(crate) fn done(&self) -> u64 {
+        self.0.executions.counted().count()
+    }
+
     /// Those that have not failed, and those that have, by their kind.
     pub(crate) fn counted_apart(&self) -> (Counted, Vec<(&'static str, Counted)>) {
         (self.0.executions.counted(), self.0.failed.counted().collect())
