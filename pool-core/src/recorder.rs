@@ -66,7 +66,7 @@ impl Failed {
 }
 
 impl Recorder {
-    /// Notes how long a query took, or whatever a connection is used for: it shows in [`Stats::execution`](crate::Stats::execution).
+    /// Notes how long a query took, or whatever a connection is used for: it shows in [`Stats::execution`](crate::Stats::execution). To the metric `pool.connectivity.time` it says that the backend has answered.
     pub fn record_execution(&self, time: Duration) {
         self.record_executions(time, 1);
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::Engine;
 use super::clock::nanos;
+use crate::attempt::Step;
 use crate::driver::{Driver, ErrorClass};
 use crate::failure::OpenFailure;
 
@@ -118,17 +119,28 @@ impl Reach {
     }
 }
 
-/// What an attempt to open a connection says about the backend, if it failed: nothing, unless it was asked and did not let anybody in. One that is full has answered.
-fn is_out_of_reach(failure: &OpenFailure) -> bool {
-    match failure {
-        OpenFailure::Driver { class, .. } => *class != ErrorClass::Full,
-        OpenFailure::TimedOut { .. } | OpenFailure::Panicked { .. } => true,
-        OpenFailure::Hook(_) | OpenFailure::Abandoned => false,
+/// What an attempt to open a connection says about the backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    Answer,
+    NoAnswer,
+    Nothing,
+}
+
+impl Heard {
+    /// From an attempt that failed in this step: nothing, unless the backend was asked and did not let anybody in. One that is full has answered.
+    pub(super) fn of(failure: &OpenFailure, step: Step) -> Self {
+        let was_asked = match failure {
+            OpenFailure::Driver { class, .. } => *class != ErrorClass::Full,
+            OpenFailure::TimedOut { .. } | OpenFailure::Panicked { .. } => true,
+            OpenFailure::Hook(_) | OpenFailure::Abandoned => false,
+        };
+        if was_asked && step != Step::Preparing { Self::NoAnswer } else { Self::Nothing }
     }
 }
 
 impl<D: Driver> Engine<D> {
-    /// An attempt to open a connection begins, now.
+    /// The backend is asked for a connection, from now on.
     pub(super) fn begin_to_reach(&self) -> u64 {
         let now = self.clock.now();
         let mut known = self.reach.known();
@@ -137,9 +149,8 @@ impl<D: Driver> Engine<D> {
         now
     }
 
-    /// An attempt to open one, which began then, has ended; or it was not made after all.
-    pub(super) fn end_to_reach(&self, began: Option<u64>, failure: Option<&OpenFailure>) {
-        let Some(began) = began else { return };
+    /// It has been asked since then, and is not any more.
+    pub(super) fn end_to_reach(&self, began: u64, heard: Heard) {
         let now = self.clock.now();
         let mut known = self.reach.known();
         known.opening = known.opening.saturating_sub(1);
@@ -147,10 +158,10 @@ impl<D: Driver> Engine<D> {
         if self.is_out_of_service() {
             return;
         }
-        match failure {
-            None => known.succeeded(now, KNOWN_FOR),
-            Some(failure) if is_out_of_reach(failure) => known.failed(began, now, KNOWN_FOR),
-            Some(_) => {}
+        match heard {
+            Heard::Answer => known.succeeded(now, KNOWN_FOR),
+            Heard::NoAnswer => known.failed(began, now, KNOWN_FOR),
+            Heard::Nothing => {}
         }
     }
 

@@ -4,8 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pool_core::{Config, HealthConfig, MetricValue, ObserveConfig, Pool, PoolObserver};
-use pool_testkit::fake::{Call, FakeDriver, Step, quiet};
+use pool_core::{
+    Attempt, Config, ConnectionFacts, Driver, ErrorClass, HealthConfig, HookError, HookPoint, Hooks, MetricValue,
+    ObserveConfig, Pool, PoolObserver, SessionState,
+};
+use pool_testkit::fake::{Call, FakeConnection, FakeDriver, Step, quiet};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::common::{SECOND, pool_with};
@@ -13,7 +16,7 @@ use crate::common::{SECOND, pool_with};
 const HOUR: Duration = Duration::from_hours(1);
 
 /// Seconds in which it could be reached, and in which it could not.
-fn reach(observer: &PoolObserver<FakeDriver>) -> (f64, f64) {
+fn reach<D: Driver>(observer: &PoolObserver<D>) -> (f64, f64) {
     let families = observer.families();
     let family = families.iter().find(|family| family.name == "pool.connectivity.time").unwrap();
     let seconds = |outcome: &str| {
@@ -151,6 +154,90 @@ async fn an_attempt_over_a_pause_says_nothing_about_the_pause() {
         let wanted = if pause == 2 { 62.0 } else { 0.0 };
         assert!(missed <= wanted && (missed > 0.0) == (pause == 2), "{reached} {missed}");
         drop(lease);
+    }
+}
+
+/// Stands in the way of each open.
+struct InTheWay {
+    at: HookPoint,
+    /// Refuses otherwise.
+    hangs: bool,
+}
+
+impl InTheWay {
+    async fn stand(&self) -> Result<(), HookError> {
+        if self.hangs { std::future::pending().await } else { Err("not now".into()) }
+    }
+}
+
+impl Hooks<FakeConnection> for InTheWay {
+    fn points(&self) -> &[HookPoint] {
+        std::slice::from_ref(&self.at)
+    }
+
+    async fn before_open(&self) -> Result<(), HookError> {
+        self.stand().await
+    }
+
+    async fn after_open(&self, _: &mut FakeConnection, _: &ConnectionFacts) -> Result<(), HookError> {
+        self.stand().await
+    }
+}
+
+/// Before the open nobody has asked the server, and after it it has answered.
+#[tokio::test(start_paused = true)]
+async fn a_hook_is_not_the_server() {
+    for (at, hangs) in
+        [HookPoint::BeforeOpen, HookPoint::AfterOpen].into_iter().flat_map(|at| [(at, true), (at, false)])
+    {
+        let driver = FakeDriver::new();
+        driver.limit(2);
+        driver.always(Call::Connect, Step::Delay(SECOND / 100));
+        let pool = Pool::builder(driver).config(Config::default()).hooks(InTheWay { at, hangs }).build().unwrap();
+        let observer = pool.observe(ObserveConfig::default()).unwrap();
+        assert!(pool.acquire_timeout(60 * SECOND).await.is_err());
+        let (reached, missed) = reach(&observer);
+        assert!(missed == 0.0 && (reached > 0.0) == (at == HookPoint::AfterOpen), "{at}, {hangs}: {reached} {missed}");
+        let stats = pool.stats();
+        assert!(stats.open_failures > 0, "{stats:?}");
+        assert_eq!(stats.errors.open_hooks, stats.open_failures, "{at}, {hangs}: {:?}", stats.errors);
+    }
+}
+
+/// A driver whose credentials are kept elsewhere, where nobody answers, or somebody refuses.
+struct Locked {
+    hangs: bool,
+}
+
+impl Driver for Locked {
+    type Connection = ();
+    type Error = std::io::Error;
+
+    async fn connect(&self, attempt: &Attempt) -> Result<(), std::io::Error> {
+        attempt.preparing("credentials");
+        if self.hangs {
+            std::future::pending::<()>().await;
+        }
+        Err(std::io::Error::other("sealed"))
+    }
+    fn inspect(&self, (): &mut ()) -> SessionState {
+        SessionState::Clean
+    }
+    fn classify(&self, _: &std::io::Error) -> ErrorClass {
+        ErrorClass::Transient
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_keeps_the_credentials_is_not_the_server() {
+    for hangs in [false, true] {
+        let pool = Pool::builder(Locked { hangs }).config(quiet(1)).build().unwrap();
+        let observer = pool.observe(ObserveConfig::default()).unwrap();
+        let error = pool.acquire_timeout(60 * SECOND).await.unwrap_err();
+        assert!(!hangs || error.to_string().contains("preparing: credentials"), "{error}");
+        assert_eq!(reach(&observer), (0.0, 0.0));
+        assert!(pool.stats().open_failures > 0);
+        pool.close().await;
     }
 }
 
