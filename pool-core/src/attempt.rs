@@ -15,6 +15,8 @@ use crate::failure::OneLine;
 pub enum Step {
     /// None is being opened or checked: the caller waits until one comes back.
     Queued,
+    /// What is needed for opening one is being fetched, and not from the backend: credentials, say.
+    Preparing,
     /// One is being opened.
     Opening,
     /// One is being opened, and the backend is about to decide whether it lets the client in.
@@ -29,6 +31,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Queued => "queued",
+            Self::Preparing => "preparing",
             Self::Opening => "opening",
             Self::Authenticating => "authenticating",
             Self::Hook => "setting up",
@@ -79,6 +82,12 @@ impl Default for Attempt {
 }
 
 impl Attempt {
+    /// The driver is fetching what it needs before it opens the connection, and not from the backend: credentials, say. An attempt that fails in this step says nothing about the backend, and is left out of the metric
+    /// `pool.connectivity.time`.
+    pub fn preparing(&self, doing: impl Into<Cow<'static, str>>) {
+        self.enter(Step::Preparing, doing.into());
+    }
+
     /// The driver is opening the connection: looking up a name, opening a socket, agreeing on encryption.
     pub fn opening(&self, doing: impl Into<Cow<'static, str>>) {
         self.enter(Step::Opening, doing.into());

@@ -66,7 +66,7 @@ impl Failed {
 }
 
 impl Recorder {
-    /// Notes how long a query took, or whatever a connection is used for: it shows in [`Stats::execution`](crate::Stats::execution).
+    /// Notes how long a query took, or whatever a connection is used for: it shows in [`Stats::execution`](crate::Stats::execution). To the metric `pool.connectivity.time` it says that the backend has answered.
     pub fn record_execution(&self, time: Duration) {
         self.record_executions(time, 1);
     }
@@ -100,6 +100,11 @@ impl Recorder {
 
     pub(crate) fn counted(&self) -> Counted {
         self.0.failed.counted().fold(self.0.executions.counted(), |all, (_, failed)| all.with(&failed))
+    }
+
+    /// How many have not failed.
+    pub(crate) fn done(&self) -> u64 {
+        self.0.executions.counted().count()
     }
 
     /// Those that have not failed, and those that have, by their kind.

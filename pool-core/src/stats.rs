@@ -242,10 +242,12 @@ pub struct Errors {
     pub open_transient: u64,
     /// Attempts that failed with a [permanent](crate::ErrorClass::Permanent) error.
     pub open_permanent: u64,
-    /// Attempts that took longer than the connect timeout.
+    /// Attempts that took longer than the connect timeout, while the driver opened one.
     pub open_timeouts: u64,
     /// Attempts that panicked.
     pub open_panics: u64,
+    /// Attempts that a [hook](crate::Hooks) around the open has refused, or that were in one when their time was over.
+    pub open_hooks: u64,
     /// Attempts whose runtime ended, or that were aborted with the pool.
     pub open_abandoned: u64,
     /// Resets that failed, took too long, or panicked.
@@ -261,7 +263,8 @@ pub struct Errors {
 impl Errors {
     /// Attempts to open a connection that failed.
     pub(crate) fn open_failures(&self) -> u64 {
-        self.open_transient + self.open_permanent + self.open_timeouts + self.open_panics + self.open_abandoned
+        let of_driver = self.open_transient + self.open_permanent + self.open_timeouts + self.open_panics;
+        of_driver + self.open_hooks + self.open_abandoned
     }
 }
 

@@ -187,7 +187,7 @@ impl Cluster {
     /// What to log in with.
     async fn log_in(&self, server: &Server, turn: &Turn<'_>, refused: Option<&Login>) -> Result<Login, Failure> {
         if self.logins.are_provided() {
-            turn.attempt.opening(server.words(ConnectStep::Credentials));
+            turn.attempt.preparing(server.words(ConnectStep::Credentials));
         }
         let now = Instant::now();
         let after = turn.deadline.unwrap_or(turn.ends).saturating_duration_since(now).mul_f64(PATIENCE);

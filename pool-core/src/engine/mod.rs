@@ -250,6 +250,7 @@ struct ErrorEvents {
     permanent: Counter,
     open_timeouts: Counter,
     open_panics: Counter,
+    open_hooks: Counter,
     abandoned: Counter,
     resets: Counter,
     pings: Counter,

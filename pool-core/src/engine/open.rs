@@ -6,11 +6,13 @@ use super::budget::within;
 use super::notes::Opened;
 use super::panics::{caught, guarded};
 use super::part::Demanded;
+use super::reach::Heard;
 use super::spans::tell_unopened;
 use super::warnings::Warning;
 use super::{Engine, Job};
 use crate::attempt::Attempt;
 use crate::config::Config;
+use crate::counters::Figure;
 use crate::driver::{Driver, ErrorClass};
 use crate::failure::OpenFailure;
 use crate::foreign::drop_quietly;
@@ -92,7 +94,7 @@ impl<D: Driver> Engine<D> {
         }
         let (engine, vacancy, attempt) = (Arc::clone(self), Some(self.vacancy()), self.attempts.begin());
         let (generation, started, opening) = (sight.generation(), self.clock.now(), Traced::none());
-        Some(Opener { engine, vacancy, attempt, generation, purpose, started, asks_since: None, opening })
+        Some(Opener { engine, vacancy, attempt, generation, purpose, started, asks_since: Figure::default(), opening })
     }
 
     pub(super) fn vacancy(&self) -> Vacancy {
@@ -159,12 +161,14 @@ impl<D: Driver> Engine<D> {
         })
     }
 
-    fn count_open_failure(&self, failure: &OpenFailure) {
+    /// Counts an attempt that failed, while the backend was asked or not.
+    fn count_open_failure(&self, failure: &OpenFailure, was_asking: bool) {
         let errors = &self.events.errors;
         let counter = match failure {
             OpenFailure::Driver { class: ErrorClass::Permanent, .. } => &errors.permanent,
-            OpenFailure::Driver { .. } | OpenFailure::Hook(_) => &errors.transient,
-            OpenFailure::TimedOut { .. } => &errors.open_timeouts,
+            OpenFailure::Driver { .. } => &errors.transient,
+            OpenFailure::TimedOut { .. } if was_asking => &errors.open_timeouts,
+            OpenFailure::TimedOut { .. } | OpenFailure::Hook(_) => &errors.open_hooks,
             OpenFailure::Panicked { .. } => &errors.open_panics,
             OpenFailure::Abandoned => &errors.abandoned,
         };
@@ -199,8 +203,8 @@ pub(super) struct Opener<D: Driver> {
     generation: Generation,
     purpose: Purpose,
     started: u64,
-    /// Since when it asks the backend for a connection, if it does.
-    asks_since: Option<u64>,
+    /// Since when the backend is asked for a connection; 0 if it is not: before, in a hook, and afterwards.
+    asks_since: Figure,
     opening: Traced,
 }
 
@@ -220,8 +224,6 @@ impl<D: Driver> Opener<D> {
     pub(super) async fn run(mut self) {
         let engine = Arc::clone(&self.engine);
         let budget = engine.config.load().connect_timeout;
-        // In here, and not by whoever had it begin: that may be somebody who acquires, and those who read metrics take this lock.
-        self.asks_since = Some(engine.begin_to_reach());
         // Owned across the await: `self`. If the runtime ends here, dropping it gives the vacancy and the capacity back.
         let attempt = Arc::clone(&self.attempt);
         attempt.begin(budget);
@@ -239,16 +241,28 @@ impl<D: Driver> Opener<D> {
         let (engine, attempt) = (&self.engine, &self.attempt);
         // Owned across the awaits: the connection, once there is one. Dropping it closes it.
         engine.before_open(attempt).await.map_err(OpenFailure::Hook)?;
+        // In here, and not by whoever had it begin: that may be somebody who acquires, and those who read metrics take this lock.
+        self.asks_since.set(engine.begin_to_reach());
         let connection = engine.driver.connect(attempt).await.map_err(|error| engine.driver_failed(error))?;
+        self.hear(Heard::Answer);
         let Some(vacancy) = &self.vacancy else { return Ok(connection) };
         engine.after_open(connection, engine.id_in(vacancy), attempt).await.map_err(OpenFailure::Hook)
+    }
+
+    /// The backend is not asked any more. Whether it was.
+    fn hear(&self, heard: Heard) -> bool {
+        let since = self.asks_since.get();
+        if since > 0 {
+            self.asks_since.set(0);
+            self.engine.end_to_reach(since, heard);
+        }
+        since > 0
     }
 
     fn succeed(&mut self, connection: D::Connection) {
         let Some(vacancy) = self.vacancy.take() else { return };
         let engine = &self.engine;
         engine.attempts.end(&self.attempt);
-        engine.end_to_reach(self.asks_since.take(), None);
         let took = engine.clock.now().saturating_sub(self.started);
         engine.measures.open.note(took, 1);
         let claim = engine.settle_in(vacancy, connection, self.generation);
@@ -267,10 +281,10 @@ impl<D: Driver> Opener<D> {
         let Some(vacancy) = self.vacancy.take() else { return };
         let (engine, failure) = (&self.engine, Arc::new(failure));
         engine.attempts.end(&self.attempt);
-        engine.end_to_reach(self.asks_since.take(), Some(&failure));
+        let was_asking = self.hear(Heard::of(&failure, self.attempt.progress().step));
         engine.core.table.publish_vacant(vacancy);
         engine.give_up_opening();
-        engine.count_open_failure(&failure);
+        engine.count_open_failure(&failure, was_asking);
         tell_unopened(&self.opening, &failure, engine.clock.now().saturating_sub(self.started));
         drop_quietly(engine.last_failure.swap(Some(Arc::clone(&failure))));
         engine.call_janitor(Job::OpenerDone(self.purpose, Some(failure)));

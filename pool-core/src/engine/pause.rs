@@ -10,6 +10,7 @@ impl<D: Driver> Engine<D> {
     pub(crate) fn pause(&self) {
         let was_paused = self.core.gate().glance().is_paused();
         self.core.gate().pause();
+        self.lose_sight();
         if !was_paused {
             self.write_down("control", &"the pool has been paused");
         }
@@ -17,6 +18,9 @@ impl<D: Driver> Engine<D> {
     }
 
     pub(crate) fn resume(&self) {
+        if self.core.gate().glance().is_paused() {
+            self.lose_sight();
+        }
         let resumed = self.core.resume(|claim| self.serve(claim));
         self.admit();
         if resumed {

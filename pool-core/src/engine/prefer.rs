@@ -342,7 +342,7 @@ impl<'a, D: Driver> Seeker<'a, D> {
         let budget = engine.config.load().check_timeout.min(self.left());
         // Owned across the await: `held`. Dropping it closes the connection.
         let begun = engine.clock.now();
-        let answer = engine.probe(engine.core.table.get_mut(&mut held.claim), budget).await;
+        let answer = engine.probe(engine.core.table.get_mut(&mut held.claim), budget, Duration::ZERO).await;
         let took = engine.clock.now().saturating_sub(begun).min(nanos(budget));
         match &answer {
             Ok(()) => engine.usual_check.note(took),

@@ -13,10 +13,15 @@ use crate::failure::{Chain, OneLine};
 const STILL: u64 = 10_000_000_000;
 
 impl<D: Driver> Engine<D> {
-    /// Asks the backend for a sign of life on a connection that somebody has.
+    /// Asks the backend for a sign of life on a connection that somebody has, as is done at this interval.
     ///
     /// Cancel safety: as [`Driver::ping`]; the connection is inspected when it is given back.
-    pub(crate) async fn probe(&self, connection: &mut D::Connection, budget: Duration) -> Result<(), String> {
+    pub(crate) async fn probe(
+        &self,
+        connection: &mut D::Connection,
+        budget: Duration,
+        interval: Duration,
+    ) -> Result<(), String> {
         let started = self.clock.now();
         // Owned across the await: nothing; the connection belongs to the caller.
         let outcome = guarded(async {
@@ -30,7 +35,7 @@ impl<D: Driver> Engine<D> {
         let outcome = outcome.await;
         self.measures.check.note(self.clock.now().saturating_sub(started), 1);
         if matches!(outcome, Ok(Ok(()))) {
-            self.was_answered();
+            self.was_answered_to(interval);
         }
         outcome.unwrap_or_else(|message| Err(format!("the ping panicked: {}", OneLine(&message))))
     }

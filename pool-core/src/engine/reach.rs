@@ -6,12 +6,19 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Engine;
+use super::clock::nanos;
+use crate::attempt::Step;
 use crate::driver::{Driver, ErrorClass};
 use crate::failure::OpenFailure;
 
-/// For so long after the last attempt that failed it is known that the backend cannot be reached, in nanoseconds. Nobody may ask again: a pool without a monitor opens nothing unless
-/// somebody wants it, and a failure from the night before says nothing about the morning.
-const DOUBTED: u64 = 60_000_000_000;
+/// For so long an answer says that the backend can be reached, and a failure that it cannot, in nanoseconds. Nobody may ask again: a pool without a monitor opens nothing unless somebody wants it, and neither
+/// the one nor the other of the night before says anything about the morning.
+const KNOWN_FOR: u64 = 60_000_000_000;
+
+/// As long as that, for who asks at this interval: twice that, if it is longer.
+fn known_for(interval: Duration) -> u64 {
+    nanos(interval.saturating_mul(2)).max(KNOWN_FOR)
+}
 
 /// Looked at by those who open, ping and check, once they have, and by those who read it.
 #[derive(Debug, Default)]
@@ -21,55 +28,88 @@ pub(super) struct Reach(Mutex<Known>);
 #[derive(Debug, Default)]
 struct Known {
     state: State,
+    /// Until then it is known to be in that state.
+    until: u64,
     /// Up to here it is counted, or never will be.
     settled: u64,
     /// Attempts to open a connection that are under way: what came of the time since they began is not known before.
     opening: usize,
     reached: u64,
     missed: u64,
+    /// When somebody looked last for what connections had been used for, and how often that had gone well.
+    looked: u64,
+    used: u64,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
     /// Nothing has come of an attempt yet.
     #[default]
     Unknown,
     Reached,
-    /// The last attempt has failed, then.
-    Missed {
-        at: u64,
-    },
+    Missed,
 }
 
 impl Known {
-    /// Counts the time up to this moment as what it is now.
+    /// Counts the time up to this moment as what it is now, as far as that is known.
     fn settle(&mut self, to: u64) {
-        let over = to.saturating_sub(self.settled);
+        let over = to.min(self.until).saturating_sub(self.settled);
         match self.state {
             State::Unknown => {}
             State::Reached => self.reached += over,
-            State::Missed { at } => self.missed += to.min(at.saturating_add(DOUBTED)).saturating_sub(self.settled),
+            State::Missed => self.missed += over,
         }
         self.settled = self.settled.max(to);
     }
 
-    fn succeeded(&mut self, now: u64) {
+    /// From where it is settled on it is in this state.
+    fn hear(&mut self, state: State, until: u64) {
+        self.until = if self.state == state { self.until.max(until) } else { until };
+        self.state = state;
+    }
+
+    fn succeeded(&mut self, now: u64, known_for: u64) {
         self.settle(now);
-        self.state = State::Reached;
+        self.hear(State::Reached, now.saturating_add(known_for));
     }
 
     /// All of the time that this attempt took, unless others have said otherwise meanwhile.
-    fn failed(&mut self, began: u64, now: u64) {
+    fn failed(&mut self, began: u64, now: u64, known_for: u64) {
         self.settle(began);
-        self.state = State::Missed { at: now };
+        self.hear(State::Missed, now.saturating_add(known_for));
         self.settle(now);
     }
 
     /// As far as it is known. What goes on while it cannot be reached does so until an attempt succeeds.
     fn look(&mut self, now: u64) {
-        if self.opening == 0 || matches!(self.state, State::Missed { .. }) {
+        if self.opening == 0 || self.is(State::Missed, now) {
             self.settle(now);
         }
+    }
+
+    fn is(&self, state: State, at: u64) -> bool {
+        self.state == state && at <= self.until
+    }
+
+    /// Connections have been used so often without a failure. If that is more than at the last look, it has answered since then, nobody knows when.
+    fn see_used(&mut self, now: u64, used: u64) {
+        if used > self.used && !self.is(State::Missed, now) {
+            let is_known = self.is(State::Reached, self.looked);
+            let heard = if is_known { self.looked } else { now };
+            if !is_known {
+                self.settle(now);
+            }
+            self.hear(State::Reached, heard.saturating_add(KNOWN_FOR));
+        }
+        (self.looked, self.used) = (now, used);
+    }
+
+    /// Nothing is known from now on.
+    fn forget(&mut self, now: u64, used: u64) {
+        self.look(now);
+        self.state = State::Unknown;
+        self.settle(now);
+        (self.looked, self.used) = (now, used);
     }
 }
 
@@ -79,17 +119,28 @@ impl Reach {
     }
 }
 
-/// What an attempt to open a connection says about the backend, if it failed: nothing, unless it was asked and did not let anybody in. One that is full has answered.
-fn is_out_of_reach(failure: &OpenFailure) -> bool {
-    match failure {
-        OpenFailure::Driver { class, .. } => *class != ErrorClass::Full,
-        OpenFailure::TimedOut { .. } | OpenFailure::Panicked { .. } => true,
-        OpenFailure::Hook(_) | OpenFailure::Abandoned => false,
+/// What an attempt to open a connection says about the backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    Answer,
+    NoAnswer,
+    Nothing,
+}
+
+impl Heard {
+    /// From an attempt that failed in this step: nothing, unless the backend was asked and did not let anybody in. One that is full has answered.
+    pub(super) fn of(failure: &OpenFailure, step: Step) -> Self {
+        let was_asked = match failure {
+            OpenFailure::Driver { class, .. } => *class != ErrorClass::Full,
+            OpenFailure::TimedOut { .. } | OpenFailure::Panicked { .. } => true,
+            OpenFailure::Hook(_) | OpenFailure::Abandoned => false,
+        };
+        if was_asked && step != Step::Preparing { Self::NoAnswer } else { Self::Nothing }
     }
 }
 
 impl<D: Driver> Engine<D> {
-    /// An attempt to open a connection begins, now.
+    /// The backend is asked for a connection, from now on.
     pub(super) fn begin_to_reach(&self) -> u64 {
         let now = self.clock.now();
         let mut known = self.reach.known();
@@ -98,36 +149,59 @@ impl<D: Driver> Engine<D> {
         now
     }
 
-    /// An attempt to open one, which began then, has ended; or it was not made after all.
-    pub(super) fn end_to_reach(&self, began: Option<u64>, failure: Option<&OpenFailure>) {
-        let Some(began) = began else { return };
+    /// It has been asked since then, and is not any more.
+    pub(super) fn end_to_reach(&self, began: u64, heard: Heard) {
         let now = self.clock.now();
         let mut known = self.reach.known();
         known.opening = known.opening.saturating_sub(1);
-        match failure {
-            None => known.succeeded(now),
-            // In a pool that has been closed it was cut short, or nobody waits for it any more.
-            Some(failure) if is_out_of_reach(failure) && !self.is_closed() => known.failed(began, now),
-            Some(_) => {}
+        // In a pool that has been closed it was cut short, or nobody waits for it any more.
+        if self.is_out_of_service() {
+            return;
+        }
+        match heard {
+            Heard::Answer => known.succeeded(now, KNOWN_FOR),
+            Heard::NoAnswer => known.failed(began, now, KNOWN_FOR),
+            Heard::Nothing => {}
         }
     }
 
     /// A ping was answered. One that is not is no more than the end of a session: whether there can be another one is for others to say.
     pub(super) fn was_answered(&self) {
+        self.was_answered_to(Duration::ZERO);
+    }
+
+    /// The same, of somebody who asks at this interval.
+    pub(super) fn was_answered_to(&self, interval: Duration) {
         self.events.answered.add(1);
-        self.reach.known().succeeded(self.clock.now());
-    }
-
-    /// A check that began then was not answered, and so many before it that the pool is unhealthy.
-    pub(crate) fn was_missed(&self, began: u64) {
-        self.reach.known().failed(began, self.clock.now());
-    }
-
-    /// For how long the backend could be reached, and for how long not; as long as the pool was not closed.
-    pub(crate) fn reach(&self) -> (Duration, Duration) {
         let mut known = self.reach.known();
-        if !self.is_closed() {
-            known.look(self.clock.now());
+        if !self.is_out_of_service() {
+            known.succeeded(self.clock.now(), known_for(interval));
+        }
+    }
+
+    /// A check that began then was not answered, and so many before it that the pool is unhealthy; one is made at this interval.
+    pub(crate) fn was_missed(&self, began: u64, interval: Duration) {
+        let mut known = self.reach.known();
+        if !self.is_out_of_service() {
+            known.failed(began, self.clock.now(), known_for(interval));
+        }
+    }
+
+    /// The pool is paused now, or is about to be resumed: nobody asks in between, and nobody knows what the backend is like before somebody has asked again.
+    pub(super) fn lose_sight(&self) {
+        let used = self.measures.execution.done();
+        self.reach.known().forget(self.clock.now(), used);
+    }
+
+    /// For how long the backend could be reached, and for how long not; as long as the pool was not closed, nor paused.
+    pub(crate) fn reach(&self) -> (Duration, Duration) {
+        let used = self.measures.execution.done();
+        let mut known = self.reach.known();
+        // Looked for with the lock: whoever pauses takes it afterwards.
+        if !self.is_out_of_service() {
+            let now = self.clock.now();
+            known.see_used(now, used);
+            known.look(now);
         }
         (Duration::from_nanos(known.reached), Duration::from_nanos(known.missed))
     }
@@ -147,7 +221,7 @@ mod tests {
     fn time_before_the_first_attempt_is_not_counted() {
         let mut known = Known::default();
         known.look(10 * SECOND);
-        known.succeeded(20 * SECOND);
+        known.succeeded(20 * SECOND, KNOWN_FOR);
         known.look(50 * SECOND);
         assert_eq!(told(&known), (30, 0));
     }
@@ -155,33 +229,67 @@ mod tests {
     #[test]
     fn an_attempt_that_fails_has_failed_since_it_began_unless_others_say_otherwise() {
         let mut known = Known::default();
-        known.succeeded(0);
+        known.succeeded(0, KNOWN_FOR);
         known.look(10 * SECOND);
         known.opening = 1;
         known.look(14 * SECOND);
         assert_eq!(told(&known), (10, 0), "nobody knows what will come of it");
         known.opening = 0;
-        known.failed(10 * SECOND, 15 * SECOND);
+        known.failed(10 * SECOND, 15 * SECOND, KNOWN_FOR);
         assert_eq!(told(&known), (10, 5));
-        known.failed(14 * SECOND, 17 * SECOND);
-        known.succeeded(18 * SECOND);
-        known.failed(17 * SECOND, 19 * SECOND);
+        known.failed(14 * SECOND, 17 * SECOND, KNOWN_FOR);
+        known.succeeded(18 * SECOND, KNOWN_FOR);
+        known.failed(17 * SECOND, 19 * SECOND, KNOWN_FOR);
         assert_eq!(told(&known), (10, 9));
-        known.succeeded(20 * SECOND);
+        known.succeeded(20 * SECOND, KNOWN_FOR);
         known.look(30 * SECOND);
         assert_eq!(told(&known), (20, 10));
     }
 
     #[test]
+    fn what_was_used_well_has_answered_since_the_last_look() {
+        let mut known = Known::default();
+        let mut look = |now, used| {
+            known.see_used(now * SECOND, used);
+            known.look(now * SECOND);
+            told(&known)
+        };
+        assert_eq!(look(10, 1), (0, 0));
+        assert_eq!(look(20, 1), (10, 0));
+        assert_eq!(look(65, 9), (55, 0));
+        assert_eq!(look(75, 9), (65, 0));
+        assert_eq!(look(300, 9), (70, 0), "known for a minute after the look before it was seen");
+        assert_eq!(look(310, 10), (70, 0), "nobody knows how it was before");
+        assert_eq!(look(320, 10), (80, 0));
+        known.failed(320 * SECOND, 330 * SECOND, KNOWN_FOR);
+        known.see_used(340 * SECOND, 11);
+        known.look(340 * SECOND);
+        assert_eq!(told(&known), (80, 20), "others get no new connection all the same");
+    }
+
+    #[test]
+    fn what_is_forgotten_is_settled_before() {
+        let mut known = Known::default();
+        known.succeeded(0, KNOWN_FOR);
+        known.forget(10 * SECOND, 0);
+        known.forget(20 * SECOND, 5);
+        known.see_used(25 * SECOND, 5);
+        known.look(30 * SECOND);
+        assert_eq!(told(&known), (10, 0));
+        known.failed(5 * SECOND, 32 * SECOND, KNOWN_FOR);
+        assert_eq!(told(&known), (10, 2), "not what was before");
+    }
+
+    #[test]
     fn a_failure_that_nobody_follows_up_counts_for_a_minute() {
         let mut known = Known::default();
-        known.succeeded(0);
-        known.failed(10 * SECOND, 12 * SECOND);
+        known.succeeded(0, KNOWN_FOR);
+        known.failed(10 * SECOND, 12 * SECOND, KNOWN_FOR);
         for now in [40, 100, 1000] {
             known.look(now * SECOND);
         }
         assert_eq!(told(&known), (10, 62));
-        known.succeeded(2000 * SECOND);
+        known.succeeded(2000 * SECOND, KNOWN_FOR);
         known.look(2010 * SECOND);
         assert_eq!(told(&known), (20, 62), "what is not known is not counted");
     }

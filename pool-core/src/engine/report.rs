@@ -124,6 +124,7 @@ impl<D: Driver> Engine<D> {
             open_permanent: errors.permanent.get(),
             open_timeouts: errors.open_timeouts.get(),
             open_panics: errors.open_panics.get(),
+            open_hooks: errors.open_hooks.get(),
             open_abandoned: errors.abandoned.get(),
             resets: errors.resets.get(),
             pings: errors.pings.get(),

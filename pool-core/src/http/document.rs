@@ -221,7 +221,7 @@ fn errors(stats: &Stats) -> Value {
     let errors = &stats.errors;
     json!({
         "open_transient": errors.open_transient, "open_permanent": errors.open_permanent,
-        "open_timeout": errors.open_timeouts, "open_panic": errors.open_panics, "open_abandoned": errors.open_abandoned,
+        "open_timeout": errors.open_timeouts, "open_panic": errors.open_panics, "open_hook": errors.open_hooks, "open_abandoned": errors.open_abandoned,
         "reset": errors.resets, "ping": errors.pings, "inspection": errors.inspections,
         "conversion": errors.conversions,
     })

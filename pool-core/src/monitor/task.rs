@@ -170,9 +170,9 @@ impl<D: Driver> Monitor<D> {
         };
         // Not what is left of the time: whoever got a connection late would take a busy pool for a backend that does not answer.
         let began = self.engine.now();
-        if let Err(cause) = self.engine.probe(&mut lease, config.timeout).await {
+        if let Err(cause) = self.engine.probe(&mut lease, config.timeout, config.interval).await {
             if self.judge.is_at_the_last_try(config) {
-                self.engine.was_missed(began);
+                self.engine.was_missed(began, config.interval);
             }
             self.own.keep(None);
             lease.discard();

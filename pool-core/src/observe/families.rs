@@ -112,7 +112,7 @@ impl<D: Driver> PoolObserver<D> {
                 "pool.connectivity.time",
                 Counter,
                 Seconds,
-                "How long the server could be reached and could not, by the opens, pings and health checks that ended last.",
+                "How long the server could be reached and could not, as far as that is known, by what it was asked last.",
             )
             .with_each("outcome", [("succeeded", reached), ("failed", missed)]),
         ];
@@ -303,6 +303,7 @@ fn troubles(stats: &Stats) -> Vec<MetricFamily> {
         ("open_permanent", errors.open_permanent),
         ("open_timeout", errors.open_timeouts),
         ("open_panic", errors.open_panics),
+        ("open_hook", errors.open_hooks),
         ("open_abandoned", errors.open_abandoned),
         ("reset", errors.resets),
         ("ping", errors.pings),

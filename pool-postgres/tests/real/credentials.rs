@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use pool_core::{AcquireError, ErrorClass, OpenFailure};
+use pool_core::{AcquireError, ErrorClass, MetricValue, ObserveConfig, OpenFailure};
 use pool_postgres::{
     ConnectError, ConnectStep, Credentials, CredentialsError, CredentialsFailure, CredentialsProvider,
     CredentialsRequest, PostgresConfig, PostgresPool,
@@ -164,7 +164,12 @@ async fn failure(server: &EphemeralPostgres, provider: impl CredentialsProvider)
     (config.connect_timeout, config.pool.connect_timeout) = (Duration::from_secs(2), Duration::from_secs(2));
     config.pool.acquire_timeout = Duration::from_secs(4);
     let pool = pool(config, provider);
-    pool.acquire().await.expect_err("there are no credentials")
+    let observer = pool.observe(ObserveConfig::default()).unwrap();
+    let error = pool.acquire().await.expect_err("there are no credentials");
+    let families = observer.families();
+    let reach = families.iter().find(|family| family.name == "pool.connectivity.time").unwrap();
+    assert!(reach.samples.iter().all(|sample| sample.value == MetricValue::Number(0.0)), "not asked: {reach:?}");
+    error
 }
 
 fn of_driver(error: &AcquireError) -> (&ErrorClass, &ConnectError) {
