@@ -1,6 +1,5 @@
 //! The task that watches.
 
-use std::panic::Location;
 use std::sync::Arc;
 
 use tokio::task::JoinHandle;
@@ -9,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use super::Shared;
 use crate::connection::ConnectionId;
 use crate::driver::Driver;
-use crate::engine::{Acquiring, Engine, KeptFor, Limit, guarded, report, unless, watch as until};
+use crate::engine::{Engine, KeptFor, guarded, report, unless, watch as until};
 use crate::error::AcquireError;
 use crate::failure::{OneLine, OpenFailure};
 use crate::health::{Checked, HealthConfig, HealthReport, HealthState, Judge, LOOK, Sample};
@@ -215,10 +214,10 @@ async fn acquire<D: Driver>(
     if !waits_in_turn && state.idle == 0 {
         return Err(if served > served_before { Checked::Served } else { Checked::Busy });
     }
-    let lease = |claim| OwnedLease::new(Arc::clone(engine), claim);
     // Owned across the await: a place in the queue. Dropped, it leaves.
-    let acquired = Acquiring::new(engine, Limit::new(config.timeout), Location::caller(), lease).await;
-    acquired.map_err(|error| judge(&error, engine.served() > served))
+    let acquired = engine.acquire_for_check(config.timeout).await;
+    let claim = acquired.map_err(|error| judge(&error, engine.served() > served))?;
+    Ok(OwnedLease::new(Arc::clone(engine), claim))
 }
 
 /// What it means that no connection could be had, while others may have been served.
