@@ -157,7 +157,7 @@ fn as_of_now(reason: &HealthReason, now: &PoolState) -> Option<String> {
             let of = now.max_size.saturating_sub(now.reserved);
             (now.leased > 0).then_some(HealthReason::Utilisation { leased: now.leased, of })
         }
-        HealthReason::Waiting(_) => (now.waiting > 0).then_some(HealthReason::Waiting(now.waiting)),
+        HealthReason::Waiting(_) => (now.callers() > 0).then_some(HealthReason::Waiting(now.callers())),
         HealthReason::OldLease(_) => (now.leased > 0).then(|| reason.clone()),
         HealthReason::Paused => now.paused.then_some(HealthReason::Paused),
         other => Some(other.clone()),
@@ -212,6 +212,17 @@ mod tests {
         assert_eq!(of(|stats, _| stats.state.paused = true), (HealthState::Degraded, true));
         assert_eq!(of(|stats, _| stats.state.closed = true), (HealthState::Closing, false));
         assert_eq!(of(|stats, _| stats.state.breaker = BreakerState::HalfOpen), (HealthState::Unhealthy, false));
+    }
+
+    #[test]
+    fn those_in_line_are_among_those_who_wait() {
+        let mut now = PoolState::default();
+        let waiting = |now: &PoolState| as_of_now(&HealthReason::Waiting(9), now);
+        assert_eq!(waiting(&now), None);
+        now.in_line = 3;
+        assert_eq!(waiting(&now).as_deref(), Some("3 callers wait"));
+        now.waiting = 1;
+        assert_eq!(waiting(&now).as_deref(), Some("4 callers wait"));
     }
 
     #[test]
