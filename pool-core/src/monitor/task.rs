@@ -95,6 +95,8 @@ impl<D: Driver> Monitor<D> {
         while !self.engine.is_closed() {
             let config = self.shared.config.load_full();
             if last.is_none_or(|last| self.is_due(last, &config)) || self.is_asked() {
+                // A check may take long, and what is so by now, such as that a pause is over, is not told after it alone.
+                self.look(&config);
                 // Owned across the await: what is kept for the checks. Dropped, it goes back.
                 self.check(&config).await;
                 last = Some(Instant::now());
