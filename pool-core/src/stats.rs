@@ -72,7 +72,7 @@ pub struct PoolState {
     /// Of these, connections being [checked](crate::Config::check_after_idle) for a caller.
     pub checking: usize,
     /// Callers waiting for whom no connection is on its way yet. One who gave up at the very moment when its time was over may be counted until the next
-    /// connection comes back.
+    /// connection comes back. [Monitors](crate::HealthChecker) that wait are none; from when one is served until it looks, there may be one too few.
     pub waiting: usize,
     /// Callers in the lines of [schedulers](crate::Scheduler) in front of the pool; they are not among those `waiting`.
     pub in_line: usize,
@@ -130,7 +130,7 @@ impl PoolState {
 pub struct Stats {
     /// Where the connections are now.
     pub state: PoolState,
-    /// Connections handed to callers.
+    /// Connections handed to callers. What [monitors](crate::HealthChecker) acquire for their checks is neither among these nor among anything below that is said of acquires.
     pub acquired: u64,
     /// Of these, the ones that were handed out without a wait.
     pub immediate: u64,

@@ -67,6 +67,8 @@ mod monitors;
 mod observe;
 #[path = "engine/order.rs"]
 mod order;
+#[path = "engine/own_checks.rs"]
+mod own_checks;
 #[path = "engine/pause.rs"]
 mod pause;
 #[path = "engine/pressed.rs"]

@@ -59,7 +59,7 @@ pub(crate) struct Waiting<'a, D: Driver, W: Want<D::Connection> = Alone> {
     /// The hook that has the connection in its hands.
     preparing: EndedByHand<Hook<'a, D>>,
     /// Where it has waited so far.
-    waits: Waits,
+    pub(super) waits: Waits,
     /// Whether it tells what comes of it, instead of whoever it waits for.
     pub(super) tells: bool,
     /// If somebody wants to see it.
@@ -68,7 +68,7 @@ pub(crate) struct Waiting<'a, D: Driver, W: Want<D::Connection> = Alone> {
 
 /// Where somebody has waited.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Waits {
+pub(super) enum Waits {
     /// Who is refused now has not waited: the pool is closed, say.
     Nowhere,
     InTheQueue,
@@ -182,8 +182,7 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
     /// Ends as if the time were over.
     pub(super) fn give_in(&self) -> AcquireError {
         let waited = self.waited();
-        self.engine.count_wait(waited);
-        self.engine.events.timeouts.add(1);
+        self.count_end(waited, |events| &events.timeouts);
         self.engine.timed_out(waited)
     }
 
@@ -195,7 +194,8 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
         // Now and not once for all: a future may be moved from one runtime to another.
         let Ok(runtime) = Handle::try_current().map(|handle| handle.id()) else { return self.poll_outside(context) };
         while self.ticket.is_none() {
-            if self.engine.is_watched()
+            if W::IS_CALLER
+                && self.engine.is_watched()
                 && let Some(error) = self.look_whether_it_waits_for_itself()
             {
                 return Poll::Ready(Err(error));
@@ -241,8 +241,7 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
 
     #[cold]
     fn without_runtime(&self) -> AcquireError {
-        self.count_failure(self.waited());
-        self.engine.events.refused.add(1);
+        self.count_failure(self.waited(), |events| &events.refused);
         match self.engine.state() {
             state if state.closed => AcquireError::Closed,
             state => AcquireError::NoRuntime { state: Box::new(state) },
@@ -253,6 +252,7 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
     fn look(&mut self, context: &mut Context<'_>) -> Option<EngineGrant<D>> {
         self.ticket.as_ref()?;
         let grant = self.engine.core.look(&mut self.ticket, context.waker())?;
+        self.show_waiting(false);
         // The one who kept the time may have gone before it was over, or what had come was taken back.
         let too_early = matches!(grant, Grant::Expired) && self.engine.clock.now() < self.deadline;
         if too_early { None } else { self.accept(grant) }
@@ -289,7 +289,7 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
         ensure_janitor(engine);
         self.is_timed_here = self.needs_a_timer(runtime);
         let deadline = if self.is_timed_here { u64::MAX } else { self.deadline };
-        let stay = Stay { since: self.started, until: deadline };
+        let stay = Stay { since: if W::IS_CALLER { self.started } else { Stay::OF_NOBODY }, until: deadline };
         let (entry, joined, came_in) =
             engine.core.join(waker, stay, self.place, W::SHARES, |claim| engine.serve(claim));
         if W::SHARES {
@@ -300,6 +300,7 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
             Entry::Served(grant) => self.accept(grant),
             Entry::Queued(ticket) => {
                 self.ticket = Some(ticket);
+                self.show_waiting(true);
                 None
             }
         };
@@ -363,7 +364,9 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
 
     /// Leaves the queue, with the grant that came first, if one did.
     fn leave(&mut self) -> Option<EngineGrant<D>> {
-        match self.engine.core.leave(self.ticket.take()?) {
+        let ticket = self.ticket.take()?;
+        self.show_waiting(false);
+        match self.engine.core.leave(ticket) {
             Left::Nothing => {
                 // The next in the queue may be one who shares.
                 self.engine.admit();
@@ -394,8 +397,7 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
     /// The caller does not want a connection any more.
     #[cold]
     fn give_up(&mut self) {
-        self.engine.events.cancelled.add(1);
-        self.engine.count_wait(self.waited());
+        self.count_end(self.waited(), |events| &events.cancelled);
         let left = self.leave();
         self.tell_given_up();
         match left {
@@ -410,7 +412,7 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
         let engine = self.engine;
         if let Grant::Slot(claim) = grant {
             self.count_success(engine.core.table.facts(&claim));
-            if engine.is_watched() && !W::SHARES {
+            if W::IS_CALLER && engine.is_watched() && !W::SHARES {
                 engine.note_lease(&claim, self.place);
             }
             return Ok(W::whole(claim));
@@ -419,25 +421,15 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
         Err(match grant {
             Grant::Shared(place) => return Ok(self.conclude_place(place)),
             Grant::Closed => {
-                self.count_failure(waited);
-                engine.events.refused.add(1);
+                self.count_failure(waited, |events| &events.refused);
                 AcquireError::Closed
             }
             Grant::Failed if let Some(failure) = engine.denial.load_full() => {
-                self.count_failure(waited);
-                engine.events.failed.add(1);
+                self.count_failure(waited, |events| &events.failed);
                 engine.denied(failure, waited)
             }
             _ => self.give_in(),
         })
-    }
-
-    /// Counts one who gets no connection: after a wait, or at once.
-    fn count_failure(&self, waited: u64) {
-        match self.waits {
-            Waits::Nowhere => self.engine.count_refusal(),
-            Waits::InTheQueue | Waits::InALineBefore => self.engine.count_wait(waited),
-        }
     }
 
     /// Counts the wait for a place beside others. What is written in the slot is its owner's, and there is none.
@@ -450,6 +442,9 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
 
     /// Written by the one who holds the slot, as everything that is counted about it.
     fn count_success(&self, facts: &Facts) {
+        if !W::IS_CALLER {
+            return self.engine.count_check(facts);
+        }
         let waits = facts.waits.get();
         self.engine.count_use(facts);
         facts.waits.set(waits + 1);

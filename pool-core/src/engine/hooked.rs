@@ -266,8 +266,7 @@ impl<D: Driver, W: Want<D::Connection>> Waiting<'_, D, W> {
     #[cold]
     fn fail(&self, failure: HookFailure) -> AcquireError {
         let waited = self.waited();
-        self.engine.count_wait(waited);
-        self.engine.events.failed.add(1);
+        self.count_end(waited, |events| &events.failed);
         AcquireError::Hook { situation: self.engine.situation(waited), failure: Arc::new(failure) }
     }
 }

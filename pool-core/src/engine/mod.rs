@@ -112,6 +112,7 @@ use crate::lifetime::RetireReason;
 use crate::retirement::Retirement;
 use crate::slot::Claim;
 use open::Purpose;
+use probe::Checkers;
 use random::Random;
 use reach::Reach;
 use retire::ON_ITS_WAY_OUT;
@@ -145,6 +146,7 @@ pub(crate) struct Engine<D: Driver> {
     fresh_starts: Counter,
     /// Whether the pool has ever had a connection.
     used: Flag,
+    checkers: Checkers,
     /// Connections that are checked before they are handed out.
     checks: Moments,
     /// Those of them that should have answered by now.
@@ -298,6 +300,7 @@ impl<D: Driver> Engine<D> {
             wearing: Flag::default(),
             fresh_starts: Counter::default(),
             used: Flag::default(),
+            checkers: Checkers::default(),
             checks: Moments::default(),
             late_checks: Moments::default(),
             doubtful: Flag::default(),

@@ -19,6 +19,7 @@ impl<D: Driver> Engine<D> {
     fn state_of(&self, counts: &Counts) -> PoolState {
         let sight = self.core.gate().glance();
         let reserved = self.reserved().min(counts.leased);
+        let checkers = usize::try_from(self.checkers.waiting.under_way()).unwrap_or(usize::MAX);
         let (mut shared, mut users, mut room) = (0, 0, 0);
         for party in self.core.sharing.parties() {
             shared += 1;
@@ -36,7 +37,7 @@ impl<D: Driver> Engine<D> {
             opening: counts.opening,
             in_maintenance: counts.resetting + counts.closing,
             checking: usize::try_from(self.checks.under_way()).unwrap_or(usize::MAX),
-            waiting: sight.waiting(),
+            waiting: sight.waiting().saturating_sub(checkers),
             in_line: self.in_line().callers,
             max_size: self.core.capacity.read().max,
             paused: sight.is_paused(),
@@ -49,11 +50,6 @@ impl<D: Driver> Engine<D> {
     /// How many connections have broken, and how many could not be opened.
     pub(crate) fn troubles(&self) -> u64 {
         self.events.broken.get() + self.errors().open_failures()
-    }
-
-    /// How often somebody has been given a connection.
-    pub(crate) fn served(&self) -> u64 {
-        self.core.table.all_facts().map(|facts| facts.uses.get()).sum()
     }
 
     /// Where the connections are and what happened so far.
@@ -74,7 +70,7 @@ impl<D: Driver> Engine<D> {
         let counts = self.core.table.counts();
         let (events, measures, facts) = (&self.events, &self.measures, || self.core.table.all_facts());
         let in_slots = |figure: fn(&Facts) -> &Figure| facts().map(|facts| figure(facts).get()).sum::<u64>();
-        let acquired = self.core.leases().saturating_sub(self.core.sharing.sent.under_way());
+        let acquired = self.served().saturating_sub(self.core.sharing.sent.under_way());
         let shared_waits = events.shared_waits.get();
         let served = in_slots(|facts| &facts.waits);
         let errors = self.errors();

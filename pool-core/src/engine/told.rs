@@ -1,10 +1,12 @@
-//! What is told of a wait that has ended.
+//! What is counted and told of a wait that has ended.
 
 use std::mem::ManuallyDrop;
 
-use super::acquire::Waiting;
+use super::Events;
+use super::acquire::{Waiting, Waits};
 use super::spans::Asking;
 use super::want::Want;
+use crate::counters::Counter;
 use crate::driver::Driver;
 use crate::error::AcquireError;
 use crate::trace::may_be_wanted;
@@ -46,6 +48,33 @@ impl<D: Driver, W: Want<D::Connection>> Waiting<'_, D, W> {
         }
         if self.tells {
             engine.note_slow_end(self.waited(), self.place, Some(outcome));
+        }
+    }
+
+    /// Counts one that gets no connection, though it has waited: among these, too.
+    pub(super) fn count_end(&self, waited: u64, among: fn(&Events) -> &Counter) {
+        if W::IS_CALLER {
+            self.engine.count_wait(waited);
+            among(&self.engine.events).add(1);
+        }
+    }
+
+    /// As `count_end`, after a wait or at once.
+    pub(super) fn count_failure(&self, waited: u64, among: fn(&Events) -> &Counter) {
+        if W::IS_CALLER && self.waits == Waits::Nowhere {
+            self.engine.count_refusal();
+            among(&self.engine.events).add(1);
+        } else {
+            self.count_end(waited, among);
+        }
+    }
+
+    /// It is in the queue from now on, or no longer. Whoever counts those who wait there leaves out those that are no callers.
+    #[inline]
+    pub(super) fn show_waiting(&self, waits: bool) {
+        if !W::IS_CALLER {
+            let waiting = &self.engine.checkers.waiting;
+            if waits { waiting.enter() } else { waiting.leave() }
         }
     }
 

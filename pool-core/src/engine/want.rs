@@ -6,6 +6,8 @@ use crate::slot::{Claim, SharedClaim};
 pub(crate) trait Want<C>: Unpin {
     /// Whether it can do with a connection that others use, too.
     const SHARES: bool;
+    /// Whether it is a caller, who is counted, timed and told of. A monitor that asks for a check of its own is none.
+    const IS_CALLER: bool = true;
     /// What comes of the wait.
     type Taken;
 
@@ -30,6 +32,28 @@ impl<C> Want<C> for Alone {
     #[cold]
     fn place(_: SharedClaim<C>) -> Claim<C> {
         unreachable!("a waiter that wants a connection for itself was given a place beside others")
+    }
+
+    fn claim(taken: &Claim<C>) -> &Claim<C> {
+        taken
+    }
+}
+
+/// A connection for a check that a monitor makes.
+pub(crate) struct ForCheck;
+
+impl<C> Want<C> for ForCheck {
+    const SHARES: bool = false;
+    const IS_CALLER: bool = false;
+    type Taken = Claim<C>;
+
+    fn whole(claim: Claim<C>) -> Claim<C> {
+        claim
+    }
+
+    #[cold]
+    fn place(_: SharedClaim<C>) -> Claim<C> {
+        unreachable!("a monitor that wants a connection for itself was given a place beside others")
     }
 
     fn claim(taken: &Claim<C>) -> &Claim<C> {

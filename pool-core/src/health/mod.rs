@@ -109,7 +109,7 @@ pub enum HealthState {
     Healthy,
     /// It works, but for the [reasons](HealthReport::reasons) that are given.
     Degraded,
-    /// The backend does not answer.
+    /// The backend does not answer. A pool that is [paused](HealthReason::Paused) is degraded instead.
     Unhealthy,
     /// The pool has been closed.
     Closing,
@@ -158,7 +158,8 @@ pub enum HealthReason {
     Waiting(usize),
     /// A lease is so old that its user may have forgotten it.
     OldLease(OldestLease),
-    /// The pool has been [paused](crate::Pool::pause).
+    /// The pool has been [paused](crate::Pool::pause). No check is made then: a pool that was unhealthy is degraded, with what the last check failed with among the reasons, and once it is resumed it is
+    /// unhealthy again, until [`successes`](HealthConfig::successes) checks have succeeded.
     Paused,
     /// The monitor has not answered for so long: nobody drives its runtime.
     NoAnswer(Duration),
@@ -369,9 +370,10 @@ impl Judge {
         match self.known {
             _ if self.pool.closed => HealthState::Closing,
             None => HealthState::Starting,
-            Some(false) => HealthState::Unhealthy,
+            // Paused, nobody asks, so that it is not known whether it would answer by now.
+            Some(false) if !self.pool.paused => HealthState::Unhealthy,
             Some(true) if self.reasons.is_empty() => HealthState::Healthy,
-            Some(true) => HealthState::Degraded,
+            Some(_) => HealthState::Degraded,
         }
     }
 

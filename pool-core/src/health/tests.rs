@@ -127,6 +127,28 @@ fn so_does_a_lease_that_may_be_forgotten_an_open_breaker_and_a_pause() {
 }
 
 #[test]
+fn a_pause_hides_that_a_backend_does_not_answer_and_forgets_nothing() {
+    let (mut judge, config) = (Judge::default(), HealthConfig::default());
+    let report = |judge: &mut Judge, paused| {
+        judge.look(&sample(PoolState { paused, ..pool(0, 0) }), &config);
+        (judge.report().is_ready(), judge.report().to_string())
+    };
+    let told = |ready, text: &str| (ready, text.to_owned());
+    assert_eq!(report(&mut judge, true), told(false, "starting: the pool is paused"), "it never was ready");
+    (0..3).for_each(|_| judge.hear(Checked::Failed("it is gone".to_owned()), &config));
+    assert_eq!(report(&mut judge, false), told(false, "unhealthy: 3 checks have failed: it is gone"));
+    let paused = "degraded: 3 checks have failed: it is gone; the pool is paused";
+    assert_eq!(report(&mut judge, true), told(true, paused));
+    judge.hear(Checked::Busy, &config);
+    assert_eq!(report(&mut judge, true), told(true, paused));
+    assert_eq!(report(&mut judge, false), told(false, "unhealthy: 3 checks have failed: it is gone"));
+    judge.hear(Checked::Answered(SECOND), &config);
+    assert_eq!(report(&mut judge, false), told(false, "unhealthy: 1 of 2 checks have succeeded again"));
+    judge.hear(Checked::Answered(SECOND), &config);
+    assert_eq!(report(&mut judge, false), told(true, "healthy"));
+}
+
+#[test]
 fn a_closed_pool_is_closing_whatever_its_checks_say() {
     let (mut judge, config) = (Judge::default(), HealthConfig::default());
     for checked in [Checked::Answered(SECOND), Checked::Failed(String::new())] {

@@ -165,7 +165,7 @@ fn as_of_now(reason: &HealthReason, now: &PoolState) -> Option<String> {
             let of = now.max_size.saturating_sub(now.reserved);
             (now.leased > 0).then_some(HealthReason::Utilisation { leased: now.leased, of })
         }
-        HealthReason::Waiting(_) => (now.waiting > 0).then_some(HealthReason::Waiting(now.waiting)),
+        HealthReason::Waiting(_) => (now.callers() > 0).then_some(HealthReason::Waiting(now.callers())),
         HealthReason::OldLease(_) => (now.leased > 0).then(|| reason.clone()),
         HealthReason::Paused => now.paused.then_some(HealthReason::Paused),
         other => Some(other.clone()),
@@ -181,15 +181,19 @@ fn unchecked(seen: &Stats, config: &Config) -> Readiness {
     let present = pool.size.saturating_sub(pool.opening);
     // One that is lazy, or may shrink to nothing, opens one when somebody asks.
     let wanted = pool.waiting > 0 || (config.min_size.max(config.min_idle) > 0 && (!config.lazy || seen.opened > 0));
+    let (lacks, fails) = (present == 0 && wanted, pool.breaker.is_open());
     let rows = [
         (pool.closed, HealthState::Closing, CLOSED.to_owned()),
-        (pool.breaker.is_open(), HealthState::Unhealthy, pool.breaker.to_string()),
-        (present == 0 && wanted && seen.opened == 0, HealthState::Starting, none_yet(seen)),
-        (present == 0 && wanted, HealthState::Unhealthy, "no connection is open".to_owned()),
-        (pool.paused, HealthState::Degraded, "the pool is paused".to_owned()),
+        (lacks && seen.opened == 0 && !fails, HealthState::Starting, none_yet(seen)),
+        // Nobody opens one meanwhile, so what follows says how it was before.
+        (pool.paused, HealthState::Degraded, HealthReason::Paused.to_string()),
+        (fails, HealthState::Unhealthy, pool.breaker.to_string()),
+        (lacks && seen.opened > 0, HealthState::Unhealthy, "no connection is open".to_owned()),
     ];
-    let found = rows.into_iter().find(|(holds, ..)| *holds);
-    let (state, reasons) = found.map_or((HealthState::Healthy, vec![]), |(_, state, reason)| (state, vec![reason]));
+    let found: Vec<_> = rows.into_iter().filter(|(holds, ..)| *holds).collect();
+    let state = found.first().map_or(HealthState::Healthy, |(_, state, _)| *state);
+    let told = if pool.paused && !pool.closed { found.len() } else { 1 };
+    let reasons = found.into_iter().take(told).map(|(.., reason)| reason).collect();
     Readiness { ready: matches!(state, HealthState::Healthy | HealthState::Degraded), state, reasons }
 }
 
@@ -220,6 +224,35 @@ mod tests {
         assert_eq!(of(|stats, _| stats.state.paused = true), (HealthState::Degraded, true));
         assert_eq!(of(|stats, _| stats.state.closed = true), (HealthState::Closing, false));
         assert_eq!(of(|stats, _| stats.state.breaker = BreakerState::HalfOpen), (HealthState::Unhealthy, false));
+    }
+
+    #[test]
+    fn one_that_is_paused_is_ready_whatever_it_was_before() {
+        let paused = |change: fn(&mut Stats)| {
+            let (mut stats, config) = (Stats::default(), Config::default());
+            (stats.opened, stats.state.size, stats.state.paused) = (2, 2, true);
+            change(&mut stats);
+            let found = unchecked(&stats, &config);
+            (found.state, found.reasons.join("; "))
+        };
+        let fails = |stats: &mut Stats| (stats.state.size, stats.state.breaker) = (0, BreakerState::HalfOpen);
+        let cause = "the breaker is half open, an attempt is under way; no connection is open";
+        assert_eq!(paused(fails), (HealthState::Degraded, format!("the pool is paused; {cause}")));
+        assert_eq!(paused(|stats| stats.state.closed = true), (HealthState::Closing, CLOSED.to_owned()));
+        let (state, reasons) = paused(|stats| (stats.opened, stats.state.size) = (0, 0));
+        let told = "no connection has been opened yet; the pool is paused";
+        assert_eq!((state, reasons.as_str()), (HealthState::Starting, told), "nobody knows whether one can be");
+    }
+
+    #[test]
+    fn those_in_line_are_among_those_who_wait() {
+        let mut now = PoolState::default();
+        let waiting = |now: &PoolState| as_of_now(&HealthReason::Waiting(9), now);
+        assert_eq!(waiting(&now), None);
+        now.in_line = 3;
+        assert_eq!(waiting(&now).as_deref(), Some("3 callers wait"));
+        now.waiting = 1;
+        assert_eq!(waiting(&now).as_deref(), Some("4 callers wait"));
     }
 
     #[test]

@@ -78,7 +78,8 @@ impl Shared {
 
 impl<D: Driver> Pool<D> {
     /// Starts a monitor of the pool's health, on the current runtime. With [`HealthConfig::reserve`] it keeps one of the pool's connections for itself, within [`Config::max_size`](crate::Config::max_size): it
-    /// shows as [reserved](crate::PoolState::reserved), and leaves one at least for callers. While the pool is paused it gives that back and checks nothing; and it ends when the pool is closed. If its runtime stands still meanwhile, a drain
+    /// shows as [reserved](crate::PoolState::reserved), and leaves one at least for callers. To get it, it stands in the queue as everybody does; but it is no caller, and neither counted in [`Stats`](crate::Stats) as one nor seen
+    /// waiting. While the pool is paused it gives that back, checks nothing, and says [degraded](HealthReason::Paused); and it ends when the pool is closed. If its runtime stands still meanwhile, a drain
     /// and a close wait for it as they do for any lease.
     ///
     /// # Errors

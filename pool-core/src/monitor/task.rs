@@ -1,6 +1,5 @@
 //! The task that watches.
 
-use std::panic::Location;
 use std::sync::Arc;
 
 use tokio::task::JoinHandle;
@@ -9,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use super::Shared;
 use crate::connection::ConnectionId;
 use crate::driver::Driver;
-use crate::engine::{Acquiring, Engine, KeptFor, Limit, guarded, report, unless, watch as until};
+use crate::engine::{Engine, KeptFor, guarded, report, unless, watch as until};
 use crate::error::AcquireError;
 use crate::failure::{OneLine, OpenFailure};
 use crate::health::{Checked, HealthConfig, HealthReport, HealthState, Judge, LOOK, Sample};
@@ -96,6 +95,8 @@ impl<D: Driver> Monitor<D> {
         while !self.engine.is_closed() {
             let config = self.shared.config.load_full();
             if last.is_none_or(|last| self.is_due(last, &config)) || self.is_asked() {
+                // A check may take long, and what is so by now, such as that a pause is over, is not told after it alone.
+                self.look(&config);
                 // Owned across the await: what is kept for the checks. Dropped, it goes back.
                 self.check(&config).await;
                 last = Some(Instant::now());
@@ -215,10 +216,10 @@ async fn acquire<D: Driver>(
     if !waits_in_turn && state.idle == 0 {
         return Err(if served > served_before { Checked::Served } else { Checked::Busy });
     }
-    let lease = |claim| OwnedLease::new(Arc::clone(engine), claim);
     // Owned across the await: a place in the queue. Dropped, it leaves.
-    let acquired = Acquiring::new(engine, Limit::new(config.timeout), Location::caller(), lease).await;
-    acquired.map_err(|error| judge(&error, engine.served() > served))
+    let acquired = engine.acquire_for_check(config.timeout).await;
+    let claim = acquired.map_err(|error| judge(&error, engine.served() > served))?;
+    Ok(OwnedLease::new(Arc::clone(engine), claim))
 }
 
 /// What it means that no connection could be had, while others may have been served.

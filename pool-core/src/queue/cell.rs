@@ -116,6 +116,11 @@ pub struct Stay {
     pub until: u64,
 }
 
+impl Stay {
+    /// Instead of when it came: whoever asks who has waited for longest does not mean this one.
+    pub const OF_NOBODY: u64 = u64::MAX;
+}
+
 /// For one of whom nobody asks when it came.
 impl From<u64> for Stay {
     fn from(until: u64) -> Self {
@@ -305,11 +310,12 @@ impl Cell {
         }
     }
 
-    /// Since when somebody waits here, if anybody does.
+    /// Since when somebody waits here, if anybody does who says so.
     pub(super) fn since(&self, tag: Tag) -> Option<u64> {
         let waits = |term| matches!(term, Term::Until(_));
         // Asked once more: the figure is that of this waiter only if it has not been another one's meanwhile.
-        waits(self.term(tag)).then(|| self.since.get()).filter(|_| waits(self.term(tag)))
+        let since = waits(self.term(tag)).then(|| self.since.get()).filter(|_| waits(self.term(tag)));
+        since.filter(|since| *since != Stay::OF_NOBODY)
     }
 
     /// Who is to be served here.

@@ -1,8 +1,9 @@
 //! A monitor that watches over a pool.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use pool_core::{Config, HealthChecker, HealthConfig, HealthReason, HealthState, Pool};
+use pool_core::{Config, HealthChecker, HealthConfig, HealthReason, HealthState, MetricValue, ObserveConfig, Pool};
 use pool_testkit::fake::{Call, FakeDriver, Step};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -184,6 +185,53 @@ async fn it_does_not_hold_up_a_drain_or_a_close() {
     assert!(closed.is_ok() && report.state == HealthState::Closing, "{report}");
     assert_eq!(checker.check_health().await.to_string(), "closing", "and nobody waits for an answer");
     driver.ledger().settle(&pool.stats());
+}
+
+/// What an operator does who pauses a pool because its server is gone.
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_is_paused_while_it_is_unhealthy_is_ready_until_it_is_resumed() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 4);
+    let checker = Arc::new(monitor(&pool));
+    let observer = pool.observe(ObserveConfig::default()).unwrap().with_health(Arc::clone(&checker));
+    let is_shown = |state: &str| {
+        let families = observer.families();
+        let family = families.iter().find(|family| family.name == "pool.health.state").unwrap();
+        let sample = family.samples.iter().find(|sample| sample.labels.iter().any(|(_, value)| value == state));
+        matches!(sample.unwrap().value, MetricValue::Number(1.0) | MetricValue::Count(1))
+    };
+    becomes(&checker, HealthState::Healthy).await;
+    driver.always(Call::Connect, Step::Fail);
+    driver.always(Call::Ping, Step::Fail);
+    becomes(&checker, HealthState::Unhealthy).await;
+    assert!(!checker.is_ready() && is_shown("unhealthy"));
+    pool.pause();
+    assert!(becomes(&checker, HealthState::Degraded).await <= SECOND);
+    sleep(10 * SECOND).await;
+    let checks = checker.stats().failed;
+    for _ in 0..600 {
+        sleep(SECOND).await;
+        assert!(checker.is_ready() && is_shown("degraded") && !is_shown("unhealthy"), "{checker:?}");
+    }
+    let reasons = checker.report().reasons;
+    assert!(matches!(reasons[0], HealthReason::CheckFailed { .. }) && reasons.contains(&HealthReason::Paused));
+    assert_eq!(checker.stats().failed, checks, "nobody has asked");
+    pool.resume();
+    assert!(becomes(&checker, HealthState::Unhealthy).await <= SECOND, "nobody knows better");
+    sleep(30 * SECOND).await;
+    assert!(!checker.is_ready() && is_shown("unhealthy"));
+    pool.pause();
+    becomes(&checker, HealthState::Degraded).await;
+    driver.always(Call::Connect, Step::Ok);
+    driver.always(Call::Ping, Step::Ok);
+    sleep(60 * SECOND).await;
+    let succeeded = checker.stats().succeeded;
+    pool.resume();
+    becomes(&checker, HealthState::Healthy).await;
+    assert_eq!(checker.stats().succeeded, succeeded + 2, "by as many checks as it takes without a pause");
+    drop((observer, checker));
+    until(&pool, |state| state.leased + state.reserved == 0).await;
+    prove_nothing_lost(&pool, &driver).await;
 }
 
 #[tokio::test(start_paused = true)]
