@@ -289,7 +289,7 @@ impl<'a, D: Driver, W: Want<D::Connection>> Waiting<'a, D, W> {
         ensure_janitor(engine);
         self.is_timed_here = self.needs_a_timer(runtime);
         let deadline = if self.is_timed_here { u64::MAX } else { self.deadline };
-        let stay = Stay { since: if W::IS_CALLER { self.started } else { Stay::OF_NOBODY }, until: deadline };
+        let stay = Stay { since: self.seen_since(), until: deadline };
         let (entry, joined, came_in) =
             engine.core.join(waker, stay, self.place, W::SHARES, |claim| engine.serve(claim));
         if W::SHARES {

@@ -33,10 +33,10 @@ impl<D: Driver> Engine<D> {
     /// A connection for a check, in turn. Where callers are counted, timed, told of and seen waiting, this is not.
     ///
     /// Cancel safety: as that of every acquire; see `Waiting`.
-    pub(crate) fn acquire_for_check<'a>(
-        self: &'a Arc<Self>,
+    pub(crate) fn acquire_for_check(
+        self: &Arc<Self>,
         limit: Duration,
-    ) -> impl Future<Output = Result<Claim<D::Connection>, AcquireError>> + Send + use<'a, D> {
+    ) -> impl Future<Output = Result<Claim<D::Connection>, AcquireError>> + Send {
         Waiting::<D, ForCheck>::new(self, Limit::new(limit), Location::caller())
     }
 

@@ -9,6 +9,7 @@ use super::want::Want;
 use crate::counters::Counter;
 use crate::driver::Driver;
 use crate::error::AcquireError;
+use crate::queue::Stay;
 use crate::trace::may_be_wanted;
 
 impl<D: Driver, W: Want<D::Connection>> Waiting<'_, D, W> {
@@ -67,6 +68,12 @@ impl<D: Driver, W: Want<D::Connection>> Waiting<'_, D, W> {
         } else {
             self.count_end(waited, among);
         }
+    }
+
+    /// Since when it waits, for those who ask for the oldest of all callers.
+    #[inline]
+    pub(super) fn seen_since(&self) -> u64 {
+        if W::IS_CALLER { self.started } else { Stay::OF_NOBODY }
     }
 
     /// It is in the queue from now on, or no longer. Whoever counts those who wait there leaves out those that are no callers.

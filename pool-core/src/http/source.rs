@@ -178,10 +178,7 @@ const CLOSED: &str = "the pool is closed";
 /// As far as the pool itself knows, which asks its backend for nothing.
 fn unchecked(seen: &Stats, config: &Config) -> Readiness {
     let pool = seen.state;
-    let present = pool.size.saturating_sub(pool.opening);
-    // One that is lazy, or may shrink to nothing, opens one when somebody asks.
-    let wanted = pool.waiting > 0 || (config.min_size.max(config.min_idle) > 0 && (!config.lazy || seen.opened > 0));
-    let (lacks, fails) = (present == 0 && wanted, pool.breaker.is_open());
+    let (lacks, fails) = (lacks_one(seen, config), pool.breaker.is_open());
     let rows = [
         (pool.closed, HealthState::Closing, CLOSED.to_owned()),
         (lacks && seen.opened == 0 && !fails, HealthState::Starting, none_yet(seen)),
@@ -195,6 +192,15 @@ fn unchecked(seen: &Stats, config: &Config) -> Readiness {
     let told = if pool.paused && !pool.closed { found.len() } else { 1 };
     let reasons = found.into_iter().take(told).map(|(.., reason)| reason).collect();
     Readiness { ready: matches!(state, HealthState::Healthy | HealthState::Degraded), state, reasons }
+}
+
+/// Whether it has no connection, and wants one.
+fn lacks_one(seen: &Stats, config: &Config) -> bool {
+    let pool = seen.state;
+    let present = pool.size.saturating_sub(pool.opening);
+    // One that is lazy, or may shrink to nothing, opens one when somebody asks.
+    let wanted = pool.waiting > 0 || (config.min_size.max(config.min_idle) > 0 && (!config.lazy || seen.opened > 0));
+    present == 0 && wanted
 }
 
 fn none_yet(stats: &Stats) -> String {

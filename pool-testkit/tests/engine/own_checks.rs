@@ -1,6 +1,7 @@
 //! What a monitor of the health acquires for its checks: it stands in the queue as everybody does, and is no caller.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pool_core::{
@@ -32,30 +33,32 @@ impl Seen {
 
     /// Nobody asks for so many seconds, and so many callers have asked before, each of whom got a connection at once or by waiting for it to be opened.
     async fn nobody_asks(&self, seconds: u32, callers: u64) {
-        let (before, checks) = (self.observer.families(), self.checker.stats());
+        let (before, checks) = (self.observer.families(), self.checks());
         for _ in 0..seconds {
             sleep(SECOND).await;
-            let families = self.observer.families();
-            for name in ["pool.waiters", "pool.waiters.oldest.age", "db.client.connection.pending_requests"] {
-                assert_eq!(total(&families, name, ""), 0, "{name}: nobody waits");
-            }
+            let now = self.observer.families();
+            let waiting = WAITING.map(|name| total(&now, name));
+            assert_eq!(waiting, [0; 3], "nobody waits");
             assert_eq!((self.pool.state().waiting, self.observer.snapshot().oldest_waiter), (0, None));
         }
-        let now = self.checker.stats();
-        assert!(
-            now.succeeded + now.failed + now.busy > checks.succeeded + checks.failed + checks.busy,
-            "it has checked"
-        );
-        let families = self.observer.families();
-        let names = ["pool.acquires", "db.client.connection.timeouts", "db.client.connection.wait_time"];
-        for name in names.into_iter().chain(["db.client.connection.use_time", "pool.slow_acquires"]) {
-            assert_eq!(total(&families, name, ""), total(&before, name, ""), "{name}: nobody has asked");
-        }
+        assert!(self.checks() > checks, "it has checked");
+        let now = self.observer.families();
+        let ended = |families: &[MetricFamily]| ENDED.map(|name| total(families, name));
+        assert_eq!(ended(&now), ended(&before), "nobody has asked: {ENDED:?}");
+        assert!(!pages(&before, &now));
         self.counts_are_right(callers);
-        assert!(!pages(&before, &families));
-        let journal = self.observer.snapshot().journal;
+        self.nothing_is_told();
+    }
+
+    fn checks(&self) -> u64 {
+        let stats = self.checker.stats();
+        stats.succeeded + stats.failed + stats.busy
+    }
+
+    fn nothing_is_told(&self) {
+        let (journal, log) = (self.observer.snapshot().journal, self.log.text());
         assert!(!journal.iter().any(|entry| entry.message.contains("acquire")), "{journal:?}");
-        assert!(!self.log.text().contains("an acquire was slow"), "{}", self.log.text());
+        assert!(!log.contains("an acquire was slow"), "{log}");
     }
 
     fn counts_are_right(&self, callers: u64) {
@@ -67,13 +70,21 @@ impl Seen {
     }
 }
 
-/// Of all samples of this family, or of those with this outcome.
-fn total(families: &[MetricFamily], name: &str, outcome: &str) -> u64 {
+/// What says that somebody waits.
+const WAITING: [&str; 3] = ["pool.waiters", "pool.waiters.oldest.age", "db.client.connection.pending_requests"];
+/// What says that somebody has asked.
+const ENDED: [&str; 5] = [
+    "pool.acquires",
+    "db.client.connection.timeouts",
+    "db.client.connection.wait_time",
+    "db.client.connection.use_time",
+    "pool.slow_acquires",
+];
+
+/// Of all samples of this family.
+fn total(families: &[MetricFamily], name: &str) -> u64 {
     let family = families.iter().find(|family| family.name == name).unwrap_or_else(|| panic!("no {name}"));
-    let is_meant = |sample: &&pool_core::MetricSample| {
-        outcome.is_empty() || sample.labels.iter().any(|(_, value)| value == outcome)
-    };
-    let values = family.samples.iter().filter(is_meant).map(|sample| match sample.value {
+    let values = family.samples.iter().map(|sample| match sample.value {
         MetricValue::Count(count) => count,
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // none is below zero
         MetricValue::Number(number) => number.ceil() as u64,
@@ -85,7 +96,7 @@ fn total(families: &[MetricFamily], name: &str, outcome: &str) -> u64 {
 
 /// Whether the alert `PoolTimeouts` would fire.
 fn pages(before: &[MetricFamily], now: &[MetricFamily]) -> bool {
-    let increase = |name| total(now, name, "") - total(before, name, "");
+    let increase = |name| total(now, name) - total(before, name);
     let (timeouts, acquires) = (increase("db.client.connection.timeouts"), increase("pool.acquires"));
     timeouts > 5 && timeouts * 100 > acquires
 }
@@ -175,7 +186,6 @@ async fn callers_are_counted_beside_a_monitor_that_waits() {
     assert_eq!((pool.state().waiting, pool.stats().cancelled), (1, 1));
     drop((second, lease));
     until(&pool, |state| state.leased == 0 && state.idle == 1).await;
-    seen.pool.stats();
     assert_eq!((pool.state().waiting, pool.stats().acquired, pool.stats().cancelled), (0, 1, 2));
 }
 
@@ -225,4 +235,31 @@ async fn what_a_check_is_told_of_an_open_breaker_is_told_to_no_caller() {
     seen.nobody_asks(60, 0).await;
     assert!(pool.acquire().await.is_err());
     assert_eq!(pool.stats().failed + pool.stats().timeouts, 1);
+}
+
+/// A lease of a monitor's is counted in its slot and as none of a caller's: two steps, between which nobody is to look.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_reads_while_a_check_begins_sees_no_caller() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 2);
+    let mut config = HealthConfig::default();
+    config.reserve = false;
+    let checker = pool.monitor(config).unwrap();
+    let ended = Arc::new(AtomicBool::new(false));
+    let reader = std::thread::spawn({
+        let (pool, ended) = (pool.clone(), Arc::clone(&ended));
+        move || {
+            let mut most = 0;
+            while !ended.load(Ordering::Relaxed) {
+                most = most.max(pool.stats().acquired);
+            }
+            most
+        }
+    });
+    for _ in 0..2_000 {
+        assert!(checker.check_health().await.is_ready());
+    }
+    ended.store(true, Ordering::Relaxed);
+    assert_eq!(reader.join().unwrap(), 0);
+    assert_eq!((checker.stats().failed, pool.stats().acquired), (0, 0));
 }
