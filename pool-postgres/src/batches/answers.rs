@@ -164,7 +164,7 @@ impl<'c> BatchAnswers<'c> {
     }
 
     /// As it is, for one who sends all of it once more if all that were to be one have come to nothing since what was known of a statement was out of date. Then nothing of this is counted or told.
-    pub(super) fn to_be_sent_once_more(mut self) -> Self {
+    pub(super) fn with_another_try(mut self) -> Self {
         if let Some(open) = &mut self.open {
             open.postponed = Some(Vec::new());
         }

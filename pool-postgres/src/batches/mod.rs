@@ -238,7 +238,7 @@ impl<'c, 'q> Batch<'c, 'q> {
     pub async fn execute_all(self) -> Result<Vec<u64>, QueryError> {
         // Owned across the awaits: the batch, and the connection. Dropped, what is under way is cancelled.
         let Some(held) = self.hold().await? else { return Ok(Vec::new()) };
-        let answers = held.send(false, None).await?.to_be_sent_once_more();
+        let answers = held.send(false, None).await?.with_another_try();
         match held.counts(answers).await {
             (_, Some(course)) => {
                 note_healed(&held.connection);

@@ -33,7 +33,7 @@ impl Course {
     }
 
     /// Since when it goes on, and its span: for one that is begun anew.
-    pub(super) fn from_the_beginning(self) -> (Option<Instant>, Traced) {
+    pub(super) fn into_beginning(self) -> (Option<Instant>, Traced) {
         (self.began_at, self.span)
     }
 

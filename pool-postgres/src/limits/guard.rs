@@ -52,7 +52,7 @@ pub(crate) async fn limited_begin<T: Answered, R: Future<Output = Result<T, Quer
     request: impl FnOnce() -> R,
 ) -> Result<(T, Course), QueryError> {
     let mut guard = match course {
-        Some(course) => Guard::watch(connection, query, course.from_the_beginning()),
+        Some(course) => Guard::watch(connection, query, course.into_beginning()),
         None => Guard::begin(connection, query),
     };
     let request = pin!(request());
