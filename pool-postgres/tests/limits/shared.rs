@@ -112,9 +112,10 @@ async fn what_is_behind_others_in_the_queue_is_cancelled_when_its_time_is_over()
 async fn what_cannot_be_told_from_others_is_given_up_and_costs_them_nothing() {
     let (_database, pool) = patient(3 * SHORT).await;
     let lease = pool.acquire_owned().await.unwrap();
-    let mut ahead = Box::pin(Client::batch_execute(&lease, "SELECT pg_sleep(3)"));
+    let mut ahead = Box::pin(Client::batch_execute(&lease, "SELECT pg_sleep(6)"));
     assert!(ahead.as_mut().now_or_never().is_none());
-    let error = Queries::batch_execute(&*lease, Query::new(FOR_EVER).timeout(SHORT)).await.unwrap_err();
+    // Long enough to be sent, however busy the machine is.
+    let error = Queries::batch_execute(&*lease, Query::new(FOR_EVER).timeout(10 * SHORT)).await.unwrap_err();
     assert_eq!((error.is_timeout(), error.outcome()), (true, Outcome::Unknown), "{error}");
     ahead.await.unwrap();
     assert_eq!((pool.driver().query_stats().cancelled, lease.is_closed()), (0, false));

@@ -44,7 +44,11 @@ impl World {
         self.break_one(broken);
         match self.pool.try_acquire_owned() {
             Ok(lease) => self.claimed(lease),
-            Err(AcquireError::Closed) if self.model.closed => Ok(()),
+            Err(AcquireError::Closed) if self.model.closed => {
+                // Refused, as whoever wants to wait is, after no time.
+                self.model.count_wait(self.model.now);
+                Ok(())
+            }
             Err(AcquireError::Unavailable { .. }) if self.model.idle == 0 && !self.model.closed => Ok(()),
             Err(error) => Err(TestCaseError::fail(error.to_string())),
         }
