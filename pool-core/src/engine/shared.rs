@@ -51,6 +51,7 @@ enum Taken<C> {
 
 impl<C> Want<C> for Together {
     const SHARES: bool = true;
+    const IS_CALLER: bool = true;
     type Taken = Taken<C>;
 
     fn whole(claim: Claim<C>) -> Taken<C> {

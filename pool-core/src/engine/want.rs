@@ -7,7 +7,7 @@ pub(crate) trait Want<C>: Unpin {
     /// Whether it can do with a connection that others use, too.
     const SHARES: bool;
     /// Whether it is a caller, who is counted, timed and told of. A monitor that asks for a check of its own is none.
-    const IS_CALLER: bool = true;
+    const IS_CALLER: bool;
     /// What comes of the wait.
     type Taken;
 
@@ -18,10 +18,14 @@ pub(crate) trait Want<C>: Unpin {
 }
 
 /// A connection for oneself.
-pub(crate) struct Alone;
+pub(crate) struct Alone<const IS_CALLER: bool = true>;
 
-impl<C> Want<C> for Alone {
+/// A connection for a check that a monitor makes.
+pub(crate) type ForCheck = Alone<false>;
+
+impl<C, const IS_CALLER: bool> Want<C> for Alone<IS_CALLER> {
     const SHARES: bool = false;
+    const IS_CALLER: bool = IS_CALLER;
     type Taken = Claim<C>;
 
     #[inline]
@@ -32,28 +36,6 @@ impl<C> Want<C> for Alone {
     #[cold]
     fn place(_: SharedClaim<C>) -> Claim<C> {
         unreachable!("a waiter that wants a connection for itself was given a place beside others")
-    }
-
-    fn claim(taken: &Claim<C>) -> &Claim<C> {
-        taken
-    }
-}
-
-/// A connection for a check that a monitor makes.
-pub(crate) struct ForCheck;
-
-impl<C> Want<C> for ForCheck {
-    const SHARES: bool = false;
-    const IS_CALLER: bool = false;
-    type Taken = Claim<C>;
-
-    fn whole(claim: Claim<C>) -> Claim<C> {
-        claim
-    }
-
-    #[cold]
-    fn place(_: SharedClaim<C>) -> Claim<C> {
-        unreachable!("a monitor that wants a connection for itself was given a place beside others")
     }
 
     fn claim(taken: &Claim<C>) -> &Claim<C> {
