@@ -33,21 +33,21 @@ const ONCE: (u32, GaveUp, Outcome) = (1, GaveUp::OutcomeUnknown, Outcome::Unknow
 #[tokio::test]
 async fn a_session_that_was_ended_for_doing_nothing_costs_a_retry() {
     let it = Stage::new(1).await;
-    let attempts = AtomicI32::new(0);
+    let (attempts, held) = (AtomicI32::new(0), Notify::new());
     let work = async |lease: Arc<PostgresOwnedLease>| -> Result<(), QueryError> {
         let attempt = attempts.fetch_add(1, Ordering::Relaxed);
         lease.batch_execute(&insert(attempt)).await?;
         if attempt == 0 {
             lease.batch_execute("SET LOCAL idle_in_transaction_session_timeout = '2s'").await?;
             it.proxy.set(Direction::ToServer, Toxic::Hold);
+            held.notify_one();
         }
         Ok(())
     };
     let ended = async {
-        eventually("the server has ended it", async || {
-            attempts.load(Ordering::Relaxed) == 1 && it.in_state("idle in transaction").await == 0
-        })
-        .await;
+        // Before that the session may be in another state because it is at work.
+        held.notified().await;
+        eventually("the server has ended it", async || it.in_state("idle in transaction").await == 0).await;
         it.proxy.calm().await;
     };
     let retrier = retrier(&it);
