@@ -1,5 +1,6 @@
 //! Connections that have to go: all of them, one after the other, those to a host, or one.
 
+use pool_core::Pool;
 use pool_testkit::fake::{Call, FakeDriver, Step};
 
 use crate::common::{SECOND, pool_with, prove_nothing_lost, quiet, quiet_pool, until};
@@ -94,10 +95,16 @@ async fn a_driver_has_all_connections_replaced() {
     prove_nothing_lost(&pool, &driver).await;
 }
 
+/// A pool of ten that leaves the same to chance each time: all ten could have their turn in the same half of a time.
+fn seeded_pool_of_ten(driver: &FakeDriver) -> Pool<FakeDriver> {
+    driver.limit(10);
+    Pool::builder(driver.clone()).config(quiet(10)).seed(6).build().unwrap()
+}
+
 #[tokio::test(start_paused = true)]
 async fn all_go_one_after_the_other_even_those_that_nobody_needs() {
     let driver = FakeDriver::new();
-    let pool = quiet_pool(&driver, 10);
+    let pool = seeded_pool_of_ten(&driver);
     pool.warm_up(10, std::time::Duration::ZERO, SECOND).await.unwrap();
     tokio::time::sleep(200 * SECOND).await;
     pool.retire_all_over(100 * SECOND);
@@ -114,7 +121,7 @@ async fn all_go_one_after_the_other_even_those_that_nobody_needs() {
 #[tokio::test(start_paused = true)]
 async fn all_are_replaced_one_after_the_other() {
     let driver = FakeDriver::new();
-    let pool = quiet_pool(&driver, 10);
+    let pool = seeded_pool_of_ten(&driver);
     pool.warm_up(10, std::time::Duration::ZERO, SECOND).await.unwrap();
     // So that all of them are needed, and replaced.
     let mut config = quiet(10);

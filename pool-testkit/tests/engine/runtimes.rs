@@ -1,5 +1,6 @@
 //! Pools that outlive runtimes, and leases dropped where there is none.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -188,12 +189,13 @@ fn a_waiter_whose_janitor_goes_away_keeps_its_deadline() {
     let (first, second) = (runtime(), runtime());
     let held = first.block_on(pool.acquire_owned()).unwrap();
     // Joins where the janitor keeps the time for it, and waits on elsewhere.
-    let mut waiting = Box::pin(pool.acquire_timeout(Duration::from_secs(5)));
+    let mut waiting = Box::pin(pool.acquire_timeout(Duration::from_mins(1)));
     first.block_on(async { assert!(crate::common::is_pending(&mut waiting)) });
     second.block_on(async {
         tokio::task::spawn_blocking(move || drop(first)).await.unwrap();
         let before = tokio::time::Instant::now();
         assert!(matches!(waiting.await, Err(AcquireError::Timeout { .. })));
+        // The clocks stand where they were made, which may have been some seconds apart.
         assert!(before.elapsed() > Duration::from_secs(4), "not at once: {:?}", before.elapsed());
         drop(held);
         prove_nothing_lost(&pool, &driver).await;
@@ -346,11 +348,17 @@ fn whoever_does_not_wait_gets_what_the_janitor_looks_at() {
     config.idle_timeout = Some(Duration::from_millis(1));
     let pool = Pool::builder(driver.clone()).config(config).build().unwrap();
     drop(runtime.block_on(pool.acquire()).unwrap());
-    let mut missed = 0;
+    // By the looks: it is missed again and again while the janitor's thread is stopped in the middle of one.
+    let mut missed = BTreeSet::new();
     // ORDERING: Relaxed: a count.
-    while driver.inspected.load(Ordering::Relaxed) < 40 {
-        missed += usize::from(pool.try_acquire().is_err());
-        missed += usize::from(crate::common::ready(&mut Box::pin(pool.acquire())).is_err());
+    let looks = || driver.inspected.load(Ordering::Relaxed);
+    while looks() < 40 {
+        if pool.try_acquire().is_err() {
+            missed.insert(looks());
+        }
+        if crate::common::ready(&mut Box::pin(pool.acquire())).is_err() {
+            missed.insert(looks());
+        }
     }
-    assert!(missed < 10, "missed {missed} times, more often than the janitor's thread can have been stopped");
+    assert!(missed.len() < 10, "missed in {missed:?}, more often than the janitor's thread can have been stopped");
 }
