@@ -41,10 +41,11 @@ fn f080_a_process_that_stood_still_takes_no_connection_for_a_dead_one() {
         shell(&format!("kill -s STOP {processes}"));
         chaos.reconfigure(|config| {
             config.health_check_interval = Some(Duration::from_millis(10));
-            config.health_check_timeout = Duration::from_millis(500);
+            // Longer than a busy machine takes to start a program, and shorter than that one sleeps.
+            config.health_check_timeout = Duration::from_secs(4);
         });
         eventually("all are pinged", async || chaos.pool.state().in_maintenance == SIZE).await;
-        let script = format!("kill -s STOP $PPID; kill -s CONT {processes}; sleep 1; kill -s CONT $PPID");
+        let script = format!("kill -s STOP $PPID; kill -s CONT {processes}; sleep 5; kill -s CONT $PPID");
         // The runtime waits for what comes when it is stopped, as it does most of the time.
         spawn_blocking(move || shell(&script)).await.unwrap();
         all_answer(&all_leases(&chaos).await).await;

@@ -3,7 +3,9 @@
 use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use pool_core::AcquireError;
 use pool_postgres::{PostgresConfig, PostgresOwnedLease, PostgresPool};
 use pool_testkit::postgres::{EphemeralBuilder, EphemeralPostgres};
 use pool_testkit::proxy::{Direction, Proxy, Toxic};
@@ -69,6 +71,15 @@ impl Chaos {
     pub(crate) async fn watch_on(&mut self, server: &EphemeralPostgres) {
         self.watch = Watch::on(&server.url(), self.watch.name().to_owned()).await;
         self.watch.begin(&self.proxy, self.pool.config().max_size);
+    }
+
+    /// As [`told`](Self::told), by one who waits for so long.
+    pub(crate) async fn told_within(&mut self, limit: Duration) -> AcquireError {
+        let before = self.pool.config().acquire_timeout;
+        self.reconfigure(|config| config.acquire_timeout = limit);
+        let error = self.told().await;
+        self.reconfigure(|config| config.acquire_timeout = before);
+        error
     }
 
     /// Nothing is in the way any more.

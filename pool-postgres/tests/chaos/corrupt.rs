@@ -55,10 +55,9 @@ async fn lengths_of_a_handshake(kind: u8) {
         chaos.pool.retire_all();
         chaos.proxy.until(|seen| seen.open() == 0).await;
         chaos.proxy.set(Direction::ToClient, Toxic::length(kind, 1, length));
-        let error = chaos.pool.acquire_timeout(4 * SHORT).await.map(drop).unwrap_err();
+        let error = chaos.told_within(4 * SHORT).await;
         let told = matches!(error, AcquireError::OpenFailed { .. } | AcquireError::Timeout { failure: Some(_), .. });
         assert!(told, "{} of length {length}: {error}", char::from(kind));
-        chaos.note(&error);
         chaos.proxy.calm().await;
         recovers(&chaos).await;
     }

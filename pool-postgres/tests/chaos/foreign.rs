@@ -144,6 +144,7 @@ async fn f106_whoever_is_told_of_events_and_panics_costs_nothing() {
     let (told_before, stats) = (told(), chaos.pool.stats());
     assert!(told_before >= 3 * 15, "of two failures and a success each: {told_before}");
     chaos.fill(2).await;
+    eventually("one that was on its way out is gone", async || chaos.watch.sessions().await == 2).await;
     assert_eq!(chaos.watch.terminate().await, 2);
     eventually("both are known to be lost", async || chaos.pool.stats().broken == stats.broken + 2).await;
     assert_eq!(chaos.pool.driver().ends().count("57P01"), 2, "it is counted before it is reported");

@@ -2,7 +2,7 @@
 
 use pool_testkit::proxy::{Direction, End, Frame, Place, Toxic, message};
 
-use crate::asking::{answer, eventually};
+use crate::asking::{answer, eventually, in_time};
 use crate::common::{Chaos, impatient, query, quiet};
 use crate::invariants;
 use crate::users::SHORT;
@@ -115,9 +115,8 @@ async fn f029_an_error_without_a_state_instead_of_a_welcome() {
             _ => frame.bytes().to_vec(),
         };
         chaos.proxy.set(Direction::ToClient, Toxic::edit(instead));
-        let error = chaos.pool.acquire_timeout(2 * SHORT).await.map(drop).unwrap_err();
+        let error = chaos.told_within(2 * SHORT).await;
         assert!(error.to_string().contains("logging in of 127.0.0.1"), "{error}");
-        chaos.note(&error);
         chaos.proxy.calm().await;
         drop(chaos.working().await);
         chaos.pool.retire_all();
@@ -148,10 +147,14 @@ async fn f131_a_session_that_is_lost_while_it_is_reset_goes_to_nobody() {
     for end in [End::Close, End::Reset, End::Silence] {
         let lease = quiet(&chaos).await;
         lease.batch_execute("BEGIN").await.unwrap();
-        let broken = chaos.pool.stats().broken;
+        let (broken, struck) = (chaos.pool.stats().broken, chaos.proxy.seen().struck);
+        chaos.reconfigure(|config| config.reset_timeout = SHORT);
         // The answer to the empty query comes, that to the rollback does not.
         chaos.proxy.set_once(Direction::ToClient, Toxic::CutAt { kind: b'C', nth: 1, place: Place::Before, end });
         drop(lease);
+        // Whoever comes next is not to be hit in its place, and has more time for a reset of his own.
+        in_time("it is cut", chaos.proxy.until(|seen| seen.struck > struck)).await;
+        chaos.patient();
         drop(chaos.working().await);
         eventually("it is closed", async || chaos.pool.stats().broken == broken + 1).await;
         chaos.proxy.calm().await;

@@ -34,9 +34,8 @@ async fn told(chaos: &mut Chaos, direction: Direction, bytes: u64) {
     assert_eq!((stats.errors.open_transient, stats.broken), (stats.open_failures, stats.open_failures));
     chaos.proxy.set(direction, Toxic::CutAfter { bytes, end: End::Reset });
     chaos.pool.retire_all();
-    let error = chaos.pool.acquire_timeout(Duration::from_millis(500)).await.map(drop).unwrap_err();
+    let error = chaos.told_within(Duration::from_millis(500)).await;
     assert!(error.to_string().contains("logging in of 127.0.0.1"), "{error}");
-    chaos.note(&error);
 }
 
 /// Cuts attempts after every so manieth number of bytes of this direction.
@@ -72,7 +71,7 @@ async fn f044_a_handshake_that_drips_ends_at_the_connect_timeout() {
     })
     .await;
     chaos.proxy.set(Direction::ToClient, Toxic::Slice { bytes: 1, pause: Duration::from_millis(100) });
-    let AcquireError::Timeout { failure: Some(failure), .. } = chaos.refused().await else { panic!("a timeout") };
+    let AcquireError::Timeout { failure: Some(failure), .. } = chaos.told().await else { panic!("a timeout") };
     assert!(matches!(*failure, OpenFailure::TimedOut { after: CONNECT, .. }), "{failure}");
     assert!(chaos.pool.stats().errors.open_timeouts > 0);
     invariants::hold(chaos).await;

@@ -73,6 +73,8 @@ async fn f095_a_cancellation_that_does_not_arrive_costs_the_session() {
     let chaos = Chaos::with(1, |config| {
         unencrypted(config);
         impatient(config);
+        // All that is done until the cancellation is kept has to be done within this.
+        config.pool.reset_timeout = Duration::from_secs(4);
     })
     .await;
     a_cancellation_is_kept(&chaos, 952).await;
@@ -112,11 +114,18 @@ async fn f095_thousands_of_cancellations_that_come_late_hit_nobody_else() {
     chaos.fill(USERS).await;
     let (time, jitter) = (Duration::from_millis(2), Duration::from_millis(4));
     chaos.proxy.set(Direction::ToServer, Toxic::Delay { time, jitter, seed: 95 });
-    join_all((0..USERS).map(|_| lose_interest(&chaos, times() / USERS))).await;
-    let seen = chaos.proxy.seen();
-    // One that is not late is answered by an error, and there are no others.
-    let late = cancellations(&seen) - seen.frames(Direction::ToClient, b'E');
-    println!("{late} of {} were late", cancellations(&seen));
-    assert!(late >= times() as u64 / 2, "{late} were late, as if there was no network in between");
+    let (enough, mut late) = (times() as u64 / 2, 0);
+    // On a busy machine queries last longer, and fewer cancellations are late: then there are more.
+    for _ in 0..5 {
+        join_all((0..USERS).map(|_| lose_interest(&chaos, times() / USERS))).await;
+        let seen = chaos.proxy.seen();
+        // One that is not late is answered by an error, and there are no others.
+        late = cancellations(&seen) - seen.frames(Direction::ToClient, b'E');
+        println!("{late} of {} were late", cancellations(&seen));
+        if late >= enough {
+            break;
+        }
+    }
+    assert!(late >= enough, "{late} were late, as if there was no network in between");
     assert_eq!(invariants::hold(chaos).await.opened, USERS as u64, "in the same sessions");
 }

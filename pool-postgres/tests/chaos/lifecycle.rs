@@ -179,6 +179,20 @@ async fn only_two(startup: &'static [u8]) -> Chaos {
     chaos
 }
 
+/// How far a warm-up comes in a short time, and why no further. On a busy machine the time may be over before an
+/// attempt has failed.
+async fn comes_no_further(chaos: &Chaos) -> WarmUpError {
+    let warming = async {
+        loop {
+            let error = chaos.pool.warm_up(4, Duration::ZERO, 4 * SHORT).await.unwrap_err();
+            if !matches!(error, WarmUpError::Late { failure: None, .. }) {
+                return error;
+            }
+        }
+    };
+    in_time("an end", warming).await
+}
+
 /// What there is serves, and the rest comes when nothing is in the way any more.
 async fn halfway(chaos: Chaos) {
     assert_eq!(chaos.pool.state().size - chaos.pool.state().opening, 2);
@@ -193,8 +207,9 @@ async fn halfway(chaos: Chaos) {
 #[tokio::test]
 async fn f127_a_warm_up_that_comes_no_further_says_how_far_it_came() {
     let mut chaos = only_two(b"").await;
-    chaos.hurry(SHORT, LIMIT);
-    let late = chaos.pool.warm_up(4, Duration::ZERO, 4 * SHORT).await.unwrap_err();
+    // The first two have to be let in by then, on a busy machine, too.
+    chaos.hurry(Duration::from_secs(4), LIMIT);
+    let late = comes_no_further(&chaos).await;
     assert!(matches!(late, WarmUpError::Late { open: 2, wanted: 4, failure: Some(_), .. }), "{late}");
     chaos.note(&late);
     chaos.hurry(LIMIT, LIMIT);
@@ -205,7 +220,7 @@ async fn f127_a_warm_up_that_comes_no_further_says_how_far_it_came() {
 #[tokio::test]
 async fn f127_a_warm_up_that_is_refused_halfway_does_not_harm_what_is_there() {
     let mut chaos = only_two(b"\0\0\0\x15\0\x03\0\0user\0nobody\0\0").await;
-    let refused = in_time("an end", chaos.pool.warm_up(4, Duration::ZERO, 4 * SHORT)).await.unwrap_err();
+    let refused = comes_no_further(&chaos).await;
     assert!(matches!(refused, WarmUpError::Late { open: 2, wanted: 4, failure: Some(_), .. }), "{refused}");
     assert!(refused.to_string().contains("\"nobody\""), "{refused}");
     chaos.note(&refused);

@@ -25,7 +25,7 @@ async fn with_answer(answer: &'static [u8], sslmode: SslMode) -> (Chaos, Acquire
             _ => frame.bytes().to_vec(),
         }),
     );
-    let error = chaos.refused().await;
+    let error = chaos.told().await;
     (chaos, error)
 }
 
@@ -67,7 +67,7 @@ async fn f067_a_handshake_that_stalls_ends_at_the_connect_timeout() {
     // The first byte of a record, too, and no more.
     let server = ScriptedServer::start(Script::new().send(b"S\x16").silence()).await.unwrap();
     chaos.proxy.redirect(server.address());
-    let error = chaos.refused().await;
+    let error = chaos.told().await;
     assert!(matches!(error, AcquireError::Timeout { failure: Some(_), .. }), "{error}");
     assert!(chaos.pool.stats().errors.open_timeouts > 0);
     never_served(chaos).await;
@@ -86,7 +86,7 @@ async fn with_authentication(nth: u64, change: fn(&str) -> String) -> (Chaos, Ac
     };
     chaos.proxy.set(Direction::ToClient, Toxic::edit(editor));
     let started = Instant::now();
-    let error = chaos.refused().await;
+    let error = chaos.told().await;
     assert!(started.elapsed() < Duration::from_mins(1), "{:?}", started.elapsed());
     (chaos, error)
 }

@@ -90,7 +90,7 @@ async fn f135_statements_that_are_prepared_are_lost_and_that_is_said() {
 /// What was sent would come to another session: that is told, and is no subscription that hears nothing.
 #[tokio::test]
 async fn f135_whoever_listens_behind_a_pooler_of_transactions_is_told() {
-    let mut pooled = Pooled::start(|config| config.pool.health_check_timeout = Duration::from_secs(2)).await;
+    let mut pooled = Pooled::start(|config| config.pool.health_check_timeout = Duration::from_secs(4)).await;
     let listener = pooled.chaos.pool.listener();
     let error = in_time("it is told", listener.subscribe("f135")).await.map(drop).unwrap_err();
     assert!(matches!(error, ListenError::NotDelivered { .. }), "{error}");

@@ -128,7 +128,7 @@ fn hasty(config: &mut PostgresConfig) {
 
 /// Nobody is let in, as long as an attempt may last.
 async fn nobody_gets_in(chaos: &mut Chaos) {
-    let error = chaos.refused().await;
+    let error = chaos.told().await;
     let AcquireError::Timeout { failure: Some(failure), .. } = &error else {
         panic!("a timeout with a cause: {error}")
     };
@@ -141,7 +141,7 @@ async fn nobody_gets_in(chaos: &mut Chaos) {
 async fn f031_a_stopped_postmaster_ends_attempts_and_no_session() {
     let server = strict().start().unwrap();
     let mut chaos = Chaos::on(&server, 2, hasty).await;
-    let lease = chaos.pool.acquire_owned().await.unwrap();
+    let lease = chaos.pool.acquire_owned_timeout(LIMIT).await.unwrap();
     signal_postmaster(&server, "STOP");
     nobody_gets_in(&mut chaos).await;
     assert_eq!(answer(&lease, 1).await.expect("whoever has a session goes on"), 2);
@@ -163,11 +163,13 @@ async fn f031_a_server_that_stands_still_does_not_stop_the_pool() {
     })
     .await;
     chaos.fill(2).await;
-    let lease = chaos.pool.acquire_owned().await.unwrap();
+    let lease = chaos.pool.acquire_owned_timeout(LIMIT).await.unwrap();
     server.pause().unwrap();
     assert!(timeout(SHORT, answer(&lease, 1)).await.is_err());
     drop(lease);
-    eventually("nothing is left", async || chaos.pool.stats().closed == 2).await;
+    // On a busy machine a ping may have failed before.
+    let all_are_closed = || chaos.pool.stats().closed == chaos.pool.stats().opened;
+    eventually("nothing is left", async || all_are_closed()).await;
     nobody_gets_in(&mut chaos).await;
     assert!(chaos.pool.health().await.is_err(), "and whoever asks is told so");
     let mut patient = (*chaos.pool.config()).clone();

@@ -208,12 +208,16 @@ fn f112_sessions_that_are_leased_end_with_their_runtime() {
     let table = home.block_on(table(&chaos));
     let [idle, open, busy] = first.block_on(async { [quiet(&chaos).await, quiet(&chaos).await, quiet(&chaos).await] });
     first.block_on(open.batch_execute(&format!("BEGIN; INSERT INTO {table} VALUES (1)"))).unwrap();
-    // Its task goes with the runtime. The server finishes the query.
-    first.spawn(async move { busy.batch_execute("SELECT pg_sleep(0.5)").await });
-    home.block_on(eventually("the server sleeps", async || chaos.watch.works_on("SELECT pg_sleep(0.5)").await));
+    // Its task goes with the runtime. The server finishes the query, but not before that has been seen. No other test
+    // may have the same key.
+    home.block_on(chaos.watch.run("SELECT pg_advisory_lock(112)"));
+    first.spawn(async move { busy.batch_execute("SELECT pg_advisory_xact_lock(112)").await });
+    let is_at_it = async || chaos.watch.works_on("SELECT pg_advisory_xact_lock(112)").await;
+    home.block_on(eventually("the server is at it", is_at_it));
     drop(first);
     ended_with_its_runtime(&home, idle);
     ended_with_its_runtime(&home, open);
+    home.block_on(chaos.watch.run("SELECT pg_advisory_unlock(112)"));
     home.block_on(eventually("the server has let go", async || chaos.watch.sessions().await == 0));
     assert_eq!(home.block_on(rows(&chaos, &table)), 0);
     let stats = home.block_on(invariants::hold(chaos));

@@ -14,13 +14,17 @@ use crate::common::Chaos;
 use crate::ends::{ended, reason};
 use crate::invariants;
 use crate::refusals::cause;
+use crate::users::SLACK;
 
 const HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 11\r\n\r\nBad Request";
 const CONNECT: Duration = Duration::from_millis(400);
 
 /// A pool whose connections go to a server that follows a script, until they are sent back.
 async fn instead(script: Script) -> (Chaos, ScriptedServer) {
-    instead_with(script, SslMode::Prefer).await
+    let (chaos, server) = instead_with(script, SslMode::Prefer).await;
+    // Whoever is let in may take his time.
+    chaos.hurry(LIMIT, LIMIT);
+    (chaos, server)
 }
 
 async fn instead_with(script: Script, sslmode: SslMode) -> (Chaos, ScriptedServer) {
@@ -50,12 +54,12 @@ async fn refused_with(script: Script, sslmode: SslMode, check: impl FnOnce(&Acqu
     let upstream = chaos.proxy.upstream();
     chaos.proxy.redirect(server.address());
     let started = Instant::now();
-    let error = chaos.refused().await;
+    let error = chaos.told().await;
     assert!(
         matches!(error, AcquireError::Timeout { failure: Some(_), .. } | AcquireError::OpenFailed { .. }),
         "{error}"
     );
-    assert!(started.elapsed() < 5 * CONNECT);
+    assert!(started.elapsed() < 5 * CONNECT + SLACK);
     check(&error);
     back_to(&chaos, upstream);
     // The real server of these tests has no TLS.

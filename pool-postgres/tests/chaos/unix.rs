@@ -80,7 +80,7 @@ pub(crate) async fn start() -> (Chaos, Socket) {
 /// Nobody gets in for this reason, which may pass.
 pub(crate) async fn not_now(chaos: &mut Chaos, socket: &Socket, reason: &str) {
     chaos.hurry(LIMIT, 4 * SHORT);
-    let error = chaos.refused().await;
+    let error = chaos.told().await;
     assert!(matches!(error, AcquireError::Timeout { .. }), "it may come back: {error}");
     assert_eq!(
         (cause(&error).step, cause(&error).target.clone()),

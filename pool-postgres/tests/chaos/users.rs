@@ -5,15 +5,16 @@ use std::time::{Duration, Instant};
 use pool_core::{AcquireError, Config};
 use pool_postgres::{Host, PostgresConfig, PostgresLease};
 
-use crate::asking::{LIMIT, answer};
+use crate::asking::{LIMIT, answer, in_time};
 use crate::common::Chaos;
 
 /// What no error and no debug text may contain.
 pub(crate) const PASSWORD: &str = "s3cr3t horse battery";
 /// Nobody waits for longer for an answer that may not come.
 pub(crate) const SHORT: Duration = Duration::from_millis(150);
-/// By how much a busy machine may miss a deadline.
-pub(crate) const SLACK: Duration = Duration::from_secs(2);
+/// By how much a busy machine may miss a deadline: it may stand still for seconds. Less than any limit of time that a
+/// pool has unless it is told otherwise.
+pub(crate) const SLACK: Duration = Duration::from_secs(4);
 
 impl Chaos {
     /// A connection. It comes in time, or an error does.
@@ -30,6 +31,20 @@ impl Chaos {
         let error = self.acquire().await.map(drop).expect_err("there is nothing to be had");
         self.note(&error);
         error
+    }
+
+    /// The error of an acquire that has to fail because attempts to connect do. On a busy machine its time may be over
+    /// before one of them has failed: then whoever asks next is told.
+    pub(crate) async fn told(&mut self) -> AcquireError {
+        let asking = async {
+            loop {
+                let error = self.refused().await;
+                if !matches!(error, AcquireError::Timeout { failure: None, .. }) {
+                    return error;
+                }
+            }
+        };
+        in_time("why not", asking).await
     }
 
     /// A connection. What was wrong for good is believed until the next attempt, which is made.
@@ -67,6 +82,22 @@ impl Chaos {
     pub(crate) fn hurry(&self, connect_timeout: Duration, acquire_timeout: Duration) {
         self.reconfigure(|config| {
             (config.connect_timeout, config.acquire_timeout) = (connect_timeout, acquire_timeout);
+        });
+    }
+
+    /// Nobody is in a hurry any more: whatever begins from now on has as much time as by default.
+    pub(crate) fn patient(&self) {
+        let usual = Config::default();
+        self.reconfigure(|config| {
+            for (limit, least) in [
+                (&mut config.acquire_timeout, LIMIT),
+                (&mut config.connect_timeout, usual.connect_timeout),
+                (&mut config.reset_timeout, usual.reset_timeout),
+                (&mut config.check_timeout, usual.check_timeout),
+                (&mut config.health_check_timeout, usual.health_check_timeout),
+            ] {
+                *limit = least.max(*limit);
+            }
         });
     }
 

@@ -22,7 +22,7 @@ fn f077_whoever_finds_no_port_is_served_by_what_there_is() {
             held.push(chaos.pool.acquire_owned().await.unwrap());
         }
         chaos.in_a_hurry();
-        let error = chaos.refused().await;
+        let error = chaos.told().await;
         assert!(error.to_string().contains("Cannot assign requested address"), "{error}");
         for lease in &held {
             assert_eq!(answer(lease, 1).await.unwrap(), 2);
