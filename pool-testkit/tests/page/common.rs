@@ -172,6 +172,6 @@ pub(crate) fn settings() -> Config {
 fn checks() -> HealthConfig {
     let mut config = HealthConfig::default();
     (config.interval, config.retry_interval) = (Duration::from_millis(500), Duration::from_millis(500));
-    (config.timeout, config.leak_after) = (Duration::from_millis(500), None);
+    config.leak_after = None;
     config
 }
