@@ -165,7 +165,7 @@ pub(crate) fn settings() -> Config {
     let mut config = quiet(8);
     (config.min_size, config.leak_after) = (2, Some(Duration::from_secs(3)));
     (config.breaker_failures, config.breaker_after) = (Some(3), Duration::from_millis(100));
-    (config.acquire_timeout, config.backoff_max) = (Duration::from_secs(2), Duration::from_millis(200));
+    (config.acquire_timeout, config.backoff_max) = (Duration::from_secs(20), Duration::from_millis(200));
     config
 }
 
