@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -39,6 +40,10 @@ impl Service {
     pub(crate) async fn fresh() -> (TestDatabase, Self) {
         let database = EphemeralPostgres::shared().and_then(SharedPostgres::create_database).expect("a real server");
         let service = Self::start(database.url()).await;
+        // The database is there: no request fails because the machine stands still for a while.
+        let mut config = (*service.app.pool.config()).clone();
+        config.acquire_timeout = Duration::from_secs(20);
+        service.app.pool.reconfigure(config).unwrap();
         (database, service)
     }
 
@@ -108,5 +113,5 @@ pub(crate) async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
             tokio::task::yield_now().await;
         }
     };
-    assert!(tokio::time::timeout(std::time::Duration::from_secs(20), asking).await.is_ok(), "never: {what}");
+    assert!(tokio::time::timeout(Duration::from_secs(20), asking).await.is_ok(), "never: {what}");
 }

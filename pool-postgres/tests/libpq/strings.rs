@@ -19,7 +19,10 @@ pub(crate) fn home() -> PathBuf {
     let services = format!(
         "# services\n[one]\nhost=192.0.2.1\nport=6001\nuser=from service\n\n[two]\n  dbname = x\n[three]\nsslmode=require\nsslmode=disable\npassword={MARK} x\n[four]\nservice=one\n[five]\nnonsense=1\n[six]\nhost\n"
     );
-    std::fs::write(home.join(".pg_service.conf"), services).unwrap();
+    // Beside it, and then in its place: a test in another process may be reading it.
+    let draft = home.join(format!("services-{}", std::process::id()));
+    std::fs::write(&draft, services).unwrap();
+    std::fs::rename(draft, home.join(".pg_service.conf")).unwrap();
     home
 }
 

@@ -104,7 +104,7 @@ fn observe(pool: &PostgresPool) -> crate::stage::Observer {
 fn settings(server: &EphemeralPostgres) -> PostgresConfig {
     let mut settings = config(&server.url(), 4);
     let pool = &mut settings.pool;
-    (pool.min_size, pool.acquire_timeout) = (2, Duration::from_secs(2));
+    (pool.min_size, pool.acquire_timeout) = (2, Duration::from_secs(20));
     (pool.breaker_failures, pool.breaker_after) = (Some(3), Duration::from_millis(100));
     pool.backoff_max = Duration::from_millis(500);
     settings

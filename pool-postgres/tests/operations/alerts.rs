@@ -2,7 +2,7 @@
 //! those of the file, with seconds for minutes. Meanwhile every query of the dashboard has an answer.
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pool_postgres::PostgresPool;
@@ -73,9 +73,10 @@ impl Front {
 
     /// Serves again at the same address, as soon as that is free.
     async fn restart(&mut self) {
-        let address = self.address;
-        eventually("its port is free", async || TcpListener::bind(address).is_ok()).await;
-        self.serve(TcpListener::bind(address).unwrap());
+        let (address, free) = (self.address, Mutex::new(None));
+        let is_free = async || free.lock().unwrap().insert(TcpListener::bind(address)).is_ok();
+        eventually("its port is free", is_free).await;
+        self.serve(free.into_inner().unwrap().unwrap().unwrap());
     }
 }
 
@@ -140,7 +141,7 @@ async fn every_alert_fires_and_resolves_and_every_panel_has_data() {
     front.restart().await;
     watch.resolves(&["PoolProcessDown"]).await;
 
-    let kept = pool.acquire_owned().await.unwrap();
+    let kept = pool.acquire_owned_timeout(Duration::from_mins(1)).await.unwrap();
     let mut crowd = crowd(&pool);
     watch.fires(&["PoolWaitersOld", "PoolTimeouts", "PoolSaturated", "PoolWaitsLong", "PoolStatementsMissed"]).await;
     watch.fires(&["PoolLeaseLong", "PoolLeaks"]).await;

@@ -136,7 +136,7 @@ async fn a_server_that_is_promoted_behind_pgbouncer_stays_a_standby_for_both() {
     let mut fit = async || {
         let mut fit = Vec::new();
         for wanted in ["any", "read-write", "read-only", "primary", "standby", "prefer-standby"] {
-            let more = format!("target_session_attrs={wanted} connect_timeout=2");
+            let more = format!("target_session_attrs={wanted} connect_timeout=4");
             if matches!(both(&mut judge, &bouncer, &more).await, Outcome::Plain) {
                 fit.push(wanted);
             }
@@ -194,7 +194,7 @@ async fn sessions_that_it_ends_are_told_why() {
         ("idle_transaction_timeout", "BEGIN", "idle transaction timeout", Advice::RetryTransaction),
         ("client_idle_timeout", "SELECT 1", "client_idle_timeout", Advice::RetryNow),
     ] {
-        let bouncer = shared(&server).setting(setting, "1").start().unwrap();
+        let bouncer = shared(&server).setting(setting, "4").start().unwrap();
         let (other, lease) = (lease(&bouncer).await, lease(&bouncer).await);
         if setting == "query_wait_timeout" {
             other.batch_execute("BEGIN").await.unwrap();
@@ -222,7 +222,7 @@ async fn a_pgbouncer_that_is_full_is_waited_for() {
     let server = EphemeralPostgres::start().unwrap();
     let bouncer = PgBouncer::in_front_of(&server).setting("max_client_conn", "1").start().unwrap();
     let only = lease(&bouncer).await;
-    let outcome = both(&mut judge(), &bouncer, "connect_timeout=1").await;
+    let outcome = both(&mut judge(), &bouncer, "connect_timeout=4").await;
     let reason = outcome.reason().to_owned();
     assert!(reason.contains("no more connections allowed") && !reason.contains("cannot open any"), "{reason}");
     drop(only);

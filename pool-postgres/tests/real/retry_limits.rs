@@ -38,12 +38,12 @@ async fn a_budget_ends_retries_for_all_who_share_it() {
 /// A policy with little time, but enough for a busy machine to get somewhere.
 fn hasty() -> RetryPolicy {
     let mut policy = quick();
-    policy.deadline = Duration::from_millis(500);
+    policy.deadline = Duration::from_secs(4);
     policy
 }
 
 /// By how much a busy machine may miss a deadline.
-const SLACK: Duration = Duration::from_secs(5);
+const SLACK: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn a_deadline_cuts_an_attempt_off() {

@@ -19,6 +19,8 @@ use crate::common::{config, eventually};
 /// What is looked for. It needs no escapes, in no notation.
 const CANARY: &str = "s3cr3tcanary5550199";
 const SHORT: Duration = Duration::from_millis(300);
+/// What it takes to connect, however busy the machine is.
+const LONG: Duration = Duration::from_secs(4);
 
 /// Everything that was said: logged, or shown by something.
 #[derive(Clone, Default)]
@@ -92,7 +94,7 @@ async fn server() -> (EphemeralPostgres, PostgresConfig) {
     admin.disconnect().await;
     let mut config = config(&server.url(), 2);
     (config.user, config.password) = (Some("ann".to_owned()), Some(Password::from(CANARY)));
-    (config.pool.acquire_timeout, config.pool.connect_timeout) = (2 * SHORT, SHORT);
+    (config.pool.acquire_timeout, config.pool.connect_timeout) = (LONG, LONG);
     (server, config)
 }
 

@@ -51,7 +51,7 @@ async fn the_first_server_that_is_there_is_taken() {
     settings.hosts = vec![first.clone(), settings.hosts[0].clone(), third.clone()];
     assert_eq!(port(settings.clone()).await.unwrap(), server.port());
     settings.hosts = vec![first.clone(), third.clone()];
-    settings.pool.acquire_timeout = Duration::from_secs(3);
+    (settings.pool.acquire_timeout, settings.pool.breaker_failures) = (Duration::from_secs(4), None);
     let refusal = refusal(settings).await;
     assert!(refusal.contains(&first.to_string()) && refusal.contains(&third.to_string()), "{refusal}");
 }
@@ -74,7 +74,7 @@ async fn a_server_has_to_be_what_target_session_attrs_asks_for() {
     }
     let mut settings = config(&primary.url(), 1);
     settings.target_session_attrs = "standby".parse().unwrap();
-    settings.pool.acquire_timeout = Duration::from_secs(3);
+    (settings.pool.acquire_timeout, settings.pool.breaker_failures) = (Duration::from_secs(4), None);
     let refusal = refusal(settings).await;
     assert!(refusal.contains("it is no standby, and target_session_attrs is standby"), "{refusal}");
 }

@@ -1,11 +1,13 @@
 //! One server.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, Permissions};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::TcpListener;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::cache::Cache;
@@ -322,12 +324,16 @@ pub(crate) fn make_folder(cache: &Cache) -> Result<PathBuf, EphemeralError> {
     Ok(folder)
 }
 
-/// Below the ports that systems give to outgoing connections, one of which could take the port of a server that is stopped.
+/// Below the ports that systems give to outgoing connections, one of which could take the port of a server that is stopped. And none that this process has had before: whoever is stopped may come back, and whoever
+/// has gone is not to be found.
 pub(crate) fn free_port() -> Result<u16, EphemeralError> {
     const PORTS: std::ops::Range<u16> = 20_000..32_000;
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
     let random = RandomState::new().build_hasher().finish();
     let offset = u16::try_from(random % u64::from(PORTS.end - PORTS.start)).unwrap_or(0);
     let mut ports = PORTS.cycle().skip(usize::from(offset)).take(PORTS.len());
-    let free = ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    let free = ports.find(|port| !given.contains(port) && TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    given.extend(free);
     free.ok_or_else(|| EphemeralError::step("looking for a free port", format!("none of {PORTS:?} is free")))
 }

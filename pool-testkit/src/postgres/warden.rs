@@ -34,9 +34,9 @@ while IFS= read -r line; do
     case $line in
         start) "$@" </dev/null >"$folder/log" 2>&1 & pid=$!; echo "$pid" ;;
         alive) if [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null; then echo yes; else echo no; fi ;;
-        pause) signal STOP; echo paused ;;
-        resume) signal CONT; echo resumed ;;
         # Frozen first: nobody is born while the list is made.
+        pause) kill -s STOP "$pid" 2>/dev/null; signal STOP; echo paused ;;
+        resume) signal CONT; echo resumed ;;
         kill) kill -s STOP "$pid" 2>/dev/null; signal KILL; finish; echo killed ;;
         stop) signal CONT; kill -s INT "$pid" 2>/dev/null; finish; echo stopped ;;
     esac

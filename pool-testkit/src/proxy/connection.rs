@@ -26,8 +26,8 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(control: Arc<Control>, number: u64) -> Self {
-        let cuts = control.orders.borrow().cuts.0;
+    /// One that those cuts are not meant for.
+    pub(super) fn new(control: Arc<Control>, number: u64, cuts: u64) -> Self {
         Self { control, number, cuts, phase: Arc::default() }
     }
 
@@ -44,13 +44,15 @@ impl Connection {
         if end == End::Reset {
             [&client, &server].into_iter().for_each(reset);
         }
+        // Before anybody is told that it has gone: he may calm everything down at once.
+        let calms = self.control.orders.borrow().calms;
         self.control.note(|seen| seen.gone(self.number));
         match end {
             End::Close => drop((client.shutdown().await, server.shutdown().await)),
             End::Reset => {}
             End::Silence => {
-                let server = be_silent(Arc::clone(&self.control), server);
-                tokio::join!(be_silent(Arc::clone(&self.control), client), server);
+                let server = be_silent(Arc::clone(&self.control), server, calms);
+                tokio::join!(be_silent(Arc::clone(&self.control), client, calms), server);
             }
         }
     }
@@ -87,9 +89,8 @@ pub(super) fn reset(stream: &TcpStream) {
     let _ = stream.set_zero_linger();
 }
 
-/// Says nothing until everything calms down, and then resets the stream.
-pub(super) async fn be_silent(control: Arc<Control>, stream: TcpStream) {
-    let calms = control.orders.borrow().calms;
+/// Says nothing until everything has calmed down more often than this, and then resets the stream.
+pub(super) async fn be_silent(control: Arc<Control>, stream: TcpStream, calms: u64) {
     control.told(|orders| orders.calms > calms).await;
     reset(&stream);
 }

@@ -82,6 +82,11 @@ impl Listener {
     }
 
     fn admit(&mut self, client: TcpStream, admission: Admission) {
+        // Before anybody is told of it: he may have all cut, or calm everything down, at once.
+        let (cuts, calms) = {
+            let orders = self.control.orders.borrow();
+            (orders.cuts.0, orders.calms)
+        };
         let mut number = 0;
         self.control.note(|seen| {
             seen.accepted += 1;
@@ -90,8 +95,8 @@ impl Listener {
         let control = Arc::clone(&self.control);
         match admission {
             Admission::Reset => connection::reset(&client),
-            Admission::Silence => drop(self.connections.spawn(connection::be_silent(control, client))),
-            _ => drop(self.connections.spawn(Connection::new(control, number).serve(client))),
+            Admission::Silence => drop(self.connections.spawn(connection::be_silent(control, client, calms))),
+            _ => drop(self.connections.spawn(Connection::new(control, number, cuts).serve(client))),
         }
     }
 }

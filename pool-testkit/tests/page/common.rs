@@ -165,13 +165,13 @@ pub(crate) fn settings() -> Config {
     let mut config = quiet(8);
     (config.min_size, config.leak_after) = (2, Some(Duration::from_secs(3)));
     (config.breaker_failures, config.breaker_after) = (Some(3), Duration::from_millis(100));
-    (config.acquire_timeout, config.backoff_max) = (Duration::from_secs(2), Duration::from_millis(200));
+    (config.acquire_timeout, config.backoff_max) = (Duration::from_secs(20), Duration::from_millis(200));
     config
 }
 
 fn checks() -> HealthConfig {
     let mut config = HealthConfig::default();
     (config.interval, config.retry_interval) = (Duration::from_millis(500), Duration::from_millis(500));
-    (config.timeout, config.leak_after) = (Duration::from_millis(500), None);
+    config.leak_after = None;
     config
 }

@@ -84,8 +84,9 @@ async fn everything_ends_with_the_handle() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_resets() {
-    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let proxy = Proxy::start(nobody).await.unwrap();
+    // Nobody has that address: no other test takes the port.
+    let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let proxy = Proxy::start(("127.0.0.3", port)).await.unwrap();
     let mut client = TcpStream::connect(proxy.address()).await.unwrap();
     assert_eq!(rest(&mut client).await.1, Some(ErrorKind::ConnectionReset));
     assert_eq!((proxy.seen().accepted, proxy.connections()), (1, 0));
