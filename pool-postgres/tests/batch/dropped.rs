@@ -60,7 +60,8 @@ async fn a_batch_that_is_dropped_at_any_moment_is_done_or_not() {
         let count = numbers(&pool).await.len();
         assert!(count == 100 || (count == 0 && !has_ended), "{count} of 100");
         (dropped, ended) = (dropped + u64::from(!has_ended), ended + u64::from(has_ended));
-        polls += 1;
+        // One after the other, and then as many as it takes where the server is slow, or it would be a long time.
+        polls += if polls < 60 { 1 } else { polls / 8 };
     }
     assert!(dropped > 0 && ended > 0, "{dropped} dropped, {ended} ended");
 }

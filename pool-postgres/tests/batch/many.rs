@@ -77,7 +77,11 @@ async fn a_cache_may_be_smaller_than_the_batch() {
 
 #[tokio::test]
 async fn a_statement_that_takes_too_long_ends_the_batch() {
-    let (_database, pool) = table(1).await;
+    let (database, _) = table(1).await;
+    let mut settings = config(database.url(), 1);
+    // However long the server takes to say what has become of it: then its session is not closed.
+    settings.limits.cancel_timeout = Duration::from_mins(1);
+    let pool = PostgresPool::connect(settings).await.unwrap();
     for is_one in [true, false] {
         let batch = if is_one { pool.batch() } else { pool.batch().one_by_one() };
         let sleep = Query::new("SELECT pg_sleep(1000)").timeout(Duration::from_millis(50));

@@ -22,7 +22,8 @@ async fn abandon(lease: &PostgresOwnedLease, watcher: &PostgresOwnedLease, query
     let wanted = query.sql().to_owned();
     let asked = Queries::execute(&**lease, query, &[]);
     let is_running = eventually("it runs", || async {
-        let running = "SELECT 1 FROM pg_stat_activity WHERE pid = $1 AND state = 'active' AND query = $2";
+        // It is also active while it is prepared, and so one would be gone that has not been executed.
+        let running = "SELECT 1 FROM pg_stat_activity WHERE pid = $1 AND wait_event = 'PgSleep' AND query = $2";
         watcher.query_opt(running, &[&process, &wanted]).await.unwrap().is_some()
     });
     tokio::select! {
@@ -71,7 +72,7 @@ async fn a_query_goes_on_if_it_is_to() {
     let watcher = watcher(&database).await;
     let lease = pool.acquire_owned().await.unwrap();
     Queries::batch_execute(&*lease, "CREATE TABLE t (n int)").await.unwrap();
-    abandon(&lease, &watcher, "INSERT INTO t SELECT 1 FROM (SELECT pg_sleep(1)) AS moment".into()).await;
+    abandon(&lease, &watcher, "INSERT INTO t SELECT 1 FROM (SELECT pg_sleep(4)) AS moment".into()).await;
     let count: i64 = Queries::query_one(&*lease, "SELECT count(*) FROM t", &[]).await.unwrap().get(0);
     assert_eq!(count, 1, "it is done, and then comes the next");
     let stats = pool.driver().query_stats();
@@ -133,9 +134,9 @@ async fn what_others_wait_for_is_not_cancelled_for_one_that_is_dropped() {
     let lease = pool.acquire_owned().await.unwrap();
     let process = process(&lease).await;
     let mut other = Box::pin(Queries::batch_execute(&*lease, "SELECT 1"));
-    let mut long = Box::pin(Queries::batch_execute(&*lease, "SELECT pg_sleep(2)"));
+    let mut long = Box::pin(Queries::batch_execute(&*lease, "SELECT pg_sleep(4)"));
     assert!(other.as_mut().now_or_never().is_none() && long.as_mut().now_or_never().is_none());
-    let running = "SELECT 1 FROM pg_stat_activity WHERE pid = $1 AND state = 'active' AND query = 'SELECT pg_sleep(2)'";
+    let running = "SELECT 1 FROM pg_stat_activity WHERE pid = $1 AND state = 'active' AND query = 'SELECT pg_sleep(4)'";
     eventually("it runs", || async { watcher.query_opt(running, &[&process]).await.unwrap().is_some() }).await;
     drop(other);
     long.await.unwrap();
@@ -161,13 +162,13 @@ async fn what_is_dropped_in_a_row_leaves_the_session_in_order() {
     assert_eq!(pool.driver().query_stats().failed, 0);
 }
 
-/// A proxy in front of the server, and a lease of a pool that connects through it.
-async fn behind_proxy() -> (pool_testkit::postgres::TestDatabase, Proxy, PostgresOwnedLease) {
+/// A proxy in front of the server, and a lease of a pool that connects through it, and has so long to cancel.
+async fn behind_proxy(limit: Duration) -> (pool_testkit::postgres::TestDatabase, Proxy, PostgresOwnedLease) {
     let database = database();
     let mut config = config(database.url(), 1);
     let proxy = Proxy::postgres(("127.0.0.1", config.hosts[0].port)).await.unwrap();
     config.hosts[0].port = proxy.address().port();
-    config.connect_timeout = Duration::from_secs(1);
+    config.connect_timeout = limit;
     let pool = PostgresPool::connect(config).await.unwrap();
     let lease = pool.acquire_owned().await.unwrap();
     (database, proxy, lease)
@@ -175,18 +176,18 @@ async fn behind_proxy() -> (pool_testkit::postgres::TestDatabase, Proxy, Postgre
 
 #[tokio::test]
 async fn a_query_goes_on_if_nobody_can_be_asked_to_cancel_it() {
-    let (database, proxy, lease) = behind_proxy().await;
+    let (database, proxy, lease) = behind_proxy(Duration::from_mins(1)).await;
     let watcher = watcher(&database).await;
     let before = process(&lease).await;
     proxy.admit(Admission::Refuse).await;
-    abandon(&lease, &watcher, "SELECT pg_sleep(2)".into()).await;
+    abandon(&lease, &watcher, "SELECT pg_sleep(4)".into()).await;
     assert_eq!(process(&lease).await, before, "it has waited");
 }
 
 /// A request to cancel that is under way and not heard of may arrive at any time: nothing may be asked on the session any more.
 #[tokio::test]
 async fn a_session_is_closed_to_which_a_cancellation_may_still_come() {
-    let (database, proxy, lease) = behind_proxy().await;
+    let (database, proxy, lease) = behind_proxy(Duration::from_secs(1)).await;
     let watcher = watcher(&database).await;
     proxy.admit(Admission::Silence).await;
     abandon(&lease, &watcher, FOR_EVER.into()).await;

@@ -24,6 +24,8 @@ fn whatever_is_dropped(what: &str, toxic: Option<Toxic>, query: &Query<'_>) {
     let mut config = config(database.url(), 1);
     let proxy = runtime.block_on(Proxy::postgres(("127.0.0.1", config.hosts[0].port))).unwrap();
     config.hosts[0].port = proxy.address().port();
+    // However long the server takes to say what has become of one that was cancelled: then its session is not closed.
+    config.limits.cancel_timeout = Duration::from_mins(1);
     let pool = runtime.block_on(PostgresPool::connect(config)).unwrap();
     runtime.block_on(pool.batch_execute("CREATE TABLE t (n int)")).unwrap();
     let lease = runtime.block_on(pool.acquire_owned()).unwrap();

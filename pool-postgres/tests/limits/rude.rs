@@ -139,6 +139,8 @@ async fn give_up(pool: &PostgresPool, watch: &Client, name: &str) {
     let lease = pool.acquire().await.unwrap();
     let sleeping = Query::new("SELECT pg_sleep(300)").timeout(Duration::from_millis(50));
     assert!(Queries::execute(&*lease, sleeping, &[]).await.unwrap_err().is_timeout());
+    // Until that is through the next one is held back, and would be dropped before it has been sent.
+    lease.batch_execute("SELECT 1").await.unwrap();
     let dropped = Queries::execute(&*lease, "SELECT pg_sleep(300)", &[]);
     tokio::time::timeout(Duration::from_millis(50), dropped).await.unwrap_err();
     eventually("both were cancelled", || async { under_way(watch, name).await == 0 }).await;
@@ -150,7 +152,9 @@ async fn fail(pool: &PostgresPool, watch: &Client, name: &str) {
     let bomb = AssertUnwindSafe(pool.query("SELECT $1::int", &[&Bomb])).catch_unwind();
     assert!(bomb.await.is_err(), "the panic of a parameter comes out where it was given");
     let lease = pool.acquire().await.unwrap();
-    watch.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", &[&name]).await.unwrap();
+    // Until it is gone: the server shows one that has said its last words for a while.
+    let end = "SELECT pg_terminate_backend(pid, 20000) FROM pg_stat_activity WHERE datname = $1";
+    watch.execute(end, &[&name]).await.unwrap();
     Queries::execute(&*lease, "SELECT 1", &[]).await.unwrap_err();
     let own = lease.activity().process.unwrap().cast_signed();
     assert!(catch_unwind(AssertUnwindSafe(|| drop(lease))).is_ok());
@@ -161,6 +165,8 @@ async fn harms_nobody(at: At) {
     let database = database();
     let mut config = config(database.url(), 1);
     config.limits.slow_query = Some(Duration::from_millis(10));
+    // However long the server takes to say what has become of one that was cancelled: then its session is not closed.
+    config.limits.cancel_timeout = Duration::from_mins(1);
     let driver = PostgresDriver::new(config).unwrap().on_slow_query(|_| resume_unwind(Box::new("so does a listener")));
     let watch = watcher(&database).await;
     let panics = Arc::<AtomicUsize>::default();

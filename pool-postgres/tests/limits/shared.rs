@@ -21,6 +21,7 @@ async fn answered(lease: &PostgresOwnedLease) {
     eventually("it is answered", async || lease.activity().in_flight == 0).await;
 }
 
+/// The server is at it. It takes longer than a machine that is busy stands still, or it could be over unseen.
 async fn runs(watcher: &Client, process: i32, sql: &str) {
     let running = "SELECT 1 FROM pg_stat_activity WHERE pid = $1 AND state = 'active' AND query = $2";
     eventually(sql, async || watcher.query_opt(running, &[&process, &sql]).await.unwrap().is_some()).await;
@@ -40,7 +41,7 @@ async fn what_the_client_itself_asks_is_not_cancelled_for_one_that_is_dropped() 
     let mut dropped = Box::pin(Queries::batch_execute(&*lease, "SELECT 1"));
     assert!(dropped.as_mut().now_or_never().is_none());
     answered(&lease).await;
-    let long = "SELECT pg_sleep(2)";
+    let long = "SELECT pg_sleep(4)";
     let mut other = Box::pin(Client::batch_execute(&lease, long));
     assert!(other.as_mut().now_or_never().is_none());
     runs(&watcher, process, long).await;
@@ -74,7 +75,7 @@ async fn what_comes_between_two_steps_is_not_cancelled() {
     let mut dropped = Box::pin(Queries::query(&*lease, "SELECT 'two steps'", &[]));
     assert!(dropped.as_mut().now_or_never().is_none());
     answered(&lease).await;
-    let long = "SELECT pg_sleep(2)";
+    let long = "SELECT pg_sleep(4)";
     let mut other = Box::pin(Client::batch_execute(&lease, long));
     assert!(other.as_mut().now_or_never().is_none());
     runs(&watcher, process, long).await;
@@ -130,9 +131,9 @@ async fn what_is_found_later_than_its_cancellation_began_is_cancelled() {
     let watcher = watcher(&database).await;
     let lease = pool.acquire_owned().await.unwrap();
     let process = process(&lease).await;
-    let mut first = Box::pin(Client::batch_execute(&lease, "SELECT pg_sleep(1)"));
+    let mut first = Box::pin(Client::batch_execute(&lease, "SELECT pg_sleep(4)"));
     assert!(first.as_mut().now_or_never().is_none());
-    runs(&watcher, process, "SELECT pg_sleep(1)").await;
+    runs(&watcher, process, "SELECT pg_sleep(4)").await;
     // More than there is room for on the way, as long as the server does something else.
     let large = format!("SELECT pg_sleep(0.5) /*{}*/", "x".repeat(32 << 20));
     let mut ahead = Box::pin(Client::batch_execute(&lease, &large));
@@ -206,7 +207,7 @@ async fn what_is_dropped_together_is_cancelled_together() {
 /// They come to their limits at different times, and the first of them while others wait.
 #[tokio::test]
 async fn several_with_limits_are_cancelled_if_nobody_waits_for_any_of_them() {
-    let (_database, pool) = pool(1).await;
+    let (_database, pool) = patient(LONG).await;
     let lease = pool.acquire_owned().await.unwrap();
     let before = process(&lease).await;
     let asked = async |n: u32| Queries::batch_execute(&*lease, Query::new(FOR_EVER).timeout(n * SHORT)).await;
@@ -225,13 +226,13 @@ async fn what_was_never_sent_is_not_counted() {
     let process = process(&lease).await;
     let number = "SELECT $1::int";
     assert!(Queries::query(&*lease, number, &[&1_i32]).await.is_ok(), "it is prepared");
-    let mut waits = Box::pin(Queries::batch_execute(&*lease, "SELECT pg_sleep(1)"));
+    let mut waits = Box::pin(Queries::batch_execute(&*lease, "SELECT pg_sleep(4)"));
     assert!(waits.as_mut().now_or_never().is_none());
-    runs(&watcher, process, "SELECT pg_sleep(1)").await;
+    runs(&watcher, process, "SELECT pg_sleep(4)").await;
     let unsendable = Queries::query(&*lease, number, &[&"text"]).now_or_never();
     assert!(unsendable.is_some_and(|outcome| outcome.is_err()));
     let mut one = Box::pin(Queries::batch_execute(&*lease, "SELECT 1"));
-    let long = "SELECT pg_sleep(2)";
+    let long = "SELECT pg_sleep(4)";
     let mut other = Box::pin(Client::batch_execute(&lease, long));
     assert!(one.as_mut().now_or_never().is_none() && other.as_mut().now_or_never().is_none());
     waits.await.unwrap();
@@ -249,9 +250,9 @@ async fn what_was_never_sent_is_in_nobodys_way() {
     let process_before = process(&lease).await;
     let number = "SELECT $1::int";
     assert!(Queries::query(&*lease, number, &[&1_i32]).await.is_ok(), "it is prepared");
-    let mut waits = Box::pin(Queries::batch_execute(&*lease, "SELECT pg_sleep(1)"));
+    let mut waits = Box::pin(Queries::batch_execute(&*lease, "SELECT pg_sleep(4)"));
     assert!(waits.as_mut().now_or_never().is_none());
-    runs(&watcher, process_before, "SELECT pg_sleep(1)").await;
+    runs(&watcher, process_before, "SELECT pg_sleep(4)").await;
     let unsendable = Queries::query(&*lease, number, &[&"text"]).now_or_never();
     assert!(unsendable.is_some_and(|outcome| outcome.is_err()));
     assert!(Box::pin(Queries::batch_execute(&*lease, FOR_EVER)).now_or_never().is_none());
@@ -271,7 +272,8 @@ async fn what_is_to_go_on_goes_on() {
     Queries::batch_execute(&*lease, "CREATE TABLE t (n int)").await.unwrap();
     let insert = "INSERT INTO t SELECT 1 FROM (SELECT pg_sleep(1)) AS moment";
     let mut left = Box::pin(Queries::batch_execute(&*lease, insert));
-    let mut limited = Box::pin(Queries::batch_execute(&*lease, Query::new("SELECT pg_sleep(2)").timeout(SHORT)));
+    // Longer than it is waited for, also on a machine that stands still meanwhile.
+    let mut limited = Box::pin(Queries::batch_execute(&*lease, Query::new("SELECT pg_sleep(6)").timeout(SHORT)));
     assert!(left.as_mut().now_or_never().is_none() && limited.as_mut().now_or_never().is_none());
     drop(left);
     let error = timeout(LONG, limited).await.expect("in time").unwrap_err();
@@ -283,7 +285,7 @@ async fn what_is_to_go_on_goes_on() {
 /// Many on one connection at the same time, some of them dropped and some with limits that are short: nobody is hit who waits.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_waits_has_his_answer_whatever_becomes_of_the_others() {
-    let (_database, pool) = pool(1).await;
+    let (_database, pool) = patient(LONG).await;
     let lease = pool.acquire_owned().await.unwrap();
     let lease = &lease;
     let moment = |n: u64| Duration::from_micros(n * 7919 % 3_000);

@@ -10,11 +10,15 @@ use pool_testkit::spans::{Seen, Spans};
 use tracing::Instrument;
 use tracing::subscriber::{DefaultGuard, set_default};
 
-use crate::common::{eventually, pool};
+use crate::common::{config, database, eventually};
 
 async fn traced(size: usize) -> (TestDatabase, PostgresPool, Spans, DefaultGuard) {
     let spans = Spans::default();
-    let (database, pool) = pool(size).await;
+    let database = database();
+    let mut config = config(database.url(), size);
+    // However long the server takes to say what has become of one that was cancelled.
+    config.limits.cancel_timeout = Duration::from_mins(1);
+    let pool = PostgresPool::connect(config).await.unwrap();
     // After the tests' own listener, which hears everything else.
     let listening = set_default(spans.clone());
     (database, pool, spans, listening)
@@ -114,6 +118,9 @@ async fn what_is_cancelled_follows_from_what_nobody_waits_for() {
     assert_eq!([seen.field("outcome"), seen.field("error.type")], ["timed out", "57014"], "{seen:?}");
     let cancelling = spans.named("db.cancel").pop().unwrap();
     assert_eq!((cancelling.follows, cancelling.parent), (vec![seen.id], None));
+    // Until then the next one is held back, and would be dropped before it has been sent.
+    let is_over = async || spans.named("db.cancel").iter().all(|cancel| cancel.is_closed);
+    eventually("the first cancellation is over", is_over).await;
     let mut dropped = Box::pin(Queries::execute(&*lease, "SELECT pg_sleep(300)", &[]));
     tokio::time::timeout(Duration::from_millis(50), &mut dropped).await.unwrap_err();
     drop(dropped);

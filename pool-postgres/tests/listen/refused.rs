@@ -45,14 +45,18 @@ async fn a_closed_pool_is_told_at_once() {
 #[tokio::test]
 async fn a_pool_that_is_full_is_waited_for_and_then_told() {
     let database = database();
-    let mut settings = config(database.url(), 2);
-    settings.pool.acquire_timeout = Duration::from_millis(100);
-    let pool = PostgresPool::connect_lazy(settings).unwrap();
+    let pool = PostgresPool::connect_lazy(config(database.url(), 2)).unwrap();
     let leases = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
+    // Only for as long as nobody can have one: others may have to wait for theirs.
+    let patient = (*pool.config()).clone();
+    let mut impatient = patient.clone();
+    impatient.acquire_timeout = Duration::from_millis(100);
+    pool.reconfigure(impatient).unwrap();
     let listener = pool.listener();
     let error = listener.subscribe("a").await.unwrap_err();
     assert!(matches!(error, ListenError::Acquire(AcquireError::Timeout { .. })), "{error}");
     assert_eq!(error.diagnosis().advice, Advice::RetryLater);
+    pool.reconfigure(patient).unwrap();
     drop(leases);
     let mut subscription = listener.subscribe("a").await.unwrap();
     pool.notify("a", "1").await.unwrap();

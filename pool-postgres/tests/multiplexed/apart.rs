@@ -3,14 +3,25 @@
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use pool_postgres::Queries;
 
-use crate::stage::{GATED, Stage, in_time};
+use crate::stage::{FAST, GATED, Stage, in_time};
 
 /// What takes less than this is quick, on a machine that is busy.
 const QUICK: Duration = Duration::from_millis(100);
 
+/// What is answered at once is prepared on each connection, and takes one step: whoever is between two of them for
+/// long finds what is slow in front of the second one.
 async fn stage(max_conns: usize) -> Stage {
-    Stage::with(max_conns, |config| config.multiplexing.apart_after = Some(QUICK)).await
+    let stage = Stage::with(max_conns, |config| config.multiplexing.apart_after = Some(QUICK)).await;
+    let mut leases = Vec::new();
+    for _ in 0..max_conns {
+        let lease = stage.pool.acquire().await.unwrap();
+        Queries::query_one(&*lease, FAST, &[&1_i32]).await.unwrap();
+        leases.push(lease);
+    }
+    drop(leases);
+    stage
 }
 
 const OTHER: &str = "SELECT pg_advisory_xact_lock(7), 1";
@@ -141,13 +152,16 @@ async fn a_slow_one_waits_until_the_others_have_left_its_connection() {
     stage.close_gate().await;
     let mut two_steps = Box::pin(stage.multiplexed.query("SELECT 'two', 'steps'", &[]));
     assert!(two_steps.as_mut().now_or_never().is_none());
+    // It waits for a quarter of a second at most, and so the other one does not have to wait for the server any more.
+    let first_step = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'shared' AND datname = current_database() AND state = 'idle' AND wait_event = 'ClientRead' AND query = 'SELECT ''two'', ''steps'''";
+    crate::common::eventually("the first step is answered", async || stage.count(first_step).await == 1).await;
     let slow = stage.spawn(GATED);
     while stage.pool.state().users < 2 {
         tokio::task::yield_now().await;
     }
     // It has had more than one turn.
     for _ in 0..5 {
-        stage.count("SELECT 1::int8").await;
+        tokio::task::yield_now().await;
     }
     in_time("it is answered", two_steps).await.unwrap();
     stage.wait_at_gate(1).await;

@@ -11,7 +11,8 @@ use crate::stage::{GATED, Stage, in_time, within};
 
 #[tokio::test]
 async fn whoever_comes_to_its_limit_is_told_so_and_is_cancelled() {
-    let stage = Stage::start(1).await;
+    // However long the server takes to say so.
+    let stage = Stage::with(1, |config| config.limits.cancel_timeout = Duration::from_mins(1)).await;
     stage.close_gate().await;
     let error = in_time("its limit", stage.multiplexed.execute(within(GATED, 100), &[])).await.unwrap_err();
     assert!(error.is_timeout() && error.as_db_error().is_some(), "{error}");
@@ -56,6 +57,8 @@ async fn nobody_else_is_cancelled_in_thousands_of_rounds() {
     let mut config = crate::common::config(stage.database.url(), 1);
     config.hosts = vec![pool_postgres::Host::new("127.0.0.1", proxy.address().port())];
     config.multiplexing.apart_after = None;
+    // However long the server takes to say what has become of one: then its session is not closed.
+    config.limits.cancel_timeout = Duration::from_mins(1);
     let pool = pool_postgres::PostgresPool::connect(config).await.unwrap();
     let jitter = Duration::from_micros(700);
     proxy.set(Direction::ToServer, Toxic::Delay { time: Duration::ZERO, jitter, seed: 5 });
@@ -81,7 +84,7 @@ async fn nobody_else_is_cancelled_in_thousands_of_rounds() {
             database.execute("SELECT 1", &[]).await.expect("not hit");
         }
     };
-    timeout(Duration::from_mins(2), asking).await.expect("they all end");
+    timeout(Duration::from_mins(10), asking).await.expect("they all end");
     let (stats, counts) = (pool.stats(), pool.driver().query_stats());
     assert!(counts.cancelled > 50 && counts.timed_out > 20 && counts.dropped > 100, "{counts:?}");
     assert_eq!((stats.opened, stats.broken), (1, 0), "{stats:?}");

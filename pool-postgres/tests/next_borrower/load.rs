@@ -153,6 +153,7 @@ async fn whatever_is_dropped_at_whatever_moment_nobody_else_sees_it() {
     let mut config = config(database.url(), SESSIONS);
     // However slow the machine is.
     (config.pool.reset_timeout, config.pool.acquire_timeout) = (Duration::from_mins(2), Duration::from_mins(2));
+    config.limits.cancel_timeout = Duration::from_mins(2);
     let pool = PostgresPool::connect(config).await.unwrap();
     let setup = "CREATE TABLE t (marker text)";
     pool.acquire().await.unwrap().batch_execute(setup).await.unwrap();

@@ -1,6 +1,7 @@
 //! Transactions that are dropped, at every moment: nobody works inside of one afterwards, neither its user nor the next one.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use pool_postgres::tokio_postgres::error::SqlState;
 use pool_postgres::tokio_postgres::types::{IsNull, ToSql, Type, private::BytesMut, to_sql_checked};
@@ -349,7 +350,8 @@ const SLOW: &str = "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS '
 /// Nobody waits for it any more, and its connection goes back: it is carried out before anybody else gets that.
 #[tokio::test]
 async fn a_commit_that_is_dropped_has_time_to_end_when_its_connection_goes_back() {
-    let it = Stage::new(1).await;
+    // Half of this, which is more than a machine that is busy stands still.
+    let it = Stage::with(1, |config| config.pool.reset_timeout = Duration::from_mins(1)).await;
     it.other.batch_execute(SLOW).await.unwrap();
     for (number, by_statement) in [(1, false), (2, true)] {
         let transaction = it.pool.begin().await.unwrap();
@@ -370,7 +372,8 @@ async fn a_commit_that_is_dropped_has_time_to_end_when_its_connection_goes_back(
 /// One that does not end in time is cancelled, and rolled back; its connection is kept.
 #[tokio::test]
 async fn a_commit_that_is_dropped_and_does_not_end_is_cancelled() {
-    let it = Stage::new(1).await;
+    // After half of this; the other half is for the cancellation, also on a machine that stands still meanwhile.
+    let it = Stage::with(1, |config| config.pool.reset_timeout = Duration::from_secs(10)).await;
     it.other.batch_execute(&SLOW.replace("0.5", "600")).await.unwrap();
     let transaction = it.pool.begin().await.unwrap();
     transaction.execute(&insert(1), &[]).await.unwrap();

@@ -30,8 +30,11 @@ async fn the_server_knows_what_has_become_of_a_transaction() {
     }
     let open = it.pool.begin().await.unwrap();
     numbers.push(number(&open).await);
-    // The one that was dropped is rolled back.
-    crate::common::eventually("all others are idle", async || it.in_state("idle in transaction").await == 1).await;
+    // The one that was dropped is rolled back. While the server is at that, its session is active.
+    crate::common::eventually("all others are idle", async || {
+        it.in_state("idle in transaction").await == 1 && it.in_state("active").await == 0
+    })
+    .await;
     let mut found = Vec::new();
     for number in &numbers {
         found.push(it.pool.transaction_status(*number).await.unwrap());
