@@ -73,8 +73,8 @@ impl Cancellation {
         while !self.has_ended.load(Ordering::Acquire) {
             match grip {
                 Grip::Held(hold) => return Some(hold),
-                Grip::Behind | Grip::Never => return None,
-                Grip::Later { target, .. } => {
+                Grip::Never => return None,
+                Grip::Later { target, .. } | Grip::Behind(target) => {
                     // Owned across the await: nothing.
                     sleep(PATIENCE).await;
                     grip = self.line.grip(target);

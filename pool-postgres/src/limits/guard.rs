@@ -269,9 +269,8 @@ impl<'a> Guard<'a> {
         let place = Requests::place(self.query)?.after(heard.unwrap_or(0));
         let grip = self.connection.line().grip(Target::Place(place));
         let may_cut = match grip {
-            Grip::Held(_) => true,
+            Grip::Held(_) | Grip::Behind(_) => true,
             Grip::Later { others, .. } => !others,
-            Grip::Behind => return Some(true),
             Grip::Never => return None,
         };
         // Once for each, and once more when it is known better where it is.

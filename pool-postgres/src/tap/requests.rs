@@ -48,7 +48,7 @@ pub(crate) enum Grip {
     /// Not yet, since it is not there or not alone; others that somebody waits for may be in the way.
     Later { target: Target, others: bool },
     /// It is held back itself, or has asked nothing: another one is being cancelled.
-    Behind,
+    Behind(Target),
     /// Nothing of it is under way, or it cannot be told from what others wait for.
     Never,
 }
@@ -307,7 +307,7 @@ impl Hold {
                 Grip::Held(Self(Arc::clone(session)))
             }
             Found::Later { others } => Grip::Later { target, others },
-            Found::Behind => Grip::Behind,
+            Found::Behind => Grip::Behind(target),
             Found::Lost => Grip::Never,
         }
     }
@@ -358,7 +358,7 @@ mod tests {
             Grip::Held(_) => "held".to_owned(),
             Grip::Later { others: false, .. } => "later".to_owned(),
             Grip::Later { others: true, .. } => "after others".to_owned(),
-            Grip::Behind => "behind".to_owned(),
+            Grip::Behind(_) => "behind".to_owned(),
             Grip::Never => "never".to_owned(),
         }
     }

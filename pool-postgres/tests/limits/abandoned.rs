@@ -63,6 +63,26 @@ async fn the_server_stops_though_nothing_else_is_asked() {
     .await;
 }
 
+/// It is held back until the one before it has been cancelled, and nobody waits for it any more by then.
+#[tokio::test]
+async fn one_that_is_dropped_before_it_is_sent_is_cancelled_too() {
+    let (database, pool) = pool(1).await;
+    let watcher = watcher(&database).await;
+    let lease = pool.acquire_owned().await.unwrap();
+    let process = process(&lease).await;
+    abandon(&lease, &watcher, FOR_EVER.into()).await;
+    let second = Box::pin(Queries::batch_execute(&*lease, "SELECT pg_sleep(301)")).now_or_never();
+    assert!(second.is_none());
+    eventually("the server stops", || async {
+        let idle =
+            "SELECT 1 FROM pg_stat_activity WHERE pid = $1 AND state = 'idle' AND query = 'SELECT pg_sleep(301)'";
+        watcher.query_opt(idle, &[&process]).await.unwrap().is_some()
+    })
+    .await;
+    let stats = pool.driver().query_stats();
+    assert_eq!((stats.dropped, stats.cancelled), (2, 2));
+}
+
 #[tokio::test]
 async fn a_query_goes_on_if_it_is_to() {
     let database = database();
