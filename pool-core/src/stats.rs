@@ -167,7 +167,7 @@ pub struct Stats {
     /// Connections closed because they had been leased as often as they may be, or nearly so and were replaced.
     pub worn: u64,
     /// Connections closed because they were idle for too long.
-    pub reaped: u64,
+    pub idle_timed_out: u64,
     /// Connections closed because there were more than the maximum, or for another pool of the [budget](crate::Budget).
     pub excess: u64,
     /// Connections closed because all, [at once](crate::Pool::retire_all) or [one after the other](crate::Pool::retire_all_over), or all
@@ -176,7 +176,7 @@ pub struct Stats {
     /// Connections [evicted](crate::Pool::evict).
     pub evicted: u64,
     /// Connections closed with the pool.
-    pub ended: u64,
+    pub pool_closed: u64,
     /// Attempts to open a connection that failed, for whatever reason.
     pub open_failures: u64,
     /// How often the [breaker](crate::Config::breaker_failures) has opened, from closed.
@@ -224,11 +224,11 @@ impl Stats {
             ("broken", self.broken),
             ("expired", self.expired),
             ("worn", self.worn),
-            ("idle", self.reaped),
+            ("idle_timed_out", self.idle_timed_out),
             ("excess", self.excess),
             ("outdated", self.outdated),
             ("evicted", self.evicted),
-            ("pool_closed", self.ended),
+            ("pool_closed", self.pool_closed),
             ("detached", self.detached),
         ]
     }

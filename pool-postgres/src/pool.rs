@@ -220,10 +220,10 @@ impl PostgresPool {
         Retrier::new(self.clone(), policy)
     }
 
-    /// Whether the pool is open and has a session, as far as it knows without asking the server. See [`health`](Self::health) for asking.
+    /// Whether the pool is open and has a session, whatever that is at, as far as it knows without asking the server. See [`health`](Self::health) for asking.
     pub fn is_connected(&self) -> bool {
         let state = self.pool.state();
-        !state.closed && state.idle + state.leased > 0
+        !state.closed && state.size > state.opening
     }
 }
 

@@ -61,6 +61,7 @@ async fn f095_nobody_has_a_session_for_which_a_cancellation_is_on_its_way() {
     let error = chaos.pool.acquire_timeout(SHORT).await.map(drop).unwrap_err();
     assert!(matches!(error, AcquireError::Timeout { .. }), "{error}");
     assert_eq!(chaos.pool.state().in_maintenance, 1);
+    assert!(chaos.pool.is_connected(), "nobody can have it now, and it is there");
     chaos.proxy.clear(Direction::ToServer);
     let lease = chaos.working().await;
     lease.batch_execute("SELECT pg_sleep(0.1)").await.unwrap();

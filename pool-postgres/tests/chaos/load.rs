@@ -68,7 +68,7 @@ async fn f082_after_each_crowd_the_pool_returns_to_its_minimum() {
         assert_eq!(chaos.watch.most(), SIZE, "it was needed, and no more");
         eventually("nobody is there any more", at_its_minimum).await;
         let stats = chaos.pool.stats();
-        assert_eq!((stats.reaped, stats.broken), (stats.opened - 2, 0), "{stats:?}");
+        assert_eq!((stats.idle_timed_out, stats.broken), (stats.opened - 2, 0), "{stats:?}");
         assert!(stats.opened <= (2 + round * (SIZE - 2)) as u64, "each was opened for a crowd: {stats:?}");
     }
     invariants::hold(chaos).await;

@@ -52,7 +52,7 @@ impl Model {
         let there = ready + self.count(&[Place::Leased]);
         // One that is missing already is no fault of this.
         let (missed, missed_idle) = (there == config.min_size, ready == config.min_idle);
-        let needed = (missed || missed_idle) && reasons == ["idle"];
+        let needed = (missed || missed_idle) && reasons == ["idle_timed_out"];
         ensure!(!needed, "connection {id} was idle for long, and is needed: {there}, {ready} idle");
         let missed_in_all = missed && size < config.max_size + config.rotation_headroom;
         // One that is due and in use has its replacement among those that are idle.

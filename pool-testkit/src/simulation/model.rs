@@ -314,7 +314,7 @@ impl Model {
             ("broken", connection.broken),
             ("expired", too_old),
             ("worn", connection.worn || connection.uses >= wears_from),
-            ("idle", too_idle),
+            ("idle_timed_out", too_idle),
             ("excess", excess),
             ("outdated", outdated || retired_over),
             ("evicted", connection.evicted),

@@ -294,7 +294,7 @@ async fn a_round_that_finds_a_broken_connection_leaves_the_minimum_alone() {
     driver.always(Call::Connect, Step::Hang);
     sleep(2 * SECOND).await;
     let stats = pool.stats();
-    assert_eq!((pool.state().idle, stats.broken, stats.reaped), (2, 1, 0));
+    assert_eq!((pool.state().idle, stats.broken, stats.idle_timed_out), (2, 1, 0));
     driver.always(Call::Connect, Step::Ok);
     prove_nothing_lost(&pool, &driver).await;
 }

@@ -37,7 +37,7 @@ async fn idle_connections_above_the_minimum_are_retired() {
     assert_eq!(pool.state().idle, 5);
     tokio::time::sleep(Duration::from_secs(5)).await;
     let stats = pool.stats();
-    assert_eq!((stats.state.idle, stats.reaped, stats.opened), (2, 3, 5));
+    assert_eq!((stats.state.idle, stats.idle_timed_out, stats.opened), (2, 3, 5));
     tokio::time::sleep(Duration::from_hours(1)).await;
     assert_eq!((pool.stats().opened, pool.stats().closed), (5, 3), "no churn");
     prove_nothing_lost(&pool, &driver).await;

@@ -50,7 +50,7 @@ pub(crate) async fn more_or_fewer_are_kept(setting: Setting) -> Trial {
     trial.change(|config| config.min_size = 1);
     until(&trial.pool, |state| state.size == 1).await;
     sleep(30 * SECOND).await;
-    assert_eq!((trial.pool.state().idle, trial.pool.stats().reaped), (1, 2));
+    assert_eq!((trial.pool.state().idle, trial.pool.stats().idle_timed_out), (1, 2));
     trial
 }
 

@@ -92,7 +92,7 @@ pub(crate) async fn an_idle_connection_stays_for_longer_or_less(setting: Setting
         sleep(SECOND).await;
         left.push(trial.pool.state().idle);
     }
-    assert_eq!((left, trial.pool.stats().reaped), (vec![1, 0, 0, 0, 1, 1, 1, 0], 3));
+    assert_eq!((left, trial.pool.stats().idle_timed_out), (vec![1, 0, 0, 0, 1, 1, 1, 0], 3));
     trial
 }
 

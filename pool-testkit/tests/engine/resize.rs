@@ -99,7 +99,7 @@ async fn a_new_minimum_is_opened_and_a_new_idle_timeout_is_kept() {
     pool.reconfigure(config).unwrap();
     tokio::time::sleep(61 * SECOND).await;
     until(&pool, |state| state.size == 0).await;
-    assert_eq!(pool.stats().reaped, 3);
+    assert_eq!(pool.stats().idle_timed_out, 3);
     prove_nothing_lost(&pool, &driver).await;
 }
 

@@ -220,7 +220,7 @@ fn the_epoch_does_not_start_again_with_the_next_runtime() {
     runtime().block_on(async {
         drop([pool.acquire().await.unwrap(), pool.acquire().await.unwrap()]);
         tokio::time::sleep(Duration::from_mins(6)).await;
-        assert_eq!((pool.state().size, pool.stats().reaped), (0, 2));
+        assert_eq!((pool.state().size, pool.stats().idle_timed_out), (0, 2));
         prove_nothing_lost(&pool, &driver).await;
     });
 }

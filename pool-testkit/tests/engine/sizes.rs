@@ -41,7 +41,7 @@ async fn after_the_load_the_pool_returns_to_its_minimum() {
     until(&pool, |state| state.idle == 10).await;
     tokio::time::sleep(60 * SECOND).await;
     assert_eq!(pool.state().size, 2);
-    assert_eq!(pool.stats().reaped, 8);
+    assert_eq!(pool.stats().idle_timed_out, 8);
     prove_nothing_lost(&pool, &driver).await;
 }
 

@@ -14,6 +14,10 @@ type Lease<'a> = pool_core::Lease<'a, FakeDriver>;
 fn assert_books(stats: &Stats) {
     let reasons: u64 = stats.closes().iter().map(|(_, count)| count).sum();
     assert_eq!(stats.closed, reasons, "each close has its reason: {:?}", stats.closes());
+    let fields = format!("{stats:?}");
+    for (reason, count) in stats.closes() {
+        assert!(fields.contains(&format!(" {reason}: {count},")), "the field is named otherwise: {reason}");
+    }
     let live = stats.state.size - stats.state.opening;
     assert_eq!(stats.opened, stats.closed + live as u64, "opened = closed + live");
     let in_vain = stats.timeouts + stats.cancelled + stats.failed + stats.refused;
