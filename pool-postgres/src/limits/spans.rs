@@ -1,5 +1,7 @@
 //! The spans of requests, with the names that OpenTelemetry has for those of clients of databases.
 
+use std::cell::LazyCell;
+
 use pool_core::trace::Traced;
 use tokio_postgres::Row;
 use tracing::Level;
@@ -58,13 +60,14 @@ pub(crate) fn database(server: &Server) -> &str {
 pub(super) fn of_request(connection: &PostgresConnection, query: &Query<'_>) -> Traced {
     let server = connection.server();
     Traced::new(|| {
-        let summary = InShort(query.sql()).some().map(|summary| summary.to_string());
+        // The statement is not read for a span that nobody wants: the macro looks at its fields only if somebody does.
+        let summary = LazyCell::new(|| InShort(query.sql()).some().map(|summary| summary.to_string()));
         tracing::span!(target: "pool_postgres::span", Level::DEBUG, "db.query",
             otel.kind = "client",
             otel.name = summary.as_deref().unwrap_or(SYSTEM),
             db.system.name = SYSTEM,
             db.namespace = database(server),
-            db.query.summary = summary,
+            db.query.summary = summary.as_deref(),
             db.query.text = %Summary(query.sql()),
             server.address = %server.host.told_address(),
             server.port = u64::from(server.host.port),

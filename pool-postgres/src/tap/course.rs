@@ -22,6 +22,8 @@ enum Request {
     Commit,
     /// Ended by `Sync`.
     Extended,
+    /// The same, but nothing is executed: a statement is prepared, or described.
+    Preparing,
     /// A COPY that takes data and has one `Sync` alone, which has been sent.
     Copy,
     /// Ended by `Sync`, and nothing but the closing of statements: whoever comes next need not wait for the answer.
@@ -42,6 +44,8 @@ pub(super) struct Course {
     owed: usize,
     /// Whether more than housekeeping has been sent since the last `Sync`.
     works: bool,
+    /// Whether that executes something.
+    executes: bool,
     /// Whether a request of one message has begun, and perhaps been sent in part.
     has_begun: bool,
     /// Whether the server has described or sent rows since the last command was completed.
@@ -66,6 +70,7 @@ impl Course {
             unanswered: VecDeque::from([Request::Simple]),
             owed: 1,
             works: false,
+            executes: false,
             has_begun: false,
             has_answered: false,
             is_copying: false,
@@ -99,8 +104,12 @@ impl Course {
             }
             b'Q' | b'F' => self.begin_simple(Request::Simple),
             b'S' if mem::take(&mut self.works) => {
-                let is_copy = mem::take(&mut self.is_copying);
-                self.owe(if is_copy { Request::Copy } else { Request::Extended });
+                let request = match (mem::take(&mut self.is_copying), mem::take(&mut self.executes)) {
+                    (true, _) => Request::Copy,
+                    (false, true) => Request::Extended,
+                    (false, false) => Request::Preparing,
+                };
+                self.owe(request);
                 self.session.requests().note_sent();
             }
             b'S' => self.unanswered.push_back(Request::Housekeeping),
@@ -119,8 +128,9 @@ impl Course {
         if !mem::replace(&mut self.works, true) {
             self.session.traffic().note_asked();
         }
-        // `Execute`.
-        self.begin(kind == b'E');
+        // `Execute`, and what a COPY takes until its end.
+        self.executes |= kind == b'E' || self.session.copying.is_taking();
+        self.begin();
     }
 
     /// `CopyDone` or `CopyFail`, perhaps: the server has refused before, or may, and then it is ready twice.
@@ -136,7 +146,7 @@ impl Course {
         self.note_turn();
         self.session.traffic().note_asked();
         self.has_begun = true;
-        self.begin(true);
+        self.begin();
     }
 
     /// Another request may be the one that the server is at.
@@ -152,9 +162,9 @@ impl Course {
     }
 
     /// The server has something to do.
-    fn begin(&mut self, executes: bool) {
+    fn begin(&mut self) {
         self.session.set_busy();
-        self.stopwatch.sent(executes, self.session.is_on_duty());
+        self.stopwatch.sent(self.session.is_on_duty());
     }
 
     /// A message of this kind is received, with this beginning.
@@ -295,15 +305,20 @@ impl Course {
         session.copying.end();
         match self.unanswered.pop_front() {
             Some(Request::Housekeeping) => {}
-            Some(_) => self.note_answered(),
+            Some(request) => {
+                self.note_answered();
+                self.stopwatch.answered(request != Request::Preparing);
+            }
             // An answer too many, after a COPY that did not go as its client thinks.
             None => session.condemn(),
         }
         self.note_turn();
         // Something may have been sent in part.
         if self.in_flight() == 0 {
-            self.stopwatch.answered();
+            self.stopwatch.rest();
             self.session.set(status);
+        } else {
+            self.stopwatch.go_on(self.session.is_on_duty());
         }
     }
 }

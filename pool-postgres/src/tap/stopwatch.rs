@@ -10,7 +10,7 @@ const ALL_TIMED: u64 = 256;
 /// After these, one in so many.
 const SAMPLE: u64 = 16;
 
-/// Takes the time of one connection's executions: from the first request that is sent when nothing is in flight to the answer that leaves nothing in flight.
+/// Takes the time of one connection's executions: from when a request is sent, or the one before it has been answered if that is later, until its answer is there.
 #[derive(Debug)]
 pub(super) struct Stopwatch {
     recorder: Option<Recorder>,
@@ -18,13 +18,11 @@ pub(super) struct Stopwatch {
     running: bool,
     /// When what is sent next began to be written, if that may begin what is timed.
     before: Option<Instant>,
-    /// Since when, if this time is to be noted.
+    /// Since when the server is at the first of them, if this time is to be noted.
     since: Option<Instant>,
-    /// Whether the pool has begun them, for itself.
+    /// Whether the pool asks for it, for itself.
     on_duty: bool,
-    /// Whether one of them executes something: to prepare a statement is no execution.
-    executes: bool,
-    /// The kind of the first error that was an answer to one of them.
+    /// The kind of the first error that was an answer to it.
     error: Option<&'static str>,
     /// How many have been executed.
     executed: u64,
@@ -42,7 +40,6 @@ impl Stopwatch {
             before: None,
             since: None,
             on_duty: false,
-            executes: false,
             error: None,
             executed: 0,
             next_timed,
@@ -56,8 +53,7 @@ impl Stopwatch {
     }
 
     /// A part of a request has been sent.
-    pub(super) fn sent(&mut self, executes: bool, on_duty: bool) {
-        self.executes |= executes;
+    pub(super) fn sent(&mut self, on_duty: bool) {
         if mem::replace(&mut self.running, true) {
             return;
         }
@@ -73,11 +69,22 @@ impl Stopwatch {
     }
 
     /// Nothing is in flight any more.
-    pub(super) fn answered(&mut self) {
-        self.running = false;
+    pub(super) fn rest(&mut self) {
+        (self.running, self.since, self.error) = (false, None, None);
+    }
+
+    /// The server goes on with what was sent after what it has answered.
+    pub(super) fn go_on(&mut self, on_duty: bool) {
+        self.on_duty = on_duty;
+        self.since = (self.executed >= self.next_timed).then(Instant::now);
+    }
+
+    /// The first request in flight has been answered, and executes something or does not: to prepare a statement is no execution.
+    pub(super) fn answered(&mut self, executes: bool) {
         let (since, error) = (self.since.take(), self.error.take());
         // What is refused when it is prepared is not executed, and has failed all the same.
-        if !mem::take(&mut self.executes) && error.is_none() || self.on_duty {
+        let counts = executes || error.is_some();
+        if !self.running || self.on_duty || !counts {
             return;
         }
         self.executed += 1;
@@ -109,8 +116,14 @@ mod tests {
     use super::*;
 
     fn execute(stopwatch: &mut Stopwatch) {
-        stopwatch.sent(true, false);
-        stopwatch.answered();
+        stopwatch.sent(false);
+        end(stopwatch, true);
+    }
+
+    /// The last one in flight is answered.
+    fn end(stopwatch: &mut Stopwatch, executes: bool) {
+        stopwatch.answered(executes);
+        stopwatch.rest();
     }
 
     #[test]
@@ -134,20 +147,39 @@ mod tests {
         let mut stopwatch = Stopwatch::new(Some(recorder.clone()));
         stopwatch.fails("57");
         assert_eq!(stopwatch.error, None, "nothing was asked");
-        stopwatch.sent(true, false);
+        stopwatch.sent(false);
         stopwatch.fails("23");
         stopwatch.fails("25");
         assert_eq!(stopwatch.error, Some("23"), "the first one");
-        stopwatch.answered();
+        end(&mut stopwatch, true);
         assert_eq!((stopwatch.error, recorder.executions().count), (None, 1));
-        stopwatch.sent(false, false);
+        stopwatch.sent(false);
         stopwatch.fails("42");
-        stopwatch.answered();
+        end(&mut stopwatch, false);
         assert_eq!(recorder.executions().count, 2, "it was to be executed");
-        stopwatch.sent(true, true);
+        stopwatch.sent(true);
         stopwatch.fails("42");
-        stopwatch.answered();
+        end(&mut stopwatch, true);
         assert_eq!(recorder.executions().count, 2, "but not what the pool asks");
+    }
+
+    /// On a connection that is never without a request.
+    #[test]
+    fn each_of_those_that_are_in_flight_together_has_its_own_time() {
+        let recorder = Recorder::default();
+        let mut stopwatch = Stopwatch::new(Some(recorder.clone()));
+        stopwatch.sent(false);
+        for executed in 1..=ALL_TIMED {
+            stopwatch.sent(false);
+            let begun = stopwatch.since;
+            if executed == 7 {
+                stopwatch.fails("23");
+            }
+            stopwatch.answered(true);
+            assert_eq!((stopwatch.error, recorder.executions().count), (None, executed), "the next has its own error");
+            stopwatch.go_on(false);
+            assert!(executed == ALL_TIMED || stopwatch.since > begun, "not from when the first was sent");
+        }
     }
 
     /// Of a few things in turn, none is timed all the time.
@@ -170,17 +202,18 @@ mod tests {
     fn what_nobody_wants_to_know_is_not_timed() {
         let recorder = Recorder::default();
         let mut stopwatch = Stopwatch::new(Some(recorder.clone()));
-        stopwatch.sent(false, false);
-        stopwatch.answered();
-        stopwatch.sent(true, true);
-        stopwatch.answered();
-        stopwatch.answered();
+        stopwatch.sent(false);
+        end(&mut stopwatch, false);
+        stopwatch.sent(true);
+        end(&mut stopwatch, true);
+        end(&mut stopwatch, true);
         assert_eq!(recorder.executions().count, 0, "prepared, asked by the pool, and asked by nobody");
-        stopwatch.sent(false, false);
-        stopwatch.sent(true, false);
-        stopwatch.sent(true, true);
-        stopwatch.answered();
-        assert_eq!(recorder.executions().count, 1, "begun by a user, and ended with something of the pool's");
+        stopwatch.sent(false);
+        stopwatch.sent(true);
+        stopwatch.answered(true);
+        stopwatch.go_on(true);
+        end(&mut stopwatch, true);
+        assert_eq!(recorder.executions().count, 1, "a user's, with something of the pool's behind it");
         let mut silent = Stopwatch::new(None);
         execute(&mut silent);
         assert!(silent.since.is_none());

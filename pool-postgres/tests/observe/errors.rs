@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use pool_core::{MetricSample, MetricValue};
 use pool_postgres::Query;
 
@@ -74,4 +75,17 @@ async fn what_fails_is_timed_apart() {
     pool.batch_execute("DO $$ BEGIN RAISE 'no' USING ERRCODE = 'QQQQQ'; END $$").await.unwrap_err();
     // The server sends the error before it is ready again, which is when the query is over.
     eventually("it is timed", async || timed(&observer) == "none 2, 22 1, 42 1, 57 1, _OTHER 1").await;
+}
+
+/// And none for the time, or by the error, of those that are on the connection with it.
+#[tokio::test]
+async fn whatever_shares_a_connection_is_timed_one_by_one() {
+    let database = database();
+    let (pool, observer) = observed(config(database.url(), 1)).await;
+    let divide = async |by: i32| pool.multiplexed().query_one("SELECT 1 / $1::int", &[&by]).await.is_ok();
+    assert!(divide(1).await, "it is prepared");
+    let answers = join_all((0..8).map(divide)).await;
+    assert_eq!(answers.iter().filter(|is_ok| **is_ok).count(), 7);
+    eventually("all are timed", async || timed(&observer) == "none 8, 22 1").await;
+    assert_eq!(pool.stats().opened, 1);
 }
