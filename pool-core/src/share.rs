@@ -106,6 +106,8 @@ impl<D: Driver<Connection: Sync>> Pool<D> {
 
     /// As [`share`](Pool::share), waiting for up to `limit` instead.
     ///
+    /// Cancel safety: as [`share`](Pool::share).
+    ///
     /// # Errors
     ///
     /// As [`acquire`](Pool::acquire).
@@ -118,6 +120,8 @@ impl<D: Driver<Connection: Sync>> Pool<D> {
     }
 
     /// As [`share`](Pool::share), for a caller at another place: code in between, of which nobody wants to hear who holds or waits. Waits for up to `limit`, and for the pool's acquire timeout without one.
+    ///
+    /// Cancel safety: as [`share`](Pool::share).
     ///
     /// # Errors
     ///
@@ -145,6 +149,8 @@ impl<D: Driver<Connection: Sync>> Pool<D> {
 
     /// As [`share`](Pool::share), for a lease that does not borrow the pool.
     ///
+    /// Cancel safety: as [`share`](Pool::share).
+    ///
     /// # Errors
     ///
     /// As [`acquire`](Pool::acquire).
@@ -154,6 +160,8 @@ impl<D: Driver<Connection: Sync>> Pool<D> {
     }
 
     /// As [`share_timeout`](Pool::share_timeout), for a lease that does not borrow the pool.
+    ///
+    /// Cancel safety: as [`share`](Pool::share).
     ///
     /// # Errors
     ///
