@@ -38,7 +38,8 @@ pub struct OwnedSharedLease<D: Driver> {
 /// driver these methods do as [`acquire`](Pool::acquire) does.
 ///
 /// Shared leases and exclusive ones live in one pool, and wait in one line. An idle connection can become either's. Whoever shares gets an idle
-/// connection if there is one, or a place on the connection with the fewest users, or waits: for whichever comes first, a place or a connection. The pool opens another connection when more than half of the places of all are taken. Nobody who comes later overtakes, whatever it wants:
+/// connection if there is one, or a place on the connection with the fewest users, or waits: for whichever comes first, a place or a connection. The pool opens another connection when more than half of the places of all are taken. Nobody who comes later overtakes, whatever it wants, with the
+/// exceptions that [`acquire`](Pool::acquire) names:
 /// while the oldest waiter wants a connection for itself nobody joins others, so users leave and none come, until one connection is nobody's. That is handed to it, and those behind
 /// it get the places that have become free.
 ///

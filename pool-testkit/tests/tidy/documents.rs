@@ -35,7 +35,7 @@ const LEVELS: [(&str, &str); 3] =
 
 /// The words of an event: the last literal of the call, of which this is all that comes behind its first parenthesis.
 fn words(call: &str) -> &str {
-    let (mut depth, mut opened, mut last) = (1_usize, None, "");
+    let (mut depth, mut opened, mut last) = (1_usize, None::<usize>, "");
     for (at, sign) in call.char_indices() {
         match (sign, opened) {
             ('"', None) => opened = Some(at + 1),
