@@ -128,6 +128,17 @@ impl<D: Driver> Pool<D> {
     /// # Panics
     ///
     /// Outside of a tokio runtime with a timer.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # async fn warm<D: pool_core::Driver>(pool: &pool_core::Pool<D>) -> Result<(), pool_core::WarmUpError> {
+    /// use std::time::Duration;
+    ///
+    /// // Twenty, one in 50 ms at most, within half a minute.
+    /// pool.warm_up(20, Duration::from_millis(50), Duration::from_secs(30)).await
+    /// # }
+    /// ```
     pub async fn warm_up(&self, size: usize, interval: Duration, limit: Duration) -> Result<(), WarmUpError> {
         warm_up(&self.engine, size, interval, limit).await
     }
@@ -142,6 +153,18 @@ impl<D: Driver> Pool<D> {
     /// # Panics
     ///
     /// In a tokio runtime that was built without its timer; the connection is in the pool then.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn add<D: pool_core::Driver>(pool: &pool_core::Pool<D>, connection: D::Connection) {
+    /// if let Err(error) = pool.adopt(connection) {
+    ///     println!("{error}");
+    ///     let connection = error.into_connection();
+    /// #   drop(connection);
+    /// }
+    /// # }
+    /// ```
     pub fn adopt(&self, connection: D::Connection) -> Result<(), AdoptError<D::Connection>> {
         adopt(&self.engine, connection)
     }
@@ -211,6 +234,16 @@ impl<D: Driver> Pool<D> {
     /// Lets nobody have a connection until [`resume`](Pool::resume): who acquires waits, in order and with the usual deadline. Those who have a connection
     /// keep it; given back, it stays in the pool. Meanwhile the pool neither opens connections nor pings them. For a failover without errors: pause,
     /// wait until the pool is [drained](Pool::drained), switch over, [`retire_all`](Pool::retire_all), resume. A second pause changes nothing: there is one, not a count.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn maintain<D: pool_core::Driver>(pool: &pool_core::Pool<D>) {
+    /// pool.pause();
+    /// // Callers wait, and what they have acquired before is still theirs.
+    /// pool.resume();
+    /// # }
+    /// ```
     pub fn pause(&self) {
         self.engine.pause();
     }
@@ -227,6 +260,19 @@ impl<D: Driver> Pool<D> {
     /// # Panics
     ///
     /// In a tokio runtime that was built without its timer.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # async fn fail_over<D: pool_core::Driver>(pool: &pool_core::Pool<D>) {
+    /// pool.pause();
+    /// if pool.drained().await {
+    ///     // Here the backend is restarted, or its name moves to another one.
+    ///     pool.retire_all();
+    /// }
+    /// pool.resume();
+    /// # }
+    /// ```
     pub async fn drained(&self) -> bool {
         drained(&self.engine).await
     }
@@ -245,6 +291,15 @@ impl<D: Driver> Pool<D> {
     /// # Panics
     ///
     /// In a tokio runtime that was built without its timer.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # async fn shut_down<D: pool_core::Driver>(pool: pool_core::Pool<D>) {
+    /// pool.close().await;
+    /// assert_eq!(pool.state().size, 0);
+    /// # }
+    /// ```
     pub async fn close(&self) {
         close(&self.engine).await;
     }

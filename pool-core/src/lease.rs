@@ -14,7 +14,8 @@ use crate::tag::{Tag, TagError};
 /// An acquired connection that borrows the pool; it goes back when dropped.
 ///
 /// Dropping it waits for no I/O and no task, never spawns, and works anywhere: outside of a runtime, on any thread, during a panic. A connection that is in order goes
-/// back without a lock, unless that has to wake somebody; one that is to be closed or reset is left to a background task, which takes a lock for some instructions.
+/// back without a lock, unless that has to wake somebody, it has [tags](Lease::tag), or leases are [watched](crate::Config::leak_after); one that is to be closed or reset is left to a background task, which takes a lock for some
+/// instructions.
 #[must_use = "a lease that is dropped at once gives the connection straight back"]
 pub struct Lease<'a, D: Driver> {
     engine: &'a Engine<D>,

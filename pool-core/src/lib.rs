@@ -34,6 +34,51 @@
 //! # }
 //! ```
 //!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! | feature | brings |
+//! | --- | --- |
+//! | `http` | health, metrics, the state of pools and a page over HTTP, as an `axum` router; with it, `prometheus` |
+//! | `prometheus` | metrics as text for Prometheus |
+//! | `opentelemetry` | metrics for a meter of OpenTelemetry |
+//!
+//! (`loom` is for the models of this repository alone: with it, there is no pool.)
+//!
+//! # What is where
+//!
+//! | to | there is |
+//! | --- | --- |
+//! | wait for a connection | [`Pool::acquire`], [`Pool::acquire_timeout`]; for a task or a stream [`Pool::acquire_owned`] |
+//! | take one without waiting | [`Pool::try_acquire`] |
+//! | have a certain one | [`Pool::acquire_preferring`], with a [`Preference`] |
+//! | use one together with others | [`Pool::share`] |
+//! | keep one for what lasts | [`OwnedLease::keep`] |
+//! | order callers, and turn some away | [`Pool::schedule`], with keys, priorities and deadlines |
+//! | start | [`PoolBuilder`], [`Pool::ready`], [`Pool::warm_up`], [`Pool::adopt`] |
+//! | change settings | [`Pool::reconfigure`]; the size by the demand: [`Pool::adapt`] |
+//! | do something with each connection | [`Hooks`] |
+//! | replace connections | [`Pool::retire_all`], [`Pool::retire_all_over`], [`Pool::retire_host`], [`Pool::evict`] |
+//! | fail over | [`Pool::pause`], [`Pool::drained`], [`Pool::resume`] |
+//! | see it | [`Pool::state`], [`Pool::stats`], [`Pool::holders`], [`Pool::observe`] |
+//! | check its health | [`Pool::monitor`] |
+//! | bound several pools together | [`Budget`]; a pool for each tenant: [`Tenants`] |
+//! | end | [`Pool::close`], [`Pool::close_within`] |
+//!
+//! # Runtime
+//!
+//! The pool runs on tokio. Background tasks are on the runtime that first needed them; while nobody drives that one, nothing is opened, closed or checked, and when it ends, the next caller that waits starts another. To take an idle
+//! connection and to give one back no runtime is needed, and a lease may be dropped anywhere.
+//!
+//! # Cancel safety
+//!
+//! Every future may be dropped at any time, and no connection is lost from the pool by that; each says what else it comes to. Do not leave one aside that is neither polled nor dropped: see [`Pool::acquire`].
+//!
+//! # Panics
+//!
+//! A panic in a driver, a hook, a waker or a destructor is caught, logged, and costs one connection at most. That takes panics that unwind: with `panic = "abort"` the first one ends the process.
+//!
 //! # How it is layered
 //!
 //! A file uses its own layer or lower ones only; a test keeps it so.

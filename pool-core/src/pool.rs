@@ -61,7 +61,19 @@ impl<D: Driver> Pool<D> {
     ///
     /// # Errors
     ///
-    /// [`AcquireError::Unavailable`] if none is idle (one that the pool only looks at for an instant is; that instant is waited for) or somebody is waiting already, or the pool is paused; [`AcquireError::Closed`] if the pool is closed.
+    /// [`AcquireError::Unavailable`] if none is idle (one that the pool only looks at for an instant is; that instant is waited for) or somebody is waiting already, or the pool is paused, or there is a
+    /// [hook](crate::Hooks::before_hand_out) before the hand-out, for which this cannot wait; [`AcquireError::Closed`] if the pool is closed.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn try_now<D: pool_core::Driver>(pool: &pool_core::Pool<D>) {
+    /// match pool.try_acquire() {
+    ///     Ok(connection) => println!("{} was idle", connection.connection_id()),
+    ///     Err(error) => println!("{error}"),
+    /// }
+    /// # }
+    /// ```
     #[inline]
     #[track_caller]
     pub fn try_acquire(&self) -> Result<Lease<'_, D>, AcquireError> {
@@ -83,12 +95,14 @@ impl<D: Driver> Pool<D> {
     /// in which they came, and nobody who comes later overtakes them.
     ///
     /// Cancel safety: dropping the future leaves the queue and loses nothing; a connection that was just handed to it goes to the
-    /// next one, and a connection being opened on its behalf is still opened, for the pool. A future that is neither polled nor dropped
+    /// next one, and a connection being opened on its behalf is still opened, for the pool. One that a [hook](crate::Hooks::before_hand_out) has in its hands is closed. A future that is neither polled nor dropped
     /// keeps its place and, once its turn has come, the connection that was handed to it, unless [`Config::collect_within`] takes that back: do not leave one aside in a `select!` loop while doing something
     /// else, and do not [forget](std::mem::forget) one.
     ///
-    /// One exception to the order: a caller that waits while [`retire_all`](Pool::retire_all), or one of its kin, is called, or [`Config::max_uses`] is changed, goes to the end of the
-    /// queue if it is handed, in that very instant, a connection from before that was on its way to a caller that gave up.
+    /// Exceptions to the order: a caller goes to the end of the queue, with its deadline, if the runtime of the pool's background task ends; if it does not take in time what it was handed, with
+    /// [`Config::collect_within`]; if it comes after a call of [`retire_all`](Pool::retire_all) or one of its kin, or another [`Config::max_uses`], and is handed a connection from before that, which was on its way to a caller that gave up; if
+    /// others wait and it has too little time left for a [hook](crate::Hooks::before_hand_out) or a [conversion](crate::Driver::convert); and if its hook wants [another connection](crate::HandOut::CloseAndTryAnother). And a newcomer may come before a caller
+    /// whose predecessor gives up in the moment in which a place on a [shared](Pool::share) connection reaches it.
     ///
     /// While the pool is [paused](Pool::pause), every caller waits.
     ///
@@ -97,12 +111,24 @@ impl<D: Driver> Pool<D> {
     /// [`AcquireError::Timeout`], with the last attempt to open a connection that failed, if none has succeeded since (an attempt that is still under way is no cause
     /// yet; it shows in `state.opening`); [`AcquireError::OpenFailed`] if the
     /// pool has no connection and opening one failed for a [permanent](crate::ErrorClass::Permanent) reason: at once, until the next attempt is due; [`AcquireError::BreakerOpen`] if it has none and
-    /// the [breaker](Config::breaker_failures) is open; [`AcquireError::Closed`];
+    /// the [breaker](Config::breaker_failures) is open; [`AcquireError::Hook`] if there is a [hook](crate::Hooks::before_hand_out) before the hand-out and it fails, or does not let the caller have a connection;
+    /// [`AcquireError::SelfWait`] with [`Config::refuse_self_wait`], if its task has a connection of a full pool already; [`AcquireError::Closed`];
     /// [`AcquireError::NoRuntime`] if it has to wait outside of a tokio runtime.
     ///
     /// # Panics
     ///
     /// If it has to wait in a tokio runtime that was built without its timer, or that has ended.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # async fn serve<D: pool_core::Driver>(pool: &pool_core::Pool<D>) -> Result<(), pool_core::AcquireError> {
+    /// let connection = pool.acquire().await?;
+    /// // Here it is used: it derefs to the connection of the driver.
+    /// drop(connection); // and goes back
+    /// # Ok(())
+    /// # }
+    /// ```
     #[inline]
     #[track_caller]
     pub fn acquire(&self) -> impl Future<Output = Result<Lease<'_, D>, AcquireError>> + Send {
@@ -110,6 +136,8 @@ impl<D: Driver> Pool<D> {
     }
 
     /// As [`acquire`](Pool::acquire), waiting for up to `limit` instead.
+    ///
+    /// Cancel safety: as [`acquire`](Pool::acquire).
     ///
     /// # Errors
     ///
@@ -122,6 +150,8 @@ impl<D: Driver> Pool<D> {
 
     /// As [`acquire`](Pool::acquire), for a lease that does not borrow the pool.
     ///
+    /// Cancel safety: as [`acquire`](Pool::acquire).
+    ///
     /// # Errors
     ///
     /// As [`acquire`](Pool::acquire).
@@ -132,6 +162,8 @@ impl<D: Driver> Pool<D> {
     }
 
     /// As [`acquire_timeout`](Pool::acquire_timeout), for a lease that does not borrow the pool.
+    ///
+    /// Cancel safety: as [`acquire`](Pool::acquire).
     ///
     /// # Errors
     ///
@@ -146,6 +178,8 @@ impl<D: Driver> Pool<D> {
     }
 
     /// As [`acquire_owned_timeout`](Pool::acquire_owned_timeout), for somebody else: `place` is where those who look at holders are to look for it. For what stands between the pool and its callers.
+    ///
+    /// Cancel safety: as [`acquire`](Pool::acquire).
     ///
     /// # Errors
     ///

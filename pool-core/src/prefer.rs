@@ -56,6 +56,8 @@ impl<D: Driver> Pool<D> {
 
     /// As [`acquire_preferring`](Pool::acquire_preferring), for a lease that does not borrow the pool.
     ///
+    /// Cancel safety: as [`acquire_preferring`](Pool::acquire_preferring).
+    ///
     /// # Errors
     ///
     /// As [`acquire_preferring`](Pool::acquire_preferring).

@@ -38,7 +38,8 @@ pub struct OwnedSharedLease<D: Driver> {
 /// driver these methods do as [`acquire`](Pool::acquire) does.
 ///
 /// Shared leases and exclusive ones live in one pool, and wait in one line. An idle connection can become either's. Whoever shares gets an idle
-/// connection if there is one, or a place on the connection with the fewest users, or waits: for whichever comes first, a place or a connection. The pool opens another connection when more than half of the places of all are taken. Nobody who comes later overtakes, whatever it wants:
+/// connection if there is one, or a place on the connection with the fewest users, or waits: for whichever comes first, a place or a connection. The pool opens another connection when more than half of the places of all are taken. Nobody who comes later overtakes, whatever it wants, with the
+/// exceptions that [`acquire`](Pool::acquire) names:
 /// while the oldest waiter wants a connection for itself nobody joins others, so users leave and none come, until one connection is nobody's. That is handed to it, and those behind
 /// it get the places that have become free.
 ///
@@ -106,6 +107,8 @@ impl<D: Driver<Connection: Sync>> Pool<D> {
 
     /// As [`share`](Pool::share), waiting for up to `limit` instead.
     ///
+    /// Cancel safety: as [`share`](Pool::share).
+    ///
     /// # Errors
     ///
     /// As [`acquire`](Pool::acquire).
@@ -118,6 +121,8 @@ impl<D: Driver<Connection: Sync>> Pool<D> {
     }
 
     /// As [`share`](Pool::share), for a caller at another place: code in between, of which nobody wants to hear who holds or waits. Waits for up to `limit`, and for the pool's acquire timeout without one.
+    ///
+    /// Cancel safety: as [`share`](Pool::share).
     ///
     /// # Errors
     ///
@@ -145,6 +150,8 @@ impl<D: Driver<Connection: Sync>> Pool<D> {
 
     /// As [`share`](Pool::share), for a lease that does not borrow the pool.
     ///
+    /// Cancel safety: as [`share`](Pool::share).
+    ///
     /// # Errors
     ///
     /// As [`acquire`](Pool::acquire).
@@ -154,6 +161,8 @@ impl<D: Driver<Connection: Sync>> Pool<D> {
     }
 
     /// As [`share_timeout`](Pool::share_timeout), for a lease that does not borrow the pool.
+    ///
+    /// Cancel safety: as [`share`](Pool::share).
     ///
     /// # Errors
     ///

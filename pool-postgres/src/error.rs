@@ -192,7 +192,12 @@ impl StdError for ConnectError {
     }
 }
 
-/// What the methods of [`PostgresPool`](crate::PostgresPool) fail with.
+/// Why there is no pool, or why [`health`](crate::PostgresPool::health) has found it wanting: the error of [`connect`](crate::PostgresPool::connect), of [`connect_lazy`](crate::PostgresPool::connect_lazy), of what builds pools,
+/// drivers and [servers](crate::PostgresServers), and of `health`.
+///
+/// Other methods of a [`PostgresPool`](crate::PostgresPool) have errors of their own: whatever asks the server, such as `query`, `stream`, `copy_in`, `begin` and a batch, fails with a [`QueryError`](crate::QueryError), and `transaction` with that of its work, which a
+/// `QueryError` is turned into; `acquire` and its kin with an [`AcquireError`]; `reconfigure` with a [`ConfigError`](pool_core::ConfigError); `retrying` with a [`PostgresConfigError`], and what it runs with a
+/// [`RetryError`](crate::retry::RetryError); and a [`listener`](crate::PostgresPool::listener) with a [`ListenError`](crate::ListenError).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PostgresError {

@@ -7,14 +7,17 @@
 //!
 //! let config: PostgresConfig = "postgres://app@localhost/app?sslmode=prefer&pool_max_conns=10".parse()?;
 //! let pool = PostgresPool::connect(config).await?;
-//! let row = pool.acquire().await?.query_one("SELECT 6 * $1::int", &[&7]).await?;
+//! let row = pool.query_one("SELECT 6 * $1::int", &[&7]).await?;
 //! assert_eq!(row.get::<_, i32>(0), 42);
 //! pool.disconnect().await;
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! A lease derefs to [`tokio_postgres::Client`]. When it is dropped inside a transaction, or while a query still runs, the session is put
+//! [`acquire`](pool_core::Pool::acquire) gives a lease, for several requests in one session. With [`Queries`] in scope, `lease.query_one(...)` and its kin do what those of the pool do: the client's [`Limits`]
+//! count, and a statement is prepared once for each connection. Without it they are the methods of [`tokio_postgres::Client`], to which a lease derefs: these prepare a text each time, and know no limit but the server's.
+//!
+//! When a lease is dropped inside a transaction, or while a query still runs, the session is put
 //! back in order in the background before anybody else gets it: the pool watches the messages of the protocol and knows. So it is after `SET`, `LISTEN` and their like;
 //! [`ReleasePolicy`] has what is undone, and [`PostgresConnection::activity`] what is known.
 //!

@@ -16,7 +16,7 @@ use crate::error::PostgresError;
 use crate::retry::{Retrier, RetryPolicy};
 
 /// A session acquired from a [`PostgresPool`]; derefs to [`tokio_postgres::Client`] by way of
-/// [`PostgresConnection`](crate::PostgresConnection).
+/// [`PostgresConnection`](crate::PostgresConnection), which has [`Queries`](crate::Queries): with these in scope, the client's limits count and statements are kept.
 pub type PostgresLease<'a> = Lease<'a, PostgresDriver>;
 
 /// As [`PostgresLease`], without borrowing the pool.
@@ -66,6 +66,19 @@ impl PostgresPool {
     ///
     /// [`PostgresError::Config`] and [`PostgresError::Tls`] before anything is sent; [`PostgresError::Acquire`] with the cause if no
     /// connection could be opened. The pool is closed then.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # async fn start() -> Result<(), Box<dyn std::error::Error>> {
+    /// use pool_postgres::{PostgresConfig, PostgresPool};
+    ///
+    /// let config: PostgresConfig = "host=db user=app dbname=app pool_max_conns=10".parse()?;
+    /// let pool = PostgresPool::connect(config).await?;
+    /// # drop(pool);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn connect(config: PostgresConfig) -> impl Future<Output = Result<Self, PostgresError>> + Send {
         let place = Location::caller();
@@ -83,6 +96,17 @@ impl PostgresPool {
     /// # Errors
     ///
     /// [`PostgresError::Config`] and [`PostgresError::Tls`].
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # async fn start(config: pool_postgres::PostgresConfig) -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = pool_postgres::PostgresPool::connect_lazy(config)?;
+    /// // Here the rest of the service starts. Then, for as long as it may wait for the server:
+    /// pool.ready(std::time::Duration::from_secs(60)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn connect_lazy(config: PostgresConfig) -> Result<Self, PostgresError> {
         let pool = Self::builder(config)?.build().map_err(PostgresConfigError::from)?;
         Ok(pool.into())
@@ -164,6 +188,17 @@ impl PostgresPool {
 
     /// Closes the pool and waits until every session has ended on the server, the leased ones when they come back. See
     /// [`Pool::close`].
+    ///
+    /// Cancel safety: as [`Pool::close`].
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # async fn stop(pool: pool_postgres::PostgresPool) {
+    /// pool.disconnect().await;
+    /// assert!(!pool.is_connected());
+    /// # }
+    /// ```
     pub async fn disconnect(&self) {
         self.pool.close().await;
     }
@@ -176,6 +211,17 @@ impl PostgresPool {
     /// # Errors
     ///
     /// [`PostgresError::Acquire`] with its cause, or [`PostgresError::Ping`].
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # async fn check(pool: &pool_postgres::PostgresPool) {
+    /// match pool.health().await {
+    ///     Ok(health) => println!("answered within {:?} ({})", health.latency, health.state),
+    ///     Err(error) => println!("{error}"),
+    /// }
+    /// # }
+    /// ```
     pub async fn health(&self) -> Result<Health, PostgresError> {
         let config = self.pool.config();
         let limit = config.health_check_timeout.min(config.acquire_timeout);
@@ -207,6 +253,7 @@ impl PostgresPool {
     /// # Example
     ///
     /// ```no_run
+    /// use pool_postgres::Queries;
     /// use pool_postgres::retry::RetryPolicy;
     ///
     /// # async fn read(pool: &pool_postgres::PostgresPool) -> Result<(), Box<dyn std::error::Error>> {

@@ -6,6 +6,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+#[path = "tidy/documents.rs"]
+mod documents;
+
 /// The layer of each part of `pool-core/src`, by the first name of its path.
 const LAYERS: [(&str, u8); 59] = [
     ("sync", 0),
@@ -285,7 +288,6 @@ fn documents_link_to_what_exists() {
     check(&files("", ".md"), &[links]);
 }
 
-/// What a check says about a text under a path, without the place.
 /// Two versions of its interface know nothing of each other, and whoever has both exports nothing.
 #[test]
 fn documents_name_the_opentelemetry_that_is_built_for() {
@@ -301,6 +303,7 @@ fn documents_name_the_opentelemetry_that_is_built_for() {
     }
 }
 
+/// What a check says about a text under a path, without the place.
 fn said(check: fn(&File) -> Vec<String>, path: &str, text: &str) -> usize {
     check(&File { path: path.to_owned(), text: text.to_owned() }).len()
 }

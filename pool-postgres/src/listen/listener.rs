@@ -117,6 +117,8 @@ impl Listener {
 
     /// As [`subscribe`](Self::subscribe), to several channels at once, whose notifications come in the order in which the server sends them.
     ///
+    /// Cancel safety: as [`subscribe`](Self::subscribe).
+    ///
     /// # Errors
     ///
     /// As [`subscribe`](Self::subscribe), and [`ListenError::NoChannel`]. All of them or none.

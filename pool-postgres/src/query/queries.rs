@@ -11,8 +11,8 @@ use crate::statements::{All, Count, One, Optional, run, run_batch};
 
 /// Whoever answers queries: a pool, a connection, a transaction. Code that is given one need not know which.
 ///
-/// These are not the methods of the same names that a connection derefs to: statements are prepared once for each connection, limits count, and errors say more. With this trait in scope,
-/// `lease.query(...)` is the one here; without it, it is [`tokio_postgres::Client`]'s.
+/// These are not the methods of the same names that a connection derefs to: statements are prepared once for each connection, the client's [`Limits`](crate::Limits) count, and errors say more. With this trait in scope,
+/// `lease.query(...)` is the one here; without it, it is [`tokio_postgres::Client`]'s, which prepares a statement each time that it is given its text, and knows no limit but the server's.
 ///
 /// # Example
 ///

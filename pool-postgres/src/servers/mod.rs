@@ -80,8 +80,8 @@ impl fmt::Display for ServerRole {
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// let config: PostgresConfig = "host=db1,db2,db3 user=app dbname=app".parse()?;
 /// let servers = PostgresServers::new(config)?;
-/// servers.primary().acquire().await?.execute("INSERT INTO visits DEFAULT VALUES", &[]).await?;
-/// let row = servers.prefer_replica().acquire().await?.query_one("SELECT count(*) FROM visits", &[]).await?;
+/// servers.primary().execute("INSERT INTO visits DEFAULT VALUES", &[]).await?;
+/// let row = servers.prefer_replica().query_one("SELECT count(*) FROM visits", &[]).await?;
 /// println!("{} visits, more or less", row.get::<_, i64>(0));
 /// for (role, pool) in servers.pools() {
 ///     println!("{role}: {} idle", pool.state().idle);
