@@ -33,6 +33,18 @@ async fn the_next_one_is_not_hit() {
     }
 }
 
+/// Drops it after so many polls, if it has not ended by then. Whether it has.
+async fn ends_within(polls: u32, work: impl Future) -> bool {
+    let mut work = pin!(work);
+    for _ in 0..polls {
+        if work.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+            return true;
+        }
+        tokio::task::yield_now().await;
+    }
+    false
+}
+
 #[tokio::test]
 async fn a_batch_that_is_dropped_at_any_moment_is_done_or_not() {
     let (_database, pool) = table(1).await;
@@ -45,17 +57,7 @@ async fn a_batch_that_is_dropped_at_any_moment_is_done_or_not() {
         for value in &values {
             batch.push(INSERT, &[value]);
         }
-        let mut has_ended = false;
-        {
-            let mut work = pin!(batch.execute_all());
-            for _ in 0..=polls {
-                if work.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
-                    has_ended = true;
-                    break;
-                }
-                tokio::task::yield_now().await;
-            }
-        }
+        let has_ended = ends_within(polls + 1, batch.execute_all()).await;
         unharmed(&pool, 1).await;
         let count = numbers(&pool).await.len();
         assert!(count == 100 || (count == 0 && !has_ended), "{count} of 100");
