@@ -104,11 +104,7 @@ impl Course {
             }
             b'Q' | b'F' => self.begin_simple(Request::Simple),
             b'S' if mem::take(&mut self.works) => {
-                let request = match (mem::take(&mut self.is_copying), mem::take(&mut self.executes)) {
-                    (true, _) => Request::Copy,
-                    (false, true) => Request::Extended,
-                    (false, false) => Request::Preparing,
-                };
+                let request = self.end_extended();
                 self.owe(request);
                 self.session.requests().note_sent();
             }
@@ -116,6 +112,15 @@ impl Course {
             // `Close` and `Flush`; a password belongs to the startup.
             b'C' | b'H' | b'p' => {}
             _ => self.note_part(kind, beginning),
+        }
+    }
+
+    /// What `Sync` ends.
+    fn end_extended(&mut self) -> Request {
+        match (mem::take(&mut self.is_copying), mem::take(&mut self.executes)) {
+            (true, _) => Request::Copy,
+            (false, true) => Request::Extended,
+            (false, false) => Request::Preparing,
         }
     }
 
