@@ -94,7 +94,11 @@ impl<D: Driver> PoolObserver<D> {
         let last = last.filter(|_| !state.closed);
         let ratio = |name, help, value: f64| one(name, Gauge, Ratio, help, value);
         [
-            ratio("pool.utilisation", "Leased connections, as a part of those that callers may have; 1 at most.", now),
+            ratio(
+                "pool.utilisation",
+                "Leased connections, as a part of those that callers may have; 1 at most. A shared one counts by the part of its places that are taken.",
+                now,
+            ),
             ratio(
                 "pool.utilisation.peak",
                 "The same at the highest that was seen in the last interval of samples.",

@@ -426,6 +426,33 @@ async fn no_more_is_in_use_than_all_when_a_pool_has_shrunk() {
     prove_nothing_lost(&pool, &driver).await;
 }
 
+/// A connection that others may join is not used up by its first user.
+#[tokio::test(start_paused = true)]
+async fn a_pool_with_room_on_its_shared_connections_is_not_used_up() {
+    let log = Log::default();
+    let _listening = tracing::subscriber::set_default(log.listener());
+    let driver = FakeDriver::new();
+    driver.share_by(4);
+    let pool = quiet_pool(&driver, 2);
+    drop((pool.acquire().await.unwrap(), pool.acquire().await.unwrap()));
+    until(&pool, |state| state.idle == 2).await;
+    let observer = observed(&pool);
+    let mut leases = vec![pool.share().await.unwrap(), pool.share().await.unwrap()];
+    sleep(21 * SECOND).await;
+    let (families, state) = (observer.families(), pool.state());
+    assert_eq!((state.leased, state.users, state.room, state.places), (2, 2, 6, 4), "each has taken an idle one");
+    assert_eq!(number(&families, "pool.utilisation", ""), 0.25);
+    assert_eq!(number(&families, "pool.utilisation.peak", ""), 0.25);
+    assert!(!log.text().contains("most connections of a pool are in use"), "{}", log.text());
+    leases.extend([(); 6].map(|()| pool.try_share().unwrap()));
+    assert_eq!(observer.snapshot().utilisation, 1.0);
+    leases.truncate(2);
+    leases[0].shut();
+    assert_eq!(observer.snapshot().utilisation, 0.625, "nobody joins the one, and the other one has three places");
+    drop(leases);
+    prove_nothing_lost(&pool, &driver).await;
+}
+
 /// When the machine was busy with something else.
 #[tokio::test(start_paused = true)]
 async fn a_sample_that_is_late_puts_no_other_off() {
