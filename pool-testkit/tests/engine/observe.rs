@@ -86,6 +86,7 @@ async fn metrics_say_what_the_statistics_say() {
     let driver = FakeDriver::new();
     let mut description = Description::default();
     description.system = "fake";
+    description.namespace = Some("books".to_owned());
     let own =
         MetricFamily::new("fake.calls", MetricKind::Counter, MetricUnit::Events, "Calls.").with([("kind", "one")], 3);
     description.families.push(own);
@@ -135,6 +136,9 @@ async fn metrics_say_what_the_statistics_say() {
             other => panic!("{other:?}"),
         }
     };
+    let executions = families.iter().find(|family| family.name == "db.client.operation.duration").unwrap();
+    let of_driver = [("db.system.name", "fake".into()), ("db.namespace", "books".into())];
+    assert_eq!(executions.samples[0].labels[1..], of_driver);
     let waits = times("db.client.connection.wait_time");
     assert_eq!(waits.count, stats.immediate + stats.waited, "those that did not wait are in it");
     assert_eq!(waits.buckets[0].1, waits.count - 1, "the others took no time");
