@@ -285,6 +285,7 @@ async fn a_busy_pool_is_worth_a_warning_now_and_then() {
     leases.push(pool.acquire().await.unwrap());
     sleep(41 * SECOND).await;
     assert_eq!(warnings(), 1);
+    assert!(!log.text().contains("suppressed"), "none was left out: {}", log.text());
     sleep(40 * SECOND).await;
     assert_eq!(warnings(), 2, "once a minute");
     assert!(log.text().contains("suppressed=5"), "{}", log.text());
