@@ -252,6 +252,8 @@ pub fn merge_families(families: impl IntoIterator<Item = MetricFamily>) -> Vec<M
 pub struct Description {
     /// The kind of backend, as OpenTelemetry's `db.system.name` has it: `postgresql`, `redis`. Empty if it has no such name.
     pub system: &'static str,
+    /// Which of its databases, as OpenTelemetry's `db.namespace` has it, if it has several and all connections go to the same.
+    pub namespace: Option<String>,
     /// What it measures.
     pub families: Vec<MetricFamily>,
     /// How it is set up, each setting by its name; without anything secret.

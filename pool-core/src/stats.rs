@@ -63,6 +63,8 @@ pub struct PoolState {
     pub users: usize,
     /// How many more may join them, as far as they take more users.
     pub room: usize,
+    /// How many may use a shared connection at a time, as the [driver](crate::Driver::shared_by) says; 0 if it lets nobody share.
+    pub places: usize,
     /// Connections [kept](crate::HealthConfig::reserve) for checks of the pool's health, one for each monitor at most, and those that somebody [keeps](crate::OwnedLease::keep) for something else that lasts.
     pub reserved: usize,
     /// Connections being opened.
@@ -103,6 +105,14 @@ impl PoolState {
     /// All who wait for a connection: in the queue of the pool, and in the lines in front of it.
     pub fn callers(&self) -> usize {
         self.waiting + self.in_line
+    }
+
+    /// How much of the connections is in the hands of callers. A shared one that takes more users counts by the part of its places that are taken: whoever comes next finds room there.
+    #[allow(clippy::cast_precision_loss)] // a pool has 65,535 connections at most, and each as many places
+    pub(crate) fn in_use(&self) -> f64 {
+        let free = self.room as f64 / self.places.max(1) as f64;
+        // What is read in different moments may show more room than there are shared connections.
+        self.leased as f64 - free.min(self.shared.min(self.leased) as f64)
     }
 
     /// All but those that are leased.

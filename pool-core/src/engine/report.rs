@@ -33,6 +33,7 @@ impl<D: Driver> Engine<D> {
             shared,
             users,
             room,
+            places: self.core.sharing.most(),
             reserved,
             opening: counts.opening,
             in_maintenance: counts.resetting + counts.closing,

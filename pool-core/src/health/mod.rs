@@ -30,7 +30,7 @@ pub struct HealthConfig {
     pub tries: u32,
     /// After so many checks in a row that succeeded, a pool that was unhealthy is healthy. At least 1; default 2.
     pub successes: u32,
-    /// Above so many percent of the connections in use the pool is degraded. From 1 to 100; default 80.
+    /// Above so many percent of the connections in use the pool is degraded; a shared one that takes more users counts by the part of its places that are taken. From 1 to 100; default 80.
     pub utilisation: u8,
     /// A lease that is older than this degrades the pool: its user may have forgotten it. `None` does not look. From 1 ms to 10 years; default 10 min.
     pub leak_after: Option<Duration>,
@@ -149,7 +149,7 @@ pub enum HealthReason {
     Breaker(BreakerState),
     /// More connections are in use than [`HealthConfig::utilisation`] allows.
     Utilisation {
-        /// In the hands of callers.
+        /// In the hands of callers, each that several share counted as a whole one.
         leased: usize,
         /// As many as callers may have.
         of: usize,
@@ -386,7 +386,8 @@ impl Judge {
 impl Sample {
     fn utilisation(&self, config: &HealthConfig) -> Option<HealthReason> {
         let (leased, of) = (self.pool.leased, self.pool.max_size.saturating_sub(self.pool.reserved));
-        let too_much = leased * 100 > of * usize::from(config.utilisation);
+        #[allow(clippy::cast_precision_loss)] // a pool has 65,535 connections at most
+        let too_much = self.pool.in_use() * 100.0 > (of * usize::from(config.utilisation)) as f64;
         too_much.then_some(HealthReason::Utilisation { leased, of })
     }
 

@@ -105,6 +105,25 @@ fn a_pool_whose_connections_are_in_use_is_degraded_and_never_unhealthy() {
     assert_eq!(told(&samples), expected);
 }
 
+/// Whoever comes next finds room beside the others.
+#[test]
+fn of_shared_connections_the_places_that_are_taken_are_in_use() {
+    let shared = |leased, shared, room| sample(PoolState { shared, room, places: 16, ..pool(leased, 0) });
+    let samples = [
+        shared(10, 10, 150), // one user on each
+        shared(10, 10, 32),  // 128 of 160 places
+        shared(10, 10, 31),
+        shared(9, 9, 15), // eight of them take nobody any more, whoever uses them
+        shared(9, 9, 17),
+        shared(9, 1, 15), // eight have one user each, for himself
+        shared(9, 1, 17), // read in different moments
+    ];
+    let full = |leased| format!("degraded: {leased} of 10 connections are in use");
+    let well = || "healthy".to_owned();
+    let expected = [well(), well(), full(10), full(9), well(), full(9), well()];
+    assert_eq!(told(&samples), expected);
+}
+
 #[test]
 fn callers_that_wait_for_longer_than_an_instant_degrade_it() {
     let samples = [3, 1, 2, 0, 1, 1].map(|waiting| sample(pool(0, waiting)));

@@ -24,7 +24,7 @@ pub struct ObserveConfig {
     pub interval: Duration,
     /// How many samples are kept. From 1 to 10,000; default 360, an hour.
     pub history: usize,
-    /// More percent than this of the connections that callers may have, at a sample, are worth a warning in the log; it is repeated once a minute at most. From 1 to 100, which never warns; default 80.
+    /// More percent than this of the connections that callers may have, in use at a sample, are worth a warning in the log; it is repeated once a minute at most. A shared connection that takes more users counts by the part of its places that are taken. From 1 to 100, which never warns; default 80.
     pub utilisation: u8,
 }
 

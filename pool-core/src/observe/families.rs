@@ -61,7 +61,7 @@ impl<D: Driver> PoolObserver<D> {
         let mut families = conventional(&stats, waiting, (config.min_idle, config.max_size));
         let steady = locked(&self.shared.memory).shown.steady(&stats);
         families.extend(times(&timed, steady.immediate));
-        families.push(executions(engine, driver.system));
+        families.push(executions(engine, driver.system, driver.namespace.as_deref()));
         families.extend(connections(&stats));
         families.extend(callers(&stats, steady, waiting));
         families.push(seconds(
@@ -94,7 +94,11 @@ impl<D: Driver> PoolObserver<D> {
         let last = last.filter(|_| !state.closed);
         let ratio = |name, help, value: f64| one(name, Gauge, Ratio, help, value);
         [
-            ratio("pool.utilisation", "Leased connections, as a part of those that callers may have; 1 at most.", now),
+            ratio(
+                "pool.utilisation",
+                "Leased connections, as a part of those that callers may have; 1 at most. A shared one counts by the part of its places that are taken.",
+                now,
+            ),
             ratio(
                 "pool.utilisation.peak",
                 "The same at the highest that was seen in the last interval of samples.",
@@ -216,7 +220,7 @@ fn times(timed: &Timed, immediate: u64) -> Vec<MetricFamily> {
 }
 
 /// By the kind of the error, for those that have failed.
-fn executions(engine: &Engine<impl Driver>, system: &'static str) -> MetricFamily {
+fn executions(engine: &Engine<impl Driver>, system: &'static str, namespace: Option<&str>) -> MetricFamily {
     let family = MetricFamily::new(
         "db.client.operation.duration",
         Histogram,
@@ -224,10 +228,13 @@ fn executions(engine: &Engine<impl Driver>, system: &'static str) -> MetricFamil
         "Duration of database client operations.",
     );
     let (well, failed) = engine.executions();
-    let named = || (!system.is_empty()).then(|| ("db.system.name", system.into()));
+    let named = || {
+        let system = (!system.is_empty()).then(|| ("db.system.name", system.into()));
+        system.into_iter().chain(namespace.map(|namespace| ("db.namespace", namespace.to_owned().into())))
+    };
     let all = std::iter::once((None, well)).chain(failed.into_iter().map(|(kind, counted)| (Some(kind), counted)));
     all.fold(family, |family, (kind, counted)| {
-        let labels = named().into_iter().chain(kind.map(|kind| ("error.type", kind.into())));
+        let labels = named().chain(kind.map(|kind| ("error.type", kind.into())));
         family.with_labels(labels.collect(), histogram(&counted, 0))
     })
 }

@@ -27,7 +27,7 @@ pub struct Snapshot {
     pub observed_since: SystemTime,
     /// Where the connections are, and what has happened.
     pub stats: Stats,
-    /// Connections in use, as a part of those that callers may have.
+    /// Connections in use, as a part of those that callers may have. A shared one that takes more users counts by the part of its places that are taken.
     pub utilisation: f64,
     /// For how long the one waits who came first, of those who wait.
     pub oldest_waiter: Option<Duration>,

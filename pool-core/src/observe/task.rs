@@ -103,7 +103,7 @@ impl<D: Driver> Sampler<D> {
                 pool,
                 percent,
                 waiting = point.waiting,
-                suppressed = left_out,
+                suppressed = (left_out > 0).then_some(left_out),
                 "most connections of a pool are in use"
             );
         });

@@ -37,7 +37,7 @@ pub struct HistoryPoint {
     pub wait: Distribution,
     /// How long connections were leased that have come back.
     pub hold: Distribution,
-    /// Connections in use, as a part of the maximum, from 0 to 1: the mean of the looks.
+    /// Connections in use, as a part of those that callers may have, from 0 to 1: the mean of the looks. A shared one that takes more users counts by the part of its places that are taken.
     pub utilisation: f64,
     /// The same at its highest.
     pub peak: f64,
@@ -132,9 +132,9 @@ impl<D: Driver> Window<D> {
     }
 }
 
-/// How many of the connections that callers may have are in use, as a part: all, if there are more than that since the maximum was lowered.
+/// How much of the connections that callers may have is [in use](PoolState::in_use), as a part: all, if there is more than that since the maximum was lowered.
 #[allow(clippy::cast_precision_loss)] // a pool has 65,535 connections at most
 pub(super) fn utilisation(state: &PoolState) -> f64 {
     let of = state.max_size.saturating_sub(state.reserved).max(1);
-    (state.leased as f64 / of as f64).min(1.0)
+    (state.in_use() / of as f64).min(1.0)
 }

@@ -54,6 +54,11 @@ impl PartialEq for Untouched {
 impl Eq for Untouched {}
 
 impl PostgresConfig {
+    /// The database of its sessions, as far as that is known without the server: the one of the user's name if there is no other.
+    pub(crate) fn database(&self) -> Option<&str> {
+        [&self.database, &self.user].into_iter().flatten().map(String::as_str).find(|name| !name.is_empty())
+    }
+
     /// With as much time for all servers as each one has, unless somebody has said how much.
     pub(crate) fn in_step(mut self) -> Self {
         if self.untouched.0 == Some(self.pool.connect_timeout) {

@@ -14,7 +14,7 @@ use super::ledger::Account;
 use super::spans;
 use super::stats::Item;
 use crate::connection::{Line, PostgresConnection};
-use crate::error::ConnectStep;
+use crate::error::{ConnectError, ConnectStep};
 use crate::server::PATIENCE;
 use crate::tap::{Grip, Hold};
 
@@ -100,7 +100,7 @@ impl Cancellation {
                     return;
                 }
                 Err(error) => {
-                    report(|| tracing::info!(%error, "a query goes on that nobody waits for"));
+                    self.tell_that_it_goes_on(&error);
                     return;
                 }
             }
@@ -110,5 +110,12 @@ impl Cancellation {
             }
             patience = (2 * patience).min(LONGEST_PATIENCE);
         }
+    }
+
+    /// A server that nobody reaches is asked for each of them.
+    fn tell_that_it_goes_on(&self, error: &ConnectError) {
+        let Some(left_out) = self.account.server().settings.ledger.not_cancelled.ask() else { return };
+        let suppressed = (left_out > 0).then_some(left_out);
+        report(|| tracing::info!(%error, suppressed, "a query goes on that nobody waits for"));
     }
 }

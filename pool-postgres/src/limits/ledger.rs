@@ -18,12 +18,20 @@ pub(crate) struct Ledger {
     pub(super) panics: Warnings,
     /// Of sessions in which something was left.
     left_behind: Warnings,
+    /// Of requests that could not be cancelled.
+    pub(super) not_cancelled: Warnings,
 }
 
 impl Default for Ledger {
     fn default() -> Self {
-        let (books, listener) = (Mutex::default(), Mutex::default());
-        Self { books, listener, warnings: Warnings::new(1), panics: Warnings::new(1), left_behind: Warnings::new(10) }
+        Self {
+            books: Mutex::default(),
+            listener: Mutex::default(),
+            warnings: Warnings::new(1),
+            panics: Warnings::new(1),
+            left_behind: Warnings::new(10),
+            not_cancelled: Warnings::new(1),
+        }
     }
 }
 

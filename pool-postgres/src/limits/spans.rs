@@ -52,8 +52,7 @@ impl<A, B> Answered for (A, B) {}
 
 /// The database of its sessions, as it is configured.
 pub(crate) fn database(server: &Server) -> &str {
-    let config = &server.settings.config;
-    config.database.as_deref().or(config.user.as_deref()).unwrap_or_default()
+    server.settings.config.database().unwrap_or_default()
 }
 
 /// The span of a request.

@@ -3,9 +3,14 @@
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::join_all;
 use pool_postgres::{PostgresOwnedLease, PostgresPool, Queries, Query};
+use pool_testkit::postgres::TestDatabase;
 use pool_testkit::proxy::{Admission, Proxy};
+use pool_testkit::spans::Spans;
 use tokio::time::timeout;
+use tracing::Level;
+use tracing::subscriber::set_default;
 
 use crate::common::{config, database, eventually, pool, watcher};
 
@@ -182,14 +187,20 @@ async fn what_is_dropped_in_a_row_leaves_the_session_in_order() {
     assert_eq!(pool.driver().query_stats().failed, 0);
 }
 
-/// A proxy in front of the server, and a lease of a pool that connects through it, and has so long to cancel.
-async fn behind_proxy(limit: Duration) -> (pool_testkit::postgres::TestDatabase, Proxy, PostgresOwnedLease) {
+/// A proxy in front of the server, and a pool that connects through it, and has so long to cancel.
+async fn pool_behind_proxy(size: usize, limit: Duration) -> (TestDatabase, Proxy, PostgresPool) {
     let database = database();
-    let mut config = config(database.url(), 1);
+    let mut config = config(database.url(), size);
     let proxy = Proxy::postgres(("127.0.0.1", config.hosts[0].port)).await.unwrap();
     config.hosts[0].port = proxy.address().port();
     config.connect_timeout = limit;
     let pool = PostgresPool::connect(config).await.unwrap();
+    (database, proxy, pool)
+}
+
+/// The same with its only lease.
+async fn behind_proxy(limit: Duration) -> (TestDatabase, Proxy, PostgresOwnedLease) {
+    let (database, proxy, pool) = pool_behind_proxy(1, limit).await;
     let lease = pool.acquire_owned().await.unwrap();
     (database, proxy, lease)
 }
@@ -202,6 +213,35 @@ async fn a_query_goes_on_if_nobody_can_be_asked_to_cancel_it() {
     proxy.admit(Admission::Refuse).await;
     abandon(&lease, &watcher, "SELECT pg_sleep(4)".into()).await;
     assert_eq!(process(&lease).await, before, "it has waited");
+}
+
+/// From one event to the next.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// As there are many while no server can be asked.
+#[tokio::test]
+async fn of_many_queries_that_go_on_one_is_logged_and_the_next_event_says_how_many_were_not() {
+    let (database, proxy, pool) = pool_behind_proxy(5, Duration::from_mins(1)).await;
+    let watcher = watcher(&database).await;
+    let leases = join_all((0..5).map(|_| pool.acquire_owned())).await;
+    let leases: Vec<_> = leases.into_iter().map(Result::unwrap).collect();
+    let spans = Spans::default();
+    let _listening = set_default(spans.clone());
+    let told = || spans.events("a query goes on that nobody waits for");
+    proxy.admit(Admission::Refuse).await;
+    let goes_on = async |lease: &PostgresOwnedLease| {
+        abandon(lease, &watcher, "SELECT pg_sleep(4)".into()).await;
+        // Asked only when the request before has been given up, which has been told by then.
+        process(lease).await;
+    };
+    join_all(leases.iter().map(&goes_on)).await;
+    assert_eq!((told().len(), told()[0].field("suppressed")), (1, ""), "{:?}", told());
+    tokio::time::pause();
+    tokio::time::advance(INTERVAL).await;
+    tokio::time::resume();
+    goes_on(&leases[0]).await;
+    assert_eq!((told().len(), told()[1].field("suppressed")), (2, "4"), "{:?}", told());
+    assert_eq!(told()[1].level, Level::INFO);
 }
 
 /// A request to cancel that is under way and not heard of may arrive at any time: nothing may be asked on the session any more.

@@ -75,6 +75,9 @@ async fn what_fails_is_timed_apart() {
     pool.batch_execute("DO $$ BEGIN RAISE 'no' USING ERRCODE = 'QQQQQ'; END $$").await.unwrap_err();
     // The server sends the error before it is ready again, which is when the query is over.
     eventually("it is timed", async || timed(&observer) == "none 2, 22 1, 42 1, 57 1, _OTHER 1").await;
+    let namespace = ("db.namespace", pool.driver().config().database.clone().unwrap().into());
+    let samples = family(&observer, "db.client.operation.duration").samples;
+    assert!(samples.iter().all(|sample| sample.labels.contains(&namespace)), "{samples:?}");
 }
 
 /// And none for the time, or by the error, of those that are on the connection with it.

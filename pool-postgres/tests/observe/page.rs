@@ -17,7 +17,7 @@ const MORE: usize = 3;
 /// Of a histogram.
 const TIMES: usize = 25;
 /// Their values are those of the configuration.
-const CONFIGURED: [&str; 2] = ["server.address", "server.port"];
+const CONFIGURED: [&str; 3] = ["server.address", "server.port", "db.namespace"];
 
 fn page() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md");

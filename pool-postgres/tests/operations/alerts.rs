@@ -21,13 +21,14 @@ use crate::watch::Watch;
 fn hastened(text: &str) -> String {
     let mut text = text.replace("pool_leases_oldest_age_seconds > 300", "pool_leases_oldest_age_seconds > 5");
     for (slow, seconds) in
-        [("1m", 1), ("2m", 2), ("5m", 5), ("10m", 10), ("15m", 15), ("30m", 30), ("1h", 60), ("6h", 360)]
+        [("1m", 1), ("2m", 2), ("5m", 5), ("10m", 10), ("15m", 15), ("30m", 30), ("1h", 60), ("6h", 360), ("1d", 1440)]
     {
         text = text.replace(&format!("[{slow}]"), &format!("[{seconds}s]"));
         text = text.replace(&format!("for: {slow}\n"), &format!("for: {seconds}s\n"));
     }
     let slow = |line: &str| {
-        line.trim().starts_with("for: ") && !line.ends_with('s') || line.contains("m]") || line.contains("h]")
+        line.trim().starts_with("for: ") && !line.ends_with('s')
+            || ["m]", "h]", "d]"].iter().any(|end| line.contains(end))
     };
     assert!(!text.lines().any(slow), "it is not known how to hasten all of this:\n{text}");
     text

@@ -72,8 +72,29 @@ fn every_line_of_the_dashboard_says_whose_it_is() {
     for (query, legend) in dashboard_targets() {
         let one = query.starts_with("sum(") || query.starts_with("max(");
         assert!(one || legend.contains("{{db_client_connection_pool_name}}"), "{legend:?} of {query}");
+        assert!(one || legend.contains("{{job}}"), "{legend:?} of {query}");
         assert!(one || query.contains(" by (") || legend.contains("{{instance}}"), "{legend:?} of {query}");
     }
+}
+
+/// By which labels these tell what they put together.
+fn groupings(text: &str) -> impl Iterator<Item = Vec<&str>> {
+    let lists = text.split(" by (").skip(1).filter_map(|rest| rest.split(')').next());
+    lists.map(|list| list.split(", ").collect())
+}
+
+/// Pools of different services may have the same name: it is `pool` unless somebody has chosen one.
+#[test]
+fn no_query_takes_the_pools_of_two_services_for_one() {
+    let mut seen = 0;
+    for file in ["dashboard.json", "alerts.yml", "sizing.md", "runbook.md", "../metrics.md", "../status.md"] {
+        let text = text(file);
+        for labels in groupings(&text) {
+            assert!(labels.contains(&"job"), "{file}: by {labels:?}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 50, "few were found: {seen}");
 }
 
 #[tokio::test]

@@ -86,6 +86,7 @@ async fn metrics_say_what_the_statistics_say() {
     let driver = FakeDriver::new();
     let mut description = Description::default();
     description.system = "fake";
+    description.namespace = Some("books".to_owned());
     let own =
         MetricFamily::new("fake.calls", MetricKind::Counter, MetricUnit::Events, "Calls.").with([("kind", "one")], 3);
     description.families.push(own);
@@ -135,6 +136,9 @@ async fn metrics_say_what_the_statistics_say() {
             other => panic!("{other:?}"),
         }
     };
+    let executions = families.iter().find(|family| family.name == "db.client.operation.duration").unwrap();
+    let of_driver = [("db.system.name", "fake".into()), ("db.namespace", "books".into())];
+    assert_eq!(executions.samples[0].labels[1..], of_driver);
     let waits = times("db.client.connection.wait_time");
     assert_eq!(waits.count, stats.immediate + stats.waited, "those that did not wait are in it");
     assert_eq!(waits.buckets[0].1, waits.count - 1, "the others took no time");
@@ -281,6 +285,7 @@ async fn a_busy_pool_is_worth_a_warning_now_and_then() {
     leases.push(pool.acquire().await.unwrap());
     sleep(41 * SECOND).await;
     assert_eq!(warnings(), 1);
+    assert!(!log.text().contains("suppressed"), "none was left out: {}", log.text());
     sleep(40 * SECOND).await;
     assert_eq!(warnings(), 2, "once a minute");
     assert!(log.text().contains("suppressed=5"), "{}", log.text());
@@ -422,6 +427,33 @@ async fn no_more_is_in_use_than_all_when_a_pool_has_shrunk() {
     assert_eq!(number(&families, "pool.utilisation", ""), 1.0);
     assert_eq!(number(&families, "pool.utilisation.peak", ""), 1.0);
     assert_eq!(observer.snapshot().utilisation, 1.0);
+    drop(leases);
+    prove_nothing_lost(&pool, &driver).await;
+}
+
+/// A connection that others may join is not used up by its first user.
+#[tokio::test(start_paused = true)]
+async fn a_pool_with_room_on_its_shared_connections_is_not_used_up() {
+    let log = Log::default();
+    let _listening = tracing::subscriber::set_default(log.listener());
+    let driver = FakeDriver::new();
+    driver.share_by(4);
+    let pool = quiet_pool(&driver, 2);
+    drop((pool.acquire().await.unwrap(), pool.acquire().await.unwrap()));
+    until(&pool, |state| state.idle == 2).await;
+    let observer = observed(&pool);
+    let mut leases = vec![pool.share().await.unwrap(), pool.share().await.unwrap()];
+    sleep(21 * SECOND).await;
+    let (families, state) = (observer.families(), pool.state());
+    assert_eq!((state.leased, state.users, state.room, state.places), (2, 2, 6, 4), "each has taken an idle one");
+    assert_eq!(number(&families, "pool.utilisation", ""), 0.25);
+    assert_eq!(number(&families, "pool.utilisation.peak", ""), 0.25);
+    assert!(!log.text().contains("most connections of a pool are in use"), "{}", log.text());
+    leases.extend([(); 6].map(|()| pool.try_share().unwrap()));
+    assert_eq!(observer.snapshot().utilisation, 1.0);
+    leases.truncate(2);
+    leases[0].shut();
+    assert_eq!(observer.snapshot().utilisation, 0.625, "nobody joins the one, and the other one has three places");
     drop(leases);
     prove_nothing_lost(&pool, &driver).await;
 }
