@@ -88,7 +88,7 @@ impl Course {
     }
 
     /// As [`is_dropped`](Self::is_dropped), for one that is counted as one request, and here.
-    pub(crate) fn is_dropped_as_one(self, connection: &PostgresConnection, sql: &str) {
+    pub(crate) fn leave_as_one(self, connection: &PostgresConnection, sql: &str) {
         connection.tally().add(Item::Dropped);
         self.is_dropped(connection, sql);
     }

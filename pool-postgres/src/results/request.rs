@@ -97,7 +97,7 @@ impl Request {
     /// Nobody wants the rest of it, if it is not over. It counts then, as that.
     pub(super) fn leave(&mut self, connection: &PostgresConnection) {
         if let Some(course) = self.course.take() {
-            course.is_dropped_as_one(connection, &self.sql);
+            course.leave_as_one(connection, &self.sql);
         }
     }
 
