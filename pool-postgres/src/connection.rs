@@ -362,15 +362,12 @@ impl PostgresConnection {
         let _ = self.wire.lock().advance();
     }
 
-    /// Has the server stop the request before which so many have been answered, in the background: nobody wants the rest of the answer. Nothing is sent until it has been told to, so
-    /// that this cannot hit what is asked next. If the answer is there, or something has been sent behind the request, nothing happens.
-    pub(crate) fn stop(&self, number: u64) {
-        let grip = {
-            // Whoever has the wire knows that nobody else writes.
-            let _wire = self.wire.lock();
-            Hold::grip(&self.session, Target::Numbers(number + 1, number + 1))
-        };
-        self.cancellation().begin(grip);
+    /// Whether the server may be asked to stop the request before which so many have been answered, since nobody wants the rest of the answer. Nothing is sent until it has been told to, so
+    /// that this cannot hit what is asked next. It may not if the answer is there, or something has been sent behind the request.
+    pub(crate) fn grip(&self, number: u64) -> Grip {
+        // Whoever has the wire knows that nobody else writes.
+        let _wire = self.wire.lock();
+        Hold::grip(&self.session, Target::Numbers(number + 1, number + 1))
     }
 
     /// Ends the session at once, in the background: it waits for something that nobody can give it.

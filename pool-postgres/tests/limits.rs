@@ -13,6 +13,8 @@ mod batches;
 mod copying;
 #[path = "limits/dropped.rs"]
 mod dropped;
+#[path = "limits/leisure.rs"]
+mod leisure;
 #[path = "limits/rude.rs"]
 mod rude;
 #[path = "limits/shared.rs"]

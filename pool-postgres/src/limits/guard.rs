@@ -14,7 +14,6 @@ use tokio::time::{Sleep, sleep};
 use super::course::{Course, end_of, judge};
 use super::slow::QueryEnd;
 use super::spans::{self, Answered};
-use super::stats::Item;
 use super::timed_out::TimedOut;
 use crate::connection::PostgresConnection;
 use crate::diagnosis::{Advice, Diagnosis, Fate};
@@ -147,6 +146,7 @@ impl<'a> Guard<'a> {
 
     /// It has been begun, and is watched over by somebody else from now on.
     fn go_on(mut self) -> Course {
+        self.call_off();
         self.has_ended = true;
         self.leave();
         Course::new(self.began_at, std::mem::take(&mut self.span))
@@ -154,11 +154,8 @@ impl<'a> Guard<'a> {
 
     /// It has been answered.
     pub(crate) fn end<T: Answered>(mut self, answer: &Result<T, QueryError>) {
-        // One that still waits for its turn would hit what comes next of this.
-        if let Some(told) = &self.has_answer
-            && answer.is_ok()
-        {
-            told.store(true, Ordering::Release);
+        if answer.is_ok() {
+            self.call_off();
         }
         if answer.as_ref().is_err_and(|error| error.as_db_error().is_none() && !error.is_timeout()) {
             // It may not have been sent.
@@ -172,6 +169,13 @@ impl<'a> Guard<'a> {
         let (end, is_served) = answer.as_ref().map_or_else(end_of, |_| (QueryEnd::Answered, true));
         self.count(end, is_served);
         spans::tell(&self.span, answer, end);
+    }
+
+    /// It has what it has waited for: a cancellation that still waits for its turn would hit what comes next of it.
+    fn call_off(&self) {
+        if let Some(told) = &self.has_answer {
+            told.store(true, Ordering::Release);
+        }
     }
 
     /// Nobody waits for the answer any more.
@@ -306,13 +310,7 @@ impl<'a> Guard<'a> {
 
     /// Counts it, and tells of it if it was slow. Whether the connection has served it.
     fn count(&self, end: QueryEnd, is_served: bool) {
-        let tally = self.connection.tally();
-        match end {
-            QueryEnd::Answered => tally.add(Item::Answered),
-            QueryEnd::Failed => tally.add(Item::Failed),
-            QueryEnd::TimedOut => tally.add(Item::TimedOut),
-            QueryEnd::Dropped => tally.add(Item::Dropped),
-        }
+        self.connection.tally().add(end.into());
         if let Some(began_at) = self.began_at {
             judge(self.connection, self.query.sql(), began_at.elapsed(), (end, is_served));
         }

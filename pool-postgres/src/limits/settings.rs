@@ -38,6 +38,8 @@ pub struct Limits {
     /// If it is `false`, a request that is dropped on a lease that is kept goes on, and the next one on it waits for that. A lease that goes back is put in order in any case.
     pub cancel_on_drop: bool,
     /// A request that takes so long, or longer, is slow: there is an event (one each 10 s), and [`PostgresDriver::on_slow_query`](crate::PostgresDriver::on_slow_query) is told. 1 ms to 10 years; default none.
+    ///
+    /// Of what is read or sent bit by bit, such as a stream, the time until the server has begun to answer counts, and it is told of when it has ended. So it is with [`sla`](Self::sla).
     pub slow_query: Option<Duration>,
     /// What the service has promised: [`QueryStats`](crate::QueryStats) counts the requests that were answered within this time, and those that were not. 1 ms to 10 years; default none.
     pub sla: Option<Duration>,

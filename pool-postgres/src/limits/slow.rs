@@ -60,7 +60,7 @@ pub struct SlowQuery {
     pub statement: String,
     /// The server, by host and port as configured, or the path of its Unix socket.
     pub host: String,
-    /// How long it took, from when it was begun on its connection, or has taken when it was dropped.
+    /// How long it took, from when it was begun on its connection, or has taken when it was dropped. Of what is read or sent bit by bit, until the server has begun to answer.
     pub elapsed: Duration,
     /// What became of it.
     pub end: QueryEnd,

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::slow::QueryEnd;
 use crate::driver::PostgresDriver;
 
 /// What has become of the requests of [`Queries`](crate::Queries), by [`PostgresDriver::query_stats`].
@@ -17,13 +18,13 @@ use crate::driver::PostgresDriver;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QueryStats {
-    /// How many have been answered, have failed, or were dropped.
+    /// How many have been answered, have failed, or were dropped. What is read or sent bit by bit (streams, cursors, `COPY`) is one, and counts when it has ended.
     pub queries: u64,
     /// How many of them have failed, [timed out](Self::timed_out) or not.
     pub failed: u64,
     /// How many of those came to a limit of time, at the client or of the server ([`QueryError::is_timeout`](crate::QueryError::is_timeout)).
     pub timed_out: u64,
-    /// How many were dropped before they were answered.
+    /// How many were dropped before they were answered to the end.
     pub dropped: u64,
     /// How many statements of a [`Batch`](crate::Batch) were not executed, since an earlier one had failed. They are not among `queries`.
     pub skipped: u64,
@@ -51,6 +52,17 @@ pub(crate) enum Item {
     SlaMissed,
     /// Executions of a statement that the connection had prepared before; for [`StatementStats`](crate::StatementStats).
     Hits,
+}
+
+impl From<QueryEnd> for Item {
+    fn from(end: QueryEnd) -> Self {
+        match end {
+            QueryEnd::Answered => Self::Answered,
+            QueryEnd::Failed => Self::Failed,
+            QueryEnd::TimedOut => Self::TimedOut,
+            QueryEnd::Dropped => Self::Dropped,
+        }
+    }
 }
 
 /// How many of them there are.

@@ -100,7 +100,7 @@ fn traffic(totals: &Totals, in_flight: u64) -> [MetricFamily; 3] {
         )
         .with_each("class", CLASSES.into_iter().zip(totals.errors)),
         one(
-            "pool.postgres.multiplexing.in_flight",
+            "pool.postgres.requests.in_flight",
             UpDownCounter,
             Requests,
             "Requests that servers have not answered yet, on all connections.",

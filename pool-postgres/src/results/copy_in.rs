@@ -10,7 +10,7 @@ use tokio_postgres::{CopyInSink, Error, Statement};
 
 use super::request::{Held, Request, is_other_message};
 use crate::connection::PostgresConnection;
-use crate::limits::limited;
+use crate::limits::limited_begin;
 use crate::query::{Query, QueryError, QueryStep};
 use crate::retry::Outcome;
 use crate::statements::prepare_as;
@@ -58,8 +58,9 @@ impl<'a> CopyIn<'a> {
     /// Sends the statement, and returns once the server takes data. Whoever calls has the connection for himself.
     pub(crate) async fn start(held: Held<'a>, query: Query<'_>) -> Result<Self, QueryError> {
         // Owned across the await: the connection, or its lease, which goes back and is put in order.
-        let (request, sink) = limited(&held, &query, || Self::begin(&held, &query)).await?;
-        Ok(Self { sink: Some(sink), request, held, is_torn: false })
+        let begun = limited_begin(&held, &query, None, || Self::begin(&held, &query)).await;
+        let ((request, sink), course) = begun?;
+        Ok(Self { sink: Some(sink), request: request.in_course(course), held, is_torn: false })
     }
 
     async fn begin(
@@ -178,11 +179,18 @@ impl<'a> CopyIn<'a> {
     /// # }
     /// ```
     pub async fn finish(mut self) -> Result<u64, QueryError> {
+        // Owned across the await: the copy, with the connection or its lease.
+        let rows = self.complete().await;
+        self.request.end(&self.held, rows.as_ref().err());
+        rows
+    }
+
+    async fn complete(&mut self) -> Result<u64, QueryError> {
         if self.is_torn {
             return Err(self.fail(TORN));
         }
         let Some(mut sink) = self.sink.take() else { return Err(self.fail(REFUSED)) };
-        // Owned across the await: the sink, and the connection or its lease. Dropped before the server has been told, the copy fails.
+        // Owned across the await: the sink. Dropped before the server has been told, the copy fails.
         let rows = sink.as_mut().finish().await;
         let rows = rows.map_err(|error| self.request.error(&self.held, QueryStep::Copy, error))?;
         // Owned across the await: the same.
@@ -209,14 +217,25 @@ impl<'a> CopyIn<'a> {
     }
 
     /// The client reports an error, and nobody has told the server that the data is complete.
-    fn lost(&self, error: Error) -> QueryError {
-        self.request.undone(&self.held, QueryStep::Copy, error)
+    fn lost(&mut self, error: Error) -> QueryError {
+        let error = self.request.undone(&self.held, QueryStep::Copy, error);
+        self.request.end(&self.held, Some(&error));
+        error
     }
 
     /// Makes the copy fail, for a reason of our own.
     fn fail(&mut self, why: &str) -> QueryError {
         self.sink = None;
-        self.request.wrong(&self.held, QueryStep::Copy, Outcome::NotDone, why)
+        let error = self.request.wrong(&self.held, QueryStep::Copy, Outcome::NotDone, why);
+        self.request.end(&self.held, Some(&error));
+        error
+    }
+}
+
+/// Without `finish`, or while that is waited for.
+impl Drop for CopyIn<'_> {
+    fn drop(&mut self) {
+        self.request.leave(&self.held);
     }
 }
 

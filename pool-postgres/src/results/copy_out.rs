@@ -11,7 +11,7 @@ use tokio_postgres::{CopyOutStream, Error};
 use super::request::{Held, Request, is_other_message};
 use crate::connection::PostgresConnection;
 use crate::diagnosis::{Advice, Diagnosis, Fate};
-use crate::limits::limited;
+use crate::limits::limited_begin;
 use crate::query::{Query, QueryError, QueryStep};
 use crate::retry::Outcome;
 use crate::statements::prepare_as;
@@ -61,7 +61,9 @@ impl<'a> CopyOut<'a> {
     /// Sends the statement, and returns once the server sends data.
     pub(super) async fn start(held: Held<'a>, query: Query<'_>) -> Result<Self, QueryError> {
         // Owned across the await: the connection, or its lease, which goes back and is put in order.
-        let (request, data) = limited(&held, &query, || Self::begin(&held, &query)).await?;
+        let begun = limited_begin(&held, &query, None, || Self::begin(&held, &query)).await;
+        let ((request, data), course) = begun?;
+        let request = request.in_course(course);
         Ok(Self { sql: query.sql().into(), open: Some(Open { data, request, held }), last: None })
     }
 
@@ -98,17 +100,18 @@ impl<'a> CopyOut<'a> {
             Some(open) => error.on(&open.held),
             None => error,
         };
-        self.end(false);
+        self.end(Some(&error));
         error
     }
 
-    /// Gives back what it has. If the server still has something to say, nobody wants to hear it.
-    fn end(&mut self, is_refused: bool) {
-        if let Some(open) = self.open.take()
-            && !is_refused
-        {
+    /// It is over, with this error if it has failed. Gives back what it has.
+    fn end(&mut self, error: Option<&QueryError>) {
+        let Some(mut open) = self.open.take() else { return };
+        // If the server still has something to say, nobody wants to hear it.
+        if error.is_none_or(|error| error.as_db_error().is_none()) {
             open.request.stop(&open.held);
         }
+        open.request.end(&open.held, error);
     }
 }
 
@@ -142,14 +145,17 @@ impl Stream for CopyOut<'_> {
                 (failed, last) => break Some(open.failed(failed.and_then(Result::err), last.is_some())),
             }
         };
-        this.end(end.as_ref().is_some_and(|error| error.as_db_error().is_some()));
+        this.end(end.as_ref());
         Poll::Ready(end.map(Err))
     }
 }
 
 impl Drop for CopyOut<'_> {
     fn drop(&mut self) {
-        self.end(false);
+        if let Some(open) = &mut self.open {
+            open.request.stop(&open.held);
+            open.request.leave(&open.held);
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use tokio_postgres::{Row, Statement};
 use super::cursor_rows::CursorRows;
 use super::request::{Held, Request};
 use crate::connection::PostgresConnection;
-use crate::limits::limited;
+use crate::limits::limited_begin;
 use crate::query::{Query, QueryError, QueryStep};
 use crate::retry::Outcome;
 use crate::statements::{Params, prepare_as};
@@ -75,19 +75,8 @@ impl<'a> Cursor<'a> {
         params: Params<'_>,
         size: u32,
     ) -> Result<Self, QueryError> {
-        let request = Request::new(&held, &query);
-        check(&held, &request, size)?;
-        let begin = async {
-            held.ask(&query);
-            // Owned across the await: nothing. A transaction that begins is rolled back when the lease goes back.
-            let begun = held.client().batch_execute(BEGIN).await;
-            begun.map_err(|error| request.error(&held, QueryStep::Begin, error))
-        };
-        // Owned across the awaits: the lease. Dropped, it goes back, and the transaction is rolled back.
-        limited(&held, &query, || begin).await?;
-        let mut cursor = Self::declare(held, query, params, size).await?;
-        cursor.is_alone = true;
-        Ok(cursor)
+        // Owned across the await: the lease. Dropped, it goes back, and the transaction is rolled back.
+        Self::open(held, &query, params, size, true).await
     }
 
     /// Opens it in the transaction that is open.
@@ -97,17 +86,35 @@ impl<'a> Cursor<'a> {
         params: Params<'_>,
         size: u32,
     ) -> Result<Self, QueryError> {
+        // Owned across the await: the connection, or its lease. A cursor that is opened meanwhile ends with the transaction.
+        Self::open(held, &query, params, size, false).await
+    }
+
+    async fn open(
+        held: Held<'a>,
+        query: &Query<'_>,
+        params: Params<'_>,
+        size: u32,
+        is_alone: bool,
+    ) -> Result<Self, QueryError> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let name = format!("pool_cursor_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let request = Request::new(&held, &query);
-        check(&held, &request, size)?;
+        check(&held, &Request::new(&held, query), size)?;
         let sql = format!("DECLARE {name} NO SCROLL CURSOR FOR {}", query.sql());
-        // Owned across the await: the connection, or its lease. A cursor that is opened meanwhile ends with the transaction.
-        limited(&held, &query, || execute(&held, &query, &request, &sql, params)).await?;
+        // What begins its transaction is a part of it, and no request of anybody's.
+        let opening = || async {
+            // Owned across the awaits: nothing.
+            if is_alone {
+                begin(&held, query).await?;
+            }
+            execute(&held, query, &sql, params).await
+        };
+        // Owned across the await: the connection, or its lease.
+        let (request, course) = limited_begin(&held, query, None, opening).await?;
         let fetch = Fetch::Text(format!("FETCH FORWARD {size} FROM {name}"));
         let size = usize::try_from(size).unwrap_or(usize::MAX);
-        let open = Some(Open { request, held });
-        Ok(Self { open, fetch, name: name.into(), size, is_alone: false, is_torn: false })
+        let open = Some(Open { request: request.in_course(course), held });
+        Ok(Self { open, fetch, name: name.into(), size, is_alone, is_torn: false })
     }
 
     /// The next batch: as many rows as were agreed on, or fewer in the last one; `None` at the end. One round trip, and one more at the end of a transaction of its own, which is committed then.
@@ -134,8 +141,8 @@ impl<'a> Cursor<'a> {
         let outcome = self.fetch_batch().await;
         match &outcome {
             Ok(Some(rows)) if rows.len() == self.size => {}
-            Ok(_) => self.open = None,
-            Err(_) => self.leave(),
+            Ok(_) => drop(self.end(None)),
+            Err(error) => self.leave(Some(error)),
         }
         outcome
     }
@@ -167,9 +174,16 @@ impl<'a> Cursor<'a> {
         Ok(Some(rows).filter(|rows| !rows.is_empty()))
     }
 
-    /// Ends the transaction if that is its own.
-    fn leave(&mut self) {
-        if let Some(Open { held, .. }) = self.open.take()
+    /// It is over, with this error if it has failed.
+    fn end(&mut self, error: Option<&QueryError>) -> Option<Held<'a>> {
+        let Open { mut request, held } = self.open.take()?;
+        request.end(&held, error);
+        Some(held)
+    }
+
+    /// The same, and ends the transaction if that is its own.
+    fn leave(&mut self, error: Option<&QueryError>) {
+        if let Some(held) = self.end(error)
             && self.is_alone
             && !std::thread::panicking()
         {
@@ -198,16 +212,25 @@ impl<'a> Cursor<'a> {
     /// # }
     /// ```
     pub async fn close(mut self) -> Result<(), QueryError> {
-        let Some(Open { mut request, held }) = self.open.take() else { return Ok(()) };
-        request.go_on(&held);
-        if self.is_alone {
-            // Owned across the await: the lease. Dropped, it goes back, and the transaction is rolled back.
-            return commit(&held, &request).await;
+        // Owned across the await: the cursor. Dropped, its lease goes back, and the transaction is rolled back.
+        let closed = self.shut().await;
+        self.end(closed.as_ref().err());
+        closed
+    }
+
+    async fn shut(&mut self) -> Result<(), QueryError> {
+        let Some(Open { request, held }) = &mut self.open else { return Ok(()) };
+        request.go_on(held);
+        self.is_torn = true;
+        // Whatever comes of it, nothing is to be said to the server after that.
+        if mem::take(&mut self.is_alone) {
+            // Owned across the await: nothing.
+            return commit(held, request).await;
         }
         let sql = format!("CLOSE {}", self.name);
         // Owned across the await: nothing.
         let closed = held.client().batch_execute(&sql).await;
-        closed.map_err(|error| request.error(&held, QueryStep::Execute, error))
+        closed.map_err(|error| request.error(held, QueryStep::Execute, error))
     }
 
     /// Its rows one by one, each batch asked for when the one before has been read.
@@ -232,7 +255,13 @@ impl<'a> Cursor<'a> {
 
 impl Drop for Cursor<'_> {
     fn drop(&mut self) {
-        self.leave();
+        // Between two batches, all that was asked has been answered.
+        if let Some(open) = &mut self.open
+            && self.is_torn
+        {
+            open.request.leave(&open.held);
+        }
+        self.leave(None);
     }
 }
 
@@ -245,22 +274,30 @@ fn check(connection: &PostgresConnection, request: &Request, size: u32) -> Resul
     if is_possible { Ok(()) } else { Err(wrong()) }
 }
 
+/// Begins a transaction for it. It is rolled back when the lease goes back.
+async fn begin(connection: &PostgresConnection, query: &Query<'_>) -> Result<(), QueryError> {
+    let request = Request::new(connection, query);
+    // Owned across the await: nothing.
+    let begun = connection.client().batch_execute(BEGIN).await;
+    begun.map_err(|error| request.error(connection, QueryStep::Begin, error))
+}
+
 /// Prepares a statement for this once, and executes it: each cursor has one of its own, which nobody has any use for later.
 async fn execute(
     connection: &PostgresConnection,
     query: &Query<'_>,
-    request: &Request,
     sql: &str,
     params: Params<'_>,
-) -> Result<(), QueryError> {
-    connection.ask(query);
+) -> Result<Request, QueryError> {
+    let request = Request::new(connection, query);
     // Owned across the await: nothing.
     let prepared = prepare_as(connection, sql, &[]).await;
     let statement = prepared.map_err(|error| request.error(connection, QueryStep::Prepare, error))?;
     connection.ask(query);
     // Owned across the await: the statement, which is closed when it is dropped.
     let executed = connection.client().execute(&statement, params).await;
-    executed.map(drop).map_err(|error| request.error(connection, QueryStep::Execute, error))
+    executed.map_err(|error| request.error(connection, QueryStep::Execute, error))?;
+    Ok(request)
 }
 
 async fn commit(connection: &PostgresConnection, request: &Request) -> Result<(), QueryError> {

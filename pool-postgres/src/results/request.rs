@@ -7,10 +7,11 @@ use tokio_postgres::error::Severity;
 
 use crate::connection::PostgresConnection;
 use crate::diagnosis::{Advice, Diagnosis, Fate, Kind};
+use crate::limits::{Answered, Course};
 use crate::pool::PostgresOwnedLease;
 use crate::query::{Query, QueryError, QueryStep, told};
 use crate::retry::Outcome;
-use crate::tap::Mark;
+use crate::tap::{Grip, Mark};
 
 /// Whose connection it is.
 #[derive(Debug)]
@@ -38,7 +39,11 @@ pub(super) struct Request {
     mark: Mark,
     /// How many requests had been answered before this one, if it is sure that this one is not among them.
     number: Option<u64>,
+    /// From when the answer has begun until it is over.
+    course: Option<Course>,
 }
+
+impl Answered for Request {}
 
 impl Request {
     /// About to be sent.
@@ -48,6 +53,7 @@ impl Request {
             sql: query.sql().into(),
             mark: connection.mark(),
             number: Some(connection.session().requests().answered()),
+            course: None,
         }
     }
 
@@ -76,15 +82,36 @@ impl Request {
         Self { number: self.number.filter(|number| *number == answered), ..self }
     }
 
+    /// As it is, with what is known of it until it is over.
+    pub(super) fn in_course(self, course: Course) -> Self {
+        Self { course: Some(course.at_leisure()), ..self }
+    }
+
+    /// It is over, with this error if it has failed. It counts then, once.
+    pub(super) fn end(&mut self, connection: &PostgresConnection, error: Option<&QueryError>) {
+        if let Some(course) = self.course.take() {
+            course.end_as_one(connection, &self.sql, error);
+        }
+    }
+
+    /// Nobody wants the rest of it, if it is not over. It counts then, as that.
+    pub(super) fn leave(&mut self, connection: &PostgresConnection) {
+        if let Some(course) = self.course.take() {
+            course.leave_as_one(connection, &self.sql);
+        }
+    }
+
     /// Whether the server has said that a command was completed since it was sent.
     pub(super) fn is_completed(&self, connection: &PostgresConnection) -> bool {
         !connection.session().has_completed_nothing_since(self.mark)
     }
 
-    /// Nobody wants the rest of the answer.
+    /// The server need not go on with the answer: has it stop in the background, if it is not over.
     pub(super) fn stop(&self, connection: &PostgresConnection) {
-        if let Some(number) = self.number {
-            connection.stop(number);
+        let (Some(number), Some(course)) = (self.number, &self.course) else { return };
+        match connection.grip(number) {
+            Grip::Never => {}
+            grip => course.cancellation(connection).begin(grip),
         }
     }
 

@@ -9,7 +9,7 @@ use tokio_postgres::{Error, Row};
 
 use super::request::{Held, Request};
 use crate::connection::PostgresConnection;
-use crate::limits::limited;
+use crate::limits::limited_begin;
 use crate::query::{Query, QueryError, QueryStep};
 use crate::statements::{Params, Ready, is_outdated, ready};
 
@@ -58,7 +58,9 @@ impl<'a> RowStream<'a> {
     /// Sends the query, and returns once the server has accepted its parameters.
     pub(super) async fn start(held: Held<'a>, query: Query<'_>, params: Params<'_>) -> Result<Self, QueryError> {
         // Owned across the await: the connection, or its lease, which goes back and is put in order.
-        let (request, rows) = limited(&held, &query, || Self::begin(&held, &query, params)).await?;
+        let begun = limited_begin(&held, &query, None, || Self::begin(&held, &query, params)).await;
+        let ((request, rows), course) = begun?;
+        let request = request.in_course(course);
         Ok(Self { open: Some(Open { rows, request, held }), affected: None })
     }
 
@@ -118,26 +120,29 @@ impl Stream for RowStream<'_> {
                 None
             }
         };
-        let is_refused = matches!(&next, Some(Err(error)) if error.as_db_error().is_some());
-        self.end(is_refused);
+        self.end(next.as_ref().and_then(|next| next.as_ref().err()));
         Poll::Ready(next)
     }
 }
 
 impl RowStream<'_> {
-    /// Gives back what it has. If the server still has something to say, nobody wants to hear it.
-    fn end(&mut self, is_refused: bool) {
-        if let Some(open) = self.open.take()
-            && !is_refused
-        {
+    /// It is over, with this error if it has failed. Gives back what it has.
+    fn end(&mut self, error: Option<&QueryError>) {
+        let Some(mut open) = self.open.take() else { return };
+        // If the server still has something to say, nobody wants to hear it.
+        if error.is_none_or(|error| error.as_db_error().is_none()) {
             open.request.stop(&open.held);
         }
+        open.request.end(&open.held, error);
     }
 }
 
 impl Drop for RowStream<'_> {
     fn drop(&mut self) {
-        self.end(false);
+        if let Some(open) = &mut self.open {
+            open.request.stop(&open.held);
+            open.request.leave(&open.held);
+        }
     }
 }
 
