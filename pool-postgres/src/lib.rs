@@ -51,6 +51,7 @@ mod connection;
 mod courtesy;
 mod credentials;
 pub mod diagnosis;
+mod dismissals;
 mod driver;
 mod encrypt;
 mod encrypted;
