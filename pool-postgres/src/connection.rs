@@ -408,18 +408,23 @@ pub(crate) struct Line {
 impl Line {
     /// As [`cut`](Self::cut), as soon as somebody else has had a turn: a close that is about to drop what is under way does so first.
     pub(crate) fn cut_soon(self, limit: Duration) {
-        let runtime = self.runtime.clone();
-        drop(runtime.spawn(async move { self.cut(limit) }));
+        let (runtime, dismissal) = (self.runtime.clone(), self.peer.server.settings.dismissals.begin());
+        drop(runtime.spawn(async move {
+            self.cut(limit);
+            drop(dismissal);
+        }));
     }
 
     /// Ends the session: its user's requests fail, and then, in the background, the server is made to let go of it.
     pub(crate) fn cut(self, limit: Duration) {
         let Some(stream) = self.take_stream() else { return };
         let (runtime, wire) = (self.runtime.clone(), Arc::clone(&self.wire));
+        let dismissal = self.peer.server.settings.dismissals.begin();
         // Dropped if the runtime has ended: then the session has, too.
         wire.dismissed_by(runtime.spawn(async move {
-            // Owned across the await: the stream. Dropping it closes it.
+            // Owned across the await: the stream, and that it is being dismissed. Dropping the stream closes it.
             let _ = timeout(limit, self.peer.dismiss(stream, &self.token, self.session.is_busy())).await;
+            drop(dismissal);
         }));
     }
 

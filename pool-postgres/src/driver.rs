@@ -36,9 +36,9 @@ use crate::tls::{AnyConnector, TlsConnector};
 /// **Errors**: after some that a server reports, its session is closed when its user gives it back; [`diagnosis`](crate::diagnosis) says which. Those of a session that has ended are
 /// counted by the reason, in [`ends`](Self::ends).
 ///
-/// **Sessions in use that are cut off**, by [`Pool::close_within`](pool_core::Pool::close_within): what the user waits for fails at once, with an error that
+/// **Sessions in use that are cut off**, by [`PostgresPool::close_within`](crate::PostgresPool::close_within): what the user waits for fails at once, with an error that
 /// [is about a closed connection](tokio_postgres::Error::is_closed). In the background, and for up to [`close_timeout`](pool_core::Config::close_timeout), the server is asked
-/// to cancel what it is doing for the session, since a server that is busy does not notice that nobody is there. If the runtime ends before that, it finishes the query. As
+/// to cancel what it is doing for the session, since a server that is busy does not notice that nobody is there. That is waited for; if the runtime ends before, the server finishes the query. As
 /// whenever a connection breaks: if that was a `COMMIT`, nobody knows whether it has happened.
 ///
 /// **Certificates**, keys and lists of revoked certificates that the configuration names are looked at whenever a connection is opened or pinged, and read again if their files are others: what is opened from then on uses the new ones, and all other

@@ -54,6 +54,7 @@ mod connection;
 mod courtesy;
 mod credentials;
 pub mod diagnosis;
+mod dismissals;
 mod driver;
 mod encrypt;
 mod encrypted;

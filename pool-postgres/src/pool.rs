@@ -203,6 +203,34 @@ impl PostgresPool {
         self.pool.close().await;
     }
 
+    /// Closes the pool within `limit`, as [`Pool::close_within`] does, and returns how many leases are out then.
+    ///
+    /// Sessions that had to be cut off are gone from the server when it returns: it waits until what they were at has been cancelled, for up to [`Config::close_timeout`] more (5 s by default). So a process may end
+    /// right afterwards, and leaves no query behind that nobody waits for; unless the server cannot be reached, or nobody drives the runtime of a session.
+    ///
+    /// Cancel safety: the pool stays closed; what has been cut off is cancelled in the background, as long as the runtime goes on.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with a timer.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # async fn shut_down(pool: pool_postgres::PostgresPool) {
+    /// let left = pool.close_within(std::time::Duration::from_secs(10)).await;
+    /// if left > 0 {
+    ///     eprintln!("{left} connections were still in use, and have been cut off");
+    /// }
+    /// # }
+    /// ```
+    pub async fn close_within(&self, limit: Duration) -> usize {
+        // Owned across the awaits: nothing.
+        let left = self.pool.close_within(limit).await;
+        self.driver().cluster.settings.dismissals.ended(self.pool.config().close_timeout).await;
+        left
+    }
+
     /// One check by hand, as any caller would make it: acquires a connection, in turn, and asks the server for a sign of life, within the health check timeout (5 s) or the acquire timeout
     /// if that is shorter. A service that wants to know how its pool is has it [monitored](Pool::monitor): then a pool that is full is told from a server that does not answer.
     ///

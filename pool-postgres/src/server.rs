@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use tokio_postgres::CancelToken;
 
 use crate::config::{Host, PostgresConfig, SslMode, SslNegotiation};
+use crate::dismissals::Dismissals;
 use crate::encrypt::{Failed, is_offered, shake_hands};
 use crate::encrypted::Done;
 use crate::error::{ConnectError, ConnectStep, PostgresError};
@@ -40,6 +41,7 @@ pub(crate) struct Settings {
     pub(crate) recorder: OnceLock<Recorder>,
     /// What is counted of requests.
     pub(crate) ledger: Arc<Ledger>,
+    pub(crate) dismissals: Arc<Dismissals>,
 }
 
 impl Settings {
@@ -51,7 +53,7 @@ impl Settings {
     /// With this TLS library, if there is to be any.
     pub(crate) fn with_tls(tls: Option<Arc<dyn AnyConnector>>, config: PostgresConfig) -> Self {
         let tls = tls.filter(|_| config.sslmode != SslMode::Disable);
-        Self { config, tls, recorder: OnceLock::new(), ledger: Arc::default() }
+        Self { config, tls, recorder: OnceLock::new(), ledger: Arc::default(), dismissals: Arc::default() }
     }
 
     /// Has all sessions replaced if certificates have changed.

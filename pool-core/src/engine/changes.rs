@@ -53,6 +53,10 @@ impl<D: Driver> Engine<D> {
         sight.is_paused() || sight.is_closed()
     }
 
+    pub(crate) fn is_paused(&self) -> bool {
+        self.core.gate().glance().is_paused()
+    }
+
     /// Tells those who watch that something has changed: a connection was opened, could not be opened or left its user during a pause, other settings are in force,
     /// connections are retired, a pause or the pool has ended, or a janitor has.
     pub(crate) fn tell(&self) {

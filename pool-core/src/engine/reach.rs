@@ -36,8 +36,9 @@ struct Known {
     opening: usize,
     reached: u64,
     missed: u64,
-    /// When somebody looked last for what connections had been used for, and how often that had gone well.
+    /// When somebody looked last for what connections had been used for.
     looked: u64,
+    /// How often that had gone well then, or when an attempt failed last.
     used: u64,
 }
 
@@ -73,11 +74,12 @@ impl Known {
         self.hear(State::Reached, now.saturating_add(known_for));
     }
 
-    /// All of the time that this attempt took, unless others have said otherwise meanwhile.
-    fn failed(&mut self, began: u64, now: u64, known_for: u64) {
+    /// All of the time that this attempt took, unless others have said otherwise meanwhile. Connections had been used so often without a failure when it ended.
+    fn failed(&mut self, began: u64, now: u64, known_for: u64, used: u64) {
         self.settle(began);
         self.hear(State::Missed, now.saturating_add(known_for));
         self.settle(now);
+        self.used = used;
     }
 
     /// As far as it is known. What goes on while it cannot be reached does so until an attempt succeeds.
@@ -92,8 +94,13 @@ impl Known {
     }
 
     /// Connections have been used so often without a failure. If that is more than at the last look, it has answered since then, nobody knows when.
-    fn see_used(&mut self, now: u64, used: u64) {
-        if used > self.used && !self.is(State::Missed, now) {
+    ///
+    /// If that is more than when an attempt failed, it was that attempt which failed and not the backend; unless somebody lacks a connection: for him it cannot be reached, whoever has one.
+    fn see_used(&mut self, now: u64, used: u64, is_lacking: bool) {
+        if used > self.used && !(is_lacking && self.is(State::Missed, now)) {
+            if self.state == State::Missed && !is_lacking {
+                self.state = State::Unknown;
+            }
             let is_known = self.is(State::Reached, self.looked);
             let heard = if is_known { self.looked } else { now };
             if !is_known {
@@ -160,7 +167,7 @@ impl<D: Driver> Engine<D> {
         }
         match heard {
             Heard::Answer => known.succeeded(now, KNOWN_FOR),
-            Heard::NoAnswer => known.failed(began, now, KNOWN_FOR),
+            Heard::NoAnswer => known.failed(began, now, KNOWN_FOR, self.measures.execution.done()),
             Heard::Nothing => {}
         }
     }
@@ -183,7 +190,7 @@ impl<D: Driver> Engine<D> {
     pub(crate) fn was_missed(&self, began: u64, interval: Duration) {
         let mut known = self.reach.known();
         if !self.is_out_of_service() {
-            known.failed(began, self.clock.now(), known_for(interval));
+            known.failed(began, self.clock.now(), known_for(interval), self.measures.execution.done());
         }
     }
 
@@ -196,11 +203,12 @@ impl<D: Driver> Engine<D> {
     /// For how long the backend could be reached, and for how long not; as long as the pool was not closed, nor paused.
     pub(crate) fn reach(&self) -> (Duration, Duration) {
         let used = self.measures.execution.done();
+        let is_lacking = self.core.gate().glance().waiting() > 0 || self.breaker().is_open();
         let mut known = self.reach.known();
         // Looked for with the lock: whoever pauses takes it afterwards.
         if !self.is_out_of_service() {
             let now = self.clock.now();
-            known.see_used(now, used);
+            known.see_used(now, used, is_lacking);
             known.look(now);
         }
         (Duration::from_nanos(known.reached), Duration::from_nanos(known.missed))
@@ -235,11 +243,11 @@ mod tests {
         known.look(14 * SECOND);
         assert_eq!(told(&known), (10, 0), "nobody knows what will come of it");
         known.opening = 0;
-        known.failed(10 * SECOND, 15 * SECOND, KNOWN_FOR);
+        known.failed(10 * SECOND, 15 * SECOND, KNOWN_FOR, 0);
         assert_eq!(told(&known), (10, 5));
-        known.failed(14 * SECOND, 17 * SECOND, KNOWN_FOR);
+        known.failed(14 * SECOND, 17 * SECOND, KNOWN_FOR, 0);
         known.succeeded(18 * SECOND, KNOWN_FOR);
-        known.failed(17 * SECOND, 19 * SECOND, KNOWN_FOR);
+        known.failed(17 * SECOND, 19 * SECOND, KNOWN_FOR, 0);
         assert_eq!(told(&known), (10, 9));
         known.succeeded(20 * SECOND, KNOWN_FOR);
         known.look(30 * SECOND);
@@ -250,7 +258,7 @@ mod tests {
     fn what_was_used_well_has_answered_since_the_last_look() {
         let mut known = Known::default();
         let mut look = |now, used| {
-            known.see_used(now * SECOND, used);
+            known.see_used(now * SECOND, used, false);
             known.look(now * SECOND);
             told(&known)
         };
@@ -261,10 +269,27 @@ mod tests {
         assert_eq!(look(300, 9), (70, 0), "known for a minute after the look before it was seen");
         assert_eq!(look(310, 10), (70, 0), "nobody knows how it was before");
         assert_eq!(look(320, 10), (80, 0));
-        known.failed(320 * SECOND, 330 * SECOND, KNOWN_FOR);
-        known.see_used(340 * SECOND, 11);
-        known.look(340 * SECOND);
-        assert_eq!(told(&known), (80, 20), "others get no new connection all the same");
+    }
+
+    #[test]
+    fn what_was_used_well_after_a_failure_outdoes_it_unless_somebody_lacks_a_connection() {
+        let mut known = Known::default();
+        known.succeeded(0, KNOWN_FOR);
+        known.failed(10 * SECOND, 20 * SECOND, KNOWN_FOR, 10);
+        let mut look = |now, used, is_lacking| {
+            known.see_used(now * SECOND, used, is_lacking);
+            known.look(now * SECOND);
+            told(&known)
+        };
+        assert_eq!(look(30, 10, false), (10, 20), "that was before");
+        assert_eq!(look(40, 11, true), (10, 30), "others get no new connection all the same");
+        assert_eq!(look(50, 11, false), (10, 40));
+        assert_eq!(look(60, 12, false), (10, 40), "nobody knows since when");
+        assert_eq!(look(70, 12, false), (20, 40));
+        known.failed(80 * SECOND, 80 * SECOND, KNOWN_FOR, 12);
+        known.see_used(900 * SECOND, 13, false);
+        known.look(900 * SECOND);
+        assert_eq!(told(&known), (30, 40), "however late somebody looks");
     }
 
     #[test]
@@ -273,10 +298,10 @@ mod tests {
         known.succeeded(0, KNOWN_FOR);
         known.forget(10 * SECOND, 0);
         known.forget(20 * SECOND, 5);
-        known.see_used(25 * SECOND, 5);
+        known.see_used(25 * SECOND, 5, false);
         known.look(30 * SECOND);
         assert_eq!(told(&known), (10, 0));
-        known.failed(5 * SECOND, 32 * SECOND, KNOWN_FOR);
+        known.failed(5 * SECOND, 32 * SECOND, KNOWN_FOR, 5);
         assert_eq!(told(&known), (10, 2), "not what was before");
     }
 
@@ -284,7 +309,7 @@ mod tests {
     fn a_failure_that_nobody_follows_up_counts_for_a_minute() {
         let mut known = Known::default();
         known.succeeded(0, KNOWN_FOR);
-        known.failed(10 * SECOND, 12 * SECOND, KNOWN_FOR);
+        known.failed(10 * SECOND, 12 * SECOND, KNOWN_FOR, 0);
         for now in [40, 100, 1000] {
             known.look(now * SECOND);
         }

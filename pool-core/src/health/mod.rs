@@ -161,7 +161,7 @@ pub enum HealthReason {
     /// The pool has been [paused](crate::Pool::pause). No check is made then: a pool that was unhealthy is degraded, with what the last check failed with among the reasons, and once it is resumed it is
     /// unhealthy again, until [`successes`](HealthConfig::successes) checks have succeeded.
     Paused,
-    /// The monitor has not answered for so long: nobody drives its runtime.
+    /// The monitor has not answered for so long, or has not looked: nobody drives its runtime, or that has ended.
     NoAnswer(Duration),
 }
 
@@ -202,7 +202,7 @@ pub struct HealthReport {
     pub checks: u64,
     /// Where the connections were.
     pub pool: PoolState,
-    /// When it was made. One that is older than a few seconds is one that nobody renews: the monitor's runtime stands still, or has ended.
+    /// When the pool was looked at. If that is more than a few seconds ago, a check is under way that is not answered, or nobody looks: the monitor's runtime stands still, or has ended.
     pub at: Instant,
 }
 
@@ -234,6 +234,12 @@ impl HealthStats {
 }
 
 impl HealthReport {
+    /// What is left of it once the pool has been closed, whether the monitor has seen that or not.
+    pub(crate) fn of_a_closed_pool(mut self) -> Self {
+        self.state = HealthState::Closing;
+        self
+    }
+
     /// The report of who asked in vain for so long.
     pub(crate) fn without_answer(mut self, limit: Duration) -> Self {
         self.state = HealthState::Unhealthy;

@@ -132,24 +132,22 @@ impl<D: Driver> Source for PoolObserver<D> {
 /// As the monitor sees it.
 fn checked<D: Driver>(checker: &HealthChecker<D>, now: &PoolState) -> Readiness {
     let report = checker.report();
-    let ready = checker.is_ready();
-    let closed_since = report.is_ready() && !ready;
-    let state = if closed_since { HealthState::Closing } else { report.state };
-    Readiness { ready, state, reasons: reasons(&report, state, now) }
+    Readiness { ready: report.is_ready(), state: report.state, reasons: reasons(&report, now) }
 }
 
 /// Why it is in that state.
-fn reasons(report: &HealthReport, state: HealthState, now: &PoolState) -> Vec<String> {
+fn reasons(report: &HealthReport, now: &PoolState) -> Vec<String> {
     let mut reasons: Vec<String> = report.reasons.iter().filter_map(|reason| as_of_now(reason, now)).collect();
-    match (state, reasons.is_empty()) {
+    match (report.state, reasons.is_empty()) {
         (HealthState::Closing, _) => reasons.insert(0, CLOSED.to_owned()),
         (HealthState::Degraded, true) => reasons.push("what was the reason is over".to_owned()),
         (HealthState::Starting, true) => reasons.push("no check has been answered yet".to_owned()),
         _ => {}
     }
     let age = report.at.elapsed();
-    if age > OLD && state != HealthState::Closing {
-        reasons.push(format!("this is as of {} ago: a check is under way", Brief(age)));
+    let says_so = report.reasons.iter().any(|reason| matches!(reason, HealthReason::NoAnswer(_)));
+    if age > OLD && report.state != HealthState::Closing && !says_so {
+        reasons.push(format!("this is as of {} ago: the monitor has not looked since", Brief(age)));
     }
     reasons
 }

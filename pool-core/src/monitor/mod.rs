@@ -4,8 +4,10 @@ mod task;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -14,7 +16,7 @@ use crate::counters::Counter;
 use crate::driver::Driver;
 use crate::engine::{Engine, shielded, tell_watchers};
 use crate::error::ConfigError;
-use crate::health::{HealthConfig, HealthReport, HealthStats, Judge, Sample};
+use crate::health::{HealthConfig, HealthReport, HealthStats, Judge, LOOK, Sample};
 #[cfg(doc)]
 use crate::health::{HealthReason, HealthState};
 use crate::pool::Pool;
@@ -119,7 +121,10 @@ impl<D: Driver> Pool<D> {
 }
 
 impl<D: Driver> HealthChecker<D> {
-    /// How the pool is, as of the last look, which is made once a second.
+    /// How the pool is, as of the last look, which is made once a second. If the monitor's runtime has ended, it goes on in this one, if there is one.
+    ///
+    /// If nobody has looked for longer than a check can take, four times [`HealthConfig::timeout`] and three seconds, since that runtime has ended or stands still, the report is
+    /// [unhealthy](HealthState::Unhealthy) for [that reason](HealthReason::NoAnswer). Once the pool is closed it is [closing](HealthState::Closing), whoever looks.
     ///
     /// # Example
     ///
@@ -130,10 +135,32 @@ impl<D: Driver> HealthChecker<D> {
     /// # }
     /// ```
     pub fn report(&self) -> HealthReport {
-        self.shared.report.borrow().clone()
+        if !self.engine.is_closed() && Handle::try_current().is_ok() {
+            self.ensure_monitor();
+        }
+        self.seen()
     }
 
-    /// To be told whenever the state changes or the reasons for it do.
+    /// As of the last look, unless that says nothing any more.
+    fn seen(&self) -> HealthReport {
+        let report = self.shared.report.borrow().clone();
+        let age = report.at.elapsed();
+        let is_out_of_date = age > self.patience().saturating_add(3 * LOOK);
+        if self.engine.is_closed() {
+            report.of_a_closed_pool()
+        } else if is_out_of_date {
+            report.without_answer(age)
+        } else {
+            report
+        }
+    }
+
+    /// For how long an answer is waited for: a check takes half of that at most, and another one may be under way.
+    fn patience(&self) -> Duration {
+        self.config().timeout.saturating_mul(4)
+    }
+
+    /// To be told whenever the state changes or the reasons for it do: by the monitor, which says nothing while nobody drives its runtime. [`report`](Self::report) says that.
     ///
     /// # Example
     ///
@@ -170,11 +197,10 @@ impl<D: Driver> HealthChecker<D> {
         let asked = self.shared.asked.get();
         self.ensure_monitor();
         self.engine.tell();
-        let limit = self.config().timeout.saturating_mul(4);
+        let limit = self.patience();
         // Owned across the await: nothing. The sender is in `self`, and its list of wakers is others', too.
         let answer = timeout(limit, shielded(answered.wait_for(|answered| *answered >= asked))).await;
-        let report = self.report();
-        if answer.is_ok() { report } else { report.without_answer(limit) }
+        if answer.is_ok() { self.seen() } else { self.shared.report.borrow().clone().without_answer(limit) }
     }
 
     /// What has come of the checks so far.
@@ -227,7 +253,7 @@ impl<D: Driver> HealthChecker<D> {
         Ok(())
     }
 
-    /// Whether callers can be sent here: as [`HealthReport::is_ready`] of the last look, unless the pool has been closed since.
+    /// Whether callers can be sent here: as [`HealthReport::is_ready`] of the [report](Self::report).
     ///
     /// # Example
     ///
@@ -237,7 +263,7 @@ impl<D: Driver> HealthChecker<D> {
     /// # }
     /// ```
     pub fn is_ready(&self) -> bool {
-        !self.engine.is_closed() && self.shared.report.borrow().is_ready()
+        self.report().is_ready()
     }
 
     /// Whether the process is in order, whatever the backend does: the pool's background work goes on. If it does not, for ten seconds, a restart helps; a backend
@@ -275,6 +301,6 @@ impl<D: Driver> Drop for HealthChecker<D> {
 
 impl<D: Driver> fmt::Debug for HealthChecker<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HealthChecker").field("report", &self.report()).finish_non_exhaustive()
+        f.debug_struct("HealthChecker").field("report", &self.seen()).finish_non_exhaustive()
     }
 }

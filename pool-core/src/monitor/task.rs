@@ -26,6 +26,8 @@ pub(super) struct Monitor<D: Driver> {
     troubles: u64,
     /// How many acquires had been served when the last check ended.
     served: u64,
+    /// Whether the pool was paused when it was looked at last.
+    paused: bool,
 }
 
 impl<D: Driver> Drop for Monitor<D> {
@@ -86,15 +88,16 @@ impl<D: Driver> Monitor<D> {
         let (engine, shared) = (Arc::clone(engine), Arc::clone(shared));
         shared.answer(0);
         let judge = std::mem::take(&mut *shared.judge());
-        let served = engine.served();
-        tokio::spawn(Self { engine, shared, judge, own, answered: 0, troubles: 0, served }.run())
+        let (served, paused) = (engine.served(), engine.is_paused());
+        tokio::spawn(Self { engine, shared, judge, own, answered: 0, troubles: 0, served, paused }.run())
     }
 
     async fn run(mut self) {
         let mut last = None;
         while !self.engine.is_closed() {
             let config = self.shared.config.load_full();
-            if last.is_none_or(|last| self.is_due(last, &config)) || self.is_asked() {
+            // What was so before a pause says nothing about what is so after it.
+            if self.was_resumed() || last.is_none_or(|last| self.is_due(last, &config)) || self.is_asked() {
                 // A check may take long, and what is so by now, such as that a pause is over, is not told after it alone.
                 self.look(&config);
                 // Owned across the await: what is kept for the checks. Dropped, it goes back.
@@ -118,6 +121,12 @@ impl<D: Driver> Monitor<D> {
         last.elapsed() >= if troubled { pace.min(config.retry_interval) } else { pace }
     }
 
+    /// Whether a pause has ended since this was asked last.
+    fn was_resumed(&mut self) -> bool {
+        let paused = self.engine.is_paused();
+        std::mem::replace(&mut self.paused, paused) && !paused
+    }
+
     fn is_asked(&self) -> bool {
         self.shared.asked.get() > self.answered
     }
@@ -125,9 +134,10 @@ impl<D: Driver> Monitor<D> {
     /// Waits until it is time for the next look, or something has happened.
     async fn rest(&mut self, next: Instant) {
         let (engine, shared, answered, own) = (&self.engine, &self.shared, self.answered, self.own.id);
-        let (breaker, settings) = (engine.breaker(), shared.config.load_full());
+        let (breaker, settings, paused) = (engine.breaker(), shared.config.load_full(), self.paused);
         let look = || {
-            let other = !Arc::ptr_eq(&settings, &shared.config.load()) || engine.breaker() != breaker;
+            let moved = engine.breaker() != breaker || engine.is_paused() != paused;
+            let other = moved || !Arc::ptr_eq(&settings, &shared.config.load());
             let asked = shared.asked.get() > answered;
             (other || asked || engine.is_closed() || is_spent(engine, own)).then_some(())
         };

@@ -77,7 +77,7 @@ impl<D: Driver> PoolObserver<D> {
         ));
         families.extend(self.utilisation(&stats.state));
         families.extend(troubles(&stats));
-        families.push(breaker(stats.state.breaker));
+        families.push(breaker(&stats.state));
         families.extend(self.health_families());
         families.extend(driver.families);
         let name = self.name.as_ref();
@@ -281,7 +281,8 @@ fn connections(stats: &Stats) -> Vec<MetricFamily> {
         gauge("pool.shared.connections", Connections, "Leased connections that several callers may share.", shared),
         gauge("pool.shared.users", Callers, "Callers who share them.", users),
         gauge("pool.shared.room", Callers, "How many more may join them.", room),
-        one("pool.paused", Gauge, Truth, "1 while the pool is paused.", paused),
+        // Nobody can resume it once it is closed.
+        one("pool.paused", Gauge, Truth, "1 while the pool is paused.", paused && !closed),
         one("pool.closed", Gauge, Truth, "1 once the pool has been closed.", closed),
     ]
 }
@@ -330,7 +331,9 @@ fn troubles(stats: &Stats) -> Vec<MetricFamily> {
     ]
 }
 
-fn breaker(state: BreakerState) -> MetricFamily {
+/// That of a pool that is closed spares nobody anything, and is moved by nobody any more: it counts as closed.
+fn breaker(pool: &PoolState) -> MetricFamily {
+    let state = if pool.closed { BreakerState::Closed } else { pool.breaker };
     let stands = [
         ("closed", state == BreakerState::Closed),
         ("open", matches!(state, BreakerState::Open { .. })),

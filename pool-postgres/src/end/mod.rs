@@ -35,7 +35,7 @@ pub enum EndCause {
     Network(io::ErrorKind),
     /// What came was not what the protocol has there.
     Protocol,
-    /// The pool cut it off: by [`Pool::close_within`](pool_core::Pool::close_within), or since it did not answer when a request was [cancelled](crate::Limits::cancel_timeout).
+    /// The pool cut it off: by [`PostgresPool::close_within`](crate::PostgresPool::close_within), or since it did not answer when a request was [cancelled](crate::Limits::cancel_timeout).
     CutOff,
     /// The runtime ended that the session was opened on.
     Runtime,

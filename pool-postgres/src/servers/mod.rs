@@ -153,7 +153,7 @@ impl PostgresServers {
         together(self.pools().map(|(_, pool)| pool.disconnect())).await;
     }
 
-    /// Closes all pools at the same time, as [`close_within`](pool_core::Pool::close_within) does, and returns how many leases are out then.
+    /// Closes all pools at the same time, as [`PostgresPool::close_within`] does, and returns how many leases are out then.
     ///
     /// Cancel safety: the pools stay closed.
     pub async fn close_within(&self, limit: Duration) -> usize {

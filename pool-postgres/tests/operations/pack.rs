@@ -148,6 +148,6 @@ async fn the_probes_of_kubernetes_ask_for_what_there_is() {
         assert_eq!(asked["port"], container["ports"][0]["name"], "{probe}");
         eventually("it answers", async || service.get(asked["path"].as_str().unwrap()).await.0 == 200).await;
     }
-    // 5 s before the signal, 10 s for requests, 10 s for the pool.
-    assert!(pod["terminationGracePeriodSeconds"].as_u64().unwrap() > 25, "{deployment}");
+    // 5 s before the signal, 10 s for requests, 15 s for the pool.
+    assert!(pod["terminationGracePeriodSeconds"].as_u64().unwrap() > 30, "{deployment}");
 }

@@ -7,6 +7,7 @@ use pool_core::{Attempt, Driver};
 use pool_postgres::tokio_postgres::{Client, Error};
 use pool_postgres::{EndCause, PostgresDriver, PostgresPool};
 use pool_testkit::postgres::TestDatabase;
+use tokio::runtime::Builder;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -101,4 +102,22 @@ async fn a_session_that_the_pool_cuts_off_says_so() {
     assert_eq!(session.ended().unwrap().cause, EndCause::CutOff);
     assert_eq!(driver.ends().count("cut off"), 1);
     driver.close(session).await;
+}
+
+/// A process that ends as soon as its pool is closed: nothing goes on in its runtime afterwards.
+#[test]
+fn what_is_cut_off_at_the_end_of_a_process_is_cancelled() {
+    let runtime = || Builder::new_current_thread().enable_all().build().unwrap();
+    let (database, home, process) = (crate::common::database(), runtime(), runtime());
+    let watch = home.block_on(watcher(&database));
+    process.block_on(async {
+        let pool = PostgresPool::connect(config(database.url(), 3)).await.unwrap();
+        let watch = watcher(&database).await;
+        // Its user is cut off with it, or with the runtime.
+        drop(put_to_sleep(&pool, &database, &watch).await);
+        timeout(2 * SOON, pool.close_within(Duration::ZERO)).await.expect("it ends in time");
+    });
+    drop(process);
+    let is_gone = async || sessions_on_server(&watch, database.name()).await == 0;
+    home.block_on(eventually("the server has stopped", is_gone));
 }

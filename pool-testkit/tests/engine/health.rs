@@ -234,6 +234,27 @@ async fn a_pool_that_is_paused_while_it_is_unhealthy_is_ready_until_it_is_resume
     prove_nothing_lost(&pool, &driver).await;
 }
 
+/// It was healthy before, so that the next check would be half a minute away.
+#[tokio::test(start_paused = true)]
+async fn a_pool_whose_backend_went_away_during_a_pause_is_found_out_when_it_is_resumed() {
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 4);
+    let checker = monitor(&pool);
+    becomes(&checker, HealthState::Healthy).await;
+    pool.pause();
+    becomes(&checker, HealthState::Degraded).await;
+    driver.always(Call::Connect, Step::Fail);
+    driver.always(Call::Ping, Step::Fail);
+    sleep(100 * SECOND).await;
+    assert_eq!(checker.stats().failed, 0, "nobody has asked");
+    pool.resume();
+    sleep(MOMENT).await;
+    assert_eq!(checker.stats().failed, 1, "at once");
+    let took = becomes(&checker, HealthState::Unhealthy).await;
+    assert!(took <= 15 * SECOND, "two more checks, each of which waits for a connection: {took:?}");
+    prove(checker, &pool, &driver).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_the_pool_does_not_keep_it_does_not_keep_either() {
     let driver = FakeDriver::new();

@@ -397,6 +397,29 @@ async fn the_peak_of_a_closed_pool_is_not_that_of_its_last_sample() {
     assert_eq!(number(&observer.families(), "pool.utilisation.peak", ""), 0.0);
 }
 
+/// Nobody can resume it any more, and nobody moves its breaker: an alert on either would never end.
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_has_been_closed_is_neither_paused_nor_is_its_breaker_open() {
+    let driver = FakeDriver::new();
+    driver.always(Call::Connect, Step::Fail);
+    let mut config = quiet(1);
+    (config.breaker_failures, config.breaker_after, config.acquire_timeout) = (Some(3), SECOND, 30 * SECOND);
+    let pool = pool_with(&driver, config);
+    let observer = observed(&pool);
+    pool.acquire().await.unwrap_err();
+    until(&pool, |state| state.breaker.is_open()).await;
+    pool.pause();
+    let shown = || {
+        let families = observer.families();
+        [("pool.paused", ""), ("pool.closed", ""), ("pool.breaker.state", "closed")]
+            .map(|(name, label)| number(&families, name, label))
+    };
+    assert_eq!(shown(), [1.0, 0.0, 0.0]);
+    pool.close().await;
+    assert!(pool.state().paused && pool.state().breaker.is_open(), "as it was left");
+    assert_eq!(shown(), [0.0, 1.0, 1.0]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn at_a_hundred_percent_nothing_is_ever_worth_a_warning() {
     let log = Log::default();

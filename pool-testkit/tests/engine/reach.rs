@@ -11,7 +11,7 @@ use pool_core::{
 use pool_testkit::fake::{Call, FakeConnection, FakeDriver, Step, quiet};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::common::{SECOND, pool_with};
+use crate::common::{SECOND, is_pending, pool_with};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -311,6 +311,38 @@ async fn queries_that_are_answered_say_that_the_server_is_there() {
     let (reached, missed) = reach(&observer);
     assert!((640.0..662.0).contains(&reached) && missed == 0.0, "{reached} {missed}");
     drop(lease);
+}
+
+/// The server refuses one connection, and whoever wanted it gets that of another caller: nobody asks the server again. Or he goes on waiting, and it is asked again and again.
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_nobody_follows_up_is_outdone_by_queries_that_are_answered() {
+    for goes_on in [false, true] {
+        let driver = FakeDriver::new();
+        let pool = pool_with(&driver, quiet(2));
+        let observer = pool.observe(ObserveConfig::default()).unwrap();
+        let mut lease = pool.acquire_owned().await.unwrap();
+        driver.always(Call::Connect, Step::Fail);
+        let mut waiter = Box::pin(pool.acquire_owned_timeout(HOUR));
+        while pool.stats().open_failures == 0 {
+            assert!(is_pending(&mut waiter));
+            sleep(SECOND / 1000).await;
+        }
+        if !goes_on {
+            drop(lease);
+            lease = waiter.as_mut().await.unwrap();
+        }
+        let recorder = driver.recorder().unwrap();
+        for _ in 0..60 {
+            sleep(10 * SECOND).await;
+            recorder.record_execution(SECOND);
+            reach(&observer);
+        }
+        assert_eq!(pool.stats().open_failures > 1, goes_on);
+        let (reached, missed) = reach(&observer);
+        let is_as_wanted = if goes_on { missed > 590.0 && reached < 1.0 } else { missed < 1.0 && reached > 580.0 };
+        assert!(is_as_wanted, "{goes_on}: {reached} {missed}");
+        drop(lease);
+    }
 }
 
 /// An outage that nobody watches but those who want a connection: of the time of which something is known it is nearly all.

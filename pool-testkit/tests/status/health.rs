@@ -1,11 +1,15 @@
 //! Whether a process is alive, and callers can be sent to it.
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use pool_core::http::Status;
-use pool_core::{HealthConfig, HealthState};
-use pool_testkit::fake::{Call, Step, quiet};
+use pool_core::{HealthChecker, HealthConfig, HealthState, MetricValue, PoolObserver};
+use pool_testkit::fake::{Call, FakeDriver, Step, quiet};
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::sleep;
 
-use crate::common::{SECOND, Shown, ask, get, observer};
+use crate::common::{Answer, SECOND, Shown, ask, get, observer};
 
 #[tokio::test(start_paused = true)]
 async fn a_pool_without_a_monitor_is_ready_when_it_has_a_connection() {
@@ -44,7 +48,7 @@ async fn a_pool_without_a_monitor_is_ready_when_it_has_a_connection() {
 #[tokio::test(start_paused = true)]
 async fn one_with_a_monitor_is_what_that_says() {
     let shown = Shown::new(quiet(3));
-    let checker = std::sync::Arc::new(shown.pool.monitor(HealthConfig::default()).unwrap());
+    let checker = Arc::new(shown.pool.monitor(HealthConfig::default()).unwrap());
     let status = Status::new().pool(observer(&shown.pool, "main").with_health(checker.clone()));
     assert_eq!(
         ask(&status, get("/health/ready")).await.status,
@@ -79,7 +83,7 @@ async fn one_pool_of_two_that_is_not_ready_is_enough() {
 #[tokio::test(start_paused = true)]
 async fn reasons_are_not_older_than_the_figures_beside_them() {
     let shown = Shown::new(quiet(3));
-    let checker = std::sync::Arc::new(shown.pool.monitor(HealthConfig::default()).unwrap());
+    let checker = Arc::new(shown.pool.monitor(HealthConfig::default()).unwrap());
     let status = Status::new().pool(observer(&shown.pool, "main").with_health(checker.clone()));
     let mut health = checker.subscribe();
     health.wait_for(|report| report.state == HealthState::Healthy).await.unwrap();
@@ -103,7 +107,7 @@ async fn the_cause_comes_first_and_the_breaker_once() {
     let mut config = quiet(3);
     (config.breaker_failures, config.breaker_after) = (Some(3), SECOND);
     let shown = Shown::new(config);
-    let checker = std::sync::Arc::new(shown.pool.monitor(HealthConfig::default()).unwrap());
+    let checker = Arc::new(shown.pool.monitor(HealthConfig::default()).unwrap());
     let status = Status::new().pool(observer(&shown.pool, "main").with_health(checker.clone()));
     shown.driver.always(Call::Connect, Step::Fail);
     let mut health = checker.subscribe();
@@ -114,4 +118,96 @@ async fn the_cause_comes_first_and_the_breaker_once() {
     let reasons = json["pools"][0]["reasons"].to_string();
     assert_eq!(reasons.matches("breaker").count(), 1, "{reasons}");
     assert!(reasons.contains("checks have failed: ") && reasons.contains("refuses to Connect"), "{reasons}");
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+}
+
+/// A pool that is healthy, and its monitor, both of which began in this runtime.
+struct Elsewhere {
+    shown: Shown,
+    checker: Arc<HealthChecker<FakeDriver>>,
+    observer: PoolObserver<FakeDriver>,
+}
+
+impl Elsewhere {
+    async fn healthy() -> Self {
+        let mut shown = Shown::new(quiet(3));
+        let checker = Arc::new(shown.pool.monitor(HealthConfig::default()).unwrap());
+        assert!(checker.check_health().await.is_ready());
+        let observer = observer(&shown.pool, "main").with_health(Arc::clone(&checker));
+        shown.status = Status::new().pool(observer.clone());
+        Self { shown, checker, observer }
+    }
+
+    async fn asked(&self) -> (StatusCode, String) {
+        let answer: Answer = self.shown.get("/health/ready").await;
+        (answer.status, answer.json()["pools"][0]["reasons"].to_string())
+    }
+
+    /// The state that the metrics tell.
+    fn told(&self) -> String {
+        let families = self.observer.families();
+        let family = families.iter().find(|family| family.name == "pool.health.state").unwrap();
+        let is_it = |value: &MetricValue| matches!(value, MetricValue::Count(1) | MetricValue::Number(1.0));
+        family.samples.iter().find(|sample| is_it(&sample.value)).unwrap().labels[1].1.to_string()
+    }
+}
+
+/// Nobody drives it, though it is there.
+#[test]
+fn what_a_monitor_said_does_not_hold_for_ever_if_its_runtime_stands_still() {
+    let (first, second) = (runtime(), runtime());
+    let pool = first.block_on(Elsewhere::healthy());
+    second.block_on(async {
+        assert_eq!((pool.asked().await.0, pool.told().as_str()), (StatusCode::OK, "healthy"));
+        sleep(20 * SECOND).await;
+        let (status, reasons) = pool.asked().await;
+        assert!(status == StatusCode::OK && reasons.contains("the monitor has not looked since"), "{reasons}");
+        sleep(40 * SECOND).await;
+        let (status, reasons) = pool.asked().await;
+        assert!(
+            status == StatusCode::SERVICE_UNAVAILABLE && reasons.contains("the monitor has not answered for"),
+            "{reasons}"
+        );
+        assert!(!reasons.contains("has not looked"), "{reasons}");
+        assert_eq!(pool.told(), "unhealthy");
+    });
+    first.block_on(async {
+        sleep(2 * SECOND).await;
+        assert_eq!((pool.asked().await, pool.told().as_str()), ((StatusCode::OK, "[]".into()), "healthy"));
+    });
+}
+
+/// Whoever asks over HTTP has it go on where he asks.
+#[test]
+fn a_monitor_whose_runtime_has_ended_goes_on_where_it_is_asked() {
+    let first = runtime();
+    let pool = first.block_on(Elsewhere::healthy());
+    drop(first);
+    pool.shown.driver.always(Call::Ping, Step::Fail);
+    pool.shown.driver.always(Call::Connect, Step::Fail);
+    let second = runtime();
+    second.block_on(async {
+        sleep(60 * SECOND).await;
+        let (status, reasons) = pool.asked().await;
+        let says_so = reasons.contains("the monitor has not answered for");
+        assert!(status == StatusCode::SERVICE_UNAVAILABLE && says_so, "{reasons}");
+        sleep(30 * SECOND).await;
+        let (status, reasons) = pool.asked().await;
+        assert!(status == StatusCode::SERVICE_UNAVAILABLE && reasons.contains("refuses to"), "{reasons}");
+        assert_eq!(pool.told(), "unhealthy");
+        pool.shown.driver.recover();
+        let healthy = |report: &pool_core::HealthReport| report.state == HealthState::Healthy;
+        pool.checker.subscribe().wait_for(healthy).await.unwrap();
+        assert_eq!((pool.asked().await.0, pool.told().as_str()), (StatusCode::OK, "healthy"));
+    });
+    drop(second);
+    let third = runtime();
+    third.block_on(pool.shown.pool.close());
+    third.block_on(async {
+        sleep(60 * SECOND).await;
+        assert_eq!(pool.told(), "closing", "though nobody has looked since");
+    });
 }
