@@ -99,11 +99,11 @@ fn of_a_pool_that_is_chosen_and_does_not_come_it_shows_no_others_figures() {
     assert_only_its_state(&stage, "audit-3");
     choose(&stage, "orders");
     assert_only_its_state(&stage, "orders");
+    stage.picture("refused");
     // Of this one it has seen something last.
     choose(&stage, "audit-4");
     stage.shows("tiles", |text| text.contains("of 3"));
     assert!(stage.text("verdict").ends_with("when last seen"));
-    stage.picture("refused");
 }
 
 #[test]
