@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::clock::{maybe_seconds, ratio, rfc3339, seconds, unix_seconds};
 use super::settings;
 use super::source::{Readiness, Source};
-use crate::connection::{Holder, JournalEntry, SlotView};
+use crate::connection::{Holder, JournalEntry, SlotState, SlotView};
 use crate::health::HealthConfig;
 use crate::metric::ServerFacts;
 use crate::observe::{HistoryPoint, Snapshot};
@@ -106,10 +106,12 @@ fn shorten(value: &mut Value, most: usize) {
 pub(super) fn describe(look: &Look, extent: Extent, points: &[HistoryPoint]) -> Value {
     let Look { snapshot, readiness, leak_after, checks } = look;
     let leak_after = *leak_after;
+    let leaks = snapshot.holders.iter().filter(|one| is_leak(one, leak_after)).count();
     let mut parts = state(snapshot);
     parts.extend([
         ("health".to_owned(), health(snapshot, readiness)),
         ("leak_after_seconds".to_owned(), maybe_seconds(leak_after)),
+        ("leaks".to_owned(), leaks.into()),
         ("counters".to_owned(), counters(&snapshot.stats)),
         ("times".to_owned(), times(&snapshot.stats)),
         ("slots".to_owned(), snapshot.slots.iter().take(extent.rows).map(slot).collect()),
@@ -127,6 +129,8 @@ pub(super) fn describe(look: &Look, extent: Extent, points: &[HistoryPoint]) -> 
     let mut shown = Value::Object(parts);
     if extent.text < usize::MAX {
         shorten(&mut shown, extent.text);
+        // By this one it is asked for, and told from others: it is no text.
+        shown["name"] = Value::from(&*snapshot.name);
     }
     shown
 }
@@ -134,6 +138,7 @@ pub(super) fn describe(look: &Look, extent: Extent, points: &[HistoryPoint]) -> 
 fn state(snapshot: &Snapshot) -> Map<String, Value> {
     let pool = &snapshot.stats.state;
     let lease = snapshot.oldest_lease.as_ref();
+    let closing = snapshot.slots.iter().filter(|slot| slot.state == SlotState::Closing).count();
     let value = json!({
         "name": &*snapshot.name,
         "at": rfc3339(snapshot.at),
@@ -146,7 +151,7 @@ fn state(snapshot: &Snapshot) -> Map<String, Value> {
         "connections": {
             "max": pool.max_size, "size": pool.size, "idle": pool.idle, "leased": pool.leased, "shared": pool.shared,
             "users": pool.users, "room": pool.room, "reserved": pool.reserved, "opening": pool.opening,
-            "in_maintenance": pool.in_maintenance, "checking": pool.checking,
+            "in_maintenance": pool.in_maintenance, "closing": closing, "checking": pool.checking,
         },
         "waiting": { "callers": pool.callers(), "in_line": pool.in_line, "longest_seconds": maybe_seconds(snapshot.oldest_waiter) },
         "oldest_lease": lease.map(|one| json!({

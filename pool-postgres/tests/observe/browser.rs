@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use pool_core::http::Status;
 use pool_core::{HealthConfig, ObserveConfig};
-use pool_postgres::{PostgresConfig, PostgresPool};
+use pool_postgres::{PostgresConfig, PostgresPool, ReleaseMode};
 use pool_testkit::postgres::EphemeralPostgres;
 use pool_testkit::tools::Browser;
 use tokio::runtime::Runtime;
@@ -138,8 +138,27 @@ fn the_server_dies_and_comes_back_and_the_page_shows_it() {
     watched.picture("postgres-back");
     let errors = watched.browser.console_errors().unwrap();
     assert!(errors.is_empty(), "{errors:?}");
-    let page = watched.browser.execute("return document.documentElement.outerHTML").unwrap();
-    assert!(!page.to_string().contains("a literal"), "no value of a statement is on the page");
     watched.runtime.block_on(watched.pool.disconnect());
     watched.shows("banner", &["has been closed"]);
+}
+
+/// Where there is something about statements: what is executed at a release, in what way that fails, and who has a connection.
+#[test]
+fn no_value_of_a_statement_is_on_the_page() {
+    let server = EphemeralPostgres::start().unwrap();
+    let mut settings = settings(&server);
+    settings.pool.leak_after = Some(Duration::from_secs(1));
+    let sql = "SELECT set_config('app.note', 'a literal', false); SELECT 'a literal' FROM nowhere";
+    (settings.release.mode, settings.release.sql) = (ReleaseMode::Custom, Some(sql.to_owned()));
+    let watched = Watched::begin(settings);
+    let lease = watched.runtime.block_on(watched.pool.acquire_owned()).unwrap();
+    watched.runtime.block_on(lease.batch_execute("SELECT 'a literal'")).unwrap();
+    watched.shows("t-holders", &["browser.rs", "leak"]);
+    watched.shows("t-journal", &["reset failed", "\"nowhere\" does not exist"]);
+    let page = watched.browser.execute("return document.documentElement.outerHTML").unwrap();
+    let page = page.as_str().unwrap();
+    assert!(page.contains("SELECT set_config(?, ?, false); SELECT ? FROM nowhere"), "{page}");
+    assert!(!page.contains("a literal"), "{page}");
+    drop(lease);
+    watched.runtime.block_on(watched.pool.disconnect());
 }

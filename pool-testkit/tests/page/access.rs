@@ -89,3 +89,27 @@ fn what_is_told_to_those_who_do_not_see_it_does_not_change_each_second() {
     let until = "return new Promise(done => { const look = () => window.ticks >= 3 ? done(window.told) : setTimeout(look, 50); look(); })";
     assert_eq!(stage.run(until, &[]), 0);
 }
+
+#[test]
+fn a_state_that_goes_to_and_fro_is_told_now_and_then() {
+    let stage = Stage::new();
+    stage.open();
+    stage.shows("verdict", |text| text.eq_ignore_ascii_case("healthy"));
+    let swing = "window.told = 0; window.ticks = 0; window.state = null; window.began = performance.now();
+        new MutationObserver(() => window.told++).observe(document.getElementById('said'), { childList: true, characterData: true, subtree: true });
+        const parse = JSON.parse;
+        JSON.parse = text => {
+            const shown = parse(text);
+            shown.pools[0].health.state = window.state || (window.ticks++ % 2 ? 'healthy' : 'degraded');
+            return shown;
+        }";
+    stage.run(swing, &[]);
+    let until = "return new Promise(done => { const look = () => window.ticks >= 6 ? done([window.told, (performance.now() - window.began) / 10000]) : setTimeout(look, 50); look(); })";
+    let found = stage.run(until, &[]);
+    let [told, tens_of_seconds] = [0, 1].map(|place| found[place].as_f64().unwrap());
+    assert!(told <= 2.0 * (1.0 + tens_of_seconds.floor()), "each of two states once in ten seconds: {found}");
+    for state in ["unhealthy", "healthy"] {
+        stage.run("window.state = arguments[0]", &[state.into()]);
+        stage.shows("said", |text| text.starts_with(&format!("orders: {state}")));
+    }
+}

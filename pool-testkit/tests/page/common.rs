@@ -79,9 +79,14 @@ impl Stage {
 
     /// Another one at the same port, which shows the same pool.
     pub(crate) fn restart_service(&mut self) {
+        self.restart_service_as("orders");
+    }
+
+    /// As [`restart_service`](Self::restart_service), under that name.
+    pub(crate) fn restart_service_as(&mut self, name: &str) {
         let address = self.address.trim_start_matches("http://").split('/').next().unwrap().to_owned();
         let listener = self.runtime.block_on(TcpListener::bind(address)).unwrap();
-        self.status = self.runtime.block_on(async { Status::new().pool(observer(&self.pool, "orders")) });
+        self.status = self.runtime.block_on(async { Status::new().pool(observer(&self.pool, name)) });
         self.service = serve(&self.runtime, &self.status, listener);
     }
 
@@ -93,6 +98,10 @@ impl Stage {
     pub(crate) fn text(&self, id: &str) -> String {
         let text = self.run("return document.getElementById(arguments[0]).innerText", &[id.into()]);
         text.as_str().unwrap_or_default().to_owned()
+    }
+
+    pub(crate) fn title(&self) -> String {
+        self.run("return document.title", &[]).as_str().unwrap_or_default().to_owned()
     }
 
     pub(crate) fn run(&self, script: &str, arguments: &[Value]) -> Value {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pool_core::{OwnedLease, Pool};
 use pool_testkit::fake::{Call, FakeDriver, Step, quiet};
+use pool_testkit::proxy::{Admission, Proxy, Toxic};
 
 use crate::common::Stage;
 
@@ -128,6 +129,72 @@ fn a_service_that_was_away_is_found_again_and_its_news_are_shown() {
     stage.picture("service-back");
     drop(leases);
     stage.shows("tiles", |text| text.contains("0 of 8"));
+}
+
+/// As one that was stopped, or that no network leads to any more: what is open stays open.
+#[test]
+fn a_service_that_says_nothing_any_more_is_told() {
+    let stage = Stage::new();
+    let upstream = stage.address.trim_start_matches("http://").split('/').next().unwrap().to_owned();
+    let proxy = stage.runtime.block_on(Proxy::start(upstream)).unwrap();
+    stage.browser.goto(&format!("http://{}/internal/pool/ui", proxy.address())).unwrap();
+    stage.shows("pulse", |text| text == "live");
+    stage.shows("verdict", |text| text.eq_ignore_ascii_case("healthy"));
+    proxy.set_both(Toxic::Hold);
+    stage.runtime.block_on(proxy.admit(Admission::Silence));
+    stage.shows("pulse", |text| text == "not connected");
+    stage.shows("banner", |text| text.contains("lost"));
+    stage.shows("verdict", |text| text.ends_with("when last seen"));
+    assert!(stage.title().contains("when last seen"), "{}", stage.title());
+    stage.runtime.block_on(proxy.calm());
+    stage.shows("pulse", |text| text == "live");
+    stage.shows("verdict", |text| text.eq_ignore_ascii_case("healthy"));
+    assert_eq!(stage.text("banner"), "");
+}
+
+#[test]
+fn a_service_that_comes_back_with_another_pool_is_not_taken_for_the_old_one() {
+    let mut stage = Stage::new();
+    stage.open();
+    stage.shows("pulse", |text| text == "live");
+    stage.shows("verdict", |text| text.eq_ignore_ascii_case("healthy"));
+    stage.end_service();
+    stage.shows("pulse", |text| text == "not connected");
+    stage.pool.pause();
+    stage.restart_service_as("orders-primary");
+    stage.shows("pulse", |text| text == "live");
+    stage.shows("banner", |text| text == "There is no pool orders here any more. This is orders-primary.");
+    stage.shows("name", |text| text == "orders-primary");
+    stage.shows("verdict", |text| text.contains("paused"));
+    assert!(stage.title().ends_with("paused: orders-primary"), "{}", stage.title());
+    stage.shows("said", |text| text.contains("orders-primary"));
+    assert_eq!(stage.run("return document.getElementById('chooser').hidden", &[]), true, "there is nothing to choose");
+}
+
+#[test]
+fn out_of_sight_it_does_not_go_on_to_say_how_the_pool_is() {
+    let stage = Stage::new();
+    stage.open();
+    stage.shows("pulse", |text| text == "live");
+    stage.shows("verdict", |text| text.eq_ignore_ascii_case("healthy"));
+    // The minute that it waits takes no time.
+    let hide = "const later = setTimeout;
+        window.setTimeout = (then, after) => later(then, after === 60000 ? 0 : after);
+        window.hide = hidden => {
+            Object.defineProperty(document, 'hidden', { configurable: true, get: () => hidden });
+            document.dispatchEvent(new Event('visibilitychange'));
+        };
+        window.hide(true)";
+    stage.run(hide, &[]);
+    stage.shows("pulse", |text| text == "paused while out of sight");
+    stage.shows("verdict", |text| text.ends_with("when last seen"));
+    assert!(stage.title().contains("when last seen"), "{}", stage.title());
+    stage.run("window.hide(false)", &[]);
+    stage.shows("pulse", |text| text == "live");
+    stage.shows("verdict", |text| text.eq_ignore_ascii_case("healthy"));
+    assert!(stage.title().eq_ignore_ascii_case("healthy: orders"), "{}", stage.title());
+    assert_eq!(stage.text("banner"), "");
+    stage.assert_undisturbed();
 }
 
 #[test]

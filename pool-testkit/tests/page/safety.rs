@@ -6,29 +6,29 @@ use crate::common::Stage;
 
 const HOSTILE: &str = "</script><img src=x onerror=\"window.taken=1\"><!--<script>window.taken=1</script>";
 
-/// The browser notes when it has painted a text or a picture for the first time, soon after it has.
+/// The page notes when what came with it has been painted: what the browser itself calls the first paint may be that of the header.
 const FIGURES: &str = "return new Promise(done => { const look = () => {
-    const [page] = performance.getEntriesByType('navigation'), [paint] = performance.getEntriesByName('first-contentful-paint');
+    const [page] = performance.getEntriesByType('navigation'), [paint] = performance.getEntriesByName('painted with data');
     paint ? done({ bytes: page.transferSize, painted: paint.startTime }) : setTimeout(look, 20); }; look(); })";
 
 #[test]
-fn it_is_light_and_has_data_at_its_first_paint() {
+fn it_is_light_and_painted_with_data_within_a_second() {
     let stage = Stage::new();
     stage.load(24);
     // The best of several: what else the machine does at that moment is not the page's.
     let load = || {
         stage.open();
-        stage.shows("pulse", |text| text == "live");
         let figures = stage.run(FIGURES, &[]);
         (figures["bytes"].as_u64().unwrap(), figures["painted"].as_f64().expect("it has been painted"))
     };
-    let mut loads = vec![load(), load(), load()];
+    let mut loads = vec![load()];
     while loads.len() < 20 && loads.iter().all(|(_, painted)| *painted >= 1000.0) {
         loads.push(load());
     }
     println!("the page: {loads:?} bytes, and milliseconds until it is painted with data");
     assert!(loads.iter().all(|(bytes, _)| (1..200 * 1024).contains(bytes)), "{loads:?}");
     assert!(loads.iter().any(|(_, painted)| *painted < 1000.0), "{loads:?}");
+    stage.shows("pulse", |text| text == "live");
     stage.assert_undisturbed();
 }
 
