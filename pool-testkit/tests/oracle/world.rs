@@ -141,7 +141,11 @@ impl World {
             broken: stats.broken,
         };
         prop_assert_eq!(counts, model.counts);
-        prop_assert_eq!((stats.expired, stats.idle_timed_out, stats.open_failures), (0, 0, 0), "what cannot have happened");
+        prop_assert_eq!(
+            (stats.expired, stats.idle_timed_out, stats.open_failures),
+            (0, 0, 0),
+            "what cannot have happened"
+        );
         self.driver.ledger().check();
         Ok(())
     }
