@@ -148,11 +148,11 @@ pub struct SlotView {
 pub struct JournalEntry {
     /// When, by the wall clock; of several, the last time.
     pub at: SystemTime,
-    /// How often, since it was written down first.
+    /// How often, since it was written down first; what is told with other figures each time is the same.
     pub times: u64,
     /// The first time.
     pub since: SystemTime,
-    /// What it is about: `open`, `ping`, `reset`, `breaker`, `health`, `leak`, `acquire`, `control`.
+    /// What it is about: `open`, `ping`, `reset`, `breaker`, `health`, `leak`, `acquire`; `control`, if an operator has done it; `driver`, if its driver has connections replaced.
     pub kind: &'static str,
     /// What has happened, on one line.
     pub message: String,

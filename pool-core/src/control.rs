@@ -9,7 +9,7 @@ use crate::budget::ShareStats;
 use crate::config::Config;
 use crate::connection::{ConnectionId, Holder};
 use crate::driver::Driver;
-use crate::engine::{adopt, close, close_within, drained, ready, warm_up};
+use crate::engine::{Author, adopt, close, close_within, drained, ready, warm_up};
 use crate::error::{AdoptError, ConfigError, WarmUpError};
 use crate::pool::Pool;
 use crate::reconfigured::Reconfigured;
@@ -195,7 +195,7 @@ impl<D: Driver> Pool<D> {
     /// # }
     /// ```
     pub fn reconfigure(&self, config: Config) -> Result<Reconfigured, ConfigError> {
-        self.engine.reconfigure(config)
+        self.engine.reconfigure(config, None).map(Option::unwrap_or_default)
     }
 
     /// Replaces every connection that is open or being opened at this moment, for instance after the server's address or a password has changed: idle
@@ -211,18 +211,31 @@ impl<D: Driver> Pool<D> {
     /// # }
     /// ```
     pub fn retire_all(&self) {
-        self.engine.retire_those(Whom::All);
+        self.engine.retire_those(Whom::All, Author::Operator);
     }
 
     /// As [`retire_all`](Pool::retire_all), one after the other at random moments within `interval`: each is replaced before it is closed, as at the end of its
     /// lifetime, or just closed if nobody needs it, and those that are left when the interval is over are closed then.
     pub fn retire_all_over(&self, interval: Duration) {
-        self.engine.retire_all_over(interval);
+        self.engine.retire_all_over(interval, Author::Operator);
     }
 
     /// As [`retire_all`](Pool::retire_all), for the connections to one [host](Driver::host), or to one [address](Driver::address) of it.
     pub fn retire_host(&self, host: &str) {
-        self.engine.retire_those(Whom::Host(host.into()));
+        self.engine.retire_those(Whom::Host(host.into()), Author::Operator);
+    }
+
+    /// As [`retire_host`](Pool::retire_host), for the part of a driver that looks after its servers: in the [journal](crate::Snapshot::journal) this is nothing that an operator has done.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn was_demoted<D: pool_core::Driver>(pool: &pool_core::Pool<D>) {
+    /// pool.retire_host_for_driver("db-2:5432");
+    /// # }
+    /// ```
+    pub fn retire_host_for_driver(&self, host: &str) {
+        self.engine.retire_those(Whom::Host(host.into()), Author::Driver);
     }
 
     /// Closes one connection: at once if it is idle, otherwise when its user gives it back, who may go on using it. `false` if it is not in this pool (any more),

@@ -10,6 +10,8 @@ mod example;
 mod away;
 #[path = "alert_history/common.rs"]
 mod common;
+#[path = "alert_history/guard.rs"]
+mod guard;
 #[path = "alert_history/history.rs"]
 mod history;
 #[path = "alert_history/outage.rs"]

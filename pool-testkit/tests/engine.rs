@@ -51,6 +51,8 @@ mod idle_order;
 mod in_line;
 #[path = "engine/janitor.rs"]
 mod janitor;
+#[path = "engine/journal.rs"]
+mod journal;
 #[path = "engine/kept.rs"]
 mod kept;
 #[path = "engine/leaks.rs"]

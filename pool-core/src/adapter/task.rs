@@ -134,7 +134,7 @@ impl<D: Driver> Task<D> {
         let (from, Decision { size, reason }) = (settings.max_size, decision);
         let other = Config { max_size: size, ..Config::clone(settings) };
         // If an operator sets others at this moment, those count, and the next look is at them.
-        if self.engine.reconfigure_if(settings, other) {
+        if self.engine.adapt(settings, other) {
             self.knowledge.own = Some(size);
             self.knowledge.changes += 1;
             report(|| tracing::info!(from, size, "the size of the pool is {size} instead of {from}: {reason}"));

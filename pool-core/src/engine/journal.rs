@@ -13,7 +13,26 @@ use crate::wall;
 
 /// The latest entries that nobody has read yet. Whoever writes one waits for nobody, and one that nobody reads in time makes room for the next.
 #[derive(Debug)]
-pub(super) struct Journal(ArrayQueue<JournalEntry>);
+pub(super) struct Journal(ArrayQueue<Written>);
+
+/// An entry, and what it tells of.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) entry: JournalEntry,
+    /// If its text has figures that are others each time.
+    about: Option<String>,
+}
+
+impl Written {
+    /// Whether both tell of the same.
+    pub(crate) fn is_as(&self, other: &Self) -> bool {
+        self.about() == other.about()
+    }
+
+    fn about(&self) -> (&'static str, &str) {
+        (self.entry.kind, self.about.as_ref().unwrap_or(&self.entry.message))
+    }
+}
 
 /// So many are kept for the one who reads.
 pub(crate) const JOURNAL: usize = 64;
@@ -29,6 +48,15 @@ impl Default for Journal {
 impl<D: Driver> Engine<D> {
     /// Writes down what has happened, if anybody is there to read it.
     pub(crate) fn write_down(&self, kind: &'static str, what: &dyn Display) {
+        self.write(kind, None, what);
+    }
+
+    /// As `write_down`, for what is told with other figures each time: it is the same as all others of that kind that are about the same.
+    pub(crate) fn write_down_about(&self, kind: &'static str, about: String, what: &dyn Display) {
+        self.write(kind, Some(about), what);
+    }
+
+    fn write(&self, kind: &'static str, about: Option<String>, what: &dyn Display) {
         if !self.is_observed() {
             return;
         }
@@ -37,11 +65,12 @@ impl<D: Driver> Engine<D> {
         message.truncate(message.floor_char_boundary(LONGEST));
         let at = wall::now();
         // What made room is lost.
-        drop(self.journal.0.force_push(JournalEntry { at, times: 1, since: at, kind, message }));
+        let entry = JournalEntry { at, times: 1, since: at, kind, message };
+        drop(self.journal.0.force_push(Written { entry, about }));
     }
 
     /// Takes what has been written, the oldest first, for the one who reads.
-    pub(crate) fn read_journal(&self) -> impl Iterator<Item = JournalEntry> {
+    pub(crate) fn read_journal(&self) -> impl Iterator<Item = Written> {
         std::iter::from_fn(|| self.journal.0.pop())
     }
 

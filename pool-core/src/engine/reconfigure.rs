@@ -11,22 +11,27 @@ use crate::error::ConfigError;
 use crate::reconfigured::Reconfigured;
 
 impl<D: Driver> Engine<D> {
-    /// Puts other settings in force, all of them or none.
-    pub(crate) fn reconfigure(&self, config: Config) -> Result<Reconfigured, ConfigError> {
+    /// Puts other settings in force, all of them or none. If they were made of some that somebody has seen, `None` if those are not in force any more: then nothing has changed.
+    pub(crate) fn reconfigure(
+        &self,
+        config: Config,
+        seen: Option<&Arc<Config>>,
+    ) -> Result<Option<Reconfigured>, ConfigError> {
         config.validate()?;
-        let reconfigured = self.put_in_force(config, None)?.unwrap_or_default();
+        let Some(reconfigured) = self.put_in_force(config, seen, false)? else { return Ok(None) };
         let changed: Vec<_> = reconfigured.now.iter().chain(&reconfigured.new_connections).copied().collect();
         if !changed.is_empty() {
             self.write_down("control", &format_args!("settings have been changed: {}", changed.join(", ")));
         }
         self.follow(&reconfigured);
-        Ok(reconfigured)
+        Ok(Some(reconfigured))
     }
 
-    /// As [`reconfigure`](Self::reconfigure), if the settings in force are those that somebody has seen, and the others are in their ranges. Whether they have been put in force.
-    pub(crate) fn reconfigure_if(&self, seen: &Arc<Config>, config: Config) -> bool {
+    /// As [`reconfigure`](Self::reconfigure), for the adapter, if the settings are in their ranges. Whether they have been put in force.
+    pub(crate) fn adapt(&self, seen: &Arc<Config>, config: Config) -> bool {
         let fits = config.validate().is_ok();
-        let reconfigured = if fits { self.put_in_force(config, Some(seen)).ok().flatten() } else { None };
+        let put = || self.put_in_force(config, Some(seen), true).ok().flatten();
+        let reconfigured = if fits { put() } else { None };
         reconfigured.inspect(|reconfigured| self.follow(reconfigured)).is_some()
     }
 
@@ -47,14 +52,19 @@ impl<D: Driver> Engine<D> {
 
     /// Makes the lock-free layer follow the settings. One caller after the other: whoever had a number of its own for the maximum could
     /// be late with it, when the next settings are in force already. `None` if they are not those that were seen.
-    fn put_in_force(&self, config: Config, seen: Option<&Arc<Config>>) -> Result<Option<Reconfigured>, ConfigError> {
+    fn put_in_force(
+        &self,
+        config: Config,
+        seen: Option<&Arc<Config>>,
+        is_adapted: bool,
+    ) -> Result<Option<Reconfigured>, ConfigError> {
         let config = Arc::new(config);
         let turn = self.operator.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.is_some_and(|seen| !Arc::ptr_eq(seen, &self.config.load())) {
             return Ok(None);
         }
         // What is guaranteed is an operator's; an adapter moves the size within that.
-        let notice = if seen.is_some() { Notice::default() } else { self.guarantee(&config)? };
+        let notice = if is_adapted { Notice::default() } else { self.guarantee(&config)? };
         let before = self.config.swap(config.clone());
         self.core.resize(self.most(&config));
         self.core.set_idle_order(config.idle_order);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Engine;
 use super::panics::{caught, report};
+use super::retire::Author;
 use crate::counters::{Counter, Figure};
 use crate::driver::Driver;
 use crate::lifetime::RetireReason;
@@ -188,7 +189,7 @@ impl<D: Driver> Engine<D> {
     pub(super) fn heed_driver(&self) {
         if let Some(interval) = self.measures.execution.take_demand() {
             report(|| tracing::info!(?interval, "the driver has all connections replaced"));
-            self.retire_all_over(interval);
+            self.retire_all_over(interval, Author::Driver);
         }
     }
 

@@ -16,12 +16,32 @@ use crate::slot::Claim;
 /// When a connection expires that is to be closed, whatever its age: long ago.
 pub(super) const ON_ITS_WAY_OUT: u64 = 0;
 
-impl<D: Driver> Engine<D> {
-    /// Begins another generation, for this reason. Idle connections are judged at once, the others when they come back.
-    pub(crate) fn retire_those(&self, whom: Whom) {
-        if !matches!(whom, Whom::One(_)) {
-            self.write_down("control", &whom);
+/// Who has connections retired.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Author {
+    Operator,
+    /// Or what goes with it.
+    Driver,
+}
+
+impl Author {
+    /// Of what is written down.
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Operator => "control",
+            Self::Driver => "driver",
         }
+    }
+}
+
+impl<D: Driver> Engine<D> {
+    /// Begins another generation, for this reason, and writes down who wants that. Idle connections are judged at once, the others when they come back.
+    pub(crate) fn retire_those(&self, whom: Whom, on_behalf_of: Author) {
+        self.write_down(on_behalf_of.kind(), &whom);
+        self.begin_generation_without(whom);
+    }
+
+    fn begin_generation_without(&self, whom: Whom) {
         {
             let _turn = self.operator.lock().unwrap_or_else(PoisonError::into_inner);
             let one = Retirement { begun: self.core.gate().present_generation().next(), whom };
@@ -35,8 +55,8 @@ impl<D: Driver> Engine<D> {
         self.tell();
     }
 
-    pub(crate) fn retire_all_over(&self, interval: Duration) {
-        self.retire_those(Whom::Over { since: self.epoch.get(), interval });
+    pub(crate) fn retire_all_over(&self, interval: Duration, on_behalf_of: Author) {
+        self.retire_those(Whom::Over { since: self.epoch.get(), interval }, on_behalf_of);
         // The first may be due already.
         self.reconfigured.add(1);
         self.bell.notify_one();
@@ -54,7 +74,7 @@ impl<D: Driver> Engine<D> {
                 self.put_back(claim);
                 return false;
             }
-            None => self.retire_those(Whom::One(id)),
+            None => self.begin_generation_without(Whom::One(id)),
         }
         true
     }

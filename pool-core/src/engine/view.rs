@@ -34,8 +34,8 @@ fn shown(state: State) -> SlotState {
 }
 
 impl<D: Driver> Engine<D> {
-    /// Every slot that is not vacant, lowest first; one after the other, so that two need not have been so at the same moment.
-    pub(crate) fn slots(&self) -> Vec<SlotView> {
+    /// Every slot that is not vacant, lowest first; one after the other, so that two need not have been so at the same moment. Of the first ones, so many, with the session.
+    pub(crate) fn slots(&self, noted: usize) -> Vec<SlotView> {
         let view = |(state, life, facts): (State, u64, &Facts)| {
             let id = ConnectionId { pool: self.core.table.id(), slot: facts.index(), life };
             let users = self.core.sharing.party(facts.index()).users();
@@ -56,7 +56,8 @@ impl<D: Driver> Engine<D> {
         };
         let mut slots: Vec<_> = self.core.table.occupied().filter_map(view).collect();
         // What was there a moment ago, by its name: what has come since has another.
-        for some in slots.chunks_mut(AT_ONCE) {
+        let noted = noted.min(slots.len());
+        for some in slots[..noted].chunks_mut(AT_ONCE) {
             let sessions = self.notes.told(some.iter().map(|slot| slot.connection), |note| note.session);
             some.iter_mut().zip(sessions).for_each(|(slot, session)| slot.session = session.flatten());
         }

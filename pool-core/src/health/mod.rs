@@ -30,7 +30,8 @@ pub struct HealthConfig {
     pub tries: u32,
     /// After so many checks in a row that succeeded, a pool that was unhealthy is healthy. At least 1; default 2.
     pub successes: u32,
-    /// Above so many percent of the connections in use the pool is degraded; a shared one that takes more users counts by the part of its places that are taken. From 1 to 100; default 80.
+    /// Above so many percent of the connections in use the pool is degraded, until it has not been so for five seconds; a shared one that takes more users counts by the part of its places that are taken.
+    /// From 1 to 100; default 80.
     pub utilisation: u8,
     /// A lease that is older than this degrades the pool: its user may have forgotten it. `None` does not look. From 1 ms to 10 years; default 10 min.
     pub leak_after: Option<Duration>,
@@ -96,6 +97,9 @@ impl HealthConfig {
 /// From one look at the pool to the next.
 pub(crate) const LOOK: Duration = Duration::from_secs(1);
 
+/// For so long a reason that comes and goes with the load has not to be seen any more before it is none.
+const CALM: Duration = Duration::from_secs(5);
+
 const MIN_TIME: Duration = Duration::from_millis(1);
 const TIMES: &str = "1 ms to 10 years";
 
@@ -147,14 +151,14 @@ pub enum HealthReason {
     },
     /// The [breaker](crate::Config::breaker_failures) is not closed.
     Breaker(BreakerState),
-    /// More connections are in use than [`HealthConfig::utilisation`] allows.
+    /// More connections are in use than [`HealthConfig::utilisation`] allows, or were within the last five seconds: a busy pool does not say something else at each look.
     Utilisation {
-        /// In the hands of callers, each that several share counted as a whole one.
+        /// In the hands of callers, when there were too many last; each that several share counted as a whole one.
         leased: usize,
         /// As many as callers may have.
         of: usize,
     },
-    /// Callers wait, and have for a second, those in the line of a [`Scheduler`](crate::Scheduler) among them.
+    /// Callers wait, and have for a second, those in the line of a [`Scheduler`](crate::Scheduler) among them; or so many did within the last five seconds.
     Waiting(usize),
     /// A lease is so old that its user may have forgotten it.
     OldLease(OldestLease),
@@ -163,6 +167,21 @@ pub enum HealthReason {
     Paused,
     /// The monitor has not answered for so long, or has not looked: nobody drives its runtime, or that has ended.
     NoAnswer(Duration),
+}
+
+impl HealthReason {
+    fn theme(&self) -> &'static str {
+        match self {
+            Self::CheckFailed { .. } => "failed",
+            Self::Recovering { .. } => "recovering",
+            Self::Breaker(_) => "breaker",
+            Self::Utilisation { .. } => "utilisation",
+            Self::Waiting(_) => "waiting",
+            Self::OldLease(_) => "lease",
+            Self::Paused => "paused",
+            Self::NoAnswer(_) => "silent",
+        }
+    }
 }
 
 /// One, or so many.
@@ -247,10 +266,15 @@ impl HealthReport {
         self
     }
 
-    /// Whether nobody needs to be told of the other one: the state is the same, and so are the kinds of reasons.
+    /// What it says without its figures: the state, and the kinds of reasons.
+    pub(crate) fn theme(&self) -> String {
+        let reasons = self.reasons.iter().map(HealthReason::theme);
+        reasons.fold(self.state.to_string(), |text, reason| format!("{text} {reason}"))
+    }
+
+    /// Whether nobody needs to be told of the other one.
     pub(crate) fn says_the_same(&self, other: &Self) -> bool {
-        let kinds = |report: &Self| report.reasons.iter().map(std::mem::discriminant).collect::<Vec<_>>();
-        self.state == other.state && kinds(self) == kinds(other)
+        self.theme() == other.theme()
     }
 
     /// Whether callers can be sent here: the pool is healthy or degraded.
@@ -288,6 +312,19 @@ pub(crate) struct Sample {
     pub(crate) oldest: Option<OldestLease>,
 }
 
+/// A reason that comes and goes with the load, as it was seen last, and when.
+#[derive(Debug, Default)]
+struct Seen(Option<(Instant, HealthReason)>);
+
+impl Seen {
+    /// Whether it is a reason, with what has been found at this moment.
+    fn with(&mut self, found: Option<HealthReason>, at: Instant) -> Option<HealthReason> {
+        let last = self.0.take().filter(|(seen, _)| at.saturating_duration_since(*seen) < CALM);
+        self.0 = found.map(|reason| (at, reason)).or(last);
+        self.0.as_ref().map(|(_, reason)| reason.clone())
+    }
+}
+
 /// Decides from both.
 #[derive(Debug, Default)]
 pub(crate) struct Judge {
@@ -300,6 +337,8 @@ pub(crate) struct Judge {
     pub(crate) checks: u64,
     /// Since when callers have waited, whenever somebody looked.
     waiting_since: Option<Instant>,
+    crowded: Seen,
+    waited: Seen,
     reasons: Vec<HealthReason>,
     pool: PoolState,
 }
@@ -344,8 +383,8 @@ impl Judge {
         let pressure = [
             self.of_checks(config),
             sample.pool.breaker.is_open().then_some(HealthReason::Breaker(sample.pool.breaker)),
-            sample.utilisation(config),
-            for_long.then_some(HealthReason::Waiting(sample.pool.callers())),
+            self.crowded.with(sample.utilisation(config), sample.at),
+            self.waited.with(for_long.then_some(HealthReason::Waiting(sample.pool.callers())), sample.at),
             sample.old_lease(config),
             sample.pool.paused.then_some(HealthReason::Paused),
         ];

@@ -96,13 +96,20 @@ fn told(samples: &[Sample]) -> Vec<String> {
 fn a_pool_whose_connections_are_in_use_is_degraded_and_never_unhealthy() {
     let own = |leased| sample(PoolState { reserved: 1, ..pool(leased, 0) });
     let samples = [sample(pool(8, 0)), sample(pool(9, 0)), own(7), own(8)];
-    let expected = [
-        "healthy", // 80 % are not too much, and 7 of 9 are less
-        "degraded: 9 of 10 connections are in use",
-        "healthy",
-        "degraded: 8 of 9 connections are in use",
-    ];
-    assert_eq!(told(&samples), expected);
+    // 80 % are not too much, and 7 of 9 are less.
+    assert_eq!(
+        samples.map(|sample| told(&[sample]).concat()),
+        ["healthy", "degraded: 9 of 10 connections are in use", "healthy", "degraded: 8 of 9 connections are in use",]
+    );
+}
+
+/// Or it would say something else each second.
+#[test]
+fn a_pool_that_is_busy_now_and_then_is_degraded_until_it_has_been_calm_for_a_while() {
+    let samples: Vec<_> = [9, 3, 10, 0].into_iter().chain([0; 10]).map(|leased| sample(pool(leased, 0))).collect();
+    let [first, second] = [9, 10].map(|leased| format!("degraded: {leased} of 10 connections are in use"));
+    let wanted: Vec<_> = [&first; 2].into_iter().chain([&second; 10]).cloned().chain(["healthy".to_owned()]).collect();
+    assert_eq!(told(&samples)[..13], wanted, "two looks a second");
 }
 
 /// Whoever comes next finds room beside the others.
@@ -126,8 +133,17 @@ fn of_shared_connections_the_places_that_are_taken_are_in_use() {
 
 #[test]
 fn callers_that_wait_for_longer_than_an_instant_degrade_it() {
-    let samples = [3, 1, 2, 0, 1, 1].map(|waiting| sample(pool(0, waiting)));
-    assert_eq!(told(&samples), ["healthy", "healthy", "degraded: 2 callers wait", "healthy", "healthy", "healthy"]);
+    let samples: Vec<_> =
+        [3, 1, 2].into_iter().chain([0, 1, 1].repeat(4)).map(|waiting| sample(pool(0, waiting))).collect();
+    let told_of = told(&samples);
+    assert_eq!(
+        (&told_of[..2], &told_of[12..]),
+        (&["healthy"; 2].map(String::from)[..], &["healthy"; 3].map(String::from)[..])
+    );
+    assert!(
+        told_of[2..12].iter().all(|one| one == "degraded: 2 callers wait"),
+        "and for five seconds more: {told_of:?}"
+    );
     let samples = [0, 1, 2].map(|waiting| sample(PoolState { in_line: 3, ..pool(0, waiting) }));
     assert_eq!(told(&samples)[2], "degraded: 5 callers wait", "wherever they do");
 }

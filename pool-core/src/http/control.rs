@@ -1,7 +1,7 @@
 //! What an operator does to a pool over HTTP, with a token.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -32,8 +32,6 @@ pub(super) const MOST: usize = 16 * 1024;
 /// Only the token's SHA-256 is kept, and compared in a time that does not depend on what was sent.
 pub struct Controls {
     token: [u8; 32],
-    /// Changes of settings take turns: each is made of what was in force before.
-    turn: Mutex<()>,
     /// Of those that are refused, the ones that are logged: one a second, so that whoever tries tokens does not fill the log.
     refusals: Throttle,
     began: Instant,
@@ -81,7 +79,6 @@ impl Controls {
         }
         Ok(Self {
             token: hash(token.as_bytes()),
-            turn: Mutex::default(),
             refusals: Throttle::new(Duration::from_secs(1), 1),
             began: Instant::now(),
         })
@@ -183,7 +180,7 @@ async fn perform(status: &Status, action: Action, request: Request) -> Result<Re
         Action::Pause => switch(&**source, action, &fields, |source| source.pause()),
         Action::Resume => switch(&**source, action, &fields, |source| source.resume()),
         Action::Retire => retire(&**source, &fields),
-        Action::Reconfigure => reconfigure(status, &**source, &fields),
+        Action::Reconfigure => reconfigure(&**source, &fields),
     }
 }
 
@@ -325,18 +322,11 @@ fn knows(source: &dyn Source, host: &str) -> Result<(), Reply> {
     Err(wrong(&[Wrong::new("host", &host.into(), format!("one of {}", known.join(", ")))]))
 }
 
-fn reconfigure(status: &Status, source: &dyn Source, fields: &Map<String, Value>) -> Result<Reply, Reply> {
+fn reconfigure(source: &dyn Source, fields: &Map<String, Value>) -> Result<Reply, Reply> {
     if fields.is_empty() {
         return Err(error(StatusCode::UNPROCESSABLE_ENTITY, "the body names no setting"));
     }
-    let changed = {
-        let _turn =
-            status.controls.as_ref().map(|controls| controls.turn.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut config = (*source.config()).clone();
-        settings::apply(fields, &mut config).map_err(|others| wrong(&others))?;
-        source.reconfigure(config).map_err(|error| wrong(&settings::refused(&error)))?
-    };
-    let Reconfigured { now, new_connections } = changed;
+    let Reconfigured { now, new_connections } = change(source, fields)?;
     let sent = Value::Object(fields.clone());
     report(|| {
         tracing::info!(
@@ -349,4 +339,55 @@ fn reconfigure(status: &Status, source: &dyn Source, fields: &Map<String, Value>
     let named = |names: Vec<&str>| names.into_iter().map(settings::named).collect::<Vec<_>>();
     let more = json!({ "now": named(now), "new_connections": named(new_connections) });
     Ok(done(source, Action::Reconfigure, more))
+}
+
+/// Changes these settings and no others: if somebody else has changed any meanwhile, such as an adapter the size, it is made of those.
+fn change(source: &dyn Source, fields: &Map<String, Value>) -> Result<Reconfigured, Reply> {
+    loop {
+        let seen = source.config();
+        let mut config = (*seen).clone();
+        settings::apply(fields, &mut config).map_err(|others| wrong(&others))?;
+        let changed = source.reconfigure(&seen, config).map_err(|error| wrong(&settings::refused(&error)))?;
+        if let Some(changed) = changed {
+            return Ok(changed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::watched::tests::Units;
+    use super::*;
+    use crate::config::Config;
+    use crate::observe::ObserveConfig;
+    use crate::pool::Pool;
+
+    /// As an adapter does with the size.
+    #[tokio::test]
+    async fn what_somebody_else_changes_in_the_same_moment_stays() {
+        let pool = Pool::builder(Units).build().unwrap();
+        let observer = pool.observe(ObserveConfig::default()).unwrap();
+        let engine = &pool.engine;
+        std::thread::scope(|scope| {
+            let operator = scope.spawn(|| {
+                for seconds in (1..=2).cycle().take(20_000) {
+                    let fields = json!({ "acquire_timeout_seconds": seconds });
+                    assert!(change(&observer, fields.as_object().unwrap()).is_ok());
+                }
+            });
+            let (mut adapted, mut undone) = (0, 0);
+            for max_size in (20..40).cycle() {
+                let seen = engine.config.load_full();
+                let is_adapted = engine.adapt(&seen, Config { max_size, ..Config::clone(&seen) });
+                std::thread::yield_now();
+                adapted += usize::from(is_adapted);
+                undone += usize::from(is_adapted && engine.config.load().max_size != max_size);
+                if operator.is_finished() {
+                    break;
+                }
+            }
+            assert!(adapted > 100, "both have changed something");
+            assert_eq!(undone, 0);
+        });
+    }
 }

@@ -26,13 +26,13 @@ pub(super) async fn guard(State(status): State<Status>, request: Request, next: 
 
 fn refuse(status: &Status, request: &Request) -> Option<Reply> {
     if !is_for(&status.hosts, own_host(request)) {
-        let why = "this host is not one of those that the pool is shown at";
+        let why = "this host is not one of those that are answered";
         return Some(Reply::json(StatusCode::MISDIRECTED_REQUEST, &json!({ "error": why })));
     }
-    // The controls have a rule of their own, which is stricter.
+    // The controls have a rule of their own, which is stricter, and so should have whatever else is changed.
     let reads = *request.method() != Method::POST;
     (reads && is_for_a_foreign_page(request.headers())).then(|| {
-        let why = "a page of another origin may not look at the pool";
+        let why = "a page of another origin may not ask for this";
         Reply::json(StatusCode::FORBIDDEN, &json!({ "error": why }))
     })
 }

@@ -166,7 +166,26 @@ impl Status {
             .route("/pool/ui/", get(|uri: Uri| async move { Response::from(Reply::without_stroke("ui", uri.query())) }))
             .route("/pool/events", get(events));
         let router = if self.controls.is_some() { with_controls(router) } else { router };
-        router.layer(from_fn_with_state(self.clone(), guard::guard)).with_state(self.clone())
+        self.guard(router).with_state(self.clone())
+    }
+
+    /// Routes of the application, with what stands before the routes of the pools, too: who asks for a host that is none of the [named](Status::hosts) ones gets 421, and what a browser reads for a page from elsewhere 403; and answers have the same
+    /// headers, such as `Cache-Control: no-store`, as far as they have none of their own. A `POST` is checked by its host alone: one that takes nothing but `Content-Type: application/json` is one that such a page cannot
+    /// make a browser send.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use axum::Router;
+    /// use axum::routing::get;
+    /// use pool_core::http::Status;
+    ///
+    /// let status = Status::new().hosts(["localhost", "127.0.0.1"]);
+    /// let own = Router::new().route("/history", get(|| async { "nothing yet" }));
+    /// let app: Router = status.guard(own).merge(status.router());
+    /// ```
+    pub fn guard<S: Clone + Send + Sync + 'static>(&self, router: Router<S>) -> Router<S> {
+        router.layer(from_fn_with_state(self.clone(), guard::guard))
     }
 
     /// Ends the streams of events that are open, each after a last event, and answers new ones with 503: so that a server that waits for its connections can shut down. A pool

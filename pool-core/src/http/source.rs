@@ -35,6 +35,8 @@ pub(super) trait Source: Send + Sync {
     fn name(&self) -> &str;
     /// Without the history.
     fn snapshot(&self) -> Snapshot;
+    /// Without the slots, too.
+    fn snapshot_in_short(&self) -> Snapshot;
     /// What came after the point of that number: the latest, so many at most.
     fn history(&self, after: u64, most: usize) -> Vec<HistoryPoint>;
     fn families(&self) -> Vec<MetricFamily>;
@@ -51,7 +53,8 @@ pub(super) trait Source: Send + Sync {
     fn pause(&self);
     fn resume(&self);
     fn retire(&self, whom: &Whom);
-    fn reconfigure(&self, config: Config) -> Result<Reconfigured, ConfigError>;
+    /// Puts settings in force that were made of these, if those are in force still.
+    fn reconfigure(&self, seen: &Arc<Config>, config: Config) -> Result<Option<Reconfigured>, ConfigError>;
 }
 
 impl<D: Driver> Source for PoolObserver<D> {
@@ -61,6 +64,10 @@ impl<D: Driver> Source for PoolObserver<D> {
 
     fn snapshot(&self) -> Snapshot {
         self.snapshot_without_history()
+    }
+
+    fn snapshot_in_short(&self) -> Snapshot {
+        PoolObserver::snapshot_in_short(self)
     }
 
     fn history(&self, after: u64, most: usize) -> Vec<HistoryPoint> {
@@ -124,8 +131,8 @@ impl<D: Driver> Source for PoolObserver<D> {
         }
     }
 
-    fn reconfigure(&self, config: Config) -> Result<Reconfigured, ConfigError> {
-        self.pool().reconfigure(config)
+    fn reconfigure(&self, seen: &Arc<Config>, config: Config) -> Result<Option<Reconfigured>, ConfigError> {
+        self.pool().engine.reconfigure(config, Some(seen))
     }
 }
 

@@ -64,7 +64,7 @@ struct Shown {
 
 impl Shown {
     fn of(source: &dyn Source) -> Self {
-        Self { snapshot: source.snapshot(), readiness: source.readiness(), leak_after: source.leak_after() }
+        Self { snapshot: source.snapshot_in_short(), readiness: source.readiness(), leak_after: source.leak_after() }
     }
 
     fn name(&self) -> String {

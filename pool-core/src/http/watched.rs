@@ -103,7 +103,7 @@ impl Frame {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::time::Duration;
 
     use serde_json::Value;
@@ -115,7 +115,8 @@ mod tests {
     use crate::pool::Pool;
     use crate::wall;
 
-    struct Units;
+    /// Connects to nothing.
+    pub(in crate::http) struct Units;
 
     impl Driver for Units {
         type Connection = ();

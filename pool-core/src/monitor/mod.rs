@@ -1,6 +1,7 @@
 //! The monitor of a pool's health, and the handle to it.
 
 mod task;
+mod told;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

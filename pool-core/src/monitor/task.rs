@@ -6,6 +6,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use super::Shared;
+use super::told::Told;
 use crate::connection::ConnectionId;
 use crate::driver::Driver;
 use crate::engine::{Engine, KeptFor, guarded, report, unless, watch as until};
@@ -19,6 +20,7 @@ pub(super) struct Monitor<D: Driver> {
     engine: Arc<Engine<D>>,
     shared: Arc<Shared>,
     judge: Judge,
+    told: Told,
     own: Own<D>,
     /// The last check that was asked for and is answered.
     answered: u64,
@@ -88,8 +90,9 @@ impl<D: Driver> Monitor<D> {
         let (engine, shared) = (Arc::clone(engine), Arc::clone(shared));
         shared.answer(0);
         let judge = std::mem::take(&mut *shared.judge());
+        let told = Told::new(shared.report.borrow().state);
         let (served, paused) = (engine.served(), engine.is_paused());
-        tokio::spawn(Self { engine, shared, judge, own, answered: 0, troubles: 0, served, paused }.run())
+        tokio::spawn(Self { engine, shared, judge, told, own, answered: 0, troubles: 0, served, paused }.run())
     }
 
     async fn run(mut self) {
@@ -200,18 +203,22 @@ impl<D: Driver> Monitor<D> {
         let health = self.judge.report();
         let before = self.shared.report.borrow().state;
         if health.state != before {
-            self.engine.write_down("health", &health);
-            tell(&health);
+            self.engine.write_down_about("health", health.theme(), &health);
+            self.told.changes();
+        }
+        if let Some(left_out) = self.told.ask(health.state, Instant::now()) {
+            tell(&health, left_out);
         }
         self.shared.show(health);
     }
 }
 
 /// A line in the log for another state.
-fn tell(health: &HealthReport) {
+fn tell(health: &HealthReport, left_out: u64) {
+    let suppressed = (left_out > 0).then_some(left_out);
     report(|| match health.state {
-        HealthState::Degraded | HealthState::Unhealthy => tracing::warn!("the pool is {health}"),
-        _ => tracing::info!("the pool is {health}"),
+        HealthState::Degraded | HealthState::Unhealthy => tracing::warn!(suppressed, "the pool is {health}"),
+        _ => tracing::info!(suppressed, "the pool is {health}"),
     });
 }
 

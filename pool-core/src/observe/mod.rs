@@ -16,9 +16,8 @@ use std::time::{Duration, SystemTime};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use crate::connection::JournalEntry;
 use crate::driver::Driver;
-use crate::engine::{Engine, JOURNAL, Observation};
+use crate::engine::{Engine, JOURNAL, Observation, Written};
 use crate::error::ConfigError;
 use crate::health::HealthState;
 use crate::monitor::HealthChecker;
@@ -74,7 +73,7 @@ struct Memory {
     /// When the last sample was taken.
     sampled: Option<Instant>,
     /// The newest first.
-    journal: VecDeque<JournalEntry>,
+    journal: VecDeque<Written>,
     /// Asks the monitor, if there is one.
     health: Option<AskHealth>,
     shown: Shown,
@@ -123,13 +122,12 @@ impl Memory {
     }
 
     /// What happens again and again takes one place, so that it does not hide the rest.
-    fn note(&mut self, mut entry: JournalEntry) {
-        let is_same = |one: &JournalEntry| (one.kind, &one.message) == (entry.kind, &entry.message);
-        let before = self.journal.iter().position(is_same).and_then(|place| self.journal.remove(place));
-        if let Some(before) = before {
-            (entry.since, entry.times) = (before.since, before.times + entry.times);
+    fn note(&mut self, mut new: Written) {
+        let before = self.journal.iter().position(|one| one.is_as(&new)).and_then(|place| self.journal.remove(place));
+        if let Some(Written { entry: before, .. }) = before {
+            (new.entry.since, new.entry.times) = (before.since, before.times + new.entry.times);
         }
-        self.journal.push_front(entry);
+        self.journal.push_front(new);
     }
 
     /// Takes what has been written down.

@@ -37,7 +37,7 @@ pub struct Snapshot {
     pub health: Option<HealthReport>,
     /// What has come of its checks.
     pub checks: Option<HealthStats>,
-    /// What is in the slots that are not vacant.
+    /// What is in the slots that are not vacant. Of the first 1000 of these the [session](SlotView::session) is told.
     pub slots: Vec<SlotView>,
     /// Who has a connection, the longest first. Of the 1000 that have had one for longest the [session](Holder::session) is told, and where they acquired it and what they do, if leases are [watched](Config::leak_after).
     pub holders: Vec<Holder>,
@@ -47,13 +47,13 @@ pub struct Snapshot {
     pub config: Arc<Config>,
     /// Those of the driver, without anything secret.
     pub driver_settings: Vec<(String, String)>,
-    /// What has gone wrong or has changed lately, the newest first: 64 entries at most. What happens again and again is one.
+    /// What has gone wrong or has changed lately, the newest first: 64 entries at most. What happens again and again is one, with the figures of the last time.
     pub journal: Vec<JournalEntry>,
     /// The samples, the oldest first.
     pub history: Vec<HistoryPoint>,
 }
 
-/// Of so many holders more is told than that they are there.
+/// Of so many slots and holders more is told than that they are there.
 const NOTED: usize = 1000;
 
 impl<D: Driver> PoolObserver<D> {
@@ -100,12 +100,18 @@ impl<D: Driver> PoolObserver<D> {
 
     /// For who asks for the history by itself, or needs none.
     pub(crate) fn snapshot_without_history(&self) -> Snapshot {
+        let snapshot = self.snapshot_in_short();
+        Snapshot { slots: self.pool.engine.slots(NOTED), ..snapshot }
+    }
+
+    /// As `snapshot_without_history`, for who needs no slots either.
+    pub(crate) fn snapshot_in_short(&self) -> Snapshot {
         let (engine, stats) = (&self.pool.engine, self.pool.stats());
         let driver = engine.describe_driver();
         let journal = {
             let mut memory = locked(&self.shared.memory);
             memory.read(engine);
-            memory.journal.iter().cloned().collect()
+            memory.journal.iter().map(|written| written.entry.clone()).collect()
         };
         Snapshot {
             name: Arc::clone(&self.name),
@@ -118,7 +124,7 @@ impl<D: Driver> PoolObserver<D> {
             oldest_lease: engine.oldest_lease(),
             health: self.health.as_ref().map(|checker| checker.report()),
             checks: self.health.as_ref().map(|checker| checker.stats()),
-            slots: engine.slots(),
+            slots: Vec::new(),
             holders: engine.who_holds(NOTED),
             servers: driver.servers,
             config: self.pool.config(),

@@ -80,14 +80,14 @@ impl<D: Driver> Sampler<D> {
         memory.read(&self.engine);
     }
 
-    /// One line for all of them: who asks in vain may ask often.
+    /// One line for all of a sample, and one entry for all samples: who asks in vain may ask often.
     fn tell_of_timeouts(&self, point: &HistoryPoint) {
         if point.timeouts > 0 {
             let HistoryPoint { timeouts, over, waiting, .. } = point;
             let acquires = if *timeouts == 1 { "acquire has" } else { "acquires have" };
             let (over, callers) = (Brief(*over), if *waiting == 1 { "caller waits" } else { "callers wait" });
             let what = format_args!("{timeouts} {acquires} timed out in the last {over}; {waiting} {callers} now");
-            self.engine.write_down("acquire", &what);
+            self.engine.write_down_about("acquire", "timeouts".to_owned(), &what);
         }
     }
 

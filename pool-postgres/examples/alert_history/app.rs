@@ -42,7 +42,8 @@ pub(crate) struct App {
 
 impl App {
     /// Prepares the database. If that cannot be used now it starts all the same, not ready, and whoever asks for something prepares it. Whoever has the token, if there is one, may control the pool.
-    pub(crate) async fn start(url: &str, token: Option<&str>) -> Result<Self, Error> {
+    /// Who asks for any other host than these is refused; none are all.
+    pub(crate) async fn start(url: &str, token: Option<&str>, hosts: Vec<String>) -> Result<Self, Error> {
         let controls = token.map(Controls::new).transpose()?;
         let mut config: PostgresConfig = url.parse()?;
         config.pool.acquire_timeout = ACQUIRE_TIMEOUT;
@@ -53,7 +54,7 @@ impl App {
         policy.deadline = ANSWER_TIMEOUT;
         let (retrier, metrics) = (pool.retrying(policy)?, Arc::<Metrics>::default());
         let measured = Arc::clone(&metrics);
-        let status = Status::new().pool(observer(&pool)?).families(move || measured.families().into());
+        let status = Status::new().pool(observer(&pool)?).families(move || measured.families().into()).hosts(hosts);
         let status = controls.into_iter().fold(status, Status::controls);
         let app = Self { pool, metrics, status, retrier, readers, is_prepared: AtomicBool::new(false) };
         app.prepare_if_it_can().await?;

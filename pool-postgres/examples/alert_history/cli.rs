@@ -8,9 +8,11 @@ use lexopt::prelude::*;
 pub(super) const HELP: &str = "\
 Stores the alerts that a Prometheus Alertmanager posts, and lists them.
 
-Usage: alert_history [--listen ADDRESS] [--log-format text|json] [--load SECONDS [--clients N]]
+Usage: alert_history [--listen ADDRESS] [--host NAME]... [--log-format text|json] [--load SECONDS [--clients N]]
 
   --listen ADDRESS   where to serve (default 127.0.0.1:8080; with --load any free port)
+  --host NAME        another host to be asked for, at any port or as NAME:PORT, beside localhost and the address; any other gets 421.
+                     At an address such as 0.0.0.0 every host is answered unless one is named
   --log-format F     text (default) or json; RUST_LOG filters
   --load SECONDS     drive the service over HTTP for so long, report, and exit
   --clients N        concurrent clients of --load, 1 to 1000 (default 32)
@@ -18,7 +20,7 @@ Usage: alert_history [--listen ADDRESS] [--log-format text|json] [--load SECONDS
 Environment: DATABASE_URL names the PostgreSQL to use, as a URI or key/value string. Without it the service starts one of its own,
 which goes away with it. If the database is away, the service starts and is not ready. CONTROL_TOKEN, of 16 characters and more, lets whoever sends it control the pool; without it nobody can.
 
-  POST /webhook        takes the Alertmanager's payload, version 4
+  POST /webhook        takes the Alertmanager's payload, version 4, as application/json
   GET  /history        newest first, one JSON object per line; filters: alertname, status, label=name=value (repeatable),
                        from, to (RFC 3339, when the alert started), limit (default 1000)
   GET  /health/live    200 while the process serves
@@ -40,8 +42,22 @@ pub(super) enum LogFormat {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Options {
     pub(super) listen: SocketAddr,
+    /// Those that are named.
+    hosts: Vec<String>,
     pub(super) log_format: LogFormat,
     pub(super) load: Option<Load>,
+}
+
+impl Options {
+    /// The hosts that are answered; none are all. An address that stands for every one of the machine is none that anybody asks for, so that it says nothing.
+    pub(super) fn hosts(&self) -> Vec<String> {
+        let ip = self.listen.ip();
+        if ip.is_unspecified() && self.hosts.is_empty() {
+            return Vec::new();
+        }
+        let own = if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() };
+        [own, "localhost".to_owned()].into_iter().chain(self.hosts.iter().cloned()).collect()
+    }
 }
 
 /// How to drive the service.
@@ -56,6 +72,7 @@ const DEFAULT_CLIENTS: usize = 32;
 /// The options as they are read.
 struct Draft {
     listen: Option<SocketAddr>,
+    hosts: Vec<String>,
     log_format: LogFormat,
     seconds: Option<u64>,
     clients: Option<usize>,
@@ -64,7 +81,8 @@ struct Draft {
 /// Reads the command line; `None` asks for the help.
 pub(super) fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Option<Options>, String> {
     let mut parser = lexopt::Parser::from_args(args);
-    let mut draft = Draft { listen: None, log_format: LogFormat::default(), seconds: None, clients: None };
+    let mut draft =
+        Draft { listen: None, hosts: Vec::new(), log_format: LogFormat::default(), seconds: None, clients: None };
     while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
         let name = match argument {
             Long("help") | Short('h') => return Ok(None),
@@ -85,12 +103,15 @@ impl Draft {
         let load = self.seconds.map(|seconds| Load { time: Duration::from_secs(seconds), clients });
         let port = if load.is_some() { 0 } else { 8080 };
         let listen = self.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], port)));
-        Ok(Options { listen, log_format: self.log_format, load })
+        Ok(Options { listen, hosts: self.hosts, log_format: self.log_format, load })
     }
 
     fn set(&mut self, name: &str, parser: &mut lexopt::Parser) -> Result<(), String> {
         match name {
             "listen" => self.listen = Some(value(parser, "--listen", "an address such as 127.0.0.1:8080", |_| true)?),
+            "host" => self
+                .hosts
+                .push(value(parser, "--host", "a name such as alerts.example", |name: &String| is_host(name))?),
             "log-format" => self.log_format = format(parser)?,
             "load" => self.seconds = Some(value(parser, "--load", "1 to 86400 seconds", |n| (1..=86_400).contains(n))?),
             "clients" => self.clients = Some(value(parser, "--clients", "1 to 1000", |n| (1..=1000).contains(n))?),
@@ -98,6 +119,12 @@ impl Draft {
         }
         Ok(())
     }
+}
+
+/// As far as it can be told: no address of a page.
+fn is_host(name: &str) -> bool {
+    let allowed = |one: u8| one.is_ascii_alphanumeric() || b".-_:[]".contains(&one);
+    !name.is_empty() && name.bytes().all(allowed)
 }
 
 fn unknown(argument: &lexopt::Arg<'_>) -> String {

@@ -24,6 +24,8 @@ pub(super) enum Failure {
     NoSuchPath,
     /// This path is for another method.
     Method,
+    /// The payload is not said to be JSON.
+    MediaType,
     /// The payload is larger than any Alertmanager sends.
     TooLarge,
     /// The database cannot be used at the moment.
@@ -118,6 +120,10 @@ impl IntoResponse for Failure {
             Self::Method => (
                 StatusCode::METHOD_NOT_ALLOWED,
                 json!({ "error": "method_not_allowed", "message": "the header Allow names what is" }),
+            ),
+            Self::MediaType => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                json!({ "error": "unsupported_media_type", "message": "allowed: Content-Type: application/json" }),
             ),
             Self::TooLarge => {
                 let message = format!("at most {} bytes", super::http::MAX_BODY);

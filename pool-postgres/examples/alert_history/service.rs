@@ -63,7 +63,9 @@ fn start_own() -> Result<EphemeralPostgres, EphemeralError> {
 async fn serve_with(options: &Options, url: &str, own: bool) -> Result<ExitCode, Error> {
     let stop = Stop::on_signals()?;
     let token = std::env::var("CONTROL_TOKEN").ok().filter(|token| !token.is_empty());
-    let Some(app) = stop.clone().or(App::start(url, token.as_deref())).await else { return Ok(ExitCode::FAILURE) };
+    let Some(app) = stop.clone().or(App::start(url, token.as_deref(), options.hosts())).await else {
+        return Ok(ExitCode::FAILURE);
+    };
     let app = Arc::new(app?);
     let (listener, address) = listen(options.listen).await?;
     let database = if own { "a PostgreSQL of its own" } else { "DATABASE_URL" };

@@ -88,11 +88,11 @@ impl Inner {
             former.extract_if(.., |place| self.memory.is_no_primary(place)).collect()
         };
         for place in gone {
-            self.pool(ServerRole::Primary).retire_host(&place.to_string());
+            self.pool(ServerRole::Primary).retire_host_for_driver(&place.to_string());
         }
         if self.memory.take_standby(&server.place) {
             for role in [ServerRole::Replica, ServerRole::PreferReplica] {
-                self.pool(role).retire_host(&server.address);
+                self.pool(role).retire_host_for_driver(&server.address);
             }
         }
     }
@@ -105,7 +105,7 @@ impl Inner {
             report(
                 || tracing::info!(host, address, %role, "its connections are retired, since the server is not what it was"),
             );
-            self.pool(role).retire_host(address);
+            self.pool(role).retire_host_for_driver(address);
         }
     }
 }

@@ -9,12 +9,18 @@ use pool_testkit::postgres::EphemeralPostgres;
 use crate::common::{alert, post};
 use crate::process::Running;
 
-/// An answer, as it comes.
 fn ask(address: &str, request: &str, body: &str) -> String {
+    ask_for(address, "localhost", request, body)
+}
+
+/// An answer, as it comes.
+pub(crate) fn ask_for(address: &str, host: &str, request: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
-    let head =
-        format!("{request} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "{request} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
     stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();

@@ -28,7 +28,12 @@ impl Service {
 
     /// The pool of which whoever has the token may control.
     pub(crate) async fn start_with(url: &str, token: Option<&str>) -> Self {
-        let app = Arc::new(App::start(url, token).await.expect("the service starts"));
+        Self::start_at(url, token, Vec::new()).await
+    }
+
+    /// That answers those alone who ask for these hosts.
+    pub(crate) async fn start_at(url: &str, token: Option<&str>, hosts: Vec<String>) -> Self {
+        let app = Arc::new(App::start(url, token, hosts).await.expect("the service starts"));
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let serving = axum::serve(listener, router(Arc::clone(&app)));
@@ -55,12 +60,16 @@ impl Service {
     }
 
     pub(crate) async fn post(&self, body: impl Into<Bytes>) -> (u16, Value) {
-        let request = Request::post("/webhook").header("host", "test").body(Full::new(body.into())).unwrap();
-        answer(self.send(request).await).await
+        let request = Request::post("/webhook").header("host", "test").header("content-type", "application/json");
+        self.ask(request.body(Full::new(body.into())).unwrap()).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
-        answer(self.send(get(path)).await).await
+        self.ask(get(path)).await
+    }
+
+    pub(crate) async fn ask(&self, request: Request<Full<Bytes>>) -> (u16, Value) {
+        answer(self.send(request).await).await
     }
 
     pub(crate) async fn text(&self, path: &str) -> String {

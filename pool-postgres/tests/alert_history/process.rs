@@ -33,6 +33,7 @@ fn a_wrong_option_is_explained() {
     for (arguments, complaint) in [
         (&["--colour", "red"][..], "--help lists the options"),
         (&["--listen", "nowhere"], "allowed: an address"),
+        (&["--host", "http://alerts.example/"], "allowed: a name"),
         (&["--log-format", "xml"], "allowed: text, json"),
         (&["--load", "0"], "allowed: 1 to 86400 seconds"),
         (&["--clients", "4"], "give both"),
@@ -65,7 +66,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_as(program())
     }
 
@@ -111,7 +112,7 @@ fn begin_request(address: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     stream
-        .write_all(b"POST /webhook HTTP/1.1\r\nhost: test\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n")
+        .write_all(b"POST /webhook HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n")
         .unwrap();
     let mut head = [0; 12];
     stream.read_exact(&mut head).unwrap();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use pool_core::ObserveConfig;
 use pool_postgres::{Host, PostgresConfig, PostgresPool, PostgresServers, ServerRole};
 use pool_testkit::postgres::EphemeralPostgres;
 use pool_testkit::proxy::Proxy;
@@ -243,11 +244,21 @@ async fn f136a_a_standby_that_is_promoted_leaves_the_replicas() {
     let stage = Stage::set(0, |_| {}).await;
     let servers = stage.servers.clone();
     let replicas = servers.replica();
+    let observer = replicas.observe(ObserveConfig::default()).unwrap();
     assert!(all_lead_to(replicas, 3, stage.new.port()).await);
     eventually("they are idle", async || replicas.state().idle == 3).await;
     let stage = stage.direct(|stage| stage.new.promote().unwrap()).await;
     assert_eq!(port(replicas, WHERE).await, Ok(stage.new.port()), "they go on to work");
     eventually("all are closed", async || replicas.stats().closed == 3).await;
+    let retired: Vec<_> = observer
+        .snapshot()
+        .journal
+        .iter()
+        .filter(|entry| entry.message.contains("retired"))
+        .map(|entry| entry.kind)
+        .collect();
+    assert_eq!(retired, ["driver"], "no operator has done that");
+    drop(observer);
     let (chaos, _kept) = stage.watched(ServerRole::Replica).await;
     let stats = invariants::close(chaos).await;
     assert_eq!(stats.opened, 3, "there is no standby any more");

@@ -130,7 +130,7 @@ fn make_impatient(pool: &PostgresPool) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_alert_fires_and_resolves_and_every_panel_has_data() {
     let mut server = EphemeralPostgres::start().unwrap();
-    let app = Arc::new(App::start(&server.url(), None).await.unwrap());
+    let app = Arc::new(App::start(&server.url(), None, Vec::new()).await.unwrap());
     let pool = app.pool.clone();
     make_impatient(&pool);
     let mut front = Front::start(app);

@@ -8,6 +8,7 @@ use pool_testkit::fake::{Call, FakeDriver, Step};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::common::{SECOND, pool_with, prove_nothing_lost, quiet, quiet_pool, until};
+use crate::log::Log;
 
 const MOMENT: Duration = Duration::from_millis(10);
 
@@ -252,6 +253,30 @@ async fn a_pool_whose_backend_went_away_during_a_pause_is_found_out_when_it_is_r
     assert_eq!(checker.stats().failed, 1, "at once");
     let took = becomes(&checker, HealthState::Unhealthy).await;
     assert!(took <= 15 * SECOND, "two more checks, each of which waits for a connection: {took:?}");
+    prove(checker, &pool, &driver).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_goes_to_and_fro_does_not_fill_the_log() {
+    let log = Log::default();
+    let _listening = tracing::subscriber::set_default(log.listener());
+    let driver = FakeDriver::new();
+    let pool = quiet_pool(&driver, 3);
+    let checker = monitor(&pool);
+    becomes(&checker, HealthState::Healthy).await;
+    for _ in 0..300 {
+        pool.pause();
+        becomes(&checker, HealthState::Degraded).await;
+        pool.resume();
+        becomes(&checker, HealthState::Healthy).await;
+    }
+    sleep(11 * SECOND).await;
+    let text = log.text();
+    let told: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("message=the pool is ")).collect();
+    let degraded = told.iter().filter(|told| told.starts_with("degraded")).count();
+    assert!((10..=70).contains(&degraded) && told.len() <= 2 * degraded + 1, "{told:#?}");
+    assert_eq!(told.last(), Some(&"healthy"), "it knows how it is now");
+    assert!(text.contains("suppressed="), "{text}");
     prove(checker, &pool, &driver).await;
 }
 

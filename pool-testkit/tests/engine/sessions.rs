@@ -108,3 +108,16 @@ async fn the_reports_about_a_lease_name_its_session() {
     until(&pool, |state| state.in_maintenance == 0).await;
     prove_nothing_lost(&pool, &driver).await;
 }
+
+/// The lock of the notes is not for everything there is.
+#[tokio::test(start_paused = true)]
+async fn of_very_many_slots_the_first_thousand_are_looked_up() {
+    let driver = numbered();
+    let mut config = quiet(1_003);
+    (config.min_size, config.max_openers) = (1_003, 64);
+    let pool = pool_with(&driver, config);
+    until(&pool, |state| state.idle == 1_003).await;
+    let told: Vec<_> = slots(&pool).iter().map(|slot| slot.session.is_some()).collect();
+    assert_eq!(told, [[true; 1_000].as_slice(), &[false; 3]].concat());
+    prove_nothing_lost(&pool, &driver).await;
+}

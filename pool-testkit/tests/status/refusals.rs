@@ -2,10 +2,12 @@
 
 use axum::body::Body;
 use axum::http::{HeaderName, Request, StatusCode, header};
+use axum::{Router, routing};
 use pool_core::http::{Controls, ControlsError};
 use pool_core::{Description, ServerFacts};
 use pool_testkit::fake::quiet;
 use serde_json::json;
+use tower::ServiceExt;
 
 use crate::common::{Answer, Shown, TOKEN, ask, control, get};
 
@@ -144,6 +146,25 @@ async fn who_asks_for_another_host_is_refused_if_hosts_are_named() {
     put(&mut request, header::HOST, "evil.example:8080");
     assert_eq!(ask(&status, request).await.status, StatusCode::MISDIRECTED_REQUEST);
     assert_eq!(ask(&status, control("pause", "")).await.status, StatusCode::OK, "at any port");
+}
+
+/// What the application serves beside the pool, it may have guarded as well.
+#[tokio::test(start_paused = true)]
+async fn routes_of_the_application_are_guarded_if_it_wants_that() {
+    let status = Shown::new(quiet(3)).status.hosts(["db.example"]);
+    let own = Router::new().route("/history", routing::get(|| async { "told" }).post(|| async { "taken" }));
+    let app = status.guard(own).merge(status.router());
+    let asked = async |method: &str, host: &str, site: &str| {
+        let request = Request::builder().method(method).uri("/history").header(header::HOST, host);
+        let request = request.header("sec-fetch-site", site).body(Body::empty()).unwrap();
+        app.clone().oneshot(request).await.unwrap()
+    };
+    let told = asked("GET", "db.example:8080", "none").await;
+    assert_eq!((told.status(), told.headers()[header::CACHE_CONTROL].as_bytes()), (StatusCode::OK, &b"no-store"[..]));
+    assert_eq!(asked("GET", "evil.example", "same-origin").await.status(), StatusCode::MISDIRECTED_REQUEST);
+    assert_eq!(asked("POST", "evil.example", "same-origin").await.status(), StatusCode::MISDIRECTED_REQUEST);
+    assert_eq!(asked("GET", "db.example", "cross-site").await.status(), StatusCode::FORBIDDEN);
+    assert_eq!(asked("POST", "db.example", "cross-site").await.status(), StatusCode::OK, "it has a rule of its own");
 }
 
 #[tokio::test(start_paused = true)]

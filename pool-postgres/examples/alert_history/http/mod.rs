@@ -23,14 +23,12 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     let observed = from_fn_with_state(Arc::clone(&app), observe);
     let pool = app.status.router().fallback(|| async { Failure::NoSuchPath });
     let pool = pool.method_not_allowed_fallback(|| async { Failure::Method });
-    Router::new()
+    let own = Router::new()
         .route("/webhook", post(webhook::take))
         .route("/history", get(history::list))
         .method_not_allowed_fallback(|| async { Failure::Method })
-        .layer(DefaultBodyLimit::max(MAX_BODY))
-        .route_layer(observed.clone())
-        .fallback_service(pool.layer(observed))
-        .with_state(app)
+        .layer(DefaultBodyLimit::max(MAX_BODY));
+    app.status.guard(own).route_layer(observed.clone()).fallback_service(pool.layer(observed)).with_state(app)
 }
 
 /// Measures and logs every request. A streamed answer counts until its first byte is ready.

@@ -9,6 +9,7 @@ use hdrhistogram::{CreationError, Histogram};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -100,9 +101,12 @@ fn history(address: SocketAddr) -> (Request<Full<Bytes>>, u64) {
 
 fn request(method: Method, address: SocketAddr, path: &str, body: String) -> Request<Full<Bytes>> {
     let mut request = Request::new(Full::from(body));
+    if method == Method::POST {
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
     *request.method_mut() = method;
     // Both are written by this program and valid.
-    request.headers_mut().extend(address.to_string().parse().map(|host| (hyper::header::HOST, host)));
+    request.headers_mut().extend(address.to_string().parse().map(|host| (HOST, host)));
     *request.uri_mut() = path.parse().unwrap_or_default();
     request
 }
