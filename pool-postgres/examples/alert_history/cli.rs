@@ -108,14 +108,22 @@ impl Draft {
 
     fn set(&mut self, name: &str, parser: &mut lexopt::Parser) -> Result<(), String> {
         match name {
-            "listen" => self.listen = Some(value(parser, "--listen", "an address such as 127.0.0.1:8080", |_| true)?),
-            "host" => self
-                .hosts
-                .push(value(parser, "--host", "a name such as alerts.example", |name: &String| is_host(name))?),
+            "listen" | "host" => self.set_address(name, parser)?,
             "log-format" => self.log_format = format(parser)?,
             "load" => self.seconds = Some(value(parser, "--load", "1 to 86400 seconds", |n| (1..=86_400).contains(n))?),
             "clients" => self.clients = Some(value(parser, "--clients", "1 to 1000", |n| (1..=1000).contains(n))?),
             other => return Err(unknown(&Long(other))),
+        }
+        Ok(())
+    }
+
+    /// Where it listens, or by what name it is asked.
+    fn set_address(&mut self, name: &str, parser: &mut lexopt::Parser) -> Result<(), String> {
+        if name == "listen" {
+            self.listen = Some(value(parser, "--listen", "an address such as 127.0.0.1:8080", |_| true)?);
+        } else {
+            let host = value(parser, "--host", "a name such as alerts.example", |name: &String| is_host(name))?;
+            self.hosts.push(host);
         }
         Ok(())
     }
