@@ -108,17 +108,30 @@ impl Draft {
 
     fn set(&mut self, name: &str, parser: &mut lexopt::Parser) -> Result<(), String> {
         match name {
-            "listen" => self.listen = Some(value(parser, "--listen", "an address such as 127.0.0.1:8080", |_| true)?),
-            "host" => self
-                .hosts
-                .push(value(parser, "--host", "a name such as alerts.example", |name: &String| is_host(name))?),
+            "listen" => self.listen = Some(listen(parser)?),
+            "host" => self.hosts.push(host(parser)?),
             "log-format" => self.log_format = format(parser)?,
+            _ => self.set_load(name, parser)?,
+        }
+        Ok(())
+    }
+
+    fn set_load(&mut self, name: &str, parser: &mut lexopt::Parser) -> Result<(), String> {
+        match name {
             "load" => self.seconds = Some(value(parser, "--load", "1 to 86400 seconds", |n| (1..=86_400).contains(n))?),
             "clients" => self.clients = Some(value(parser, "--clients", "1 to 1000", |n| (1..=1000).contains(n))?),
             other => return Err(unknown(&Long(other))),
         }
         Ok(())
     }
+}
+
+fn listen(parser: &mut lexopt::Parser) -> Result<SocketAddr, String> {
+    value(parser, "--listen", "an address such as 127.0.0.1:8080", |_| true)
+}
+
+fn host(parser: &mut lexopt::Parser) -> Result<String, String> {
+    value(parser, "--host", "a name such as alerts.example", |name: &String| is_host(name))
 }
 
 /// As far as it can be told: no address of a page.
