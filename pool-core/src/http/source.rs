@@ -166,16 +166,24 @@ const OLD: Duration = Duration::from_secs(3);
 fn as_of_now(reason: &HealthReason, now: &PoolState) -> Option<String> {
     let known = match reason {
         HealthReason::Breaker(_) => now.breaker.is_open().then_some(HealthReason::Breaker(now.breaker)),
-        HealthReason::Utilisation { .. } => {
-            let of = now.max_size.saturating_sub(now.reserved);
-            (now.leased > 0).then_some(HealthReason::Utilisation { leased: now.leased, of })
-        }
+        HealthReason::Utilisation { leased, .. } => return as_used_now(*leased, now),
         HealthReason::Waiting(_) => (now.callers() > 0).then_some(HealthReason::Waiting(now.callers())),
         HealthReason::OldLease(_) => (now.leased > 0).then(|| reason.clone()),
         HealthReason::Paused => now.paused.then_some(HealthReason::Paused),
         other => Some(other.clone()),
     };
     known.map(|reason| reason.to_string())
+}
+
+/// How many are in use, and how many were when that was too many, if those are fewer now.
+fn as_used_now(before: usize, now: &PoolState) -> Option<String> {
+    let of = now.max_size.saturating_sub(now.reserved);
+    let text = HealthReason::Utilisation { leased: now.leased, of }.to_string();
+    match now.leased {
+        0 => None,
+        leased if leased < before => Some(format!("{text}, and {before} were a moment ago")),
+        _ => Some(text),
+    }
 }
 
 const CLOSED: &str = "the pool is closed";

@@ -87,14 +87,16 @@ async fn reasons_are_not_older_than_the_figures_beside_them() {
     let status = Status::new().pool(observer(&shown.pool, "main").with_health(checker.clone()));
     let mut health = checker.subscribe();
     health.wait_for(|report| report.state == HealthState::Healthy).await.unwrap();
-    let leases = (shown.pool.acquire().await.unwrap(), shown.pool.acquire().await.unwrap());
+    let (one, other) = (shown.pool.acquire().await.unwrap(), shown.pool.acquire().await.unwrap());
     health.wait_for(|report| report.state == HealthState::Degraded).await.unwrap();
     let reasons = || {
         let json: serde_json::Value = serde_json::from_str(&status.readiness()).unwrap();
         json["pools"][0]["reasons"].to_string()
     };
     assert!(reasons().contains("2 of 2 connections are in use"), "{}", reasons());
-    drop(leases);
+    drop(one);
+    assert_eq!(reasons(), r#"["1 of 2 connections are in use, and 2 were a moment ago"]"#);
+    drop(other);
     assert_eq!(reasons(), r#"["what was the reason is over"]"#, "at once, and not when the monitor looks");
     let json: serde_json::Value = serde_json::from_str(&status.json()).unwrap();
     let (pool, counts) = (&json["pools"][0], json["pools"][0]["leak_after_seconds"].as_f64());
