@@ -356,6 +356,8 @@ fn change(source: &dyn Source, fields: &Map<String, Value>) -> Result<Reconfigur
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::super::watched::tests::Units;
     use super::*;
     use crate::config::Config;
@@ -368,9 +370,10 @@ mod tests {
         let pool = Pool::builder(Units).build().unwrap();
         let observer = pool.observe(ObserveConfig::default()).unwrap();
         let engine = &pool.engine;
+        let is_over = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            let operator = scope.spawn(|| {
-                for seconds in (1..=2).cycle().take(20_000) {
+            scope.spawn(|| {
+                for seconds in (1..=2).cycle().take_while(|_| !is_over.load(Ordering::Relaxed)) {
                     let fields = json!({ "acquire_timeout_seconds": seconds });
                     assert!(change(&observer, fields.as_object().unwrap()).is_ok());
                 }
@@ -382,11 +385,11 @@ mod tests {
                 std::thread::yield_now();
                 adapted += usize::from(is_adapted);
                 undone += usize::from(is_adapted && engine.config.load().max_size != max_size);
-                if operator.is_finished() {
+                if adapted == 5000 {
                     break;
                 }
             }
-            assert!(adapted > 0, "both have changed something");
+            is_over.store(true, Ordering::Relaxed);
             assert_eq!(undone, 0);
         });
     }

@@ -109,7 +109,8 @@ async fn a_connection_that_listens_is_neither_reported_nor_cut_off_nor_a_reason_
     eventually("a lease is cut off", async || pool.stats().reclaimed == 1).await;
     drop(lease);
     assert!(pool.holders().is_empty(), "{:?}", pool.holders());
-    assert!(checker.check_health().await.reasons.is_empty(), "{}", checker.report());
+    // All that callers may have was in use, which is told for some seconds more.
+    eventually("there is no reason to worry", async || checker.check_health().await.reasons.is_empty()).await;
     assert!(all_before(&mut subscription, &pool, "1").await.is_empty());
     assert_eq!(pool.stats().reclaimed, 1);
 }
