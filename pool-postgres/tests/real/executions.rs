@@ -31,11 +31,11 @@ async fn executions_are_counted_and_timed() {
     let (one, two) = join!(lease.batch_execute(SLEEP), lease.batch_execute(SLEEP));
     one.and(two).unwrap();
     let execution = pool.stats().execution;
-    assert_eq!(execution.count, 11, "requests in one go are one");
-    assert!(execution.max >= 2 * NAP, "{execution:?}");
+    assert_eq!(execution.count, 12, "each of those that are sent together has a time of its own");
+    assert!(execution.p50 >= NAP, "{execution:?}");
     assert!(lease.batch_execute("SELECT 1/0").await.is_err());
     // Ready for more a moment after the error has been told.
-    eventually("an error is an answer", async || counted() == 12).await;
+    eventually("an error is an answer", async || counted() == 13).await;
     let before = counted();
     for _ in 0..1000 {
         lease.batch_execute("SELECT 1").await.unwrap();
