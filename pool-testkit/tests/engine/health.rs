@@ -269,6 +269,7 @@ async fn a_pool_that_goes_to_and_fro_does_not_fill_the_log() {
         becomes(&checker, HealthState::Degraded).await;
         pool.resume();
         becomes(&checker, HealthState::Healthy).await;
+        sleep(SECOND).await;
     }
     sleep(11 * SECOND).await;
     let text = log.text();

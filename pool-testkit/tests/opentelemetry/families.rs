@@ -7,7 +7,7 @@ use pool_core::{HealthConfig, MetricFamily, MetricKind, MetricUnit, Pool};
 use pool_testkit::fake::{Call, FakeDriver, Step, quiet};
 use tokio::time::{advance, timeout};
 
-use crate::common::{Metered, SECOND, Value, compare, describe, expected, observer, pool_of, tea, times};
+use crate::common::{Metered, SECOND, Told, Value, compare, describe, expected, observer, pool_of, tea, times};
 
 /// One of each kind, with whole numbers and with others.
 fn kinds() -> Vec<MetricFamily> {
@@ -98,10 +98,10 @@ async fn a_family_that_appears_later_has_its_instrument_after_the_next_collectio
     let untouched =
         MetricFamily::new("fake.tea", MetricKind::Histogram, MetricUnit::Seconds, "How long tea was drawn.");
     describe(&driver, kinds().into_iter().filter(|family| family.name != "fake.tea").chain([untouched]));
-    until_told(&metered, "fake.calls").await;
+    until_told(&metered, &expected(&observer.families())).await;
     compare(&metered.collected(), &expected(&observer.families()));
     describe(&driver, kinds());
-    until_told(&metered, "fake.tea").await;
+    until_told(&metered, &expected(&observer.families())).await;
     compare(&metered.collected(), &expected(&observer.families()));
     // One that goes is not told of, and comes back.
     describe(&driver, kinds().into_iter().filter(|family| family.name != "fake.calls"));
@@ -111,11 +111,11 @@ async fn a_family_that_appears_later_has_its_instrument_after_the_next_collectio
     drop(export);
 }
 
-/// A thread makes the instrument, which has no clock that could be paused.
-async fn until_told(metered: &Metered, name: &str) {
+/// A thread makes the instruments, one after the other, and has no clock that could be paused.
+async fn until_told(metered: &Metered, expected: &Told) {
     let began = std::time::Instant::now();
-    while !metered.collected().contains_key(name) {
-        assert!(began.elapsed() < 20 * SECOND, "{name} is not told of");
+    while !metered.collected().keys().eq(expected.keys()) {
+        assert!(began.elapsed() < 20 * SECOND, "not all are told of: {:?}", expected.keys());
         tokio::task::yield_now().await;
     }
 }
