@@ -356,7 +356,7 @@ fn change(source: &dyn Source, fields: &Map<String, Value>) -> Result<Reconfigur
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::mpsc::{TryRecvError, channel};
 
     use super::super::watched::tests::Units;
     use super::*;
@@ -370,10 +370,11 @@ mod tests {
         let pool = Pool::builder(Units).build().unwrap();
         let observer = pool.observe(ObserveConfig::default()).unwrap();
         let engine = &pool.engine;
-        let is_over = AtomicBool::new(false);
+        let (enough, goes_on) = channel::<()>();
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                for seconds in (1..=2).cycle().take_while(|_| !is_over.load(Ordering::Relaxed)) {
+                let goes_on = goes_on;
+                for seconds in (1..=2).cycle().take_while(|_| goes_on.try_recv() == Err(TryRecvError::Empty)) {
                     let fields = json!({ "acquire_timeout_seconds": seconds });
                     assert!(change(&observer, fields.as_object().unwrap()).is_ok());
                 }
@@ -389,7 +390,7 @@ mod tests {
                     break;
                 }
             }
-            is_over.store(true, Ordering::Relaxed);
+            drop(enough);
             assert_eq!(undone, 0);
         });
     }

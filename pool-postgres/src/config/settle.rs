@@ -55,7 +55,7 @@ impl Eq for Untouched {}
 
 impl PostgresConfig {
     /// The database of its sessions, as far as that is known without the server: the one of the user's name if there is no other.
-    pub(crate) fn database(&self) -> Option<&str> {
+    pub(crate) fn namespace(&self) -> Option<&str> {
         [&self.database, &self.user].into_iter().flatten().map(String::as_str).find(|name| !name.is_empty())
     }
 

@@ -52,7 +52,7 @@ impl<A, B> Answered for (A, B) {}
 
 /// The database of its sessions, as it is configured.
 pub(crate) fn database(server: &Server) -> &str {
-    server.settings.config.database().unwrap_or_default()
+    server.settings.config.namespace().unwrap_or_default()
 }
 
 /// The span of a request.

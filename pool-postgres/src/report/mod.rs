@@ -21,7 +21,7 @@ pub(crate) fn describe(driver: &PostgresDriver, description: &mut Description) {
         now.add(account);
     });
     description.system = "postgresql";
-    description.namespace = driver.config().database().map(str::to_owned);
+    description.namespace = driver.config().namespace().map(str::to_owned);
     description.families.extend(families::all(driver, &totals, &now));
     description.families.push(survey.family());
     let settings = driver.config().settings();
