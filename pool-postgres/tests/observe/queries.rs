@@ -111,11 +111,13 @@ async fn bytes_are_counted_in_both_directions_and_outlive_their_connection() {
     assert!(closed.0 >= last.0 && closed.1 >= last.1, "{last:?} {closed:?}");
 }
 
+/// And how deep connections are shared: one that is had alone, however much is asked on it, is not among them.
 #[tokio::test]
 async fn what_is_under_way_is_counted_while_it_is() {
     let database = database();
     let (pool, observer) = observed(config(database.url(), 2)).await;
     let in_flight = || only(&observer, "pool.postgres.requests.in_flight");
+    let depth = || (only(&observer, "pool.shared.users"), only(&observer, "pool.shared.connections"));
     assert_eq!(in_flight(), 0);
     let (lease, other) = (pool.acquire().await.unwrap(), pool.acquire().await.unwrap());
     drop(other);
@@ -127,30 +129,9 @@ async fn what_is_under_way_is_counted_while_it_is() {
         ended = alone => panic!("{ended:?}"),
         ended = one => panic!("{ended:?}"),
         ended = other => panic!("{ended:?}"),
-        () = eventually("all are under way", async || in_flight() == 3) => {}
+        () = eventually("all are under way", async || (in_flight(), depth()) == (3, (2, 1))) => {}
     }
-    eventually("all are cancelled", async || in_flight() == 0).await;
-}
-
-/// How deep connections are shared: one that is had alone, however much is asked on it, is not among them.
-#[tokio::test]
-async fn who_shares_a_connection_is_counted_apart_from_who_has_one_alone() {
-    let database = database();
-    let (pool, observer) = observed(config(database.url(), 2)).await;
-    let depth = || (only(&observer, "pool.shared.users"), only(&observer, "pool.shared.connections"));
-    let (lease, other) = (pool.acquire().await.unwrap(), pool.acquire().await.unwrap());
-    drop(other);
-    eventually("there is one to be shared", async || pool.state().idle == 1).await;
-    let alone = Queries::execute(&*lease, FOR_EVER, &[]);
-    let multiplexed = pool.multiplexed();
-    let (one, other) = (multiplexed.execute(FOR_EVER, &[]), multiplexed.execute(FOR_EVER, &[]));
-    tokio::select! {
-        ended = alone => panic!("{ended:?}"),
-        ended = one => panic!("{ended:?}"),
-        ended = other => panic!("{ended:?}"),
-        () = eventually("two share one", async || depth() == (2, 1)) => {}
-    }
-    eventually("nobody does", async || depth() == (0, 0)).await;
+    eventually("all are cancelled", async || (in_flight(), depth()) == (0, (0, 0))).await;
 }
 
 #[tokio::test]
